@@ -1,0 +1,1 @@
+"""The server; it arrives with HTTP and GraphQL."""

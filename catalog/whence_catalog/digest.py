@@ -1,0 +1,266 @@
+"""Identity: what is hashed, and how. Every hashing rule stands here, and in docs/hashing.md.
+
+A structured value is hashed as typed, length-prefixed frames under a versioned domain, so that `1`,
+`1.0`, `True` and `"1"` differ, and two lists never run into one another. Frames decode back.
+
+    frame   = tag (one ASCII byte) ‖ payload length (8 bytes, big-endian) ‖ payload
+
+Leaves to others: which values make up an identity (`cache`, `manifest`, `facts`), and how a Python
+object of the caller becomes one of the types below (`whence.parameters`).
+"""
+
+import hashlib
+import re
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from whence_catalog.errors import ErrorKind, InvalidInput
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_LENGTH = struct.Struct(">Q")
+_DOUBLE = struct.Struct(">d")
+_NAN = bytes.fromhex("7ff8000000000000")
+_INTEGER = re.compile(rb"0|-?[1-9][0-9]*")
+_HEADER_BYTES = 9
+
+# The names that a Record may carry. Closed: it only grows, and a name never changes its meaning.
+REGISTERED = frozenset(
+    {
+        "datetime",
+        "naive-datetime",
+        "date",
+        "time",
+        "timedelta",
+        "decimal",
+        "uuid",
+        "complex",
+        "path",
+        "enum",
+        "dataclass",
+        "ndarray",
+        "whence.input",
+        "whence.commitment",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Digest:
+    """Names some bytes: equal digests are equal bytes, whoever wrote them."""
+
+    text: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str) or not _DIGEST.fullmatch(self.text):
+            raise InvalidInput(
+                f"not a digest: {self.text!r}; expected sha256: and 64 lower-case hexadecimal digits",
+                ErrorKind.BAD_DIGEST,
+            )
+
+    @classmethod
+    def of(cls, raw: bytes) -> "Digest":
+        """The digest whose 32 bytes are `raw`."""
+        return cls("sha256:" + raw.hex())
+
+    @property
+    def raw(self) -> bytes:
+        """The 32 bytes."""
+        return bytes.fromhex(self.text[7:])
+
+    @property
+    def hex(self) -> str:
+        """The 64 hexadecimal digits."""
+        return self.text[7:]
+
+    @property
+    def short(self) -> str:
+        """Enough of it to tell apart by eye."""
+        return self.text[7:19]
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A value with a registered name, for what the plain types cannot say (frame `R`)."""
+
+    name: str
+    value: "Framed"
+
+    def __post_init__(self) -> None:
+        if self.name not in REGISTERED:
+            raise InvalidInput(f"not a registered frame name: {self.name!r}")
+
+
+# What can be framed. Exact types only: a subclass means more than its value, so it needs a Record.
+Framed: TypeAlias = (
+    "None | bool | int | float | str | bytes | Sequence[Framed] | AbstractSet[Framed]"
+    " | Mapping[Framed, Framed] | Record"
+)
+
+
+def _framed(tag: bytes, payload: bytes) -> bytes:
+    return tag + _LENGTH.pack(len(payload)) + payload
+
+
+def frame(value: Framed) -> bytes:
+    """The bytes that stand for `value` in every hash.
+
+    Raises:
+        InvalidInput: for a type outside the list above (subclasses included), or a lone surrogate.
+    """
+    kind = type(value)
+    if kind is str:
+        try:
+            return _framed(b"S", value.encode())  # type: ignore[union-attr]
+        except UnicodeEncodeError as error:
+            raise InvalidInput(
+                f"{value!r} has a lone surrogate; only text that UTF-8 can encode has an identity",
+                ErrorKind.UNSUPPORTED_VALUE,
+            ) from error
+    if kind is bytes:
+        return _framed(b"Y", value)  # type: ignore[arg-type]
+    if kind is int:
+        return _framed(b"I", _decimal(value))  # type: ignore[arg-type]
+    if kind is dict:
+        items = [(frame(key), frame(item)) for key, item in value.items()]  # type: ignore[union-attr]
+        items.sort()
+        return _framed(b"M", b"".join(key + item for key, item in items))
+    if kind is list:
+        return _framed(b"L", b"".join([frame(item) for item in value]))  # type: ignore[union-attr]
+    if kind is tuple:
+        return _framed(b"T", b"".join([frame(item) for item in value]))  # type: ignore[union-attr]
+    if value is None:
+        return _framed(b"N", b"")
+    if kind is bool:
+        return _framed(b"B", b"1" if value else b"0")
+    if kind is float:
+        # Every NaN is one NaN: its payload bits say where it was made, not what it is. -0.0 stays.
+        return _framed(b"F", _NAN if value != value else _DOUBLE.pack(value))
+    if kind is set or kind is frozenset:
+        return _framed(b"E", b"".join(sorted(frame(item) for item in value)))  # type: ignore[union-attr]
+    if kind is Record:
+        return _framed(b"R", frame(value.name) + frame(value.value))  # type: ignore[union-attr]
+    raise InvalidInput(
+        f"a value of type {kind.__module__}.{kind.__qualname__} has no frame", ErrorKind.UNSUPPORTED_VALUE
+    )
+
+
+def _decimal(value: int) -> bytes:
+    try:
+        return str(value).encode()
+    except ValueError as error:  # CPython refuses to print integers of more than 4,300 digits
+        raise InvalidInput(
+            "an integer of more than 4,300 digits; pass it as bytes or text", ErrorKind.UNSUPPORTED_VALUE
+        ) from error
+
+
+def unframe(data: bytes) -> Framed:
+    """The value whose frame is `data`; the inverse of `frame` (a set comes back frozen).
+
+    Raises:
+        InvalidInput: where `data` is not exactly one frame in canonical form.
+    """
+    value, end = _decode(data, 0, len(data))
+    if end != len(data):
+        raise _malformed(f"{len(data) - end} bytes follow it")
+    if frame(value) != data:
+        raise _malformed("it is not in canonical form")
+    return value
+
+
+def _malformed(why: str) -> InvalidInput:
+    return InvalidInput(f"not a frame: {why}", ErrorKind.MALFORMED_FRAME)
+
+
+def _decode(data: bytes, start: int, limit: int) -> tuple[Framed, int]:
+    body = start + _HEADER_BYTES
+    if body > limit:
+        raise _malformed("it ends inside a header")
+    (length,) = _LENGTH.unpack_from(data, start + 1)
+    end = body + length
+    if end > limit:
+        raise _malformed("it ends inside a payload")
+    payload = data[body:end]
+    match data[start : start + 1]:
+        case b"S":
+            try:
+                return payload.decode(), end
+            except UnicodeDecodeError as error:
+                raise _malformed("its text is not UTF-8") from error
+        case b"Y":
+            return payload, end
+        case b"I":
+            if not _INTEGER.fullmatch(payload) or len(payload) > 4300:
+                raise _malformed("its integer is not plain decimal")
+            return int(payload), end
+        case b"F":
+            if length != 8:
+                raise _malformed("its float is not 8 bytes")
+            return float(_DOUBLE.unpack(payload)[0]), end
+        case b"B":
+            if payload not in (b"0", b"1"):
+                raise _malformed("its boolean is neither 0 nor 1")
+            return payload == b"1", end
+        case b"N":
+            if payload:
+                raise _malformed("its nothing has a payload")
+            return None, end
+        case b"L":
+            return _decode_items(data, body, end), end
+        case b"T":
+            return tuple(_decode_items(data, body, end)), end
+        case b"E":
+            return frozenset(_decode_hashable(_decode_items(data, body, end))), end
+        case b"M":
+            items = _decode_items(data, body, end)
+            if len(items) % 2:
+                raise _malformed("its mapping has a key without a value")
+            return dict(zip(_decode_hashable(items[::2]), items[1::2], strict=True)), end
+        case b"R":
+            items = _decode_items(data, body, end)
+            if len(items) != 2 or not isinstance(items[0], str):
+                raise _malformed("its record is not a name and a value")
+            return Record(items[0], items[1]), end
+        case tag:
+            raise _malformed(f"unknown tag {tag!r}")
+
+
+def _decode_items(data: bytes, start: int, end: int) -> list[Framed]:
+    items: list[Framed] = []
+    while start < end:
+        item, start = _decode(data, start, end)
+        items.append(item)
+    return items
+
+
+def _decode_hashable(items: Iterable[Framed]) -> list[Framed]:
+    decoded = list(items)
+    for item in decoded:
+        try:
+            hash(item)
+        except TypeError as error:
+            raise _malformed("a key or a member of a set is itself a collection that can change") from error
+    return decoded
+
+
+def digest_of(domain: str, *values: Framed) -> Digest:
+    """The identity of `values` under `domain` (a name with a version, such as `whence.key/1`)."""
+    return Digest.of(raw_digest_of(domain, *values))
+
+
+def raw_digest_of(domain: str, *values: Framed) -> bytes:
+    """`digest_of`, as its 32 bytes."""
+    state = hashlib.sha256(frame(domain))
+    for value in values:
+        state.update(frame(value))
+    return state.digest()
+
+
+def digest_of_bytes(data: bytes) -> Digest:
+    """The identity of a file that holds `data`."""
+    return Digest.of(hashlib.sha256(data).digest())

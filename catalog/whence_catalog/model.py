@@ -1,0 +1,481 @@
+"""The values of the catalog: what exists, what a client says, and what it is answered.
+
+Three groups: *what is* (Artifact, Version, Run, Input, Output, Alias …), *claims* that a client makes
+(Call, Report, OutputClaim …), and nothing else. All are frozen. Times are aware UTC; sizes are bytes.
+Decisions about them live elsewhere: `lifecycle`, `cache`, `lineage`, `rerun`, `audit`.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from uuid import UUID
+
+from whence_catalog import digest
+from whence_catalog.errors import ErrorKind, InvalidInput
+
+DEFAULT_PROJECT = "default"
+BUILT_IN_KINDS = ("dataset", "model", "metrics", "report", "file")
+
+_KIND = re.compile(r"[a-z][a-z0-9_-]*")
+_NUMBER = re.compile(r"[1-9][0-9]*")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def microseconds(moment: datetime) -> int:
+    """Microseconds since the epoch of an aware time."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def moment(microseconds: int) -> datetime:
+    """The aware UTC time of that many microseconds since the epoch."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+class RunState(StrEnum):
+    """Where a Run stands."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    FAILED = "failed"
+    ABORTED = "aborted"
+    REUSED = "reused"
+
+
+class Strength(StrEnum):
+    """How much an identity proves, strongest first."""
+
+    CONTENT = "content"
+    PROVIDER = "provider"
+    ASSERTED = "asserted"
+    WEAK = "weak"
+    NONE = "none"
+
+
+class Form(StrEnum):
+    """Whether bytes are one file or a tree of them: a file is not a folder with that file in it."""
+
+    FILE = "file"
+    TREE = "tree"
+
+
+class Mode(StrEnum):
+    """How a Run treats the cache."""
+
+    REUSE = "reuse"
+    REFRESH = "refresh"
+    RECORD = "record"
+    OFF = "off"
+
+
+# ── names ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _checked_text(value: str, what: str, forbidden: str) -> str:
+    if not value or any(c in forbidden or ord(c) < 32 or ord(c) == 127 for c in value):
+        shown = f" or any of {' '.join(forbidden)}" if forbidden else ""
+        raise InvalidInput(
+            f"not a {what}: {value!r}; it must not be empty, nor hold control characters{shown}",
+            ErrorKind.BAD_NAME,
+        )
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput(
+            f"not a {what}: {value!r} cannot be written as UTF-8", ErrorKind.BAD_NAME
+        ) from error
+    return value
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Artifact:
+    """A named thing with a kind, in a project."""
+
+    project: str
+    kind: str
+    name: str
+
+    def __post_init__(self) -> None:
+        _checked_text(self.project, "project name", "/:@")
+        _checked_text(self.name, "name", "")
+        if not _KIND.fullmatch(self.kind):
+            raise InvalidInput(
+                f"not a kind: {self.kind!r}; a kind is lower-case letters, digits, - and _, and starts"
+                f" with a letter ({', '.join(BUILT_IN_KINDS)} are built in)",
+                ErrorKind.BAD_NAME,
+            )
+
+    def __str__(self) -> str:
+        prefix = "" if self.project == DEFAULT_PROJECT else f"{self.project}/"
+        return f"{prefix}{self.kind}:{_escaped(self.name)}"
+
+
+def _escaped(name: str) -> str:
+    return name.replace("%", "%25").replace("@", "%40")
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What a person or program writes to mean a Version: `[project/]kind:name[@selector]`."""
+
+    artifact: Artifact
+    selector: str | None = None
+
+    @classmethod
+    def parse(cls, text: str, project: str = DEFAULT_PROJECT) -> "Reference":
+        """Read a reference; `project` is what an absent one means.
+
+        Raises:
+            InvalidInput: with the expected form and an example.
+        """
+        head, at, selector = text.rpartition("@")
+        if not at:
+            head, selector = text, ""
+        before, colon, name = head.partition(":")
+        if not colon or (at and not selector) or not name:
+            raise InvalidInput(
+                f"not a reference: {text!r}; expected [project/]kind:name[@selector],"
+                " for example model:detector@prod or dataset:images@3",
+                ErrorKind.BAD_REFERENCE,
+            )
+        named, slash, kind = before.rpartition("/")
+        if re.search(r"%(?!25|40)", name) or "@" in name:
+            raise InvalidInput(
+                f"not a reference: {text!r}; in a name, @ is written %40 and % is written %25",
+                ErrorKind.BAD_REFERENCE,
+            )
+        artifact = Artifact(named if slash else project, kind, name.replace("%40", "@").replace("%25", "%"))
+        return cls(artifact, _checked_selector(selector) if at else None)
+
+    @property
+    def number(self) -> int | None:
+        """The version number it selects, if it selects by number."""
+        return int(self.selector) if self.selector and _NUMBER.fullmatch(self.selector) else None
+
+    @property
+    def digest(self) -> digest.Digest | None:
+        """The content it selects, if it selects by digest."""
+        by_digest = self.selector and self.selector.startswith("sha256:")
+        return digest.Digest(self.selector) if by_digest and self.selector else None
+
+    @property
+    def is_latest(self) -> bool:
+        """Whether it means the Version of the newest production; no selector means that too."""
+        return self.selector in (None, "latest")
+
+    @property
+    def alias(self) -> str | None:
+        """The alias it selects, if it selects by alias."""
+        named = self.number is None and self.digest is None and not self.is_latest
+        return self.selector if named else None
+
+    def __str__(self) -> str:
+        return f"{self.artifact}@{self.selector}" if self.selector else str(self.artifact)
+
+
+def _checked_selector(selector: str) -> str:
+    if selector.startswith("sha256:"):
+        return digest.Digest(selector).text
+    if selector.isdigit() and not _NUMBER.fullmatch(selector):
+        raise InvalidInput(f"not a version number: {selector!r}; they start at 1", ErrorKind.BAD_REFERENCE)
+    return _checked_text(selector, "selector", "/:")
+
+
+def checked_alias(name: str) -> str:
+    """`name`, if it can be an alias: never digits, `latest` or a digest, which select otherwise."""
+    if name.isdigit() or name == "latest" or name.startswith("sha256:"):
+        raise InvalidInput(
+            f"not an alias: {name!r}; digits, latest and sha256:… already select a version",
+            ErrorKind.BAD_NAME,
+        )
+    return _checked_text(name, "alias", "/:@")
+
+
+# ── what is ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who or what is responsible. `authenticated` only where something checked it."""
+
+    name: str
+    authenticated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The identity of some bytes, and how strong it is. `size_bytes` is None where it is not known."""
+
+    digest: digest.Digest
+    strength: Strength = Strength.CONTENT
+    form: Form = Form.FILE
+    size_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One immutable content of an Artifact."""
+
+    artifact: Artifact
+    number: int
+    content: Content
+    created_at: datetime
+
+    @property
+    def ref(self) -> str:
+        """`kind:name@N`."""
+        return f"{self.artifact}@{self.number}"
+
+    @property
+    def digest(self) -> digest.Digest:
+        """The digest of its content."""
+        return self.content.digest
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A Version as a client names it (by content, so that no number is needed), with the Run that made it."""
+
+    artifact: Artifact
+    digest: digest.Digest
+    producer: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A Version that a Run took. `producer` is the Run it was taken from; None is ambiguous."""
+
+    role: str
+    version: Version
+    producer: UUID | None
+    ordinal: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One production: a Version as one Run made it. Whatever describes the making stands here."""
+
+    role: str
+    version: Version
+    run: UUID
+    filename: str | None = None
+    format: str | None = None
+    location: str | None = None
+    metadata: Mapping[str, digest.Framed] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    description: str | None = None
+    derived_from: tuple[Source, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """What is needed to make a Run again, and what of it could not be seen.
+
+    `entry` is `module:qualified.name`; `bundle` a Manifest of the source in domain `whence.bundle/1`;
+    `environment` the Blob of an Environment. Exactly one of `rerunnable` and `because` speaks.
+    """
+
+    entry: str | None = None
+    bundle: digest.Digest | None = None
+    environment: digest.Digest | None = None
+    python: str | None = None
+    git: Mapping[str, str] = field(default_factory=dict)
+    argv: tuple[str, ...] = ()
+    rerunnable: bool = False
+    because: str | None = "nothing about its code was recorded"
+    blind_spots: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One execution of a Job."""
+
+    uid: UUID
+    project: str
+    job: str
+    state: RunState
+    actor: Actor
+    started_at: datetime
+    finished_at: datetime | None = None
+    mode: Mode = Mode.RECORD
+    key: str | None = None
+    outcome: str | None = None
+    origin: UUID | None = None
+    parent: UUID | None = None
+    retry_of: UUID | None = None
+    rerun_of: UUID | None = None
+    presumed: bool = False
+    params: Mapping[str, digest.Framed] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    error: str | None = None
+    capture: Capture = field(default_factory=Capture)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing but a correction of a presumption may follow."""
+        return self.state is not RunState.RUNNING and not self.presumed
+
+    @property
+    def short(self) -> str:
+        """A prefix that people can type. The head of a UUIDv7 is its time, shared by neighbours: 18 characters."""
+        return str(self.uid)[:18]
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A Run with all that it took and made."""
+
+    run: Run
+    inputs: tuple[Input, ...]
+    outputs: tuple[Output, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """A movable name for a Version over an interval; `until` is None while it stands."""
+
+    artifact: Artifact
+    name: str
+    version: Version
+    since: datetime
+    until: datetime | None
+    actor: Actor
+    reason: str | None = None
+    replaced: int | None = None
+
+
+# ── claims ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One part of a CacheKey. `preview` is for people and can be redacted; it is never hashed."""
+
+    name: str
+    kind: str
+    digest: bytes
+    preview: str | None = None
+    ignored: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InputClaim:
+    """What a Run takes, as its client names it. Members of a list share a role and rise in `ordinal`."""
+
+    role: str
+    source: Source
+    ordinal: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OutputClaim:
+    """What a Run made, as its client names it. Its bytes are in the Blob store before it is said."""
+
+    role: str
+    artifact: Artifact
+    content: Content
+    filename: str | None = None
+    format: str | None = None
+    location: str | None = None
+    metadata: Mapping[str, digest.Framed] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    description: str | None = None
+    derived_from: tuple[Source, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a client is about to do: the start of a Run, and all that the cache decision needs.
+
+    `key` is None when the call has none; then `uncacheable` says why, or the mode is `off`.
+    `owner` is who would hold the Reservation. `present`, `missing` and `altered` are what the caller
+    just saw of the Blobs that an earlier answer asked it to verify. `presence_age` is how long the
+    catalog's own memory of a Blob counts as fresh (None: for ever).
+    """
+
+    run: UUID
+    project: str
+    job: str
+    actor: Actor
+    mode: Mode = Mode.RECORD
+    params: Mapping[str, digest.Framed] = field(default_factory=dict)
+    inputs: tuple[InputClaim, ...] = ()
+    key: str | None = None
+    components: tuple[Component, ...] = ()
+    uncacheable: tuple[str, ...] = ()
+    parent: UUID | None = None
+    retry_of: UUID | None = None
+    rerun_of: UUID | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    capture: Capture = field(default_factory=Capture)
+    claimed_at: datetime | None = None
+    # What follows steers the decision and is not part of the fact.
+    owner: str = ""
+    max_age: timedelta | None = None
+    presence_age: timedelta | None = None
+    present: frozenset[digest.Digest] = frozenset()
+    missing: frozenset[digest.Digest] = frozenset()
+    altered: frozenset[digest.Digest] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How a Run ended. `uid` names the saying of it, so that saying it twice is one fact.
+
+    `uncacheable` are reasons found while it ran (an input that changed); with any, nothing is published.
+    """
+
+    uid: UUID
+    run: UUID
+    state: RunState
+    actor: Actor
+    inputs: tuple[InputClaim, ...] = ()
+    outputs: tuple[OutputClaim, ...] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    error: str | None = None
+    token: int | None = None
+    owner: str = ""
+    uncacheable: tuple[str, ...] = ()
+    claimed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """What an attached process adds to a Run that another owns: inputs and outputs as they come."""
+
+    uid: UUID
+    run: UUID
+    actor: Actor
+    inputs: tuple[InputClaim, ...] = ()
+    outputs: tuple[OutputClaim, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Points of metric series of one Run: name → (step, value) in the order they were logged."""
+
+    uid: UUID
+    run: UUID
+    actor: Actor
+    points: Mapping[str, tuple[tuple[int, float], ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class AliasMove:
+    """A request to point an alias at a Version.
+
+    `expected` guards against a race: the version number the mover believes it replaces (0: none;
+    None: does not care).
+    """
+
+    uid: UUID
+    artifact: Artifact
+    name: str
+    digest: digest.Digest
+    actor: Actor
+    reason: str | None = None
+    expected: int | None = None

@@ -1,0 +1,1 @@
+"""whence: where a model came from, and how to make it again."""

@@ -1,0 +1,1 @@
+"""The whence command."""
