@@ -99,7 +99,7 @@ class Record:
 # What can be framed. Exact types only: a subclass means more than its value, so it needs a Record.
 Framed: TypeAlias = (
     "None | bool | int | float | str | bytes | Sequence[Framed] | AbstractSet[Framed]"
-    " | Mapping[Framed, Framed] | Record"
+    " | Mapping[Framed, Framed] | Mapping[str, Framed] | Record"
 )
 
 

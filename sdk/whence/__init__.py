@@ -1,1 +1,214 @@
-"""whence: where a model came from, and how to make it again."""
+"""whence: where a model came from, and how to make it again.
+
+import whence
+from whence import Dataset, Model
+
+@whence.step
+def train(images: Dataset, c: float = 1.0) -> Model: ...
+
+with whence.run("train", params={"c": 1.0}) as run: ...
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+from uuid import UUID
+
+from whence import client as _client
+from whence import handles as _handles
+from whence import recorder as _recorder
+from whence.client import Client, connect, current
+from whence.handles import Dataset, File, Handle, Metrics, Model, Report
+from whence.recorder import Recorder
+from whence.step import step
+from whence.values import Pickled
+from whence_catalog.errors import (
+    Conflict,
+    Damaged,
+    Denied,
+    InvalidInput,
+    NotFound,
+    NotReady,
+    Unreachable,
+    WhenceError,
+)
+from whence_catalog.model import Alias
+
+__all__ = [
+    "Alias",
+    "Client",
+    "Conflict",
+    "Damaged",
+    "Dataset",
+    "Denied",
+    "File",
+    "Handle",
+    "InvalidInput",
+    "Metrics",
+    "Model",
+    "NotFound",
+    "NotReady",
+    "Pickled",
+    "Recorder",
+    "Report",
+    "Unreachable",
+    "WhenceError",
+    "alias",
+    "artifact",
+    "attach",
+    "connect",
+    "current",
+    "dataset",
+    "file",
+    "get",
+    "log",
+    "metrics",
+    "model",
+    "pickled",
+    "publish",
+    "report",
+    "run",
+    "step",
+]
+
+
+def run(
+    job: str,
+    *,
+    params: Mapping[str, object] | None = None,
+    labels: Mapping[str, str] | None = None,
+    retry_of: UUID | None = None,
+) -> _recorder.Block:
+    """A Run of `job`, for a `with` block: begun on entry, ended on exit, failed if the block raises."""
+    return _client.current().run(job, params=params, labels=labels, retry_of=retry_of)
+
+
+def attach() -> _recorder.Block:
+    """A `with` block that adds to the Run of another process, named by WHENCE_RUN."""
+    return _recorder.attach(_client.current())
+
+
+def get(reference: str) -> Handle:
+    """A handle of the Version that `reference` means, such as `dataset:images@latest`."""
+    return _client.current().get(reference)
+
+
+def publish(
+    reference: str,
+    content: object,
+    *,
+    metrics: Mapping[str, float] | None = None,
+    metadata: Mapping[str, object] | None = None,
+    description: str | None = None,
+) -> Handle:
+    """Record content that no Run of ours made, such as data from outside."""
+    return _client.current().publish(
+        reference, content, metrics=metrics, metadata=metadata, description=description
+    )
+
+
+def alias(reference: str, name: str, *, reason: str | None = None, expected: int | None = None) -> Alias:
+    """Point an alias at the Version that `reference` means; `expected` is the number that it replaces."""
+    return _client.current().alias(reference, name, reason=reason, expected=expected)
+
+
+def log(step: int | None = None, **series: float) -> None:
+    """Append points to the metric series of the Run that this code is part of; nothing outside of one."""
+    active = _recorder.current()
+    if active is not None:
+        active.log(step, **series)
+
+
+def pickled(value: object) -> Pickled:
+    """Keep a value as a pickle. Reading one runs code: prefer a file, a table or plain values."""
+    return Pickled(value)
+
+
+def artifact(
+    kind: str,
+    name: str,
+    content: object,
+    *,
+    metrics: Mapping[str, float] | None = None,
+    metadata: Mapping[str, object] | None = None,
+    description: str | None = None,
+    derived_from: Sequence[Handle] | None = None,
+) -> Handle:
+    """A draft of any kind, to return from a step or to hand to one; see `whence.model` and its like.
+
+    Args:
+        kind: `dataset`, `model`, `metrics`, `report`, `file`, or one of your own.
+        name: of the artifact.
+        content: a path to a file or a folder, bytes, a table, an array, a plain value.
+        metrics: numbers to find it by.
+        metadata: plain values about it.
+        derived_from: the inputs that it really came from; absent means that nobody says.
+    """
+    return _handles.draft(
+        kind,
+        name,
+        content,
+        metrics=metrics,
+        metadata=metadata,
+        description=description,
+        derived_from=derived_from,
+    )
+
+
+def dataset(
+    name: str,
+    content: object,
+    *,
+    metrics: Mapping[str, float] | None = None,
+    metadata: Mapping[str, object] | None = None,
+    description: str | None = None,
+    derived_from: Sequence[Handle] | None = None,
+) -> Dataset:
+    """A draft dataset; see `whence.artifact`."""
+    made = _handles.draft(
+        "dataset",
+        name,
+        content,
+        metrics=metrics,
+        metadata=metadata,
+        description=description,
+        derived_from=derived_from,
+    )
+    return cast("Dataset", made)
+
+
+def model(
+    name: str,
+    content: object,
+    *,
+    metrics: Mapping[str, float] | None = None,
+    metadata: Mapping[str, object] | None = None,
+    description: str | None = None,
+    derived_from: Sequence[Handle] | None = None,
+) -> Model:
+    """A draft model; see `whence.artifact`."""
+    made = _handles.draft(
+        "model",
+        name,
+        content,
+        metrics=metrics,
+        metadata=metadata,
+        description=description,
+        derived_from=derived_from,
+    )
+    return cast("Model", made)
+
+
+def metrics(name: str, values: Mapping[str, float], *, description: str | None = None) -> Metrics:
+    """Draft numbers: kept as JSON, and found by."""
+    numbers = dict(values)
+    return cast("Metrics", _handles.draft("metrics", name, numbers, metrics=numbers, description=description))
+
+
+def report(name: str, content: object, *, description: str | None = None) -> Report:
+    """A draft of something for people to read; see `whence.artifact`."""
+    return cast("Report", _handles.draft("report", name, content, description=description))
+
+
+def file(name: str, content: object, *, description: str | None = None) -> File:
+    """A draft of any other bytes; see `whence.artifact`."""
+    return cast("File", _handles.draft("file", name, content, description=description))

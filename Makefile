@@ -1,0 +1,33 @@
+# make check   format, lint, types, import contracts, core tests: before each commit
+# make test    everything, in an environment that it makes itself
+# make bench   whence beside the raw floor
+# make format  put the code in the house's form
+
+UV := .venv/bin/uv
+RUN := $(UV) run --quiet
+WORKERS ?= 2
+
+.PHONY: check test bench format lint
+
+$(UV):
+	python3 -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check uv
+
+lint: $(UV)
+	$(RUN) ruff format --check --quiet .
+	$(RUN) ruff check --quiet .
+	$(RUN) mypy
+	$(RUN) lint-imports --no-cache | tail -n 4
+
+check: lint
+	$(RUN) pytest -q -n $(WORKERS) tests/core tests/golden tests/test_architecture.py
+
+test: lint
+	$(RUN) pytest -n $(WORKERS) --dist loadfile
+
+bench: $(UV)
+	$(RUN) python -m benchmarks
+
+format: $(UV)
+	$(RUN) ruff format --quiet .
+	$(RUN) ruff check --fix --quiet .

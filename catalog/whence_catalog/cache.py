@@ -1,0 +1,281 @@
+"""The cache's rules: what a key is, what a look-up answers, what a publish does, why a key differs.
+
+Decides with facts that it is given, and returns the decision with its reason. Leaves to others: who
+holds a lease (`sql.reservations`, on the database's clock), whether bytes are there (`blobs`), and what
+the components of a step are (`whence.fingerprint`, `whence.parameters`).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TypeAlias
+from uuid import UUID
+
+from whence_catalog import digest, model
+
+KEY_DOMAIN = "whence.key/1"
+COMPONENT_DOMAIN = "whence.component/1"
+
+# Kinds of components, closed. The name of a component is its kind, or `kind/…` where there can be several.
+KINDS = frozenset(
+    {
+        "scope",
+        "job",
+        "signature",
+        "code",
+        "environment",
+        "params",
+        "inputs",
+        "files",
+        "envvar",
+        "seed",
+        "salt",
+        "extra",
+    }
+)
+
+
+class Reason(StrEnum):
+    """Why a step executes. Closed and append-only."""
+
+    NO_ENTRY = "no entry"
+    EXPIRED = "expired"
+    OUTPUT_MISSING = "output missing"
+    OUTPUT_ALTERED = "output altered"
+    REVOKED = "revoked"
+    QUARANTINED = "quarantined"
+    TAINTED = "tainted"
+    REFRESHED = "refreshed"
+    UNCACHEABLE = "uncacheable"
+    SAMPLED = "sampled"
+    WAITED = "waited"
+    LEASE_LOST = "lease lost"
+    UNREACHABLE = "unreachable"
+    # Asked for, not decided: the step runs in mode `record` or `off`.
+    NOT_ASKED = "not asked"
+
+
+# After these, a publish replaces the live entry instead of diverging from it.
+SUPERSEDING = frozenset(
+    {Reason.EXPIRED, Reason.OUTPUT_MISSING, Reason.OUTPUT_ALTERED, Reason.REVOKED, Reason.REFRESHED}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CacheEntry:
+    """A reusable result: the Run whose outputs it hands out, and when they were last known to be right."""
+
+    key: str
+    run: UUID
+    created_at: datetime
+    validated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """What is known of the Blobs behind an entry. A digest in none of the three is known to be there."""
+
+    missing: frozenset[digest.Digest] = frozenset()
+    altered: frozenset[digest.Digest] = frozenset()
+    unknown: frozenset[digest.Digest] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Reuse:
+    """The entry holds: take its outputs. `run` is the Run in state `reused` that was recorded for it."""
+
+    entry: CacheEntry
+    run: model.Run | None = None
+    outputs: tuple[model.Output, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """The entry would do, if these Blobs are still there. Nothing was recorded; look, and ask again.
+
+    Those of them that are in `trees` name whole trees: every Blob of the tree has to be there.
+    """
+
+    entry: CacheEntry
+    unknown: frozenset[digest.Digest]
+    trees: frozenset[digest.Digest] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Somebody is computing it."""
+
+    holder: str
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Execute:
+    """Run the step. `token` is the fence of the reservation it holds, None where it holds none."""
+
+    reason: Reason
+    digests: frozenset[digest.Digest] = frozenset()
+    run: model.Run | None = None
+    token: int | None = None
+    details: tuple[str, ...] = ()
+
+
+Answer: TypeAlias = Reuse | Verify | Wait | Execute
+
+
+def component(
+    kind: str,
+    value: digest.Framed,
+    name: str | None = None,
+    preview: str | None = None,
+    ignored: bool = False,
+) -> model.Component:
+    """One part of a key. `name` is the kind unless there can be several (`params/c`).
+
+    An ignored part enters the key with an empty digest, so that ignoring it shows.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"not a component kind: {kind!r}")
+    hashed = b"" if ignored else digest.raw_digest_of(COMPONENT_DOMAIN, kind, value)
+    return model.Component(name or kind, kind, hashed, preview, ignored)
+
+
+def key(components: Iterable[model.Component]) -> str:
+    """The key of a step: `wk1:` and 64 hexadecimal digits, whatever order the components come in."""
+    rows: list[digest.Framed] = [
+        [part.name, part.kind, part.digest] for part in sorted(components, key=lambda part: part.name)
+    ]
+    return "wk1:" + digest.digest_of(KEY_DOMAIN, rows).hex
+
+
+def decide(
+    entry: CacheEntry | None, presence: Presence, now: datetime, max_age: timedelta | None
+) -> Reuse | Verify | Execute:
+    """What a look-up in mode `reuse` answers, before anyone asks for the reservation."""
+    if entry is None:
+        return Execute(Reason.NO_ENTRY)
+    if max_age is not None and now - entry.validated_at >= max_age:
+        return Execute(Reason.EXPIRED)
+    # A hit whose bytes are gone is a miss: the next step would fail far from the cause.
+    if presence.missing:
+        return Execute(Reason.OUTPUT_MISSING, presence.missing)
+    if presence.altered:
+        return Execute(Reason.OUTPUT_ALTERED, presence.altered)
+    if presence.unknown:
+        return Verify(entry, presence.unknown)
+    return Reuse(entry)
+
+
+class Outcome(StrEnum):
+    """What a finish did to the cache."""
+
+    ENTERED = "entered"
+    RENEWED = "renewed"
+    SUPERSEDED = "superseded"
+    DIVERGED = "diverged"
+    REFUSED = "refused"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What a publish does, and why. `is_divergence`: the same key gave other bytes."""
+
+    outcome: Outcome
+    why: str | None = None
+    is_divergence: bool = False
+
+
+def publish(
+    live: Mapping[str, digest.Digest] | None,
+    made: Mapping[str, digest.Digest],
+    reason: Reason,
+) -> Publication:
+    """What publishing outputs (role → digest) does, beside the live entry's outputs if there is one.
+
+    A live entry is never displaced by other bytes, unless the step ran because that entry would not do.
+    """
+    if live is None:
+        return Publication(Outcome.ENTERED)
+    if live == made:
+        return Publication(Outcome.RENEWED)
+    differing = ", ".join(
+        sorted(role for role in live.keys() | made.keys() if live.get(role) != made.get(role))
+    )
+    if reason in SUPERSEDING:
+        return Publication(Outcome.SUPERSEDED, f"{reason}; other bytes for {differing}", is_divergence=True)
+    return Publication(Outcome.DIVERGED, f"other bytes for {differing}", is_divergence=True)
+
+
+# ── explaining ───────────────────────────────────────────────────────────────────────────────────
+
+
+class Change(StrEnum):
+    """How a component compares with its namesake in another key."""
+
+    SAME = "same"
+    CHANGED = "changed"
+    ADDED = "added"
+    REMOVED = "removed"
+    IGNORED = "ignored"
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentVerdict:
+    """One component beside its namesake. Previews are None where there is none, or it was redacted."""
+
+    name: str
+    change: Change
+    before: str | None
+    after: str | None
+    made_by: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a Run's key is what it is: every component beside the nearest earlier key of the same job."""
+
+    run: UUID
+    key: str | None
+    against: UUID | None
+    verdicts: tuple[ComponentVerdict, ...]
+    note: str | None = None
+
+    @property
+    def changes(self) -> tuple[ComponentVerdict, ...]:
+        """The components that differ."""
+        return tuple(v for v in self.verdicts if v.change not in (Change.SAME, Change.IGNORED))
+
+
+def compare_components(
+    before: Sequence[model.Component], after: Sequence[model.Component]
+) -> tuple[ComponentVerdict, ...]:
+    """Every component's verdict, by name."""
+    old = {part.name: part for part in before}
+    new = {part.name: part for part in after}
+    return tuple(_verdict(name, old.get(name), new.get(name)) for name in sorted(old.keys() | new.keys()))
+
+
+def _verdict(name: str, old: model.Component | None, new: model.Component | None) -> ComponentVerdict:
+    if new is None:
+        return ComponentVerdict(name, Change.REMOVED, None if old is None else old.preview, None)
+    if old is None:
+        return ComponentVerdict(name, Change.ADDED, None, new.preview)
+    if old.ignored and new.ignored:
+        change = Change.IGNORED
+    else:
+        change = Change.SAME if old.digest == new.digest else Change.CHANGED
+    return ComponentVerdict(name, change, old.preview, new.preview)
+
+
+def nearest(
+    components: Sequence[model.Component], earlier: Mapping[UUID, Sequence[model.Component]]
+) -> UUID | None:
+    """The Run whose key differs in the fewest components; among equals, the first given (the newest)."""
+    mine = {(part.name, part.digest) for part in components}
+    distances = {
+        run: len(mine ^ {(part.name, part.digest) for part in parts}) for run, parts in earlier.items()
+    }
+    return min(distances, key=distances.__getitem__, default=None)

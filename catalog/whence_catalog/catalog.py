@@ -1,0 +1,203 @@
+"""The catalog as everyone else sees it: one Protocol, whose docstrings are its contract.
+
+Verbs that write take a sequence and give one answer per item, in the order given: a result, or the
+`WhenceError` that this item alone met. Items are independent: one that fails leaves no trace and stops
+none of the others. All that succeeded is durable when the call returns. Every write is idempotent on
+its uid: the same item again is the same fact; another content under the same uid is a `Conflict`.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol, TypeAlias, TypeVar
+from uuid import UUID
+
+from whence_catalog import audit, cache, digest, facts, lineage, model, rerun
+from whence_catalog.errors import WhenceError
+
+T = TypeVar("T")
+Result: TypeAlias = T | WhenceError
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which catalog this is. `key` is its own secret, for HMACs of what must not be recorded in clear."""
+
+    uid: UUID
+    key: bytes
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A Run after its finish: what it made, and what that did to the cache."""
+
+    run: model.Run
+    outputs: tuple[model.Output, ...]
+    publication: cache.Publication
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFact:
+    """A fact as it lies in the log."""
+
+    position: int
+    sequenced_at: datetime
+    fact: facts.Fact
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactSummary:
+    """An Artifact at a glance: its newest Version by production, and the aliases that stand."""
+
+    artifact: model.Artifact
+    versions: int
+    latest: model.Version
+    aliases: tuple[model.Alias, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What `check` found. `problems` is empty when the projections are what the facts say."""
+
+    facts: int
+    rows: int
+    problems: tuple[str, ...]
+    exempt: tuple[str, ...]
+
+
+class Catalog(Protocol):
+    """Records what happened, decides what can be reused, and answers where things came from."""
+
+    def identity(self) -> Identity:
+        """Which catalog this is."""
+        ...
+
+    # ── writing ──────────────────────────────────────────────────────────────────────────────────
+
+    def reserve(self, calls: Sequence[model.Call]) -> Sequence[Result[cache.Answer]]:
+        """Decide what each call is to do, and begin it: one transaction, one round trip.
+
+        `Reuse` and `Execute` have recorded their Run. `Verify` and `Wait` have recorded nothing: look
+        at the Blobs, or wait, and ask again with the same call.
+        A call in mode `record` or `off`, or without a key, is answered `Execute` and holds no lease.
+        """
+        ...
+
+    def finish_runs(self, reports: Sequence[model.Report]) -> Sequence[Result[Finished]]:
+        """End each Run, with what it made; publish it under its key if it holds a live lease on it.
+
+        Raises (as results):
+            NotFound: no such Run.
+            Conflict: it has ended by its own word, or the uid was used for another report.
+        """
+        ...
+
+    def record_runs(self, runs: Sequence[tuple[model.Call, model.Report]]) -> Sequence[Result[Finished]]:
+        """Record whole Runs, each in one fact. They touch the cache in no way."""
+        ...
+
+    def add(self, additions: Sequence[model.Addition]) -> Sequence[Result[tuple[model.Output, ...]]]:
+        """Add inputs and outputs to Runs that are running; answers the outputs, with their numbers."""
+        ...
+
+    def log(self, series: Sequence[model.Series]) -> Sequence[Result[None]]:
+        """Append points of metric series to Runs."""
+        ...
+
+    def move_aliases(self, moves: Sequence[model.AliasMove]) -> Sequence[Result[model.Alias]]:
+        """Point aliases at Versions.
+
+        Raises (as results):
+            NotFound: the Artifact has no such Version.
+            Conflict: it does not point at the version number that was expected.
+        """
+        ...
+
+    def beat(self, runs: Sequence[UUID], lasting: timedelta) -> frozenset[UUID]:
+        """Say that these Runs' processes live, and extend their leases; answers those that lost theirs."""
+        ...
+
+    def sweep(self) -> Sequence[UUID]:
+        """Presume aborted the Runs that have not been heard of; answers them."""
+        ...
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────
+
+    def resolve(self, references: Sequence[model.Reference]) -> Sequence[Result[model.Output]]:
+        """The Version that each reference means, as its newest production says it.
+
+        Raises (as results):
+            NotFound: with near names.
+        """
+        ...
+
+    def artifacts(self, project: str | None = None, kind: str | None = None) -> Sequence[ArtifactSummary]:
+        """All Artifacts, by name."""
+        ...
+
+    def productions(self, artifact: model.Artifact) -> Sequence[model.Output]:
+        """All productions of an Artifact, newest first."""
+        ...
+
+    def aliases(self, artifact: model.Artifact) -> Sequence[model.Alias]:
+        """All that its aliases ever meant, newest first."""
+        ...
+
+    def run(self, prefix: str) -> model.RunRecord:
+        """The Run of that id, or of a unique prefix of eight characters or more.
+
+        Raises:
+            NotFound, InvalidInput (too short, or ambiguous: with the candidates).
+        """
+        ...
+
+    def runs(
+        self,
+        project: str | None = None,
+        job: str | None = None,
+        states: Iterable[model.RunState] = (),
+        limit: int = 25,
+        before: UUID | None = None,
+    ) -> Sequence[model.Run]:
+        """Runs, newest first; `before` is the last one of the page before."""
+        ...
+
+    def series(self, run: UUID) -> dict[str, tuple[tuple[int, float], ...]]:
+        """All points of a Run's metric series, by name, in the order they were logged."""
+        ...
+
+    def lineage(
+        self, roots: Sequence[str], direction: lineage.Direction, bounds: lineage.Bounds
+    ) -> lineage.Graph:
+        """What the roots came from, or what came from them. A root is a reference or a Run's id."""
+        ...
+
+    def explain(self, run: str) -> cache.Explanation:
+        """Why a Run has the key that it has, beside the nearest earlier key of its job."""
+        ...
+
+    def plan_rerun(self, run: str, unavailable: frozenset[digest.Digest]) -> rerun.RerunPlan:
+        """What making a Run again would do; `unavailable` are Blobs that the caller found gone."""
+        ...
+
+    def audit(
+        self,
+        subject: str,
+        policy: audit.Policy,
+        presence: Sequence[tuple[digest.Digest, audit.Presence]] = (),
+    ) -> audit.AuditReport:
+        """Judge how the Version that `subject` names came to be. `presence` is what the caller saw of its bytes."""
+        ...
+
+    def facts(self, after: int = 0, limit: int = 1000) -> Sequence[StoredFact]:
+        """Facts in position order, from the one after `after`."""
+        ...
+
+    def check(self) -> CheckReport:
+        """Rebuild every projection from the facts, beside the real one, and compare."""
+        ...
+
+    def close(self) -> None:
+        """Let go of every connection. Idempotent."""
+        ...

@@ -1,0 +1,103 @@
+"""The run state machine: what may follow what.
+
+    (nothing) ──start──▶ running ──finish──▶ complete | failed | aborted
+    (nothing) ──reuse──▶ reused
+    running ──presume──▶ aborted (presumed) ──finish──▶ whatever the Run itself reports
+
+Every other final state is final. Leaves the cache's consequences of a finish to `cache`.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
+
+from whence_catalog import model
+from whence_catalog.errors import Conflict, ErrorKind, InvalidInput
+
+_ENDS = frozenset({model.RunState.COMPLETE, model.RunState.FAILED, model.RunState.ABORTED})
+
+
+def start(call: model.Call, at: datetime) -> model.Run:
+    """The Run that `call` begins.
+
+    Raises:
+        InvalidInput: where two of its inputs share a role and an ordinal.
+    """
+    _reject_doubles([(claim.role, claim.ordinal) for claim in call.inputs], "input")
+    return model.Run(
+        uid=call.run,
+        project=call.project,
+        job=call.job,
+        state=model.RunState.RUNNING,
+        actor=call.actor,
+        started_at=at,
+        mode=call.mode,
+        key=call.key,
+        parent=call.parent,
+        retry_of=call.retry_of,
+        rerun_of=call.rerun_of,
+        params=call.params,
+        labels=call.labels,
+        warnings=call.uncacheable,
+        capture=call.capture,
+    )
+
+
+def reuse(call: model.Call, origin: UUID, at: datetime) -> model.Run:
+    """The Run that stands for not running: it took what `call` names and hands out what `origin` made."""
+    run = start(call, at)
+    return replace(run, state=model.RunState.REUSED, finished_at=at, origin=origin, warnings=())
+
+
+def finish(before: model.Run, report: model.Report, at: datetime) -> model.Run:
+    """The Run after `report`.
+
+    Raises:
+        Conflict: where it has already ended by its own word.
+        InvalidInput: where the report's state is no end, or two outputs share a role.
+    """
+    if report.state not in _ENDS:
+        raise InvalidInput(f"a run ends complete, failed or aborted, not {report.state}")
+    if before.is_final:
+        raise Conflict(
+            f"run {before.uid} is already {before.state}; start a new run to record more outputs",
+            ErrorKind.WRONG_STATE,
+        )
+    _reject_doubles([(claim.role, 0) for claim in report.outputs], "output")
+    return replace(
+        before,
+        state=report.state,
+        finished_at=at,
+        presumed=False,
+        metrics={**before.metrics, **report.metrics},
+        warnings=before.warnings + report.warnings,
+        error=report.error,
+    )
+
+
+def add(before: model.Run, at: datetime) -> model.Run:
+    """The Run that an attached process may add to.
+
+    Raises:
+        Conflict: where it has ended.
+    """
+    if before.state is not model.RunState.RUNNING:
+        raise Conflict(
+            f"run {before.uid} is already {before.state}; nothing can be added to it", ErrorKind.WRONG_STATE
+        )
+    return before
+
+
+def presume_aborted(before: model.Run, at: datetime) -> model.Run:
+    """The Run after its process was not heard of: presumed, so that its own later report stands."""
+    if before.state is not model.RunState.RUNNING:
+        raise Conflict(f"run {before.uid} is already {before.state}", ErrorKind.WRONG_STATE)
+    return replace(before, state=model.RunState.ABORTED, finished_at=at, presumed=True)
+
+
+def _reject_doubles(roles: list[tuple[str, int]], what: str) -> None:
+    seen: set[tuple[str, int]] = set()
+    for role in roles:
+        if role in seen:
+            raise InvalidInput(f"two {what}s have the role {role[0]!r}; give each a role of its own")
+        seen.add(role)

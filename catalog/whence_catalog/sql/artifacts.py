@@ -1,0 +1,521 @@
+"""Artifacts, their Versions, productions and aliases."""
+
+import difflib
+from typing import cast
+from uuid import UUID
+
+from sqlalchemy import Select, bindparam, func, literal_column, select, update
+from sqlmodel import insert
+
+from whence_catalog import catalog, digest, facts, model
+from whence_catalog.errors import Conflict, ErrorKind, NotFound
+from whence_catalog.sql import facts as fact_log
+from whence_catalog.sql import tables
+from whence_catalog.sql.engine import Record, Statement, Transaction
+
+_PROJECT = tables.table(tables.ProjectRow)
+_ARTIFACT = tables.table(tables.ArtifactRow)
+_VERSION = tables.table(tables.VersionRow)
+_OUTPUT = tables.table(tables.OutputRow)
+_DERIVED = tables.table(tables.DerivedRow)
+_RUN = tables.table(tables.RunRow)
+_ALIAS = tables.table(tables.AliasRow)
+_ACTOR = tables.table(tables.ActorRow)
+
+_named = (
+    (_PROJECT.c.name == bindparam("project"))
+    & (_ARTIFACT.c.kind == bindparam("kind"))
+    & (_ARTIFACT.c.name == bindparam("name"))
+)
+
+_find_project = Statement(select(_PROJECT.c.id).where(_PROJECT.c.name == bindparam("name")))
+_make_project = Statement(insert(_PROJECT).values(name=bindparam("name")).returning(_PROJECT.c.id))
+_find_artifact = Statement(select(_ARTIFACT.c.id).join(_PROJECT).where(_named))
+_make_artifact = Statement(
+    insert(_ARTIFACT)
+    .values(project_id=bindparam("project_id"), kind=bindparam("kind"), name=bindparam("name"))
+    .returning(_ARTIFACT.c.id)
+)
+_find_version = Statement(
+    select(_VERSION.c.id, _VERSION.c.number).where(
+        _VERSION.c.artifact_id == bindparam("artifact_id"), _VERSION.c.digest == bindparam("digest")
+    )
+)
+_make_version = Statement(
+    insert(_VERSION)
+    .from_select(
+        ["artifact_id", "number", "digest", "strength", "form", "size_bytes", "created_at"],
+        select(
+            bindparam("artifact_id"),
+            # literal_column: a bound 0 and 1 would be hidden parameters of the statement
+            func.coalesce(func.max(_VERSION.c.number), literal_column("0")) + literal_column("1"),
+            bindparam("digest"),
+            bindparam("strength"),
+            bindparam("form"),
+            bindparam("size_bytes"),
+            bindparam("created_at"),
+        ).where(_VERSION.c.artifact_id == bindparam("of_artifact")),
+    )
+    .returning(_VERSION.c.id, _VERSION.c.number)
+)
+_find_source = Statement(
+    select(_VERSION.c.id)
+    .join(_ARTIFACT, _ARTIFACT.c.id == _VERSION.c.artifact_id)
+    .join(_PROJECT, _PROJECT.c.id == _ARTIFACT.c.project_id)
+    .where(_named, _VERSION.c.digest == bindparam("digest"))
+)
+_has_production = Statement(
+    select(_OUTPUT.c.run_id)
+    .join(_RUN, _RUN.c.id == _OUTPUT.c.run_id)
+    .where(_OUTPUT.c.version_id == bindparam("version_id"), _RUN.c.uid == bindparam("producer"))
+)
+
+# What a Version is, and what one production says of it: the columns of `version_of` and `output_of`.
+VERSION_COLUMNS = (
+    _PROJECT.c.name,
+    _ARTIFACT.c.kind,
+    _ARTIFACT.c.name,
+    _VERSION.c.number,
+    _VERSION.c.digest,
+    _VERSION.c.strength,
+    _VERSION.c.form,
+    _VERSION.c.size_bytes,
+    _VERSION.c.created_at,
+)
+_OUTPUT_COLUMNS = (
+    *VERSION_COLUMNS,
+    _RUN.c.uid,
+    _OUTPUT.c.role,
+    _OUTPUT.c.filename,
+    _OUTPUT.c.format,
+    _OUTPUT.c.location,
+    _OUTPUT.c.described,
+    _OUTPUT.c.derives,
+    _OUTPUT.c.position,
+    _OUTPUT.c.place,
+    _OUTPUT.c.run_id,
+)
+
+
+def _productions() -> Select[tuple[object, ...]]:
+    return (
+        select(*_OUTPUT_COLUMNS)
+        .select_from(_OUTPUT)
+        .join(_RUN, _RUN.c.id == _OUTPUT.c.run_id)
+        .join(_VERSION, _VERSION.c.id == _OUTPUT.c.version_id)
+        .join(_ARTIFACT, _ARTIFACT.c.id == _VERSION.c.artifact_id)
+        .join(_PROJECT, _PROJECT.c.id == _ARTIFACT.c.project_id)
+    )
+
+
+_newest_first = (_OUTPUT.c.position.desc(), _OUTPUT.c.place.desc())
+_outputs_of_run = Statement(
+    _productions()
+    .where(_OUTPUT.c.run_id == bindparam("run_id"))
+    .order_by(_OUTPUT.c.position, _OUTPUT.c.place)
+)
+_productions_of_artifact = Statement(
+    _productions().where(_OUTPUT.c.artifact_id == bindparam("artifact_id")).order_by(*_newest_first)
+)
+_latest = Statement(
+    _productions().where(_OUTPUT.c.artifact_id == bindparam("artifact_id")).order_by(*_newest_first).limit(1)
+)
+_newest_of_version = Statement(
+    _productions().where(_OUTPUT.c.version_id == bindparam("version_id")).order_by(*_newest_first).limit(1)
+)
+_version_numbered = Statement(
+    select(_VERSION.c.id).where(
+        _VERSION.c.artifact_id == bindparam("artifact_id"), _VERSION.c.number == bindparam("number")
+    )
+)
+_version_digested = Statement(
+    select(_VERSION.c.id).where(
+        _VERSION.c.artifact_id == bindparam("artifact_id"), _VERSION.c.digest == bindparam("digest")
+    )
+)
+_standing = Statement(
+    select(_ALIAS.c.version_id, _VERSION.c.number, _ALIAS.c.id)
+    .join(_VERSION, _VERSION.c.id == _ALIAS.c.version_id)
+    .where(
+        _ALIAS.c.artifact_id == bindparam("artifact_id"),
+        _ALIAS.c.name == bindparam("alias"),
+        _ALIAS.c.until.is_(None),
+    )
+)
+_count_versions = Statement(
+    select(func.count()).select_from(_VERSION).where(_VERSION.c.artifact_id == bindparam("artifact_id"))
+)
+_every_artifact = Statement(
+    select(_ARTIFACT.c.id, _PROJECT.c.name, _ARTIFACT.c.kind, _ARTIFACT.c.name)
+    .join(_PROJECT)
+    .order_by(_PROJECT.c.name, _ARTIFACT.c.kind, _ARTIFACT.c.name)
+)
+_put_output = Statement(insert(_OUTPUT))
+_put_derived = Statement(insert(_DERIVED))
+_derived_of = Statement(
+    select(_PROJECT.c.name, _ARTIFACT.c.kind, _ARTIFACT.c.name, _VERSION.c.digest, _RUN.c.uid)
+    .select_from(_DERIVED)
+    .join(_VERSION, _VERSION.c.id == _DERIVED.c.version_id)
+    .join(_ARTIFACT, _ARTIFACT.c.id == _VERSION.c.artifact_id)
+    .join(_PROJECT, _PROJECT.c.id == _ARTIFACT.c.project_id)
+    .outerjoin(_RUN, _RUN.c.id == _DERIVED.c.producer_run_id)
+    .where(_DERIVED.c.run_id == bindparam("run_id"), _DERIVED.c.role == bindparam("role"))
+    .order_by(_DERIVED.c.ordinal)
+)
+_end_alias = Statement(
+    update(_ALIAS)
+    .where(
+        _ALIAS.c.artifact_id == bindparam("of_artifact"),
+        _ALIAS.c.name == bindparam("of_name"),
+        _ALIAS.c.until.is_(None),
+    )
+    .values(until=bindparam("ended"))
+)
+_put_alias = Statement(
+    insert(_ALIAS).values(
+        artifact_id=bindparam("artifact_id"),
+        name=bindparam("name"),
+        version_id=bindparam("version_id"),
+        since=bindparam("since"),
+        position=bindparam("position"),
+        actor_id=bindparam("actor_id"),
+        replaced=bindparam("replaced"),
+    )
+)
+_aliases_of = Statement(
+    select(
+        *VERSION_COLUMNS,
+        _ALIAS.c.name,
+        _ALIAS.c.since,
+        _ALIAS.c.until,
+        _ACTOR.c.name,
+        _ACTOR.c.authenticated,
+        _ALIAS.c.replaced,
+        _ALIAS.c.position,
+    )
+    .select_from(_ALIAS)
+    .join(_VERSION, _VERSION.c.id == _ALIAS.c.version_id)
+    .join(_ARTIFACT, _ARTIFACT.c.id == _VERSION.c.artifact_id)
+    .join(_PROJECT, _PROJECT.c.id == _ARTIFACT.c.project_id)
+    .join(_ACTOR, _ACTOR.c.id == _ALIAS.c.actor_id)
+    .where(_ALIAS.c.artifact_id == bindparam("artifact_id"))
+    .order_by(_ALIAS.c.position.desc())
+)
+
+
+# ── writing (projections: only what a fact says) ─────────────────────────────────────────────────
+
+
+def project_id(tx: Transaction, name: str) -> int:
+    """The project of that name, made if need be."""
+    row = tx.one(_find_project, name=name) or tx.one(_make_project, name=name)
+    return cast("Record", row)[0]  # type: ignore[no-any-return]
+
+
+def ensure(tx: Transaction, artifact: model.Artifact) -> int:
+    """The Artifact's row, made if need be."""
+    row = tx.one(_find_artifact, project=artifact.project, kind=artifact.kind, name=artifact.name)
+    if row is None:
+        row = tx.one(
+            _make_artifact,
+            project_id=project_id(tx, artifact.project),
+            kind=artifact.kind,
+            name=artifact.name,
+        )
+    return cast("Record", row)[0]  # type: ignore[no-any-return]
+
+
+def publish(
+    tx: Transaction, artifact: model.Artifact, content: model.Content, at: int
+) -> tuple[int, int, int]:
+    """(artifact, version, number) of that content; a Version is made only for content not seen before."""
+    artifact_id = ensure(tx, artifact)
+    row = tx.one(_find_version, artifact_id=artifact_id, digest=content.digest.raw)
+    if row is None:
+        row = tx.one(
+            _make_version,
+            artifact_id=artifact_id,
+            of_artifact=artifact_id,
+            digest=content.digest.raw,
+            strength=content.strength.value,
+            form=content.form.value,
+            size_bytes=content.size_bytes,
+            created_at=at,
+        )
+    version_id, number = cast("Record", row)
+    return artifact_id, version_id, number
+
+
+def put_outputs(
+    tx: Transaction,
+    run_id: int,
+    claims: tuple[model.OutputClaim, ...],
+    position: int,
+    at: int,
+    run_ids: "RunIds",
+) -> None:
+    """Record productions of a Run, made known by the fact at `position`."""
+    for place, claim in enumerate(claims):
+        artifact_id, version_id, _ = publish(tx, claim.artifact, claim.content, at)
+        tx.run(
+            _put_output,
+            run_id=run_id,
+            role=claim.role,
+            version_id=version_id,
+            artifact_id=artifact_id,
+            position=position,
+            place=place,
+            filename=claim.filename,
+            format=claim.format,
+            location=claim.location,
+            described=digest.frame({"metadata": dict(claim.metadata), "metrics": dict(claim.metrics)}),
+            derives=int(claim.derived_from is not None),
+        )
+        for ordinal, source in enumerate(claim.derived_from or ()):
+            from_id, producer_id = source_ids(tx, source, run_ids)
+            tx.run(
+                _put_derived,
+                run_id=run_id,
+                role=claim.role,
+                ordinal=ordinal,
+                version_id=from_id,
+                producer_run_id=producer_id,
+            )
+
+
+class RunIds:
+    """Looks up rows of Runs by uid, once each in a transaction."""
+
+    _find = Statement(select(_RUN.c.id).where(_RUN.c.uid == bindparam("uid")))
+
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+        self._known: dict[UUID, int] = {}
+
+    def get(self, uid: UUID) -> int:
+        """The row of that Run.
+
+        Raises:
+            NotFound: it is not recorded.
+        """
+        if uid not in self._known:
+            row = self._tx.one(self._find, uid=uid.bytes)
+            if row is None:
+                raise NotFound(f"no run {uid} is recorded", ErrorKind.NO_SUCH_RUN)
+            self._known[uid] = row[0]
+        return self._known[uid]
+
+
+def source_ids(tx: Transaction, source: model.Source, run_ids: RunIds) -> tuple[int, int | None]:
+    """(version, producing run) that a source names.
+
+    Raises:
+        NotFound: the Version is not recorded, or that Run did not make it.
+    """
+    named = source.artifact
+    row = tx.one(
+        _find_source, project=named.project, kind=named.kind, name=named.name, digest=source.digest.raw
+    )
+    if row is None:
+        raise NotFound(
+            f"{named} has no version with content {source.digest.short}…; publish it first",
+            ErrorKind.NO_SUCH_VERSION,
+        )
+    if source.producer is None:
+        return row[0], None
+    producer_id = run_ids.get(source.producer)
+    if tx.one(_has_production, version_id=row[0], producer=source.producer.bytes) is None:
+        raise NotFound(f"run {source.producer} did not make {named}", ErrorKind.NO_SUCH_VERSION)
+    return row[0], producer_id
+
+
+def put_alias(tx: Transaction, move: model.AliasMove, actor_id: int, position: int, at: int) -> None:
+    """End what the alias meant, and begin what it means.
+
+    Raises:
+        NotFound: the Artifact has no such Version.
+        Conflict: it does not point where the mover believes.
+    """
+    artifact_id = find(tx, move.artifact)
+    row = tx.one(_find_version, artifact_id=artifact_id, digest=move.digest.raw)
+    if row is None:
+        raise NotFound(
+            f"{move.artifact} has no version with content {move.digest.short}…", ErrorKind.NO_SUCH_VERSION
+        )
+    standing = tx.one(_standing, artifact_id=artifact_id, alias=move.name)
+    replaced = None if standing is None else standing[1]
+    if move.expected is not None and move.expected != (replaced or 0):
+        found = "nothing" if replaced is None else f"version {replaced}"
+        raise Conflict(
+            f"{move.artifact}@{move.name} points at {found}, not at version {move.expected or 'none'};"
+            " somebody moved it: look again",
+            ErrorKind.ALIAS_MOVED,
+        )
+    tx.run(_end_alias, of_artifact=artifact_id, of_name=move.name, ended=at)
+    tx.run(
+        _put_alias,
+        artifact_id=artifact_id,
+        name=move.name,
+        version_id=row[0],
+        since=at,
+        position=position,
+        actor_id=actor_id,
+        replaced=replaced,
+    )
+
+
+# ── reading ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def version_of(row: Record) -> model.Version:
+    """The Version in the first nine columns of a row (VERSION_COLUMNS)."""
+    project, kind, name, number, raw, strength, form, size_bytes, created_at = row[:9]
+    content = model.Content(digest.Digest.of(raw), model.Strength(strength), model.Form(form), size_bytes)
+    return model.Version(model.Artifact(project, kind, name), number, content, model.moment(created_at))
+
+
+def _output_of(tx: Transaction, row: Record, clear: dict[str, str]) -> model.Output:
+    uid, role, filename, form, location, described, derives, _, place, run_id = row[9:]
+    says = cast("facts.Body", digest.unframe(described))
+    return model.Output(
+        role=role,
+        version=version_of(row),
+        run=UUID(bytes=uid),
+        filename=filename,
+        format=form,
+        location=location,
+        metadata=cast("facts.Body", says["metadata"]),
+        metrics=cast("dict[str, float]", says["metrics"]),
+        description=clear.get(f"outputs/{place}/description"),
+        derived_from=_derived(tx, run_id, role) if derives else None,
+    )
+
+
+def _derived(tx: Transaction, run_id: int, role: str) -> tuple[model.Source, ...]:
+    return tuple(
+        model.Source(
+            model.Artifact(project, kind, name),
+            digest.Digest.of(raw),
+            None if uid is None else UUID(bytes=uid),
+        )
+        for project, kind, name, raw, uid in tx.all(_derived_of, run_id=run_id, role=role)
+    )
+
+
+def _described(tx: Transaction, rows: list[Record]) -> tuple[model.Output, ...]:
+    clear = {position: fact_log.opened_at(tx, position) for position in {row[16] for row in rows}}
+    return tuple(_output_of(tx, row, clear[row[16]]) for row in rows)
+
+
+def outputs_of(tx: Transaction, run_id: int) -> tuple[model.Output, ...]:
+    """What a Run made."""
+    return _described(tx, tx.all(_outputs_of_run, run_id=run_id))
+
+
+def productions(tx: Transaction, artifact: model.Artifact) -> tuple[model.Output, ...]:
+    """All productions of an Artifact, newest first."""
+    return _described(tx, tx.all(_productions_of_artifact, artifact_id=find(tx, artifact)))
+
+
+def find(tx: Transaction, artifact: model.Artifact) -> int:
+    """The Artifact's row.
+
+    Raises:
+        NotFound: with near names.
+    """
+    row = tx.one(_find_artifact, project=artifact.project, kind=artifact.kind, name=artifact.name)
+    if row is None:
+        known = [str(model.Artifact(*parts)) for _, *parts in tx.all(_every_artifact)]
+        raise NotFound(
+            f"no artifact {artifact} is recorded{near(str(artifact), known)}", ErrorKind.NO_SUCH_ARTIFACT
+        )
+    return row[0]  # type: ignore[no-any-return]
+
+
+def near(name: str, known: list[str]) -> str:
+    """The end of a message about an unknown name: what may have been meant."""
+    if not known:
+        return "; nothing is, yet"
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if close:
+        return f"; did you mean {' or '.join(close)}?"
+    shown = ", ".join(known[:5])
+    return f"; there are {shown}" + (f" and {len(known) - 5} more" if len(known) > 5 else "")
+
+
+def version_id(tx: Transaction, reference: model.Reference) -> int:
+    """The row of the Version that a reference means.
+
+    Raises:
+        NotFound: with near names.
+    """
+    artifact_id = find(tx, reference.artifact)
+    if reference.is_latest:
+        row = tx.one(_latest, artifact_id=artifact_id)
+        assert row is not None, "an Artifact is made with its first production"
+        row = tx.one(_version_numbered, artifact_id=artifact_id, number=row[3])
+    elif reference.number is not None:
+        row = tx.one(_version_numbered, artifact_id=artifact_id, number=reference.number)
+    elif reference.digest is not None:
+        row = tx.one(_version_digested, artifact_id=artifact_id, digest=reference.digest.raw)
+    else:
+        row = tx.one(_standing, artifact_id=artifact_id, alias=reference.selector)
+        if row is None:
+            known = [alias.name for alias in aliases(tx, reference.artifact) if alias.until is None]
+            raise NotFound(
+                f"{reference.artifact} has no alias {reference.selector!r}"
+                + near(str(reference.selector), known),
+                ErrorKind.NO_SUCH_ALIAS,
+            )
+    if row is None:
+        count = cast("Record", tx.one(_count_versions, artifact_id=artifact_id))[0]
+        held = "one version" if count == 1 else f"{count} versions"
+        raise NotFound(f"no version {reference}; {reference.artifact} has {held}", ErrorKind.NO_SUCH_VERSION)
+    return row[0]  # type: ignore[no-any-return]
+
+
+def resolve(tx: Transaction, reference: model.Reference) -> model.Output:
+    """The newest production of the Version that a reference means.
+
+    Raises:
+        NotFound: with near names.
+    """
+    row = tx.one(_newest_of_version, version_id=version_id(tx, reference))
+    assert row is not None, "a Version is made with its first production"
+    return _described(tx, [row])[0]
+
+
+def aliases(tx: Transaction, artifact: model.Artifact) -> tuple[model.Alias, ...]:
+    """All that an Artifact's aliases ever meant, newest first."""
+    return tuple(_alias_of(tx, row) for row in tx.all(_aliases_of, artifact_id=find(tx, artifact)))
+
+
+def _alias_of(tx: Transaction, row: Record) -> model.Alias:
+    version = version_of(row)
+    name, since, until, actor, authenticated, replaced, position = row[9:]
+    return model.Alias(
+        artifact=version.artifact,
+        name=name,
+        version=version,
+        since=model.moment(since),
+        until=None if until is None else model.moment(until),
+        actor=model.Actor(actor, bool(authenticated)),
+        reason=fact_log.opened_at(tx, position).get("reason"),
+        replaced=replaced,
+    )
+
+
+def summaries(tx: Transaction, project: str | None, kind: str | None) -> tuple[catalog.ArtifactSummary, ...]:
+    """Every Artifact (of that project and kind, where given) at a glance."""
+    return tuple(
+        catalog.ArtifactSummary(
+            artifact=named,
+            versions=cast("Record", tx.one(_count_versions, artifact_id=artifact_id))[0],
+            latest=version_of(cast("Record", tx.one(_latest, artifact_id=artifact_id))),
+            aliases=tuple(alias for alias in aliases(tx, named) if alias.until is None),
+        )
+        for artifact_id, *parts in tx.all(_every_artifact)
+        if (named := model.Artifact(*parts))
+        and project in (None, named.project)
+        and kind in (None, named.kind)
+    )

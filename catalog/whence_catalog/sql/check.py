@@ -1,0 +1,131 @@
+"""Rebuilds every projection from the facts, beside the real one, and compares them row by row."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+
+from sqlalchemy import Table, select
+
+from whence_catalog import catalog, digest, facts
+from whence_catalog.errors import WhenceError
+from whence_catalog.sql import facts as fact_log
+from whence_catalog.sql import projections, schema, tables
+from whence_catalog.sql.engine import Record, SqliteEngine, Statement, Transaction, Value
+
+_SHOWN = 5
+
+
+def check(database: SqliteEngine) -> catalog.CheckReport:
+    """What the facts say, beside what the tables hold. Needs memory for a copy of the projections."""
+    rebuilt = SqliteEngine(None)
+    problems: list[str] = []
+    try:
+        with database.reading() as tx, rebuilt.writing() as copy:
+            schema.create_tables(copy)
+            count = _replay(tx, copy, problems)
+            rows = 0
+            for table in tables.PROJECTIONS:
+                real = _by_natural_key(tx, table)
+                problems += _differences(table, real, _by_natural_key(copy, table))
+                rows += real.total()
+    finally:
+        rebuilt.close()
+    return catalog.CheckReport(count, rows, tuple(problems), tuple(table.name for table in tables.EXEMPT))
+
+
+def _replay(tx: Transaction, copy: Transaction, problems: list[str]) -> int:
+    count, sequenced_before = 0, 0
+    for position, uid, sequenced_at, verb, canonical, leaf in fact_log.every(tx):
+        count += 1
+        where = f"fact {position}"
+        if position != count:
+            problems.append(f"{where}: expected position {count}; facts are missing")
+            count = position
+        if sequenced_at < sequenced_before:
+            problems.append(f"{where}: was sequenced before the one in front of it")
+        sequenced_before = sequenced_at
+        if leaf != facts.leaf(canonical):
+            problems.append(f"{where}: its bytes are not those that its leaf was made of")
+        try:
+            fact = facts.decode(canonical)
+            if fact.uid != uid or fact.verb != verb:
+                problems.append(f"{where}: its uid or verb beside it is not the one inside it")
+            problems += [f"{where}: {why}" for why in _wrong_openings(fact, fact_log.salts(tx, uid))]
+            with copy.savepoint():
+                projections.replay(copy, position, fact)
+        except (WhenceError, AssertionError, LookupError, TypeError, ValueError) as error:
+            problems.append(f"{where}: cannot be replayed: {error}")
+    return count
+
+
+def _wrong_openings(fact: facts.Fact, salts: Mapping[str, tuple[bytes, bytes]]) -> list[str]:
+    made = facts.commitments(fact.body)
+    wrong = [f"{path} is kept, but nothing in it commits to that" for path in salts.keys() - made.keys()]
+    for path in salts.keys() & made.keys():
+        salt, value = salts[path]
+        state = hashlib.sha256(digest.frame(facts.COMMITMENT_DOMAIN) + digest.frame(salt) + value).digest()
+        if made[path] != digest.Record("whence.commitment", state):
+            wrong.append(f"the value kept for {path} is not the one it commits to")
+    return wrong
+
+
+def _by_natural_key(tx: Transaction, table: Table) -> "Counter[Record]":
+    """Every row, with each row number replaced by what it stands for, so that numbering may differ."""
+    own_number = {
+        column.name for column in table.primary_key if column.autoincrement is True or column.name == "id"
+    }
+    columns = [column for column in table.c if column.name not in own_number]
+    names: dict[str, Mapping[Value, Record]] = {}
+    for column in columns:
+        for key in column.foreign_keys:
+            names[column.name] = _names(tx, key.column.table)
+    return Counter(
+        tuple(
+            names[column.name].get(value, ("no such row", value))
+            if column.name in names and value is not None
+            else value
+            for column, value in zip(columns, row, strict=True)
+        )
+        for row in tx.all(Statement(select(*columns)))
+    )
+
+
+_NATURAL = {
+    "project": "name",
+    "actor": "name, authenticated",
+    "job": "project_id, name",
+    "artifact": "project_id, kind, name",
+    "version": "artifact_id, digest",
+    "run": "uid",
+}
+
+
+def _names(tx: Transaction, table: Table) -> Mapping[Value, Record]:
+    columns = _NATURAL[table.name].split(", ")
+    outer = {
+        name: _names(tx, next(iter(table.c[name].foreign_keys)).column.table)
+        for name in columns
+        if table.c[name].foreign_keys
+    }
+    rows = tx.all(Statement(select(table.c.id, *[table.c[name] for name in columns])))
+    return {
+        row[0]: tuple(
+            outer[name].get(value) if name in outer else value
+            for name, value in zip(columns, row[1:], strict=True)
+        )
+        for row in rows
+    }
+
+
+def _differences(table: Table, real: "Counter[Record]", rebuilt: "Counter[Record]") -> list[str]:
+    problems = [f"table {table.name}: no fact says {_shown(row)}" for row in (real - rebuilt)]
+    problems += [
+        f"table {table.name}: a fact says {_shown(row)}, it is not there" for row in (rebuilt - real)
+    ]
+    if len(problems) > _SHOWN:
+        problems[_SHOWN:] = [f"table {table.name}: and {len(problems) - _SHOWN} more"]
+    return problems
+
+
+def _shown(row: Record) -> str:
+    return ", ".join(value.hex()[:16] if isinstance(value, bytes) else str(value) for value in row)[:200]

@@ -1,0 +1,257 @@
+"""Cache entries and leases: what is there to reuse, and who may compute what is not.
+
+Leases are exempt from facts. One statement decides who holds one, on the database's clock.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+from uuid import UUID
+
+from sqlalchemy import bindparam, delete, func, literal_column, select, text, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlmodel import insert
+
+from whence_catalog import cache, digest, model
+from whence_catalog.sql import tables
+from whence_catalog.sql.engine import Record, Statement, Transaction
+
+_ENTRY = tables.table(tables.CacheEntryRow)
+_RUN = tables.table(tables.RunRow)
+_OUTPUT = tables.table(tables.OutputRow)
+_VERSION = tables.table(tables.VersionRow)
+_DIVERGENCE = tables.table(tables.DivergenceRow)
+_RESERVATION = tables.table(tables.ReservationRow)
+_BEAT = tables.table(tables.BeatRow)
+_BLOB = tables.table(tables.BlobRow)
+
+_live = Statement(
+    select(_ENTRY.c.id, _ENTRY.c.run_id, _RUN.c.uid, _ENTRY.c.created_at, _ENTRY.c.validated_at)
+    .join(_RUN, _RUN.c.id == _ENTRY.c.run_id)
+    .where(_ENTRY.c.key == bindparam("key"), _ENTRY.c.superseded_at.is_(None))
+)
+_made = Statement(
+    select(_OUTPUT.c.role, _VERSION.c.digest, _BLOB.c.known_at, _VERSION.c.form)
+    .join(_VERSION, _VERSION.c.id == _OUTPUT.c.version_id)
+    .outerjoin(_BLOB, _BLOB.c.digest == _VERSION.c.digest)
+    .where(_OUTPUT.c.run_id == bindparam("run_id"))
+)
+_enter = Statement(
+    insert(_ENTRY).values(
+        key=bindparam("key"),
+        run_id=bindparam("run_id"),
+        created_at=bindparam("created_at"),
+        validated_at=bindparam("validated_at"),
+    )
+)
+_renew = Statement(
+    update(_ENTRY).where(_ENTRY.c.id == bindparam("of_id")).values(validated_at=bindparam("moment"))
+)
+_supersede = Statement(
+    update(_ENTRY).where(_ENTRY.c.id == bindparam("of_id")).values(superseded_at=bindparam("moment"))
+)
+_diverge = Statement(insert(_DIVERGENCE))
+
+_new = upsert(_RESERVATION).values(
+    {name: bindparam(name) for name in ("key", "owner", "run_uid", "reason", "token", "since", "until")}
+)
+# The one statement that decides. A token only grows: past a lost commit it still exceeds the clock then.
+_take = Statement(
+    _new.on_conflict_do_update(
+        index_elements=["key"],
+        set_={
+            "owner": _new.excluded.owner,
+            "run_uid": _new.excluded.run_uid,
+            "reason": _new.excluded.reason,
+            "token": func.max(_RESERVATION.c.token + literal_column("1"), _new.excluded.token),
+            "since": _new.excluded.since,
+            "until": _new.excluded.until,
+        },
+        where=(_RESERVATION.c.owner == _new.excluded.owner) | (_RESERVATION.c.until <= _new.excluded.since),
+    ).returning(_RESERVATION.c.token)
+)
+_held = Statement(
+    select(
+        _RESERVATION.c.owner,
+        _RESERVATION.c.token,
+        _RESERVATION.c.since,
+        _RESERVATION.c.until,
+        _RESERVATION.c.reason,
+        _RESERVATION.c.run_uid,
+    ).where(_RESERVATION.c.key == bindparam("key"))
+)
+_release = Statement(
+    update(_RESERVATION)
+    .where(_RESERVATION.c.key == bindparam("of_key"), _RESERVATION.c.run_uid == bindparam("of_run"))
+    .values(owner="", until=literal_column("0"))
+)
+_extend = Statement(
+    update(_RESERVATION)
+    .where(
+        _RESERVATION.c.run_uid == bindparam("of_run"),
+        _RESERVATION.c.owner != text("''"),
+        _RESERVATION.c.until > bindparam("moment"),
+    )
+    .values(until=bindparam("lasts"))
+)
+_reserved_key = Statement(
+    select(_RUN.c.key).where(
+        _RUN.c.uid == bindparam("uid"), _RUN.c.mode.in_([text("'reuse'"), text("'refresh'")])
+    )
+)
+_beat_new = upsert(_BEAT).values(run_uid=bindparam("run_uid"), until=bindparam("until"))
+_beat = Statement(
+    _beat_new.on_conflict_do_update(index_elements=["run_uid"], set_={"until": _beat_new.excluded.until})
+)
+_unbeat = Statement(delete(_BEAT).where(_BEAT.c.run_uid == bindparam("uid")))
+_blob_new = upsert(_BLOB).values(digest=bindparam("digest"), known_at=bindparam("known_at"))
+_know = Statement(
+    _blob_new.on_conflict_do_update(index_elements=["digest"], set_={"known_at": _blob_new.excluded.known_at})
+)
+_forget = Statement(delete(_BLOB).where(_BLOB.c.digest == bindparam("gone")))
+
+
+@dataclass(frozen=True, slots=True)
+class LiveEntry:
+    """The live entry of a key: its row, its Run's row, and what that Run made (role → (digest, known at))."""
+
+    id: int
+    run_id: int
+    entry: cache.CacheEntry
+    made: Mapping[str, tuple[digest.Digest, int | None]]
+    trees: frozenset[digest.Digest]
+
+    @property
+    def digests(self) -> dict[str, digest.Digest]:
+        """Role → digest."""
+        return {role: named for role, (named, _) in self.made.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who holds a key, under which token, and why they compute it."""
+
+    owner: str
+    token: int
+    since: int
+    until: int
+    reason: cache.Reason
+    run: UUID
+
+
+def live(tx: Transaction, key: str) -> LiveEntry | None:
+    """The entry that a look-up of `key` finds."""
+    row = tx.one(_live, key=key)
+    if row is None:
+        return None
+    entry_id, run_id, uid, created_at, validated_at = row
+    entry = cache.CacheEntry(key, UUID(bytes=uid), model.moment(created_at), model.moment(validated_at))
+    rows = tx.all(_made, run_id=run_id)
+    made = {role: (digest.Digest.of(raw), known) for role, raw, known, _ in rows}
+    trees = frozenset(digest.Digest.of(raw) for _, raw, _, form in rows if form == model.Form.TREE)
+    return LiveEntry(entry_id, run_id, entry, made, trees)
+
+
+def presence(tx: Transaction, found: LiveEntry | None, call: model.Call) -> cache.Presence:
+    """What is known of the entry's Blobs: by the caller's own word, else by the catalog's memory."""
+    if found is None:
+        return cache.Presence()
+    unknown: set[digest.Digest] = set()
+    for named, known_at in found.made.values():
+        age = call.presence_age
+        told = named in call.present or named in call.missing or named in call.altered
+        fresh = age is None or (known_at is not None and tx.micros - known_at < age.total_seconds() * 1e6)
+        if not told and not fresh:
+            unknown.add(named)
+    digests = frozenset(named for named, _ in found.made.values())
+    return cache.Presence(digests & call.missing, digests & call.altered, frozenset(unknown))
+
+
+def remember(tx: Transaction, present: frozenset[digest.Digest], gone: frozenset[digest.Digest]) -> None:
+    """Keep what somebody just saw of these Blobs."""
+    if present:
+        tx.many(_know, [{"digest": named.raw, "known_at": tx.micros} for named in present])
+    if gone:
+        tx.many(_forget, [{"gone": named.raw} for named in gone])
+
+
+def take(
+    tx: Transaction, key: str, owner: str, run: UUID, reason: cache.Reason, lasting_micros: int
+) -> int | cache.Wait:
+    """The fencing token, if the lease is free, lapsed or already the owner's; else who holds it."""
+    row = tx.one(
+        _take,
+        key=key,
+        owner=owner,
+        run_uid=run.bytes,
+        reason=reason.value,
+        token=tx.micros,
+        since=tx.micros,
+        until=tx.micros + lasting_micros,
+    )
+    if row is not None:
+        return row[0]  # type: ignore[no-any-return]
+    held = lease(tx, key)
+    assert held is not None, "a lease that could not be taken is held"
+    return cache.Wait(held.owner, model.moment(held.since), model.moment(held.until))
+
+
+def waiting(tx: Transaction, key: str, owner: str) -> cache.Wait | None:
+    """Who else holds a live lease on `key`, without asking for it."""
+    held = lease(tx, key)
+    if held is None or held.owner in ("", owner) or held.until <= tx.micros:
+        return None
+    return cache.Wait(held.owner, model.moment(held.since), model.moment(held.until))
+
+
+def lease(tx: Transaction, key: str) -> Lease | None:
+    """The lease on `key`, live or lapsed."""
+    row = tx.one(_held, key=key)
+    if row is None:
+        return None
+    owner, token, since, until, reason, run = row
+    return Lease(owner, token, since, until, cache.Reason(reason), UUID(bytes=run))
+
+
+def release(tx: Transaction, key: str, run: UUID) -> None:
+    """Let go of a lease that `run` holds, or not."""
+    tx.run(_release, of_key=key, of_run=run.bytes)
+
+
+def beat(tx: Transaction, run: UUID, lasting_micros: int) -> bool:
+    """Extend a Run's life and its lease; False if it should hold a lease and no longer does."""
+    until = tx.micros + lasting_micros
+    tx.run(_beat, run_uid=run.bytes, until=until)
+    extended = tx.run(_extend, of_run=run.bytes, moment=tx.micros, lasts=until)
+    row = tx.one(_reserved_key, uid=run.bytes)
+    return extended > 0 or row is None or row[0] is None
+
+
+def begin_beat(tx: Transaction, run: UUID, lasting_micros: int) -> None:
+    """A Run has begun."""
+    tx.run(_beat, run_uid=run.bytes, until=tx.micros + lasting_micros)
+
+
+def end_beat(tx: Transaction, run: UUID) -> None:
+    """A Run has ended: nobody listens for it any more."""
+    tx.run(_unbeat, uid=run.bytes)
+
+
+# ── projections ──────────────────────────────────────────────────────────────────────────────────
+
+
+def put_publication(tx: Transaction, run_id: int, key: str, publication: cache.Publication, at: int) -> None:
+    """Do to the entries what the publication says."""
+    row = tx.one(_live, key=key)
+    if publication.is_divergence:
+        cause = publication.why or ""
+        tx.run(_diverge, run_id=run_id, entry_run_id=cast("Record", row)[1], key=key, cause=cause, at=at)
+    match publication.outcome:
+        case cache.Outcome.RENEWED:
+            tx.run(_renew, of_id=cast("Record", row)[0], moment=at)
+        case cache.Outcome.ENTERED | cache.Outcome.SUPERSEDED:
+            if row is not None:
+                tx.run(_supersede, of_id=row[0], moment=at)
+            tx.run(_enter, key=key, run_id=run_id, created_at=at, validated_at=at)
+        case cache.Outcome.DIVERGED | cache.Outcome.REFUSED | cache.Outcome.NONE:
+            pass

@@ -1,0 +1,493 @@
+"""Runs, their inputs, the components of their keys and their metric series."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+from uuid import UUID
+
+from sqlalchemy import Select, bindparam, select, update
+from sqlmodel import insert
+
+from whence_catalog import digest, facts, model
+from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
+from whence_catalog.sql import artifacts, tables
+from whence_catalog.sql import facts as fact_log
+from whence_catalog.sql.engine import Record, Statement, Transaction, Value
+
+_RUN = tables.table(tables.RunRow)
+_JOB = tables.table(tables.JobRow)
+_ACTOR = tables.table(tables.ActorRow)
+_PROJECT = tables.table(tables.ProjectRow)
+_INPUT = tables.table(tables.InputRow)
+_VERSION = tables.table(tables.VersionRow)
+_ARTIFACT = tables.table(tables.ArtifactRow)
+_COMPONENT = tables.table(tables.ComponentRow)
+_SERIES = tables.table(tables.SeriesRow)
+_BEAT = tables.table(tables.BeatRow)
+_ORIGIN = _RUN.alias("origin")
+_PRODUCER = _RUN.alias("producer")
+
+_find_job = Statement(
+    select(_JOB.c.id).where(_JOB.c.project_id == bindparam("project_id"), _JOB.c.name == bindparam("name"))
+)
+_make_job = Statement(
+    insert(_JOB).values(project_id=bindparam("project_id"), name=bindparam("name")).returning(_JOB.c.id)
+)
+_find_actor = Statement(
+    select(_ACTOR.c.id).where(
+        _ACTOR.c.name == bindparam("name"), _ACTOR.c.authenticated == bindparam("authenticated")
+    )
+)
+_make_actor = Statement(
+    insert(_ACTOR)
+    .values(name=bindparam("name"), authenticated=bindparam("authenticated"))
+    .returning(_ACTOR.c.id)
+)
+_INSERTED = [
+    "uid",
+    "project_id",
+    "job_id",
+    "actor_id",
+    "state",
+    "mode",
+    "key",
+    "origin_id",
+    "parent",
+    "retry_of",
+    "rerun_of",
+    "started_at",
+    "finished_at",
+    "presumed",
+    "params",
+    "metrics",
+    "warnings",
+    "capture",
+    "start_position",
+]
+_insert = Statement(insert(_RUN).values({name: bindparam(name) for name in _INSERTED}).returning(_RUN.c.id))
+_finish = Statement(
+    update(_RUN)
+    .where(_RUN.c.id == bindparam("of_id"))
+    .values(
+        {
+            name: bindparam(f"new_{name}")
+            for name in (
+                "state",
+                "finished_at",
+                "presumed",
+                "outcome",
+                "metrics",
+                "warnings",
+                "finish_position",
+            )
+        }
+    )
+)
+_COLUMNS = (
+    _RUN.c.id,
+    _RUN.c.uid,
+    _PROJECT.c.name,
+    _JOB.c.name,
+    _ACTOR.c.name,
+    _ACTOR.c.authenticated,
+    _RUN.c.state,
+    _RUN.c.mode,
+    _RUN.c.key,
+    _RUN.c.outcome,
+    _ORIGIN.c.uid,
+    _RUN.c.parent,
+    _RUN.c.retry_of,
+    _RUN.c.rerun_of,
+    _RUN.c.started_at,
+    _RUN.c.finished_at,
+    _RUN.c.presumed,
+    _RUN.c.params,
+    _RUN.c.metrics,
+    _RUN.c.warnings,
+    _RUN.c.capture,
+    _RUN.c.start_position,
+    _RUN.c.finish_position,
+    _RUN.c.origin_id,
+    _RUN.c.job_id,
+)
+
+
+def _runs() -> Select[tuple[object, ...]]:
+    return (
+        select(*_COLUMNS)
+        .select_from(_RUN)
+        .join(_JOB, _JOB.c.id == _RUN.c.job_id)
+        .join(_PROJECT, _PROJECT.c.id == _RUN.c.project_id)
+        .join(_ACTOR, _ACTOR.c.id == _RUN.c.actor_id)
+        .outerjoin(_ORIGIN, _ORIGIN.c.id == _RUN.c.origin_id)
+    )
+
+
+_get = Statement(_runs().where(_RUN.c.uid == bindparam("uid")))
+_between = Statement(
+    select(_RUN.c.uid)
+    .where(_RUN.c.uid >= bindparam("low"), _RUN.c.uid <= bindparam("high"))
+    .order_by(_RUN.c.uid.desc())
+    .limit(bindparam("many"))
+)
+_id_of = Statement(select(_RUN.c.id).where(_RUN.c.uid == bindparam("uid")))
+_listed = Statement(
+    _runs()
+    .where(
+        _RUN.c.id < bindparam("below"),
+        (bindparam("any_project") == 1) | (_PROJECT.c.name == bindparam("project")),
+        (bindparam("any_job") == 1) | (_JOB.c.name == bindparam("job")),
+    )
+    .order_by(_RUN.c.id.desc())
+    .limit(bindparam("many"))
+)
+_executed_before = Statement(
+    select(_RUN.c.id, _RUN.c.uid)
+    .where(
+        _RUN.c.job_id == bindparam("job_id"),
+        _RUN.c.id < bindparam("below"),
+        _RUN.c.key.is_not(None),
+        _RUN.c.origin_id.is_(None),
+    )
+    .order_by(_RUN.c.id.desc())
+    .limit(bindparam("many"))
+)
+_put_input = Statement(insert(_INPUT))
+_inputs_of = Statement(
+    select(*artifacts.VERSION_COLUMNS, _INPUT.c.role, _INPUT.c.ordinal, _PRODUCER.c.uid)
+    .select_from(_INPUT)
+    .join(_VERSION, _VERSION.c.id == _INPUT.c.version_id)
+    .join(_ARTIFACT, _ARTIFACT.c.id == _VERSION.c.artifact_id)
+    .join(_PROJECT, _PROJECT.c.id == _ARTIFACT.c.project_id)
+    .outerjoin(_PRODUCER, _PRODUCER.c.id == _INPUT.c.producer_run_id)
+    .where(_INPUT.c.run_id == bindparam("run_id"))
+    .order_by(_INPUT.c.role, _INPUT.c.ordinal)
+)
+_input_ids = Statement(
+    select(_INPUT.c.role, _INPUT.c.ordinal, _INPUT.c.version_id, _INPUT.c.producer_run_id).where(
+        _INPUT.c.run_id == bindparam("run_id")
+    )
+)
+_put_component = Statement(insert(_COMPONENT))
+_components_of = Statement(
+    select(
+        _COMPONENT.c.place, _COMPONENT.c.name, _COMPONENT.c.kind, _COMPONENT.c.digest, _COMPONENT.c.ignored
+    )
+    .where(_COMPONENT.c.run_id == bindparam("run_id"))
+    .order_by(_COMPONENT.c.place)
+)
+_put_series = Statement(insert(_SERIES))
+_series_of = Statement(
+    select(_SERIES.c.points).where(_SERIES.c.run_id == bindparam("run_id")).order_by(_SERIES.c.position)
+)
+_silent = Statement(
+    select(_RUN.c.uid)
+    .outerjoin(_BEAT, _BEAT.c.run_uid == _RUN.c.uid)
+    .where(
+        _RUN.c.state == bindparam("running"),
+        (_BEAT.c.until < bindparam("moment"))
+        | (_BEAT.c.until.is_(None) & (_RUN.c.started_at < bindparam("started_before"))),
+    )
+)
+
+MINIMUM_PREFIX = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A Run with where it lies. Its labels and error are in the facts at its positions."""
+
+    id: int
+    run: model.Run
+    start_position: int
+    finish_position: int | None
+    origin_id: int | None
+    job_id: int
+
+
+# ── writing ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def actor_id(tx: Transaction, actor: model.Actor) -> int:
+    """The Actor's row, made if need be."""
+    named: dict[str, Value] = {"name": actor.name, "authenticated": int(actor.authenticated)}
+    row = tx.one(_find_actor, **named) or tx.one(_make_actor, **named)
+    return cast("Record", row)[0]  # type: ignore[no-any-return]
+
+
+def insert_run(tx: Transaction, run: model.Run, position: int, origin_id: int | None) -> int:
+    """Record a new Run; answers its row."""
+    project_id = artifacts.project_id(tx, run.project)
+    job: dict[str, Value] = {"project_id": project_id, "name": run.job}
+    row = tx.one(
+        _insert,
+        uid=run.uid.bytes,
+        project_id=project_id,
+        job_id=cast("Record", tx.one(_find_job, **job) or tx.one(_make_job, **job))[0],
+        actor_id=actor_id(tx, run.actor),
+        state=run.state.value,
+        mode=run.mode.value,
+        key=run.key,
+        origin_id=origin_id,
+        parent=None if run.parent is None else run.parent.bytes,
+        retry_of=None if run.retry_of is None else run.retry_of.bytes,
+        rerun_of=None if run.rerun_of is None else run.rerun_of.bytes,
+        started_at=model.microseconds(run.started_at),
+        finished_at=None if run.finished_at is None else model.microseconds(run.finished_at),
+        presumed=int(run.presumed),
+        params=digest.frame(dict(run.params)),
+        metrics=digest.frame(dict(run.metrics)),
+        warnings=digest.frame(list(run.warnings)),
+        capture=digest.frame(facts.capture(run.capture)),
+        start_position=position,
+    )
+    return cast("Record", row)[0]  # type: ignore[no-any-return]
+
+
+def replace_run(tx: Transaction, run_id: int, after: model.Run, position: int) -> None:
+    """Record what a Run has become."""
+    tx.run(
+        _finish,
+        of_id=run_id,
+        new_state=after.state.value,
+        new_finished_at=None if after.finished_at is None else model.microseconds(after.finished_at),
+        new_presumed=int(after.presumed),
+        new_outcome=after.outcome,
+        new_metrics=digest.frame(dict(after.metrics)),
+        new_warnings=digest.frame(list(after.warnings)),
+        new_finish_position=position,
+    )
+
+
+def put_inputs(
+    tx: Transaction, run_id: int, claims: Sequence[model.InputClaim], run_ids: artifacts.RunIds
+) -> None:
+    """Record what a Run took.
+
+    Raises:
+        NotFound: a Version, or the Run it is said to come from, is not recorded.
+        InvalidInput: two inputs have the same role and ordinal.
+    """
+    taken = {(row[0], row[1]) for row in tx.all(_input_ids, run_id=run_id)}
+    for claim in claims:
+        if (claim.role, claim.ordinal) in taken:
+            raise InvalidInput(f"the run already has an input {claim.role!r}; give this one another role")
+        taken.add((claim.role, claim.ordinal))
+        version_id, producer_id = artifacts.source_ids(tx, claim.source, run_ids)
+        tx.run(
+            _put_input,
+            run_id=run_id,
+            role=claim.role,
+            ordinal=claim.ordinal,
+            version_id=version_id,
+            producer_run_id=producer_id,
+        )
+
+
+def takes_the_same(
+    tx: Transaction, run_id: int, claims: Sequence[model.InputClaim], run_ids: artifacts.RunIds
+) -> bool:
+    """Whether a Run's recorded inputs are exactly these, to the production."""
+    mine = {(c.role, c.ordinal, *artifacts.source_ids(tx, c.source, run_ids)) for c in claims}
+    return mine == {tuple(row) for row in tx.all(_input_ids, run_id=run_id)}
+
+
+def put_components(tx: Transaction, run_id: int, components: Sequence[model.Component]) -> None:
+    """Record the parts of a Run's key."""
+    tx.many(
+        _put_component,
+        [
+            {
+                "run_id": run_id,
+                "place": place,
+                "name": part.name,
+                "kind": part.kind,
+                "digest": part.digest,
+                "ignored": int(part.ignored),
+            }
+            for place, part in enumerate(components)
+        ],
+    )
+
+
+def put_series(tx: Transaction, run_id: int, series: model.Series, position: int) -> None:
+    """Record the points of one flush."""
+    points = cast("facts.Body", facts.log(series)["points"])
+    tx.run(_put_series, run_id=run_id, position=position, points=digest.frame(points))
+
+
+# ── reading ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def find(tx: Transaction, uid: UUID) -> Stored | None:
+    """The Run of that id."""
+    row = tx.one(_get, uid=uid.bytes)
+    return None if row is None else _stored(row)
+
+
+def get(tx: Transaction, uid: UUID) -> Stored:
+    """The Run of that id.
+
+    Raises:
+        NotFound: it is not recorded.
+    """
+    stored = find(tx, uid)
+    if stored is None:
+        raise NotFound(f"no run {uid} is recorded", ErrorKind.NO_SUCH_RUN)
+    return stored
+
+
+def _stored(row: Record) -> Stored:
+    optional = [None if raw is None else UUID(bytes=raw) for raw in row[10:14]]
+    run = model.Run(
+        uid=UUID(bytes=row[1]),
+        project=row[2],
+        job=row[3],
+        actor=model.Actor(row[4], bool(row[5])),
+        state=model.RunState(row[6]),
+        mode=model.Mode(row[7]),
+        key=row[8],
+        outcome=row[9],
+        origin=optional[0],
+        parent=optional[1],
+        retry_of=optional[2],
+        rerun_of=optional[3],
+        started_at=model.moment(row[14]),
+        finished_at=None if row[15] is None else model.moment(row[15]),
+        presumed=bool(row[16]),
+        params=cast("facts.Body", digest.unframe(row[17])),
+        metrics=cast("Mapping[str, float]", digest.unframe(row[18])),
+        warnings=tuple(cast("Sequence[str]", digest.unframe(row[19]))),
+        capture=facts.read_capture(cast("facts.Body", digest.unframe(row[20]))),
+    )
+    return Stored(row[0], run, row[21], row[22], row[23], row[24])
+
+
+def prefixed(tx: Transaction, prefix: str) -> UUID:
+    """The id of the one Run whose id begins so.
+
+    Raises:
+        InvalidInput: not a prefix of an id, too short, or not unique.
+        NotFound: there is none.
+    """
+    digits = prefix.replace("-", "").lower()
+    if len(digits) < MINIMUM_PREFIX or len(digits) > 32 or any(c not in "0123456789abcdef" for c in digits):
+        raise InvalidInput(
+            f"not a run: {prefix!r}; give its id, or at least {MINIMUM_PREFIX} characters of the start of it",
+            ErrorKind.BAD_REFERENCE,
+        )
+    low, high = bytes.fromhex(digits.ljust(32, "0")), bytes.fromhex(digits.ljust(32, "f"))
+    rows = tx.all(_between, low=low, high=high, many=4)
+    if not rows:
+        raise NotFound(f"no run {prefix} is recorded; `whence log` lists them", ErrorKind.NO_SUCH_RUN)
+    if len(rows) > 1:
+        shown = ", ".join(str(UUID(bytes=row[0])) for row in rows[:3])
+        raise InvalidInput(
+            f"several runs begin with {prefix}: {shown}{' …' if len(rows) > 3 else ''}; give more of it",
+            ErrorKind.AMBIGUOUS_RUN,
+        )
+    return UUID(bytes=rows[0][0])
+
+
+def record(tx: Transaction, stored: Stored) -> model.RunRecord:
+    """The Run with all that it took and made, and its redactable texts. A reused Run's are its origin's,
+    but for the inputs that it took itself.
+    """
+    inputs = inputs_of(tx, stored.id)
+    made_by = stored.id
+    run = with_texts(tx, stored)
+    if stored.origin_id is not None:
+        made_by = stored.origin_id
+        inputs = inputs or inputs_of(tx, stored.origin_id)
+    return model.RunRecord(run, inputs, artifacts.outputs_of(tx, made_by))
+
+
+def with_texts(tx: Transaction, stored: Stored) -> model.Run:
+    """The Run with its labels and its error in clear, where they were not erased."""
+    began = fact_log.opened_at(tx, stored.start_position)
+    ended = fact_log.opened_at(tx, stored.finish_position)
+    labels = {path[7:]: text for path, text in began.items() if path.startswith("labels/")}
+    return dataclasses.replace(stored.run, labels=labels, error=ended.get("error"))
+
+
+def inputs_of(tx: Transaction, run_id: int) -> tuple[model.Input, ...]:
+    """What a Run took, by role and ordinal."""
+    return tuple(
+        model.Input(
+            role=row[9],
+            version=artifacts.version_of(row),
+            producer=None if row[11] is None else UUID(bytes=row[11]),
+            ordinal=row[10],
+        )
+        for row in tx.all(_inputs_of, run_id=run_id)
+    )
+
+
+def components_of(tx: Transaction, stored: Stored) -> tuple[model.Component, ...]:
+    """The parts of a Run's key, with their previews; a reused Run's are its origin's."""
+    run_id, position = stored.id, stored.start_position
+    if stored.run.origin is not None:
+        origin = get(tx, stored.run.origin)
+        run_id, position = origin.id, origin.start_position
+    clear = fact_log.opened_at(tx, position)
+    return tuple(
+        model.Component(name, kind, raw, clear.get(f"components/{place}/preview"), bool(ignored))
+        for place, name, kind, raw, ignored in tx.all(_components_of, run_id=run_id)
+    )
+
+
+def executed_before(tx: Transaction, stored: Stored, limit: int = 100) -> list[UUID]:
+    """Runs of the same job that executed with a key before this one, newest first."""
+    rows = tx.all(_executed_before, job_id=stored.job_id, below=stored.id, many=limit)
+    return [UUID(bytes=uid) for _, uid in rows]
+
+
+def listed(
+    tx: Transaction,
+    project: str | None,
+    job: str | None,
+    states: frozenset[model.RunState],
+    limit: int,
+    before: UUID | None,
+) -> list[model.Run]:
+    """Runs, newest first, from before that one."""
+    below = 2**62 if before is None else get(tx, before).id
+    found: list[model.Run] = []
+    while len(found) < limit:
+        rows = tx.all(
+            _listed,
+            below=below,
+            any_project=int(project is None),
+            project=project or "",
+            any_job=int(job is None),
+            job=job or "",
+            many=limit,
+        )
+        kept = [_stored(row) for row in rows]
+        found += [with_texts(tx, item) for item in kept if not states or item.run.state in states]
+        if len(rows) < limit:
+            break
+        below = rows[-1][0]
+    return found[:limit]
+
+
+def series_of(tx: Transaction, run_id: int) -> dict[str, tuple[tuple[int, float], ...]]:
+    """All points of a Run's series, in the order they were logged."""
+    series: dict[str, list[tuple[int, float]]] = {}
+    for (raw,) in tx.all(_series_of, run_id=run_id):
+        flush = cast("Mapping[str, Sequence[Sequence[float]]]", digest.unframe(raw))
+        for name, points in flush.items():
+            series.setdefault(name, []).extend((int(step), value) for step, value in points)
+    return {name: tuple(points) for name, points in series.items()}
+
+
+def silent(tx: Transaction, grace_micros: int) -> list[UUID]:
+    """Running Runs whose last beat has lapsed."""
+    rows = tx.all(
+        _silent,
+        running=model.RunState.RUNNING.value,
+        moment=tx.micros,
+        started_before=tx.micros - grace_micros,
+    )
+    return [UUID(bytes=row[0]) for row in rows]

@@ -1,0 +1,376 @@
+"""The schema, declared with SQLModel. Rows never leave `whence_catalog.sql`.
+
+Edges are narrow integers; the client-made UUID of a Run is `run.uid` alone. Times are microseconds
+since the epoch. Structured values are frames. Nothing is updated that can be appended.
+
+`fact` is the truth. `PROJECTIONS` can be rebuilt from it; `EXEMPT` tables cannot and need not: losing
+them costs time, never truth. `redactable` opens what facts hold as commitments.
+"""
+
+from typing import ClassVar
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlmodel import Field, SQLModel
+
+# The Alembic revision that these declarations are; a test holds the two together.
+REVISION = "0001"
+# Revisions that this whence can upgrade from, oldest first.
+KNOWN_REVISIONS = ("0001",)
+
+# Marks a SQLite file as a whence catalog ("whnc").
+APPLICATION_ID = 0x77686E63
+
+_WITHOUT_ROWID = {"sqlite_with_rowid": False}
+
+
+def _id() -> Column[int]:
+    # SQLite gives a rowid only to a column declared exactly INTEGER.
+    return Column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+
+
+def _to(target: str, primary: bool = False, optional: bool = False) -> Column[int]:
+    return Column(BigInteger, ForeignKey(target), primary_key=primary, nullable=optional)
+
+
+def _int(optional: bool = False, primary: bool = False) -> Column[int]:
+    return Column(BigInteger, nullable=optional, primary_key=primary, autoincrement=False)
+
+
+def _blob(optional: bool = False, primary: bool = False) -> Column[bytes]:
+    return Column(LargeBinary, nullable=optional, primary_key=primary)
+
+
+def _text(optional: bool = False, primary: bool = False) -> Column[str]:
+    return Column(Text, nullable=optional, primary_key=primary)
+
+
+class Row(SQLModel):
+    """What all tables share: one MetaData of their own, apart from the caller's SQLModel tables."""
+
+    metadata: ClassVar[MetaData] = MetaData()
+
+
+class CatalogRow(Row, table=True):
+    """One row: which catalog this is, and its own secret."""
+
+    __tablename__ = "catalog"
+    __table_args__ = (CheckConstraint("id = 1"),)
+    id: int = Field(sa_column=_id())
+    uid: bytes = Field(sa_column=_blob())
+    key: bytes = Field(sa_column=_blob())
+    created_at: int = Field(sa_column=_int())
+
+
+class FactRow(Row, table=True):
+    """The log: the canonical bytes of each fact; `leaf` is its Merkle leaf."""
+
+    __tablename__ = "fact"
+    position: int = Field(sa_column=_id())
+    uid: bytes = Field(sa_column=Column(LargeBinary, nullable=False, unique=True))
+    sequenced_at: int = Field(sa_column=_int())
+    verb: str = Field(sa_column=_text())
+    canonical: bytes = Field(sa_column=_blob())
+    leaf: bytes = Field(sa_column=_blob())
+
+
+class RedactableRow(Row, table=True):
+    """What opens a commitment in a fact. Erasing a row erases the value."""
+
+    __tablename__ = "redactable"
+    __table_args__ = _WITHOUT_ROWID
+    fact_uid: bytes = Field(sa_column=_blob(primary=True))
+    path: str = Field(sa_column=_text(primary=True))
+    salt: bytes = Field(sa_column=_blob())
+    value: bytes = Field(sa_column=_blob())
+
+
+class ProjectRow(Row, table=True):
+    """A namespace."""
+
+    __tablename__ = "project"
+    id: int = Field(sa_column=_id())
+    name: str = Field(sa_column=Column(Text, nullable=False, unique=True))
+
+
+class ActorRow(Row, table=True):
+    """Who or what is responsible."""
+
+    __tablename__ = "actor"
+    __table_args__ = (UniqueConstraint("name", "authenticated"),)
+    id: int = Field(sa_column=_id())
+    name: str = Field(sa_column=_text())
+    authenticated: int = Field(sa_column=_int())
+
+
+class JobRow(Row, table=True):
+    """A named unit of work."""
+
+    __tablename__ = "job"
+    __table_args__ = (UniqueConstraint("project_id", "name"),)
+    id: int = Field(sa_column=_id())
+    project_id: int = Field(sa_column=_to("project.id"))
+    name: str = Field(sa_column=_text())
+
+
+class ArtifactRow(Row, table=True):
+    """A named thing with a kind."""
+
+    __tablename__ = "artifact"
+    __table_args__ = (UniqueConstraint("project_id", "kind", "name"),)
+    id: int = Field(sa_column=_id())
+    project_id: int = Field(sa_column=_to("project.id"))
+    kind: str = Field(sa_column=_text())
+    name: str = Field(sa_column=_text())
+
+
+class VersionRow(Row, table=True):
+    """One immutable content of an Artifact."""
+
+    __tablename__ = "version"
+    __table_args__ = (
+        UniqueConstraint("artifact_id", "number"),
+        UniqueConstraint("artifact_id", "digest"),
+        Index("version_by_digest", "digest"),
+    )
+    id: int = Field(sa_column=_id())
+    artifact_id: int = Field(sa_column=_to("artifact.id"))
+    number: int = Field(sa_column=_int())
+    digest: bytes = Field(sa_column=_blob())
+    strength: str = Field(sa_column=_text())
+    form: str = Field(sa_column=_text())
+    size_bytes: int | None = Field(sa_column=_int(optional=True))
+    created_at: int = Field(sa_column=_int())
+
+
+class RunRow(Row, table=True):
+    """One execution of a Job, or the standing-in for one. Its parent may be recorded later, so it is a uid."""
+
+    __tablename__ = "run"
+    __table_args__ = (
+        Index("run_by_job", "job_id", "id"),
+        Index("run_by_origin", "origin_id", sqlite_where=text("origin_id IS NOT NULL")),
+        Index("run_by_parent", "parent", sqlite_where=text("parent IS NOT NULL")),
+        Index("run_running", "state", sqlite_where=text("state = 'running'")),
+    )
+    id: int = Field(sa_column=_id())
+    uid: bytes = Field(sa_column=Column(LargeBinary, nullable=False, unique=True))
+    project_id: int = Field(sa_column=_to("project.id"))
+    job_id: int = Field(sa_column=_to("job.id"))
+    actor_id: int = Field(sa_column=_to("actor.id"))
+    state: str = Field(sa_column=_text())
+    mode: str = Field(sa_column=_text())
+    key: str | None = Field(sa_column=_text(optional=True))
+    origin_id: int | None = Field(sa_column=_to("run.id", optional=True))
+    parent: bytes | None = Field(sa_column=_blob(optional=True))
+    retry_of: bytes | None = Field(sa_column=_blob(optional=True))
+    rerun_of: bytes | None = Field(sa_column=_blob(optional=True))
+    started_at: int = Field(sa_column=_int())
+    finished_at: int | None = Field(sa_column=_int(optional=True))
+    presumed: int = Field(sa_column=_int())
+    outcome: str | None = Field(sa_column=_text(optional=True))
+    params: bytes = Field(sa_column=_blob())
+    metrics: bytes = Field(sa_column=_blob())
+    warnings: bytes = Field(sa_column=_blob())
+    capture: bytes = Field(sa_column=_blob())
+    start_position: int = Field(sa_column=_int())
+    finish_position: int | None = Field(sa_column=_int(optional=True))
+
+
+class InputRow(Row, table=True):
+    """A Version that a Run took; (producer_run_id, version_id) is the production it was taken from."""
+
+    __tablename__ = "input"
+    __table_args__ = (Index("input_by_version", "version_id", "run_id"), _WITHOUT_ROWID)
+    run_id: int = Field(sa_column=_to("run.id", primary=True))
+    role: str = Field(sa_column=_text(primary=True))
+    ordinal: int = Field(sa_column=_int(primary=True))
+    version_id: int = Field(sa_column=_to("version.id"))
+    producer_run_id: int | None = Field(sa_column=_to("run.id", optional=True))
+
+
+class OutputRow(Row, table=True):
+    """One production."""
+
+    __tablename__ = "output"
+    __table_args__ = (
+        Index("output_by_version", "version_id", "run_id"),
+        Index("output_by_artifact", "artifact_id", "position"),
+        _WITHOUT_ROWID,
+    )
+    run_id: int = Field(sa_column=_to("run.id", primary=True))
+    role: str = Field(sa_column=_text(primary=True))
+    version_id: int = Field(sa_column=_to("version.id"))
+    artifact_id: int = Field(sa_column=_to("artifact.id"))
+    position: int = Field(sa_column=_int())
+    place: int = Field(sa_column=_int())
+    filename: str | None = Field(sa_column=_text(optional=True))
+    format: str | None = Field(sa_column=_text(optional=True))
+    location: str | None = Field(sa_column=_text(optional=True))
+    described: bytes = Field(sa_column=_blob())
+    derives: int = Field(sa_column=_int())
+
+
+class DerivedRow(Row, table=True):
+    """What an Output says it came from."""
+
+    __tablename__ = "derived"
+    __table_args__ = _WITHOUT_ROWID
+    run_id: int = Field(sa_column=_to("run.id", primary=True))
+    role: str = Field(sa_column=_text(primary=True))
+    ordinal: int = Field(sa_column=_int(primary=True))
+    version_id: int = Field(sa_column=_to("version.id"))
+    producer_run_id: int | None = Field(sa_column=_to("run.id", optional=True))
+
+
+class ComponentRow(Row, table=True):
+    """One part of the key of a Run that executed; a reused Run's are its origin's."""
+
+    __tablename__ = "component"
+    __table_args__ = _WITHOUT_ROWID
+    run_id: int = Field(sa_column=_to("run.id", primary=True))
+    place: int = Field(sa_column=_int(primary=True))
+    name: str = Field(sa_column=_text())
+    kind: str = Field(sa_column=_text())
+    digest: bytes = Field(sa_column=_blob())
+    ignored: int = Field(sa_column=_int())
+
+
+class CacheEntryRow(Row, table=True):
+    """A reusable result. Superseded ones stay; at most one of a key is live."""
+
+    __tablename__ = "cache_entry"
+    __table_args__ = (
+        Index(
+            "cache_entry_live",
+            "key",
+            unique=True,
+            sqlite_where=text("superseded_at IS NULL"),
+            postgresql_where=text("superseded_at IS NULL"),
+        ),
+    )
+    id: int = Field(sa_column=_id())
+    key: str = Field(sa_column=_text())
+    run_id: int = Field(sa_column=_to("run.id"))
+    created_at: int = Field(sa_column=_int())
+    validated_at: int = Field(sa_column=_int())
+    superseded_at: int | None = Field(sa_column=_int(optional=True))
+
+
+class DivergenceRow(Row, table=True):
+    """The same key gave other bytes."""
+
+    __tablename__ = "divergence"
+    __table_args__ = _WITHOUT_ROWID
+    run_id: int = Field(sa_column=_to("run.id", primary=True))
+    entry_run_id: int = Field(sa_column=_to("run.id"))
+    key: str = Field(sa_column=_text())
+    cause: str = Field(sa_column=_text())
+    at: int = Field(sa_column=_int())
+
+
+class AliasRow(Row, table=True):
+    """What an alias meant, from when to when. `until` is absent while it stands."""
+
+    __tablename__ = "alias"
+    __table_args__ = (
+        Index(
+            "alias_standing",
+            "artifact_id",
+            "name",
+            unique=True,
+            sqlite_where=text("until IS NULL"),
+            postgresql_where=text("until IS NULL"),
+        ),
+        Index("alias_by_artifact", "artifact_id", "position"),
+    )
+    id: int = Field(sa_column=_id())
+    artifact_id: int = Field(sa_column=_to("artifact.id"))
+    name: str = Field(sa_column=_text())
+    version_id: int = Field(sa_column=_to("version.id"))
+    since: int = Field(sa_column=_int())
+    until: int | None = Field(sa_column=_int(optional=True))
+    position: int = Field(sa_column=_int())
+    actor_id: int = Field(sa_column=_to("actor.id"))
+    replaced: int | None = Field(sa_column=_int(optional=True))
+
+
+class SeriesRow(Row, table=True):
+    """The points of one flush of a Run's metric series."""
+
+    __tablename__ = "series"
+    __table_args__ = _WITHOUT_ROWID
+    run_id: int = Field(sa_column=_to("run.id", primary=True))
+    position: int = Field(sa_column=_int(primary=True))
+    points: bytes = Field(sa_column=_blob())
+
+
+class ReservationRow(Row, table=True):
+    """The fenced right to compute a key. Never deleted, so that its token only grows."""
+
+    __tablename__ = "reservation"
+    __table_args__ = (Index("reservation_by_run", "run_uid"), _WITHOUT_ROWID)
+    key: str = Field(sa_column=_text(primary=True))
+    owner: str = Field(sa_column=_text())
+    run_uid: bytes = Field(sa_column=_blob())
+    reason: str = Field(sa_column=_text())
+    token: int = Field(sa_column=_int())
+    since: int = Field(sa_column=_int())
+    until: int = Field(sa_column=_int())
+
+
+class BeatRow(Row, table=True):
+    """Until when a running Run is believed to live."""
+
+    __tablename__ = "beat"
+    __table_args__ = _WITHOUT_ROWID
+    run_uid: bytes = Field(sa_column=_blob(primary=True))
+    until: int = Field(sa_column=_int())
+
+
+class BlobRow(Row, table=True):
+    """When a Blob was last known to be in the store."""
+
+    __tablename__ = "blob"
+    __table_args__ = _WITHOUT_ROWID
+    digest: bytes = Field(sa_column=_blob(primary=True))
+    known_at: int = Field(sa_column=_int())
+
+
+def table(row: type[Row]) -> Table:
+    """The table that a row class declares."""
+    return row.metadata.tables[str(row.__tablename__)]
+
+
+PROJECTIONS = tuple(
+    table(row)
+    for row in (
+        ProjectRow,
+        ActorRow,
+        JobRow,
+        ArtifactRow,
+        VersionRow,
+        RunRow,
+        InputRow,
+        OutputRow,
+        DerivedRow,
+        ComponentRow,
+        CacheEntryRow,
+        DivergenceRow,
+        AliasRow,
+        SeriesRow,
+    )
+)
+EXEMPT = tuple(table(row) for row in (ReservationRow, BeatRow, BlobRow))

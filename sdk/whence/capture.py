@@ -1,0 +1,71 @@
+"""Captures, as a step starts, what making it again would need: source, environment, entry point.
+
+All of it is remembered in the process, so that the second step costs next to nothing.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from whence import bundle, environment, fingerprint, parameters
+from whence_catalog import digest, model
+
+if TYPE_CHECKING:
+    from whence.client import Client
+
+# What nobody looked at. An audit says so, instead of passing over it.
+UNCHECKED = (
+    "the code that was executed was not compared with the code that was covered",
+    "files and network read outside the inputs were not observed",
+)
+
+_stored: dict[tuple[str, digest.Digest], bool] = {}
+
+
+def capture(
+    client: "Client", function: Callable[..., object], root: Path, code: fingerprint.CodeIdentity
+) -> model.Capture:
+    """What a Run of `function` keeps, with its Blobs stored."""
+    found = environment.capture(root)
+    source = bundle.collect(root, code.files, function.__code__.co_filename)
+    rerunnable, because = bundle.rerunnable(function, root, source)
+    stored = None
+    if source.root_digest is not None:
+        stored = source.root_digest
+        if (client.url, stored) not in _stored:
+            stored = bundle.store(source, client.blobs)
+            _stored[client.url, stored] = True
+    module = parameters.module_name(function.__module__, root)
+    return model.Capture(
+        entry=f"{module}:{function.__qualname__}",
+        bundle=stored,
+        environment=_store_environment(client, found),
+        python=found.minor,
+        git=environment.git_facts(root),
+        argv=tuple(sys.argv),
+        paths=_project_paths(root),
+        rerunnable=rerunnable,
+        because=because,
+        blind_spots=(*UNCHECKED, *code.widened, *source.notes),
+    )
+
+
+def _store_environment(client: "Client", found: environment.Environment) -> digest.Digest:
+    data = environment.encode(found)
+    named = digest.digest_of_bytes(data)
+    if (client.url, named) not in _stored:
+        client.blobs.put_bytes(data)
+        _stored[client.url, named] = True
+    return named
+
+
+def _project_paths(root: Path) -> tuple[str, ...]:
+    """What of sys.path lies in the project, from its root: where its modules were found."""
+    inside = []
+    for entry in sys.path:
+        path = Path(entry or os.getcwd()).resolve()
+        if path.is_relative_to(root) and not environment.is_installed(str(path / "x.py")):
+            inside.append(path.relative_to(root).as_posix())
+    return tuple(dict.fromkeys(inside))

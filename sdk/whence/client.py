@@ -1,0 +1,315 @@
+"""Connects a process to a catalog and to the bytes beside it.
+
+WHENCE_URL      the catalog: a folder (embedded) or an address. Absent: the nearest `.whence` upwards
+                from the working folder; made there if there is none.
+WHENCE_PROJECT  the project that names belong to (`default`).
+WHENCE_BLOBS    where bytes go, as an fsspec URL (the catalog's own folder).
+WHENCE_SYNC     FULL (default) or NORMAL: whether an acknowledged record survives a power cut.
+"""
+
+import getpass
+import os
+import socket
+import tempfile
+import threading
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+
+from whence import calls, handles, recorder, values
+from whence_catalog import blobs, cache, catalog, digest, model
+from whence_catalog.errors import ErrorKind, InvalidInput, NotReady, WhenceError
+
+FOLDER = ".whence"
+
+
+@dataclass(slots=True)
+class Client:
+    """A catalog, the bytes beside it, and in whose name and project it is used."""
+
+    catalog: catalog.Catalog
+    blobs: blobs.BlobStore
+    project: str
+    actor: model.Actor
+    url: str
+
+    # ── records ──────────────────────────────────────────────────────────────────────────────────
+
+    def run(
+        self,
+        job: str,
+        *,
+        params: Mapping[str, object] | None = None,
+        labels: Mapping[str, str] | None = None,
+        retry_of: uuid.UUID | None = None,
+    ) -> "recorder.Block":
+        """A Run of `job`, for a `with` block: begun on entry, ended on exit, failed if the block raises."""
+        return recorder.begin_block(self, job, params or {}, labels or {}, retry_of)
+
+    def publish(
+        self,
+        reference: str,
+        content: object,
+        *,
+        metrics: Mapping[str, float] | None = None,
+        metadata: Mapping[str, object] | None = None,
+        description: str | None = None,
+    ) -> handles.Handle:
+        """Record content that no Run of ours made, such as data from outside."""
+        named = self._named(reference)
+        made = handles.draft(
+            named.kind, named.name, content, metrics=metrics, metadata=metadata, description=description
+        )
+        return self.publish_drafts([made], named.project)[0]
+
+    def publish_drafts(
+        self, drafts: Sequence[handles.Handle], project: str | None = None
+    ) -> list[handles.Handle]:
+        """Record drafts in a Run of their own, without inputs: they are roots."""
+        with tempfile.TemporaryDirectory(prefix="whence-") as folder:
+            claims = tuple(
+                self.store(
+                    item,
+                    role=f"{place}" if len(drafts) > 1 else "output",
+                    folder=Path(folder),
+                    project=project,
+                )
+                for place, item in enumerate(drafts)
+            )
+        run, now = calls.new_uid(), datetime.now(UTC)
+        call = model.Call(
+            run,
+            project or self.project,
+            "whence.publish",
+            self.actor,
+            parent=recorder.current_uid(),
+            claimed_at=now,
+        )
+        report = model.Report(
+            calls.new_uid(), run, model.RunState.COMPLETE, self.actor, outputs=claims, claimed_at=now
+        )
+        finished = calls.one(self.catalog.record_runs([(call, report)]))
+        by_role = {output.role: output for output in finished.outputs}
+        return [handles.bound(by_role[claim.role], self) for claim in claims]
+
+    def alias(
+        self, reference: str, name: str, *, reason: str | None = None, expected: int | None = None
+    ) -> model.Alias:
+        """Point an alias at the Version that `reference` means.
+
+        Args:
+            expected: the version number that it is believed to replace (0: none); anything else is a Conflict.
+        """
+        version = self.get(reference).version
+        move = model.AliasMove(
+            calls.new_uid(), version.artifact, name, version.digest, self.actor, reason, expected
+        )
+        return calls.one(self.catalog.move_aliases([move]))
+
+    def get(self, reference: str) -> handles.Handle:
+        """A handle of the Version that `reference` means."""
+        parsed = model.Reference.parse(reference, self.project)
+        return handles.bound(calls.one(self.catalog.resolve([parsed])), self)
+
+    def _named(self, reference: str) -> model.Artifact:
+        parsed = model.Reference.parse(reference, self.project)
+        if parsed.selector is not None:
+            raise InvalidInput(
+                f"{reference} selects a version; publishing makes one: name {parsed.artifact} alone",
+                ErrorKind.BAD_REFERENCE,
+            )
+        return parsed.artifact
+
+    # ── bytes ────────────────────────────────────────────────────────────────────────────────────
+
+    def store(
+        self, item: handles.Handle, *, role: str, folder: Path, project: str | None = None
+    ) -> model.OutputClaim:
+        """Put a handle's content into the store; answers the claim that a report makes of it.
+
+        Blobs first, facts last: a crash in between leaves an orphan Blob, never a fact without bytes.
+        """
+        if not item.is_draft:
+            return self._claim_again(item, role)
+        kind, name = handles.kind_and_name(item)
+        draft = item.draft
+        staged = values.stage(draft.content, folder)
+        metadata = _plain(draft.metadata, f"metadata of {kind}:{name}")
+        derived = draft.derived_from
+        return model.OutputClaim(
+            role=role,
+            artifact=model.Artifact(project or self.project, kind, name),
+            content=self._put(staged),
+            filename=staged.filename,
+            format=staged.format,
+            metadata=metadata,
+            metrics={metric: _number(value, metric) for metric, value in draft.metrics.items()},
+            description=draft.description,
+            derived_from=None if derived is None else tuple(handle.source for handle in derived),
+        )
+
+    def _put(self, staged: values.Staged) -> model.Content:
+        if staged.data is not None:
+            return model.Content(self.blobs.put_bytes(staged.data), size_bytes=len(staged.data))
+        path = cast("Path", staged.path)
+        if path.is_dir():
+            tree = self.blobs.put_tree(path)
+            return model.Content(tree.digest, form=model.Form.TREE, size_bytes=tree.size_bytes)
+        stored = self.blobs.put_file(path)
+        return model.Content(stored.digest, size_bytes=stored.size_bytes)
+
+    @staticmethod
+    def _claim_again(item: handles.Handle, role: str) -> model.OutputClaim:
+        output = item.output
+        return model.OutputClaim(
+            role=role,
+            artifact=output.version.artifact,
+            content=output.version.content,
+            filename=output.filename,
+            format=output.format,
+            location=output.location,
+            metadata=output.metadata,
+            metrics=output.metrics,
+            derived_from=(item.source,),
+        )
+
+    def look(
+        self, asked: cache.Verify
+    ) -> tuple[frozenset[digest.Digest], frozenset[digest.Digest], frozenset[digest.Digest]]:
+        """(present, missing, altered) of the Blobs that the catalog asked about; a tree is all its Blobs."""
+        members = {
+            named: self._members(named) if named in asked.trees else {named} for named in asked.unknown
+        }
+        every = frozenset().union(*[found for found in members.values() if found is not None])
+        seen = self.blobs.verify(every)
+        missing = frozenset(n for n, m in members.items() if m is None or m & seen.missing)
+        altered = frozenset(n for n, m in members.items() if m is not None and m & seen.altered) - missing
+        return asked.unknown - missing - altered, missing, altered
+
+    def _members(self, root: digest.Digest) -> frozenset[digest.Digest] | None:
+        try:
+            return self.blobs.digests_of_tree(root)
+        except WhenceError:
+            return None  # a node is gone or altered: the tree is not there
+
+    def close(self) -> None:
+        """Let go of the catalog."""
+        self.catalog.close()
+
+
+def _plain(metadata: Mapping[str, object], what: str) -> Mapping[str, digest.Framed]:
+    try:
+        digest.frame(cast("digest.Framed", dict(metadata)))
+    except WhenceError as error:
+        raise InvalidInput(f"{what}: {error}; metadata holds plain values only", error.kind) from error
+    return cast("Mapping[str, digest.Framed]", dict(metadata))
+
+
+def _number(value: object, name: str) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"metric {name!r} is {value!r}, not a number") from error
+
+
+# ── connecting ───────────────────────────────────────────────────────────────────────────────────
+
+_guard = threading.Lock()
+_default: Client | None = None
+
+
+def connect(
+    url: str | os.PathLike[str] | None = None,
+    *,
+    project: str | None = None,
+    blobs_url: str | None = None,
+) -> Client:
+    """Connect to a catalog, and make it this process's own: steps and runs go to it from now on.
+
+    Args:
+        url: a folder for an embedded catalog; absent, as the module says.
+        project: that names belong to.
+        blobs_url: where bytes go, as an fsspec URL.
+
+    Raises:
+        NotReady: it cannot be used; the message says what to run.
+    """
+    global _default
+    client = open_client(url, project=project, blobs_url=blobs_url)
+    with _guard:
+        _default = client
+    return client
+
+
+def open_client(
+    url: str | os.PathLike[str] | None = None,
+    *,
+    project: str | None = None,
+    blobs_url: str | None = None,
+) -> Client:
+    """As `connect`, without making it this process's own."""
+    named = os.fspath(url or os.environ.get("WHENCE_URL") or find_folder(Path.cwd()))
+    if "://" in named:
+        raise NotReady(
+            f"this whence cannot use {named}: only embedded catalogs, named by a folder, are supported yet",
+            ErrorKind.EXTRA_MISSING,
+        )
+    folder = Path(named).expanduser().absolute()
+    return Client(
+        catalog=_open_embedded(folder),
+        blobs=blobs.BlobStore.open(
+            blobs_url or os.environ.get("WHENCE_BLOBS") or (folder / "blobs").as_uri(),
+            cache=Path(os.environ.get("WHENCE_CACHE_DIR") or folder / "cache"),
+        ),
+        project=project or os.environ.get("WHENCE_PROJECT") or model.DEFAULT_PROJECT,
+        actor=operating_system_actor(),
+        url=str(folder),
+    )
+
+
+def _open_embedded(folder: Path) -> catalog.Catalog:
+    try:
+        from whence_catalog.sql import catalog as sql_catalog
+    except ModuleNotFoundError as error:
+        raise NotReady(
+            f"an embedded catalog needs {error.name}, which is not installed; run: pip install 'whence[local]'",
+            ErrorKind.EXTRA_MISSING,
+        ) from error
+    synchronous = os.environ.get("WHENCE_SYNC", "FULL").upper()
+    if synchronous not in ("FULL", "NORMAL"):
+        raise InvalidInput(f"WHENCE_SYNC is {synchronous!r}; it is FULL or NORMAL")
+    opened = sql_catalog.SqlCatalog.open(folder / "catalog.db", synchronous=synchronous)
+    ignore = folder / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("# Made by whence: a catalog is not source.\n*\n")
+    opened.sweep()
+    return opened
+
+
+def find_folder(start: Path) -> Path:
+    """The nearest `.whence` from `start` upwards; else the one that would be made in `start`."""
+    for folder in (start, *start.parents):
+        if (folder / FOLDER / "catalog.db").exists():
+            return folder / FOLDER
+    return start / FOLDER
+
+
+def operating_system_actor() -> model.Actor:
+    """Who runs this process, as the operating system has it; nobody checked."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        user = f"uid {os.getuid()}"
+    return model.Actor(f"{user}@{socket.gethostname()}", authenticated=False)
+
+
+def current() -> Client:
+    """This process's client, connected now if it was not."""
+    global _default
+    with _guard:
+        if _default is None:
+            _default = open_client()
+        return _default

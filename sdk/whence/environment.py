@@ -1,0 +1,382 @@
+"""Environment: what a Run ran in, and what git says of its source.
+
+Decides which facts about Python, packages, machine and variables are kept, and their canonical bytes.
+Leaves to others: making such a place again (`room`), the source itself (`bundle`), and which of the
+code's packages make a result another one (`fingerprint`).
+
+Nothing here holds a secret: only the variables named below are read, and URLs lose their credentials.
+"""
+
+import functools
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import sysconfig
+import time
+import urllib.parse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import cast
+
+import msgspec
+
+from whence_catalog import digest
+from whence_catalog.errors import ErrorKind, InvalidInput
+
+DOMAIN = "whence.environment/1"
+IMAGE_VARIABLE = "WHENCE_IMAGE_DIGEST"
+
+# Variables that change results or their order, and that by their nature never hold a secret.
+# fmt: off
+CHOSEN_VARIABLES = (
+    "PYTHONHASHSEED", "PYTHONOPTIMIZE", "PYTHONUTF8", "TZ", "LANG", "LC_ALL", "SOURCE_DATE_EPOCH",
+    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "BLIS_NUM_THREADS", "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS", "POLARS_MAX_THREADS", "TOKENIZERS_PARALLELISM",
+    "CUDA_VISIBLE_DEVICES", "CUBLAS_WORKSPACE_CONFIG", "TF_DETERMINISTIC_OPS",
+)
+# fmt: on
+
+_HEAD = digest.frame(DOMAIN)
+_NAME = re.compile(r"^Name:[ \t]*(\S+)", re.MULTILINE)
+_VERSION = re.compile(r"^Version:[ \t]*(\S+)", re.MULTILINE)
+_SCP_LIKE = re.compile(r"[^@/\s]+@([^:/\s]+:.*)")
+_GIT_SECONDS = 5.0
+_GIT_FRESH_SECONDS = 10.0
+# Set inside hooks, where they would answer for another repository.
+_GIT_REDIRECTIONS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """An installed package.
+
+    `url` says where a VCS or archive install came from, as pip would be told. `files_digest` stands for
+    the files that the installer of a path, archive or VCS install wrote down. What has neither an URL
+    nor a registry behind it (`is_local`) can only come back with the source.
+    """
+
+    name: str
+    version: str
+    editable: bool = False
+    url: str | None = None
+    files_digest: str | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it was installed from a folder or a file of its machine."""
+        return self.editable or (self.url is None and self.files_digest is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """The operating system, for example Linux, its kernel's release, x86_64 and `glibc 2.36`."""
+
+    system: str
+    release: str
+    machine: str
+    libc: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    """The processor, and how many of its cores the process may use."""
+
+    model: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What a Run ran in. The names of the fields are those of the recorded form.
+
+    `paths` are the entries of `sys.path` under the project's root, relative to it (`.` is the root).
+    """
+
+    python: str
+    implementation: str
+    distributions: tuple[Distribution, ...]
+    platform: Platform
+    cpu: Cpu
+    whence: str
+    image: str | None = None
+    gpus: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    paths: tuple[str, ...] = ()
+
+    @property
+    def minor(self) -> str:
+        """The Python version without its patch: `3.11`."""
+        return ".".join(self.python.split(".")[:2])
+
+
+def capture(root: Path | None = None) -> Environment:
+    """The Environment of this process, with the search paths under `root`; read once per process.
+
+    It is read again when `sys.path`, a folder of installed packages or a chosen variable changes.
+    """
+    variables = tuple((name, os.environ[name]) for name in CHOSEN_VARIABLES if name in os.environ)
+    image = os.environ.get(IMAGE_VARIABLE) or None
+    # Not the source's own folders: a step that writes beside its source would have it read every time.
+    stamps = _stamps([entry for entry in sys.path if is_installed(entry + os.sep)])
+    return _capture(tuple(sys.path), stamps, variables, image, root)
+
+
+def encode(environment: Environment) -> bytes:
+    """The canonical bytes of an Environment: equal bytes exactly where all recorded facts are equal."""
+    return _HEAD + digest.frame(cast("digest.Framed", _present(msgspec.to_builtins(environment))))
+
+
+def decode(data: bytes) -> Environment:
+    """The Environment that `encode` wrote; facts that this version does not know are passed over.
+
+    Raises:
+        InvalidInput: where the bytes are not an Environment.
+    """
+    if not data.startswith(_HEAD):
+        raise InvalidInput(f"not an environment: it does not begin with {DOMAIN}", ErrorKind.MALFORMED_FRAME)
+    try:
+        return msgspec.convert(digest.unframe(data[len(_HEAD) :]), Environment)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(f"not an environment: {error}", ErrorKind.MALFORMED_FRAME) from error
+
+
+def key_environment(environment: Environment) -> dict[str, str]:
+    """The value of the key component `environment`: the Python minor version, and the image if known."""
+    value = {"python": environment.minor}
+    if environment.image is not None:
+        value["image"] = environment.image
+    return value
+
+
+def without_credentials(url: str) -> str:
+    """`url` without user, password, query and fragment, any of which may be a secret.
+
+    The user `git` of an SSH address stays: it is a convention, and the address is of no use without it.
+    """
+    if "://" not in url:
+        return _SCP_LIKE.sub(lambda found: ("git@" if url.startswith("git@") else "") + found[1], url)
+    try:
+        parts = urllib.parse.urlsplit(url)
+        _ = parts.port  # a password with a slash in it reads as a port
+    except ValueError:
+        return re.sub(r"//.*@", "//", url).partition("?")[0].partition("#")[0]
+    user, _, host = parts.netloc.rpartition("@")
+    netloc = f"git@{host}" if user == "git" else host
+    return urllib.parse.urlunsplit((parts.scheme, netloc, parts.path, "", ""))
+
+
+@functools.cache
+def is_installed(file: str) -> bool:
+    """Whether `file` belongs to Python itself or to an installed package, and not to somebody's source."""
+    if "/site-packages/" in file or "/dist-packages/" in file:
+        return True
+    return file.startswith(_installation())
+
+
+def whence_version() -> str:
+    """The version of whence that runs; `0+unknown` where it is used without being installed."""
+    try:
+        return metadata.version("whence")
+    except metadata.PackageNotFoundError:
+        return "0+unknown"
+
+
+def git_facts(root: Path) -> Mapping[str, str]:
+    """What git says of the work tree at `root`: remote, commit, branch and dirty (`yes` or `no`).
+
+    Dirty counts files that are neither committed nor ignored. A fact that does not exist (a branch of a
+    detached head, a commit before the first) is left out; outside a repository, or without git, or where
+    git takes more than a few seconds, there are none. Asked again once the index or the head moves, and
+    after ten seconds, since an edited file moves neither.
+    """
+    folder = root.absolute()
+    git = next((at / ".git" for at in (folder, *folder.parents) if (at / ".git").exists()), None)
+    if git is None:
+        return {}
+    stamps = _stamps([str(git / "index"), str(git / "HEAD"), str(git / "logs/HEAD")])
+    return _git_facts(str(folder), (*stamps, int(time.monotonic() // _GIT_FRESH_SECONDS)))
+
+
+# ── capture ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@functools.lru_cache(maxsize=16)
+def _capture(
+    path: tuple[str, ...],
+    stamps: tuple[int, ...],
+    variables: tuple[tuple[str, str], ...],
+    image: str | None,
+    root: Path | None,
+) -> Environment:
+    return Environment(
+        python=platform.python_version(),
+        implementation=platform.python_implementation(),
+        distributions=_distributions(path, stamps),
+        platform=Platform(platform.system(), platform.release(), platform.machine(), _libc()),
+        cpu=_cpu(),
+        whence=whence_version(),
+        image=image,
+        gpus=_gpus(),
+        variables=dict(variables),
+        paths=_paths_under(root, path) if root is not None else (),
+    )
+
+
+def _stamps(paths: Sequence[str]) -> tuple[int, ...]:
+    stamps = []
+    for path in paths:
+        try:
+            stamps.append(os.stat(path or ".").st_mtime_ns)
+        except OSError:
+            stamps.append(0)
+    return tuple(stamps)
+
+
+@functools.lru_cache(maxsize=4)
+def _distributions(path: tuple[str, ...], stamps: tuple[int, ...]) -> tuple[Distribution, ...]:
+    """Everything installed; of two with one name, the one that an import would find."""
+    found: dict[str, Distribution] = {}
+    for each in metadata.distributions(path=list(path)):
+        # Not `each.metadata`: the e-mail parser is most of the time. A lone file is Debian's old form.
+        text = each.read_text("METADATA") or each.read_text("PKG-INFO") or each.read_text("") or ""
+        head = text.partition("\n\n")[0]
+        name, version = _NAME.search(head), _VERSION.search(head)
+        if name is None or version is None:
+            continue  # a folder that a broken install left behind
+        normal = re.sub(r"[-_.]+", "-", name[1]).lower()
+        if normal not in found:
+            found[normal] = _distribution(normal, version[1], each)
+    return tuple(found[name] for name in sorted(found))
+
+
+def _distribution(name: str, version: str, found: metadata.Distribution) -> Distribution:
+    try:
+        origin = json.loads(found.read_text("direct_url.json") or "null")
+    except ValueError:
+        origin = None
+    if not isinstance(origin, dict):
+        # A development install of the old kind leaves its .egg-info beside the source.
+        beside_source = found.read_text("RECORD") is None and not is_installed(f"{found.locate_file('')}/")
+        return Distribution(name, version, editable=beside_source)
+    if origin.get("dir_info", {}).get("editable"):
+        return Distribution(name, version, editable=True)
+    return Distribution(name, version, url=_requirement(origin), files_digest=_files_digest(found))
+
+
+def _requirement(origin: Mapping[str, object]) -> str | None:
+    """The URL that installs what `direct_url.json` describes; None for a path of one machine."""
+    url = str(origin.get("url", ""))
+    if url.startswith("file:"):
+        return None
+    vcs, archive = origin.get("vcs_info"), origin.get("archive_info")
+    fragments = []
+    clean = without_credentials(url)
+    if isinstance(vcs, dict):
+        clean = f"{vcs.get('vcs')}+{clean}@{vcs.get('commit_id')}"
+    elif isinstance(archive, dict):
+        sha256 = (archive.get("hashes") or {}).get("sha256")
+        fragments += [f"sha256={sha256}"] if sha256 else []
+    if subdirectory := origin.get("subdirectory"):
+        fragments.append(f"subdirectory={subdirectory}")
+    return clean + ("#" + "&".join(fragments) if fragments else "")
+
+
+def _files_digest(found: metadata.Distribution) -> str | None:
+    """The identity of the files that its installer hashed; scripts name the machine and do not count."""
+    rows = [line.split(",") for line in (found.read_text("RECORD") or "").splitlines()]
+    files = sorted(
+        [path, hashed]
+        for path, hashed, _ in (row for row in rows if len(row) == 3)
+        if hashed and not path.startswith("..") and ".dist-info/" not in path
+    )
+    return digest.digest_of("whence.installed/1", cast("digest.Framed", files)).text if files else None
+
+
+def _libc() -> str | None:
+    try:
+        return os.confstr("CS_GNU_LIBC_VERSION")
+    except (AttributeError, ValueError, OSError):
+        return " ".join(filter(None, platform.libc_ver())) or None
+
+
+def _cpu() -> Cpu:
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
+            named = next((line for line in lines if line.startswith("model name")), "")
+    except OSError:
+        named = ""
+    return Cpu(named.partition(":")[2].strip() or platform.machine(), count)
+
+
+def _gpus() -> tuple[str, ...]:
+    files = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+    text = "\n".join(file.read_text(errors="replace") for file in files)
+    return tuple(re.findall(r"^Model:[ \t]*(.+)$", text, re.MULTILINE))
+
+
+def _paths_under(root: Path, path: Sequence[str]) -> tuple[str, ...]:
+    under: dict[str, None] = {}
+    base = os.path.realpath(root)
+    for entry in path:
+        at = os.path.realpath(entry or ".")
+        # The folder of `python` is there when a console script runs; a virtual environment may be inside.
+        is_ours = (at + os.sep).startswith(base + os.sep) and not is_installed(at + os.sep)
+        if is_ours and os.path.isdir(at) and at != os.path.dirname(sys.executable):
+            under[Path(at).relative_to(base).as_posix()] = None
+    return tuple(under)
+
+
+@functools.cache
+def _installation() -> tuple[str, ...]:
+    places = sysconfig.get_paths()
+    folders = {places[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    folders |= {os.path.realpath(folder) for folder in folders}
+    return tuple(sorted(folder + os.sep for folder in folders))
+
+
+def _present(value: object) -> object:
+    """`value` as frames take it, without the facts that are absent."""
+    if isinstance(value, dict):
+        return {key: _present(item) for key, item in value.items() if item is not None}
+    return [_present(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+# ── git ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@functools.lru_cache(maxsize=16)
+def _git_facts(folder: str, stamps: tuple[int, ...]) -> Mapping[str, str]:
+    status = _git(folder, "status", "--porcelain=v2", "--branch", "--untracked-files=normal")
+    if status is None:
+        return {}
+    lines = status.splitlines()
+    facts = {"dirty": "yes" if any(not line.startswith("# ") for line in lines) else "no"}
+    for line in lines:
+        match line.split(" "):
+            case ["#", "branch.oid", commit] if commit != "(initial)":
+                facts["commit"] = commit
+            case ["#", "branch.head", branch] if branch != "(detached)":
+                facts["branch"] = branch
+    remotes = _git(folder, "config", "--get-regexp", r"^remote\..*\.url$") or ""
+    urls = [line.split(" ", 1) for line in remotes.splitlines() if " " in line]
+    for _, url in sorted(urls, key=lambda named: named[0] != "remote.origin.url")[:1]:
+        facts["remote"] = without_credentials(url)
+    return facts
+
+
+def _git(folder: str, *arguments: str) -> str | None:
+    """What git answers; None where there is no git, or it fails, or it takes too long."""
+    variables = {name: value for name, value in os.environ.items() if name not in _GIT_REDIRECTIONS}
+    variables |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    command = ["git", "-c", "core.fsmonitor=false", "-C", folder, *arguments]
+    try:
+        done = subprocess.run(command, env=variables, capture_output=True, timeout=_GIT_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.decode(errors="replace") if done.returncode == 0 else None

@@ -1,0 +1,236 @@
+"""Turns the values that a step is given into what can be hashed and kept, and back.
+
+Exact types only: a value is identified by what it is, never by how it prints. What has no rule is
+refused by the path to it (`options['rates'][2]`), since guessing would make two different calls equal.
+"""
+
+import datetime
+import decimal
+import enum
+import importlib
+import pathlib
+import sys
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import cast
+
+from whence_catalog import digest
+from whence_catalog.errors import ErrorKind, InvalidInput
+
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+_MICROSECOND = datetime.timedelta(microseconds=1)
+_DEEPEST = 100
+_PREVIEW_CHARACTERS = 200
+
+
+@dataclass(slots=True)
+class Canonical:
+    """Makes values canonical, for a project whose folder is `root`; `files` gathers the paths it met."""
+
+    root: pathlib.Path
+    files: dict[str, pathlib.Path] = field(default_factory=dict)
+
+    def of(self, value: object, where: str, depth: int = 0) -> digest.Framed:
+        """The canonical form of `value`, which the caller knows as `where`.
+
+        Raises:
+            InvalidInput: with the path to what has no rule.
+        """
+        if depth > _DEEPEST:
+            raise _refused(where, "is nested too deeply, or contains itself")
+        kind = type(value)
+        if value is None or kind in (bool, int, float, str, bytes, digest.Record):
+            return cast("digest.Framed", value)
+        if kind is list or kind is tuple:
+            items = [
+                self.of(item, f"{where}[{place}]", depth + 1)
+                for place, item in enumerate(cast("list[object]", value))
+            ]
+            return items if kind is list else tuple(items)
+        if kind is dict:
+            return self._mapping(cast("dict[object, object]", value), where, depth)
+        if kind is set or kind is frozenset:
+            members = [
+                self.of(item, f"a member of {where}", depth + 1) for item in cast("set[object]", value)
+            ]
+            return frozenset(_hashable(members, where))
+        return self._registered(value, kind, where, depth)
+
+    def _mapping(self, value: dict[object, object], where: str, depth: int) -> digest.Framed:
+        keys = _hashable([self.of(key, f"a key of {where}", depth + 1) for key in value], where)
+        items = [self.of(item, f"{where}[{key!r}]", depth + 1) for key, item in value.items()]
+        return dict(zip(keys, items, strict=True))
+
+    def _registered(self, value: object, kind: type, where: str, depth: int) -> digest.Framed:
+        match value:
+            case enum.Enum():
+                return digest.Record("enum", [*self.class_name(kind, where), value.name])
+            case datetime.datetime() if kind is datetime.datetime:
+                if value.tzinfo is None:
+                    return digest.Record("naive-datetime", value.isoformat())
+                return digest.Record("datetime", (value - _EPOCH) // _MICROSECOND)
+            case datetime.date() if kind is datetime.date:
+                return digest.Record("date", value.isoformat())
+            case datetime.time() if kind is datetime.time:
+                return digest.Record("time", value.isoformat())
+            case datetime.timedelta() if kind is datetime.timedelta:
+                return digest.Record("timedelta", value // _MICROSECOND)
+            case decimal.Decimal() if kind is decimal.Decimal:
+                return digest.Record("decimal", str(value))
+            case uuid.UUID() if kind is uuid.UUID:
+                return digest.Record("uuid", str(value))
+            case complex() if kind is complex:
+                return digest.Record("complex", [value.real, value.imag])
+            case pathlib.PurePath():
+                return self._path(pathlib.Path(value), where)
+            case _ if is_dataclass(value) and not isinstance(value, type):
+                named = {
+                    item.name: self.of(getattr(value, item.name), f"{where}.{item.name}", depth + 1)
+                    for item in fields(value)
+                }
+                return digest.Record("dataclass", [self.class_name(kind, where), named])
+            case _ if kind.__module__ == "numpy" and hasattr(value, "dtype"):
+                return _array(value, where)
+            case _:
+                raise _refused(
+                    where, f"is a {kind.__module__}.{kind.__qualname__}, which has no stable identity"
+                )
+
+    def _path(self, path: pathlib.Path, where: str) -> digest.Framed:
+        absolute = pathlib.Path.cwd() / path
+        if absolute.exists():
+            self.files[where] = absolute
+        try:
+            return digest.Record("path", absolute.resolve().relative_to(self.root).as_posix())
+        except ValueError:
+            return digest.Record("path", path.as_posix())
+
+    def class_name(self, kind: type, where: str) -> list[digest.Framed]:
+        """[module, qualified name] of a class, which any process of the project can find again."""
+        if "<locals>" in kind.__qualname__:
+            raise _refused(where, f"is of the class {kind.__qualname__}, which no other process can find")
+        return [module_name(kind.__module__, self.root), kind.__qualname__]
+
+
+def module_name(name: str, root: pathlib.Path) -> str:
+    """A module's name, the same whether it is imported or run as the main script of its project."""
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    if name != "__main__" or file is None:
+        return name
+    path = pathlib.Path(file).resolve()
+    try:
+        return ".".join(path.relative_to(root).with_suffix("").parts)
+    except ValueError:
+        return path.stem
+
+
+def _hashable(items: list[digest.Framed], where: str) -> list[digest.Framed]:
+    try:
+        distinct = len({digest.frame(item) for item in items})
+        if len(set(items)) == distinct == len(items):
+            return items
+    except TypeError:
+        raise _refused(where, "has a key or member that is itself a collection") from None
+    raise _refused(
+        where, "has keys or members that compare equal but are of different types, such as 1 and True"
+    )
+
+
+def _array(value: object, where: str) -> digest.Framed:
+    import numpy
+
+    array = numpy.asarray(value)
+    if array.dtype.hasobject:
+        raise _refused(where, f"is an array of dtype {array.dtype}, whose objects have no stable identity")
+    little = numpy.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
+    return digest.Record("ndarray", [little.dtype.str, list(array.shape), little.tobytes()])
+
+
+def _refused(where: str, why: str) -> InvalidInput:
+    return InvalidInput(f"{where} {why}; pass plain values, or an artifact", ErrorKind.UNSUPPORTED_VALUE)
+
+
+# ── and back ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def restore(value: digest.Framed, root: pathlib.Path) -> object:
+    """The Python value of a canonical form; classes are imported by name.
+
+    Raises:
+        InvalidInput: its class can no longer be imported.
+    """
+    if isinstance(value, digest.Record):
+        return _RESTORED[value.name](value.value, root)
+    if isinstance(value, Mapping):
+        return {restore(key, root): restore(item, root) for key, item in value.items()}
+    if isinstance(value, list):
+        return [restore(item, root) for item in value]
+    if isinstance(value, tuple):
+        return tuple(restore(item, root) for item in value)
+    if isinstance(value, frozenset):
+        return {restore(item, root) for item in value}
+    return value
+
+
+def restore_class(named: object) -> type:
+    """The class that [module, qualified name] names.
+
+    Raises:
+        InvalidInput: it can no longer be imported.
+    """
+    module, qualname = cast("list[str]", named)
+    try:
+        found: object = importlib.import_module(module)
+        for part in qualname.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise InvalidInput(
+            f"a value is of the class {module}.{qualname}, which can no longer be imported: {error}"
+        ) from error
+    return cast("type", found)
+
+
+def _restore_dataclass(parts: digest.Framed, root: pathlib.Path) -> object:
+    named, values = cast("tuple[object, Mapping[str, digest.Framed]]", parts)
+    kind = restore_class(named)
+    made: object = object.__new__(kind)
+    for name, value in values.items():
+        object.__setattr__(made, name, restore(value, root))
+    return made
+
+
+def _restore_array(parts: digest.Framed, root: pathlib.Path) -> object:
+    import numpy
+
+    dtype, shape, data = cast("tuple[str, list[int], bytes]", parts)
+    array = numpy.frombuffer(data, dtype=dtype).reshape(shape).copy()
+    return array if shape else array[()]
+
+
+_RESTORED: Mapping[str, Callable[[digest.Framed, pathlib.Path], object]] = {
+    "datetime": lambda value, _: _EPOCH + cast("int", value) * _MICROSECOND,
+    "naive-datetime": lambda value, _: datetime.datetime.fromisoformat(cast("str", value)),
+    "date": lambda value, _: datetime.date.fromisoformat(cast("str", value)),
+    "time": lambda value, _: datetime.time.fromisoformat(cast("str", value)),
+    "timedelta": lambda value, _: cast("int", value) * _MICROSECOND,
+    "decimal": lambda value, _: decimal.Decimal(cast("str", value)),
+    "uuid": lambda value, _: uuid.UUID(cast("str", value)),
+    "complex": lambda value, _: complex(*cast("list[float]", value)),
+    "path": lambda value, root: root / cast("str", value),
+    "enum": lambda value, _: getattr(
+        restore_class(cast("list[str]", value)[:2]), cast("list[str]", value)[2]
+    ),
+    "dataclass": _restore_dataclass,
+    "ndarray": _restore_array,
+}
+
+
+def preview(value: object) -> str:
+    """A value as people see it: short, on one line, and never an error."""
+    try:
+        shown = repr(value)
+    except Exception as error:
+        shown = f"<{type(value).__qualname__}, which cannot be shown: {type(error).__name__}>"
+    shown = " ".join(shown.split()).encode("utf-8", "backslashreplace").decode()
+    return shown if len(shown) <= _PREVIEW_CHARACTERS else shown[: _PREVIEW_CHARACTERS - 1] + "…"

@@ -1,0 +1,191 @@
+"""How a value that a step makes becomes files, and comes back.
+
+A path keeps its bytes and its name. Tables become Parquet, arrays `.npy`, plain values JSON, or frames
+where JSON would lose their type. Nothing is pickled, or unpickled, unless it is asked for by name.
+"""
+
+import json
+import os
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from whence_catalog import digest
+from whence_catalog.errors import Denied, ErrorKind, InvalidInput, NotReady
+
+
+@dataclass(frozen=True, slots=True)
+class Pickled:
+    """A value to be kept as a pickle, because its maker asked for that."""
+
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A value as bytes: either `path` (a file or a folder, as it lies there) or `data`."""
+
+    format: str
+    filename: str
+    path: Path | None = None
+    data: bytes | None = None
+
+
+# Which kind of artifact a value is, where nobody named one.
+_KINDS = {"pandas": "dataset", "polars": "dataset", "arrow": "dataset", "npy": "dataset"}
+
+
+def kind_of(staged: Staged) -> str:
+    """The kind of artifact for a value that was returned without one."""
+    return _KINDS.get(staged.format, "file")
+
+
+def is_own_output(value: object) -> bool:
+    """Whether a value inside a container is an output of its own, rather than part of a JSON value."""
+    return isinstance(value, os.PathLike | bytes | Pickled) or _table_library(value) is not None
+
+
+def stage(value: object, folder: Path) -> Staged:
+    """The bytes of `value`; `folder` is for files that have to be written.
+
+    Raises:
+        InvalidInput: there is no rule for its type.
+    """
+    if isinstance(value, Staged):
+        return value
+    if isinstance(value, os.PathLike):
+        path = Path(os.fspath(value))
+        return Staged("path", path.name or "content", path=path)
+    if isinstance(value, bytes):
+        return Staged("bytes", "content.bin", data=value)
+    if isinstance(value, Pickled):
+        return Staged("pickle", "value.pkl", data=pickle.dumps(value.value, protocol=5))
+    library = _table_library(value)
+    if library is not None:
+        return _stage_table(value, library, folder)
+    if _is_json(value):
+        text = json.dumps(value, ensure_ascii=False, indent=1, sort_keys=False)
+        return Staged("json", "value.json", data=text.encode())
+    try:
+        return Staged("frame", "value.frame", data=digest.frame(cast("digest.Framed", value)))
+    except InvalidInput as error:
+        kind = type(value)
+        raise InvalidInput(
+            f"no rule says how a {kind.__module__}.{kind.__qualname__} becomes an artifact; write it to a file"
+            " and return the path, or wrap it in whence.pickled(…)",
+            ErrorKind.UNSUPPORTED_VALUE,
+        ) from error
+
+
+def load(path: Path, form: str | None, *, unpickle: bool = False) -> object:
+    """The value that `stage` made `path` from; the path itself, where it was a path.
+
+    Raises:
+        Denied: it is a pickle, and nobody asked for one.
+        NotReady: the library that reads it is not installed.
+    """
+    match form:
+        case "json":
+            return json.loads(path.read_text("utf-8"))
+        case "frame":
+            return digest.unframe(path.read_bytes())
+        case "bytes":
+            return path.read_bytes()
+        case "pickle":
+            if not unpickle:
+                raise Denied(
+                    f"{path.name} is a pickle, and reading one runs code; ask with load(unpickle=True) if you"
+                    " trust who made it",
+                    ErrorKind.PERMISSION,
+                )
+            return pickle.loads(path.read_bytes())
+        case "pandas" | "polars" | "arrow" | "npy":
+            return _load_table(path, form)
+        case _:
+            return path
+
+
+def _is_json(value: object) -> bool:
+    """Whether JSON gives back exactly this."""
+    kind = type(value)
+    if value is None or kind in (bool, int):
+        return True
+    if kind is float:
+        return value == value and abs(cast("float", value)) != float("inf")
+    if kind is str:
+        return not any(0xD800 <= ord(c) <= 0xDFFF for c in cast("str", value))
+    if kind is list:
+        return all(_is_json(item) for item in cast("list[object]", value))
+    if kind is dict:
+        items = cast("Mapping[object, object]", value).items()
+        return all(type(key) is str and _is_json(key) and _is_json(item) for key, item in items)
+    return False
+
+
+def _table_library(value: object) -> str | None:
+    kind = type(value)
+    match (kind.__module__.partition(".")[0], kind.__name__):
+        case ("pandas", "DataFrame"):
+            return "pandas"
+        case ("polars", "DataFrame"):
+            return "polars"
+        case ("pyarrow", "Table"):
+            return "arrow"
+        case ("numpy", "ndarray"):
+            return "npy"
+        case _:
+            return None
+
+
+def _stage_table(value: object, library: str, folder: Path) -> Staged:
+    if library == "npy":
+        import numpy
+
+        path = folder / "array.npy"
+        numpy.save(
+            path,
+            cast("numpy.ndarray[tuple[int, ...], numpy.dtype[numpy.generic]]", value),
+            allow_pickle=False,
+        )
+        return Staged("npy", path.name, path=path)
+    path = folder / "table.parquet"
+    try:
+        if library == "pandas":
+            value.to_parquet(path)  # type: ignore[attr-defined]
+        elif library == "polars":
+            value.write_parquet(path)  # type: ignore[attr-defined]
+        else:
+            import pyarrow.parquet
+
+            pyarrow.parquet.write_table(value, path)
+    except ImportError as error:
+        raise _absent(library, error) from error
+    return Staged(library, path.name, path=path)
+
+
+def _load_table(path: Path, form: str) -> object:
+    try:
+        if form == "npy":
+            import numpy
+
+            return numpy.load(path, allow_pickle=False)
+        if form == "pandas":
+            import pandas
+
+            return pandas.read_parquet(path)
+        if form == "polars":
+            import polars
+
+            return polars.read_parquet(path)
+        import pyarrow.parquet
+
+        return pyarrow.parquet.read_table(path)
+    except ImportError as error:
+        raise _absent(form, error) from error
+
+
+def _absent(library: str, error: ImportError) -> NotReady:
+    needed = {"pandas": "pandas pyarrow", "polars": "polars", "arrow": "pyarrow", "npy": "numpy"}[library]
+    return NotReady(f"{error}; run: pip install {needed}", ErrorKind.EXTRA_MISSING)

@@ -1,0 +1,227 @@
+"""What a Run ran in, in bytes; and that none of it is a secret. 1.5 s."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from whence import environment
+from whence.environment import Cpu, Distribution, Environment, Platform
+from whence_catalog import digest
+from whence_catalog.errors import InvalidInput
+
+EXAMPLE = Environment(
+    python="3.11.7",
+    implementation="CPython",
+    distributions=(
+        Distribution("mine", "0.1", editable=True),
+        Distribution("six", "1.17.0"),
+        Distribution(
+            "tool", "2.0", url="git+https://example.org/tool.git@5c0ffee", files_digest="sha256:" + "0" * 64
+        ),
+    ),
+    platform=Platform("Linux", "6.1.0", "x86_64", "glibc 2.36"),
+    cpu=Cpu("Example 9000", 8),
+    whence="0.1.0",
+    variables={"PYTHONHASHSEED": "0"},
+    paths=(".", "src"),
+)
+
+
+def test_the_recorded_form_is_fixed() -> None:
+    data = environment.encode(EXAMPLE)
+    assert data.startswith(digest.frame("whence.environment/1"))
+    assert len(data) == 956
+    assert (
+        hashlib.sha256(data).hexdigest() == "c596d6bdb86a5064dde99bcc805d6abf899dc4eccd58f135f118d39ebb03fa1e"
+    )
+
+
+def test_what_is_encoded_is_decoded() -> None:
+    here = environment.capture(Path.cwd())
+    for each in (EXAMPLE, here, replace(here, image="sha256:" + "a" * 64, gpus=("A",))):
+        assert environment.decode(environment.encode(each)) == each
+
+
+def test_facts_that_are_absent_are_left_out_and_facts_of_a_later_version_are_passed_over() -> None:
+    head = digest.frame("whence.environment/1")
+    recorded = digest.unframe(environment.encode(EXAMPLE)[len(head) :])
+    assert isinstance(recorded, dict)
+    assert "image" not in recorded
+    recorded["tpus"] = 4
+    assert environment.decode(head + digest.frame(recorded)) == EXAMPLE
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{}",
+        digest.frame("whence.environment/2"),
+        digest.frame("whence.environment/1") + digest.frame({"a": 1}),
+    ],
+)
+def test_other_bytes_are_not_an_environment(data: bytes) -> None:
+    with pytest.raises(InvalidInput):
+        environment.decode(data)
+
+
+def test_it_names_this_python_its_packages_and_its_machine() -> None:
+    here = environment.capture()
+    names = [each.name for each in here.distributions]
+    assert here.python == ".".join(map(str, sys.version_info[:3]))
+    assert {"six", "msgspec", "typing-extensions"} <= set(names)
+    assert names == sorted(set(names))
+    assert here.cpu.count >= 1
+    assert here.platform.system
+    assert next(each for each in here.distributions if each.name == "six") == Distribution("six", "1.17.0")
+
+
+def test_the_first_capture_is_quick_and_the_second_is_free() -> None:
+    script = (
+        "import time; from whence import environment; a = time.perf_counter(); one = environment.capture();"
+        "b = time.perf_counter(); two = environment.capture(); c = time.perf_counter();"
+        "assert one is two; print(b - a, c - b)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    first, second = map(float, done.stdout.split())
+    assert first < 1.0
+    assert second < 0.01
+
+
+def test_a_changed_variable_and_a_new_package_are_seen(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    site = tmp_path / "site-packages"
+    site.mkdir()
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert environment.capture().variables["OMP_NUM_THREADS"] == "3"
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert "OMP_NUM_THREADS" not in environment.capture().variables
+    assert "late" not in {each.name for each in environment.capture().distributions}
+    install(site, "late", "1.0")
+    assert Distribution("late", "1.0") in environment.capture().distributions
+
+
+def test_variables_that_were_not_chosen_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
+    monkeypatch.setenv("PYTHONHASHSEED", "7")
+    data = environment.encode(environment.capture())
+    assert b"hunter2" not in data
+    assert b"PYTHONHASHSEED" in data
+
+
+def test_credentials_of_an_install_never_appear(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    vcs = {"vcs": "git", "commit_id": "c0ffee"}
+    install(tmp_path, "by_vcs", "1", {"url": "https://me:hunter2@example.org/a.git", "vcs_info": vcs})
+    install(
+        tmp_path, "by_ssh", "1", {"url": "ssh://git@example.org/a.git", "vcs_info": vcs, "subdirectory": "s"}
+    )
+    archive = {
+        "url": "https://hunter2@example.org/a.whl?sig=hunter2",
+        "archive_info": {"hashes": {"sha256": "ab"}},
+    }
+    install(tmp_path, "by_archive", "1", archive)
+    install(tmp_path, "by_path", "1", {"url": "file:///home/me/hunter2", "dir_info": {}})
+    install(tmp_path, "by_link", "1", {"url": "file:///home/me/hunter2", "dir_info": {"editable": True}})
+    monkeypatch.syspath_prepend(str(tmp_path))
+    here = environment.capture()
+    found = {each.name: each for each in here.distributions if each.name.startswith("by-")}
+    assert {name: each.url for name, each in found.items()} == {
+        "by-vcs": "git+https://example.org/a.git@c0ffee",
+        "by-ssh": "git+ssh://git@example.org/a.git@c0ffee#subdirectory=s",
+        "by-archive": "https://example.org/a.whl#sha256=ab",
+        "by-path": None,
+        "by-link": None,
+    }
+    assert {name for name, each in found.items() if each.is_local} == {"by-path", "by-link"}
+    assert found["by-path"].files_digest is not None
+    assert b"hunter2" not in environment.encode(here)
+
+
+@pytest.mark.parametrize(
+    ("url", "clean"),
+    [
+        ("https://me:pass@host:8443/a.git?token=x#y", "https://host:8443/a.git"),
+        ("https://token@host/a.git", "https://host/a.git"),
+        ("https://me:pa/ss@host/a.git", "https://host/a.git"),
+        ("https://host/a@b.git", "https://host/a@b.git"),
+        ("git@host:team/a.git", "git@host:team/a.git"),
+        ("me@host:team/a.git", "host:team/a.git"),
+        ("ssh://git:pass@host/a.git", "ssh://host/a.git"),
+        ("/srv/a.git", "/srv/a.git"),
+    ],
+)
+def test_a_url_loses_what_may_be_secret(url: str, clean: str) -> None:
+    assert environment.without_credentials(url) == clean
+
+
+def test_the_key_has_the_minor_version_and_the_image_if_there_is_one() -> None:
+    assert environment.key_environment(EXAMPLE) == {"python": "3.11"}
+    image = "sha256:" + "a" * 64
+    assert environment.key_environment(replace(EXAMPLE, image=image)) == {"python": "3.11", "image": image}
+
+
+def test_search_paths_are_recorded_from_the_root_and_installed_ones_are_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("src", ".venv/lib/python3.11/site-packages", "scripts"):
+        (tmp_path / name).mkdir(parents=True)
+        monkeypatch.syspath_prepend(str(tmp_path / name))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert environment.capture(tmp_path).paths == (".", "scripts", "src")
+    assert environment.capture().paths == ()
+
+
+def test_git_tells_remote_commit_branch_and_whether_all_is_committed(tmp_path: Path) -> None:
+    assert environment.git_facts(tmp_path) == {}
+    git(tmp_path, "init", "--initial-branch", "main")
+    (tmp_path / "a.py").write_text("a = 1\n")
+    assert environment.git_facts(tmp_path) == {"branch": "main", "dirty": "yes"}
+    git(tmp_path, "add", "a.py")
+    git(tmp_path, "commit", "--message", "a")
+    git(tmp_path, "remote", "add", "aside", "https://example.org/other.git")
+    git(tmp_path, "remote", "add", "origin", "https://me:hunter2@example.org/a.git")
+    facts = environment.git_facts(tmp_path)
+    commit = facts["commit"]
+    expected = {"remote": "https://example.org/a.git", "commit": commit, "branch": "main", "dirty": "no"}
+    assert facts == expected
+    (tmp_path / "sub").mkdir()
+    assert environment.git_facts(tmp_path / "sub") == expected
+    git(tmp_path, "checkout", "--detach")
+    (tmp_path / "a.py").write_text("a = 1000\n")
+    assert environment.git_facts(tmp_path) == {
+        "remote": "https://example.org/a.git",
+        "commit": commit,
+        "dirty": "yes",
+    }
+
+
+def test_without_git_there_are_no_facts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    git(tmp_path, "init")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert environment.git_facts(tmp_path) == {}
+
+
+def git(folder: Path, *arguments: str) -> None:
+    who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def install(site: Path, name: str, version: str, origin: dict[str, object] | None = None) -> None:
+    """What an installer leaves behind for a package of one file."""
+    about = site / f"{name}-{version}.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n\nVersion: no\n"
+    )
+    (about / "RECORD").write_text(
+        f"{name}.py,sha256=x,1\n{about.name}/METADATA,sha256=y,1\n../bin/x,sha256=z,1\n"
+    )
+    if origin is not None:
+        (about / "direct_url.json").write_text(json.dumps(origin))
