@@ -187,6 +187,9 @@ class Publication:
     why: str | None = None
     is_divergence: bool = False
 
+    def __str__(self) -> str:
+        return self.outcome.value + (f": {self.why}" if self.why else "")
+
 
 def publish(
     live: Mapping[str, digest.Digest] | None,

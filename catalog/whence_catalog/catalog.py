@@ -168,9 +168,16 @@ class Catalog(Protocol):
         ...
 
     def lineage(
-        self, roots: Sequence[str], direction: lineage.Direction, bounds: lineage.Bounds
+        self,
+        roots: Sequence[str],
+        direction: lineage.Direction,
+        bounds: lineage.Bounds,
+        frontier: str | None = None,
     ) -> lineage.Graph:
-        """What the roots came from, or what came from them. A root is a reference or a Run's id."""
+        """What the roots came from, or what came from them. A root is a reference or a Run's id.
+
+        `frontier` is of the Graph before this one, to go on from there.
+        """
         ...
 
     def explain(self, run: str) -> cache.Explanation:

@@ -9,7 +9,7 @@ Writing and reading stand side by side, so that the projections can be rebuilt f
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeAlias, cast
 from uuid import UUID
@@ -198,7 +198,6 @@ def capture(seen: model.Capture) -> Body:
         python=seen.python,
         git=dict(seen.git),
         argv=list(seen.argv),
-        paths=list(seen.paths),
         rerunnable=seen.rerunnable,
         because=seen.because,
         blind_spots=list(seen.blind_spots),
@@ -265,7 +264,6 @@ def read_capture(body: Body) -> model.Capture:
         python=cast("str | None", body.get("python")),
         git=cast("Mapping[str, str]", body.get("git", {})),
         argv=tuple(cast("Sequence[str]", body.get("argv", []))),
-        paths=tuple(cast("Sequence[str]", body.get("paths", []))),
         rerunnable=bool(body.get("rerunnable", False)),
         because=cast("str | None", body.get("because")),
         blind_spots=tuple(cast("Sequence[str]", body.get("blind_spots", []))),
@@ -370,8 +368,7 @@ def reuse(call: model.Call, origin: UUID, redactor: Redactor) -> Body:
 
     The components are the origin's, since the keys are equal; only the origin holds them.
     """
-    body = start(call, redactor)
-    body.pop("components", None)
+    body = start(replace(call, components=()), redactor)
     body.pop("capture", None)
     body["origin"] = origin.bytes
     return body

@@ -44,13 +44,22 @@ def start(call: model.Call, at: datetime) -> model.Run:
 
 
 def reuse(call: model.Call, origin: UUID, at: datetime) -> model.Run:
-    """The Run that stands for not running: it took what `call` names and hands out what `origin` made."""
-    run = start(call, at)
-    return replace(run, state=model.RunState.REUSED, finished_at=at, origin=origin, warnings=())
+    """The Run that stands for not running: it took what `call` names and hands out what `origin` made.
+
+    How to make that again is the origin's to say.
+    """
+    return replace(
+        start(call, at),
+        state=model.RunState.REUSED,
+        finished_at=at,
+        origin=origin,
+        warnings=(),
+        capture=model.Capture(because="it is made again by making its origin again"),
+    )
 
 
-def finish(before: model.Run, report: model.Report, at: datetime) -> model.Run:
-    """The Run after `report`.
+def finish(before: model.Run, report: model.Report, outcome: str, at: datetime) -> model.Run:
+    """The Run after `report`; `outcome` is what that did to the cache, in words.
 
     Raises:
         Conflict: where it has already ended by its own word.
@@ -72,6 +81,7 @@ def finish(before: model.Run, report: model.Report, at: datetime) -> model.Run:
         metrics={**before.metrics, **report.metrics},
         warnings=before.warnings + report.warnings,
         error=report.error,
+        outcome=outcome,
     )
 
 

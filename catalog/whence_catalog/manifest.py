@@ -269,7 +269,7 @@ def _decode(name: digest.Digest, data: bytes) -> _Node:
         node = _parse(digest.unframe(b"L" + len(data).to_bytes(8, "big") + data))
     except errors.InvalidInput as error:
         raise _damaged(name, str(error)) from error
-    if _encode(node) != data:  # a tuple for a list, True for 1
+    if _encode(node) != data:  # patterns take a tuple for a list, and True for 1
         raise _damaged(name, "its types are others")
     return node
 
@@ -279,7 +279,7 @@ def _parse(frames: digest.Framed) -> _Node:
         case [str(domain), 0, list(rows)] if domain in DOMAINS:
             return _Node(domain, 0, [_entry(row, domain) for row in rows], ())
         case [str(domain), int(level), list(rows)] if domain in DOMAINS and level > 0:
-            return _Node(domain, level, (), [_listed(row) for row in rows])
+            return _Node(domain, int(level), (), [_listed(row) for row in rows])
         case _:
             raise errors.InvalidInput("expected a domain, a level and a list")
 
@@ -289,9 +289,9 @@ def _entry(row: digest.Framed, domain: str) -> Entry:
         case [str(path), "d", 0, b""]:
             return Entry(path, "d", 0, None)
         case [str(path), "f", int(size_bytes), bytes(raw)] if domain == MANIFEST:
-            return Entry(path, "f", size_bytes, digest.Digest.of(raw))
+            return Entry(path, "f", int(size_bytes), digest.Digest.of(raw))
         case [str(path), "f", int(size_bytes), bytes(raw), bool(executable)] if domain == BUNDLE:
-            return Entry(path, "f", size_bytes, digest.Digest.of(raw), executable)
+            return Entry(path, "f", int(size_bytes), digest.Digest.of(raw), executable)
         case _:
             raise errors.InvalidInput(f"not an entry: {row!r}")
 
@@ -299,7 +299,7 @@ def _entry(row: digest.Framed, domain: str) -> Entry:
 def _listed(row: digest.Framed) -> _Child:
     match row:
         case [str(path), int(files), int(size_bytes), bytes(raw)]:
-            return _Child(path, files, size_bytes, digest.Digest.of(raw))
+            return _Child(path, int(files), int(size_bytes), digest.Digest.of(raw))
         case _:
             raise errors.InvalidInput(f"not a listed node: {row!r}")
 

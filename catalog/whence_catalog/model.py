@@ -273,7 +273,7 @@ class Capture:
     """What is needed to make a Run again, and what of it could not be seen.
 
     `entry` is `module:qualified.name`; `bundle` a Manifest of the source in domain `whence.bundle/1`;
-    `environment` the Blob of an Environment; `paths` what of `sys.path` lay in the project. Exactly one of `rerunnable` and `because` speaks.
+    `environment` the Blob of an Environment. Exactly one of `rerunnable` and `because` speaks.
     """
 
     entry: str | None = None
@@ -282,7 +282,6 @@ class Capture:
     python: str | None = None
     git: Mapping[str, str] = field(default_factory=dict)
     argv: tuple[str, ...] = ()
-    paths: tuple[str, ...] = ()
     rerunnable: bool = False
     because: str | None = "nothing about its code was recorded"
     blind_spots: tuple[str, ...] = ()

@@ -24,11 +24,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from whence import environment
 from whence_catalog import digest, errors, manifest
 from whence_catalog.blobs import BlobStore
 from whence_catalog.digest import Digest
-
-from whence import environment
 
 OUTSIDE = "@outside"
 OWN_PACKAGES = ("whence", "whence_catalog", "whence_api", "whence_migrations")
@@ -396,8 +395,8 @@ def rerunnable(function: Callable[..., object], root: Path, bundle: Bundle) -> t
             False,
             f"{qualname} is made inside a function, so that no import reaches it; move it to its module",
         )
-    taken = {os.path.realpath(file): path for path, file in bundle.files.items()}
-    path = taken.get(os.path.realpath(code.co_filename))
+    taken = {file: path for path, file in bundle.files.items()}
+    path = taken.get(code.co_filename) or taken.get(os.path.realpath(code.co_filename))
     if path is None and not os.path.isfile(code.co_filename):
         return False, f"{qualname} was typed into a session; no file holds it"
     if bundle.root_digest is None:
@@ -418,18 +417,22 @@ def _called_at_import(file: str, function: types.FunctionType) -> str | None:
     """What an import of `file` would call that is, or leads to, a step."""
     names = function.__globals__
     try:
-        body = ast.parse(Path(file).read_bytes()).body
+        calls = _calls_at_import(file, _stamp(file))
     except (OSError, SyntaxError, ValueError):
         return "what could not be read"
-    for node in _executed(body):
-        if not isinstance(node, ast.Call):
-            continue
+    for node in calls:
         if _leads_to_step(_named(node.func, names), function, set()):
             return ast.unparse(node.func) + "()"
         for argument in (*node.args, *(keyword.value for keyword in node.keywords)):
             if _is_step(_named(argument, names), function):
                 return f"{ast.unparse(node.func)}({ast.unparse(argument)})"
     return None
+
+
+@functools.lru_cache(maxsize=64)
+def _calls_at_import(file: str, stamp: _Stamp) -> tuple[ast.Call, ...]:
+    body = ast.parse(Path(file).read_bytes()).body
+    return tuple(node for node in _executed(body) if isinstance(node, ast.Call))
 
 
 def _executed(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:

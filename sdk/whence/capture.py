@@ -3,7 +3,6 @@
 All of it is remembered in the process, so that the second step costs next to nothing.
 """
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -45,7 +44,6 @@ def capture(
         python=found.minor,
         git=environment.git_facts(root),
         argv=tuple(sys.argv),
-        paths=_project_paths(root),
         rerunnable=rerunnable,
         because=because,
         blind_spots=(*UNCHECKED, *code.widened, *source.notes),
@@ -60,12 +58,3 @@ def _store_environment(client: "Client", found: environment.Environment) -> dige
         _stored[client.url, named] = True
     return named
 
-
-def _project_paths(root: Path) -> tuple[str, ...]:
-    """What of sys.path lies in the project, from its root: where its modules were found."""
-    inside = []
-    for entry in sys.path:
-        path = Path(entry or os.getcwd()).resolve()
-        if path.is_relative_to(root) and not environment.is_installed(str(path / "x.py")):
-            inside.append(path.relative_to(root).as_posix())
-    return tuple(dict.fromkeys(inside))

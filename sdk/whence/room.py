@@ -18,6 +18,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -75,6 +76,8 @@ class Room:
         With `cache`, a folder, equal environments are made there once and shared: rooms must not write
         into them.
 
+        What fails leaves the folder as it was.
+
         Raises:
             InvalidInput: where `folder` holds something.
             Damaged: where part of the Bundle is missing or altered.
@@ -85,10 +88,15 @@ class Room:
             raise errors.InvalidInput(
                 f"{folder} is not empty; a room needs a folder of its own", ErrorKind.BAD_PATH
             )
-        (folder / "home").mkdir(parents=True)
         source = folder / "source"
-        blobs.copy_tree(bundle_root, source)
-        venv = _make_venv(folder, source, recorded, offline, cache)
+        (folder / "home").mkdir(parents=True)
+        try:
+            blobs.copy_tree(bundle_root, source)
+            venv = _make_venv(folder, source, recorded, offline, cache)
+        except BaseException:
+            for made in ("home", "source", "venv"):
+                shutil.rmtree(folder / made, ignore_errors=True)
+            raise
         lost = [each for each in recorded.distributions if each.is_local and not _is_in(source, each.name)]
         paths = [source / path for path in recorded.paths or (".", "src")] + [source / bundle.OUTSIDE]
         return cls(
@@ -186,9 +194,12 @@ def _fill(
     """Make `venv` with exactly these; relocatable, since a shared one is moved."""
     _create(venv, source, recorded, offline)
     install = ["pip", "install", "--no-deps", "--python", str(_python_of(venv))]
+    # What `python -m venv` installed came from here, and never was in uv's cache.
+    bundled = Path(sysconfig.get_path("stdlib")) / "ensurepip" / "_bundled"
+    from_python = ["--find-links", str(bundled)] if bundled.is_dir() else []
     failed = ""
     for network in [["--offline"]] if offline else [["--offline"], []]:
-        failed = _uv(source, [*install, *network, "--requirements", str(requirements)])
+        failed = _uv(source, [*install, *network, *from_python, "--requirements", str(requirements)])
         if not failed:
             break
     if failed:
@@ -225,7 +236,7 @@ def _uv(folder: Path, arguments: Sequence[str], variables: Mapping[str, str] | N
     """What uv said on failing; empty on success. Run in the source, where a project names its own index."""
     kept = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_UV}
     done = subprocess.run(
-        [_uv_binary(), *arguments],
+        [_uv_binary(), "--quiet", *arguments],
         cwd=folder,
         env=kept | _NO_AGE_LIMIT | dict(variables or {}),
         stdin=subprocess.DEVNULL,

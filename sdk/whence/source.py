@@ -1,24 +1,23 @@
-"""Source: what a file of Python says, before anything is known of what its names mean.
+"""Source: a file of Python as it is written, before anything is known of what its names mean.
 
-Decides where a function or class of a given name and line stands, which statements bind a name, which
-run at import for their effect, and what a piece of source reads: dotted names, constructs that choose
-code at run time, imports inside functions, stores to attributes. Leaves to others: how syntax becomes a
-digest (`normal_form`), and what the names refer to in the running process (`fingerprint`).
+Decides where a function or class of a given name and line stands, which statements bind a name, and which
+run at import for their effect. Leaves to others: what a piece of it reads (`reading`), how syntax becomes
+a digest (`normal_form`), and what the names refer to in the running process (`fingerprint`).
 """
 
 import ast
+import copy
 import functools
 import linecache
 import os
+import threading
 import types
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from whence_catalog import digest
-
-from whence import normal_form
-
-Chain = tuple[str, ...]
+from whence import normal_form, reading
+from whence.reading import Chain, Imported, Reading
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -27,41 +26,6 @@ _IMPORTS = (ast.Import, ast.ImportFrom)
 _ALTERNATIVES = (ast.If, ast.Try, ast.TryStar)
 # Run once for several statements, so that an effect inside cannot be told from the rest.
 _BLOCKS = (ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, ast.Match)
-
-# Code chosen at run time, as far as spelling shows. As attributes only those whose name is not common:
-# `model.eval()`, `re.compile` and `model.modules()` choose nothing.
-_DYNAMIC_ANYWHERE = frozenset(
-    "__import__ __subclasses__ import_module entry_points iter_modules walk_packages find_spec run_path"
-    " run_module spec_from_file_location _getframe currentframe __globals__ f_globals __builtins__".split()
-)
-_DYNAMIC_BARE = _DYNAMIC_ANYWHERE | frozenset("eval exec compile globals locals vars".split())
-_BY_NAME = frozenset({"getattr", "hasattr", "setattr", "delattr"})
-_GETTERS = frozenset({"attrgetter", "methodcaller"})
-
-
-@dataclass(frozen=True, slots=True)
-class LateImport:
-    """An import that runs with the function around it: `level` leading dots, then `module`."""
-
-    module: str
-    level: int
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What a piece of source says.
-
-    `chains` are the dotted names it reads that no function around them binds; `dynamic` names the
-    constructs that choose code at run time; `stores` are the attributes it writes on such names.
-    """
-
-    digest: bytes
-    documented_digest: bytes
-    chains: tuple[Chain, ...] = ()
-    dynamic: tuple[str, ...] = ()
-    late_imports: tuple[LateImport, ...] = ()
-    stores: tuple[Chain, ...] = ()
-    reads_docstrings: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,213 +53,338 @@ class _Place:
     @property
     def first_line(self) -> int:
         """The line that the compiler gives it: its first decorator's, if it has any."""
-        return min([self.node.lineno, *(item.lineno for item in _decorators(self.node))])
+        return min([self.node.lineno, *(item.lineno for item in reading.decorators(self.node))])
 
 
-@dataclass(frozen=True, slots=True)
-class _Scope:
-    """Where a node stands: the names that functions around it bind, and whether it runs at import."""
+class Source:
+    """One file, or one cell of a notebook, as it is written."""
 
-    bound: frozenset[str]
-    runs_at_import: bool
+    def __init__(self, data: bytes | str, filename: str) -> None:
+        """Take in the text.
+
+        Raises:
+            SyntaxError, ValueError: where it is not Python of this version.
+        """
+        self._data = data
+        self._filename = filename
+        with _quiet:
+            self._tree = _parse(data, filename)
+        self._future = sorted(
+            alias.name
+            for node in self._tree.body
+            if isinstance(node, ast.ImportFrom) and node.module == "__future__"
+            for alias in node.names
+        )
+        self._places: dict[str, list[_Place]] = {}
+        self._statements: dict[str, list[ast.stmt]] = {}
+        self._stars: list[ast.ImportFrom] = []
+        self._effects: list[ast.AST] = []
+        self._imports: list[Imported] = []
+        self._readings: dict[ast.AST, Reading] = {}
+        self._definitions: dict[_Place, Definition] = {}
+        self._index()
+        self._survey(self._tree.body)
+
+    @functools.cached_property
+    def digest(self) -> bytes:
+        """The identity of the whole file, without its docstrings."""
+        return normal_form.digest_of_node(self._tree)
+
+    @functools.cached_property
+    def documented_digest(self) -> bytes:
+        """The identity of the whole file, with its docstrings."""
+        return normal_form.digest_of_node(self._tree, keep_docstrings=True)
+
+    @functools.cached_property
+    def whole(self) -> Reading:
+        """The whole file, with everything any function in it reads."""
+        return self._reading(self._tree)
+
+    @functools.cached_property
+    def effects(self) -> tuple[Reading, ...]:
+        """The statements that run at import and do more than bind names, in order."""
+        return tuple(self._reading(node) for node in self._effects)
+
+    @property
+    def imports(self) -> tuple[Imported, ...]:
+        """What the file imports when it is imported itself."""
+        return tuple(self._imports)
+
+    @functools.cached_property
+    def every_import(self) -> tuple[Imported, ...]:
+        """What the file imports at any time."""
+        nodes = (node for node in ast.walk(self._tree) if isinstance(node, _IMPORTS))
+        return tuple(module for node in nodes for module in reading.imported(node))
+
+    def bindings(self, name: str) -> tuple[Reading, ...]:
+        """The statements outside functions that bind `name`, or change what it holds."""
+        return tuple(self._reading(node) for node in self._statements.get(name, ()))
+
+    def imports_of(self, name: str) -> tuple[tuple[Imported, str], ...]:
+        """The modules `name` may have come from, the last import first, and its name there.
+
+        Empty where anything but an import binds it. `from m import *` may bind any name.
+        """
+        statements = self._statements.get(name, ())
+        if not all(isinstance(node, _IMPORTS) for node in statements):
+            return ()
+        found = [
+            (Imported(node.module or "", node.level), name if alias.name == "*" else alias.name)
+            for node in [*self._stars, *statements]
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+            if alias.name == "*" or (alias.asname or alias.name) == name
+        ]
+        return tuple(reversed(found))
+
+    def is_ambiguous(self, qualname: str) -> bool:
+        """Whether several definitions share this name, as lambdas do."""
+        return len(self._places.get(normal_form.plain_qualname(qualname), ())) > 1
+
+    def definition(self, code: types.CodeType) -> Definition | None:
+        """Where `code` was written, found by its name, line and, for a lambda, column."""
+        places = self._places.get(normal_form.plain_qualname(code.co_qualname), [])
+        if len(places) > 1:
+            places = [item for item in places if item.first_line == code.co_firstlineno] or places
+        if len(places) > 1 and (column := _column(code)) is not None:
+            places = [item for item in places if _spans(item.node, column)] or places
+        return self._combined(places)
+
+    def class_definition(self, qualname: str, method_lines: Iterable[int]) -> Definition | None:
+        """Where a class was written; its methods' lines tell several of one name apart."""
+        places = self._places.get(qualname, [])
+        if len(places) > 1:
+            lines = set(method_lines)
+            places = [
+                item
+                for item in places
+                if any(item.node.lineno <= line <= (item.node.end_lineno or 0) for line in lines)
+            ] or places
+        return self._combined(places)
+
+    def compiles_to(self, code: types.CodeType) -> bool:
+        """Whether this source, compiled now, gives `code`: it may have been edited since it was loaded."""
+        return normal_form.digest_of_code(code) in self._bytecode.get(
+            normal_form.plain_qualname(code.co_qualname), ()
+        )
+
+    @functools.cached_property
+    def _bytecode(self) -> dict[str, set[bytes]]:
+        found: dict[str, set[bytes]] = {}
+        with _quiet:
+            todo = [compile(self._data, self._filename, "exec", dont_inherit=True)]
+        while todo:
+            code = todo.pop()
+            name = normal_form.plain_qualname(code.co_qualname)
+            found.setdefault(name, set()).add(normal_form.digest_of_code(code))
+            todo += [item for item in code.co_consts if isinstance(item, types.CodeType)]
+        return found
+
+    def _combined(self, places: Sequence[_Place]) -> Definition | None:
+        definitions = [self._define(place) for place in places]
+        if len(definitions) < 2:
+            return definitions[0] if definitions else None
+        # Which of them is loaded cannot be told: all of them count, so that none can change unseen.
+        return Definition(
+            reading.union([item.reading for item in definitions]),
+            tuple(decorator for item in definitions for decorator in item.decorators),
+            frozenset().union(*(item.names for item in definitions)),
+        )
+
+    def _define(self, place: _Place) -> Definition:
+        if place not in self._definitions:
+            node = copy.copy(place.node)
+            names: frozenset[str] = frozenset()
+            if not isinstance(node, ast.Lambda):
+                node.decorator_list = []
+                names = reading.bound_names(node.body)[0]
+            self._definitions[place] = Definition(
+                reading.of(node, place.enclosing, self._future),
+                tuple(
+                    Decorator(
+                        reading.dotted(item.func if isinstance(item, ast.Call) else item),
+                        reading.of(item, place.enclosing, self._future),
+                    )
+                    for item in reading.decorators(place.node)
+                ),
+                names,
+            )
+        return self._definitions[place]
+
+    def _reading(self, node: ast.AST) -> Reading:
+        if node not in self._readings:
+            self._readings[node] = reading.of(node, frozenset(), self._future)
+        return self._readings[node]
+
+    def _index(self) -> None:
+        """Find every function, lambda and class under the qualified name the compiler gives it."""
+        todo: list[tuple[ast.AST, str, frozenset[str]]] = [(self._tree, "", frozenset())]
+        while todo:
+            node, prefix, enclosing = todo.pop()
+            # What is written in the body is inside; defaults, bases and decorators are not.
+            body: list[ast.AST] = []
+            inside = (prefix, enclosing)
+            if isinstance(node, (*_FUNCTIONS, ast.Lambda)):
+                body = [node.body] if isinstance(node, ast.Lambda) else list(node.body)
+                name = prefix + ("<lambda>" if isinstance(node, ast.Lambda) else node.name)
+                local = reading.bound_names(body)[0] | {item.arg for item in reading.parameters(node.args)}
+                inside = (f"{name}.<locals>.", enclosing | local | reading.type_parameters(node))
+                self._places.setdefault(name, []).append(_Place(node, enclosing))
+            elif isinstance(node, ast.ClassDef):
+                body = list(node.body)
+                name = prefix + node.name
+                inside = (f"{name}.", enclosing | reading.type_parameters(node))
+                self._places.setdefault(name, []).append(_Place(node, enclosing))
+            elif isinstance(node, _COMPREHENSIONS):
+                body = list(ast.iter_child_nodes(node))
+                inside = (prefix, enclosing | reading.targets(node))
+            within = set(body)
+            for child in reversed(list(ast.iter_child_nodes(node))):
+                todo.append((child, *(inside if child in within else (prefix, enclosing))))
+
+    def _survey(self, body: Sequence[ast.stmt]) -> None:
+        """Sort the statements that run at import by the names they bind and by their effects."""
+        for node in body:
+            if isinstance(node, ast.If) and _asks_for_main(node.test):
+                continue  # it does not run when the module is imported
+            if isinstance(node, ast.If) and _asks_for_type_checker(node.test):
+                self._survey(node.orelse)
+                continue
+            for name in _changed_names(node):
+                self._statements.setdefault(name, []).append(node)
+            if isinstance(node, _IMPORTS):
+                self._imports += reading.imported(node)
+                if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
+                    self._stars.append(node)
+            elif isinstance(node, _ALTERNATIVES):
+                before = len(self._effects)
+                for branch in _branches(node):
+                    self._survey(branch)
+                if isinstance(node, ast.If) and len(self._effects) > before:
+                    self._effects.append(node.test)
+            elif not isinstance(node, _DEFINITIONS):
+                if isinstance(node, _BLOCKS):
+                    inner = (item for item in ast.walk(node) if isinstance(item, _IMPORTS))
+                    self._imports += [module for item in inner for module in reading.imported(item)]
+                if _has_effect(node):
+                    self._effects.append(node)
 
 
-class _Reader:
-    """Collects a Reading; with a stack of its own, since a long sum nests deeper than calls may."""
+def _column(code: types.CodeType) -> int | None:
+    if not code.co_qualname.endswith("<lambda>"):
+        return None
+    # The first instructions stand at column 0 whatever the lambda's place is.
+    return next((column for _, _, column, _ in code.co_positions() if column), None)
+
+
+def _spans(node: ast.AST, column: int) -> bool:
+    start, end = getattr(node, "col_offset", 0), getattr(node, "end_col_offset", 0)
+    return bool(start <= column < end) or getattr(node, "lineno", 0) != getattr(node, "end_lineno", 0)
+
+
+def _asks_for_main(test: ast.expr) -> bool:
+    return any(isinstance(node, ast.Name) and node.id == "__name__" for node in ast.walk(test))
+
+
+def _asks_for_type_checker(test: ast.expr) -> bool:
+    return (reading.dotted(test) or ("",))[-1] == "TYPE_CHECKING"
+
+
+def _branches(node: ast.AST) -> Iterator[list[ast.stmt]]:
+    for name in ("body", "orelse", "finalbody"):
+        yield getattr(node, name, [])
+    for handler in getattr(node, "handlers", ()):
+        yield handler.body
+
+
+def _changed_names(node: ast.stmt) -> frozenset[str]:
+    """The names a statement binds, and those whose values it may change: `D[k] = v`, `L.append(v)`."""
+    if isinstance(node, _DEFINITIONS):
+        return frozenset({node.name})
+    changed = set(reading.bound_names([node])[0])
+    for item in ast.walk(node):
+        subject: ast.expr | None = None
+        if isinstance(item, ast.Subscript | ast.Attribute) and not isinstance(item.ctx, ast.Load):
+            subject = item.value
+        elif isinstance(item, ast.Call) and isinstance(item.func, ast.Attribute):
+            subject = item.func.value
+        if isinstance(subject, ast.Name):
+            changed.add(subject.id)
+    return frozenset(changed)
+
+
+def _has_effect(node: ast.stmt) -> bool:
+    """Whether a statement does more at import than give names of its module a value."""
+    if isinstance(node, ast.Pass) or normal_form.is_docstring(node):
+        return False
+    if isinstance(node, ast.Expr) or not _changed_names(node):
+        return True
+    for item in ast.walk(node):
+        if isinstance(item, ast.Attribute) and not isinstance(item.ctx, ast.Load):
+            return True
+        if isinstance(item, ast.Subscript) and not isinstance(item.ctx, ast.Load):
+            if not isinstance(item.value, ast.Name):
+                return True
+        elif isinstance(node, _BLOCKS) and isinstance(item, ast.Expr) and not normal_form.is_docstring(item):
+            return True
+    return False
+
+
+class _Quiet:
+    """Without the warnings that the file's own import has already given, or was told to raise.
+
+    The filters belong to the process, so two threads that swapped them at once could leave them swapped.
+    """
 
     def __init__(self) -> None:
-        self.chains: set[Chain] = set()
-        self.dynamic: set[str] = set()
-        self.late_imports: set[LateImport] = set()
-        self.stores: set[Chain] = set()
-        self.reads_docstrings = False
-        self._todo: list[tuple[ast.AST, _Scope]] = []
+        self._lock = threading.RLock()
+        self._filters: list[warnings.catch_warnings[None]] = []
 
-    def read(self, nodes: Iterable[ast.AST], enclosing: frozenset[str]) -> None:
-        """Take in `nodes`, which stand in functions that bind the names `enclosing`."""
-        scope = _Scope(enclosing, runs_at_import=True)
-        self._todo += [(node, scope) for node in nodes]
-        while self._todo:
-            self._read(*self._todo.pop())
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        self._filters.append(warnings.catch_warnings())
+        self._filters[-1].__enter__()
+        warnings.simplefilter("ignore")
 
-    def _later(self, nodes: Iterable[ast.AST | None], scope: _Scope) -> None:
-        self._todo += [(node, scope) for node in nodes if node is not None]
-
-    def _read(self, node: ast.AST, scope: _Scope) -> None:
-        match node:
-            case ast.Name(ctx=ast.Load()):
-                self._add((node.id,), scope)
-            case ast.Attribute():
-                self._read_attribute(node, scope)
-            case ast.Call():
-                self._read_call(node, scope)
-            case ast.Import() | ast.ImportFrom():
-                if not scope.runs_at_import:
-                    self.late_imports.update(_late_imports(node))
-            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda():
-                self._read_function(node, scope)
-            case ast.ClassDef():
-                self._later([*node.decorator_list, *node.bases, *node.keywords], scope)
-                inside = _Scope(scope.bound | _type_parameters(node), runs_at_import=False)
-                self._later([*getattr(node, "type_params", ()), *node.body], inside)
-            case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
-                # The first iterable is evaluated outside, where a target's name may mean something else.
-                self._later([node.generators[0].iter], scope)
-                inside = _Scope(scope.bound | _targets(node), scope.runs_at_import)
-                self._later(ast.iter_child_nodes(node), inside)
-            case _:
-                self._later(ast.iter_child_nodes(node), scope)
-
-    def _add(self, chain: Chain, scope: _Scope) -> None:
-        if chain[-1] == "__doc__":
-            self.reads_docstrings = True
-        if chain[0] in scope.bound:
-            return
-        self.chains.add(chain)
-        if len(chain) == 1 and chain[0] in _DYNAMIC_BARE:
-            self.dynamic.add(chain[0])
-
-    def _read_attribute(self, node: ast.Attribute, scope: _Scope) -> None:
-        if node.attr in _DYNAMIC_ANYWHERE:
-            self.dynamic.add(node.attr)
-        if node.attr == "__doc__":
-            self.reads_docstrings = True
-        chain = dotted(node)
-        if chain is None:
-            self._later([node.value], scope)
-            return
-        if chain[:2] == ("sys", "modules"):
-            self.dynamic.add("sys.modules")
-        if isinstance(node.ctx, ast.Load):
-            self._add(chain, scope)
-        elif chain[0] not in scope.bound:
-            self.stores.add(chain)
-
-    def _read_call(self, node: ast.Call, scope: _Scope) -> None:
-        name = node.func.id if isinstance(node.func, ast.Name) else None
-        last = node.func.attr if isinstance(node.func, ast.Attribute) else name
-        rest: list[ast.AST] = [node.func, *node.args, *node.keywords]
-        if last in _GETTERS and not all(_is_text(item) for item in node.args):
-            self.dynamic.add(last)
-        if name in _BY_NAME and len(node.args) > 1:
-            subject, attribute = node.args[0], node.args[1]
-            chain = dotted(subject)
-            if not isinstance(attribute, ast.Constant) or not isinstance(attribute.value, str):
-                self.dynamic.add(name)
-            elif chain is not None and chain[0] not in scope.bound:
-                # As good as `subject.attribute`: the subject is not used as a value of its own.
-                chain = (*chain, attribute.value)
-                if name in ("getattr", "hasattr"):
-                    self._add(chain, scope)
-                else:
-                    self.stores.add(chain)
-                rest.remove(subject)
-        self._later(rest, scope)
-
-    def _read_function(
-        self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, scope: _Scope
-    ) -> None:
-        parameters = _parameters(node.args)
-        self._later(_decorators(node), scope)
-        self._later([*node.args.defaults, *node.args.kw_defaults], scope)
-        self._later([parameter.annotation for parameter in parameters], scope)
-        body: list[ast.AST] = [node.body] if isinstance(node, ast.Lambda) else list(node.body)
-        if not isinstance(node, ast.Lambda):
-            self._later([node.returns], scope)
-        local, declared_global = _bound_names(body)
-        bound = scope.bound | local | {item.arg for item in parameters} | _type_parameters(node)
-        # A function that rebinds a global depends on the value it finds there.
-        self.chains.update((name,) for name in declared_global)
-        inside = _Scope(bound - declared_global, runs_at_import=False)
-        self._later([*getattr(node, "type_params", ()), *body], inside)
+    def __exit__(self, *_: object) -> None:
+        self._filters.pop().__exit__(None, None, None)
+        self._lock.release()
 
 
-def dotted(node: ast.AST) -> Chain | None:
-    """`a.b.c` as its names; None for anything else."""
-    names: list[str] = []
-    while isinstance(node, ast.Attribute):
-        names.append(node.attr)
-        node = node.value
-    if not isinstance(node, ast.Name):
+_quiet = _Quiet()
+_files: dict[str, tuple[tuple[int, int], Source | None]] = {}
+_cells: dict[str, tuple[str, Source | None]] = {}
+
+
+def _parse(data: bytes | str, filename: str) -> ast.Module:
+    return ast.parse(data, filename)
+
+
+def of_file(path: str) -> Source | None:
+    """What stands in a file, read again when its size or time changed; None if it is not readable Python."""
+    try:
+        status = os.stat(path)
+        stamp = (status.st_mtime_ns, status.st_size)
+        if path not in _files or _files[path][0] != stamp:
+            with open(path, "rb") as file:
+                _files[path] = (stamp, _source(file.read(), path))
+        return _files[path][1]
+    except OSError:
         return None
-    return (node.id, *reversed(names))
 
 
-def _is_text(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+def of_cell(filename: str) -> Source | None:
+    """What a notebook or a prompt ran under this name, as far as it kept the text."""
+    text = "".join(linecache.getlines(filename))
+    if not text:
+        return None
+    if filename not in _cells or _cells[filename][0] != text:
+        _cells[filename] = (text, _source(text, filename))
+    return _cells[filename][1]
 
 
-def _decorators(node: ast.AST) -> list[ast.expr]:
-    return list(getattr(node, "decorator_list", ()))
-
-
-def _type_parameters(node: ast.AST) -> frozenset[str]:
-    return frozenset(item.name for item in getattr(node, "type_params", ()))
-
-
-def _parameters(arguments: ast.arguments) -> list[ast.arg]:
-    named = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
-    return named + [item for item in (arguments.vararg, arguments.kwarg) if item is not None]
-
-
-def _targets(node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) -> frozenset[str]:
-    return frozenset(
-        item.id
-        for generator in node.generators
-        for item in ast.walk(generator.target)
-        if isinstance(item, ast.Name)
-    )
-
-
-def _late_imports(node: ast.Import | ast.ImportFrom) -> Iterator[LateImport]:
-    if isinstance(node, ast.Import):
-        yield from (LateImport(alias.name, 0) for alias in node.names)
-        return
-    module = node.module or ""
-    yield LateImport(module, node.level)
-    # What is imported from a package may be one of its modules.
-    for alias in node.names:
-        yield LateImport(f"{module}.{alias.name}" if module else alias.name, node.level)
-
-
-def imported_modules(node: ast.Import | ast.ImportFrom) -> tuple[LateImport, ...]:
-    """Every module that an import statement may load, by the names it spells."""
-    return tuple(_late_imports(node))
-
-
-def _bound_names(body: Iterable[ast.AST]) -> tuple[frozenset[str], frozenset[str]]:
-    """The names that a scope binds, not those of scopes inside it; and those it declares global."""
-    local: set[str] = set()
-    declared_global: set[str] = set()
-    todo = list(body)
-    while todo:
-        node = todo.pop()
-        match node:
-            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-                local.add(node.name)
-                todo += node.decorator_list
-                continue
-            case ast.Lambda():
-                continue
-            case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
-                # `:=` inside binds in the scope around the comprehension; its targets do not.
-                local |= {
-                    item.target.id
-                    for item in ast.walk(node)
-                    if isinstance(item, ast.NamedExpr) and isinstance(item.target, ast.Name)
-                }
-                continue
-            case ast.Name(ctx=ast.Store() | ast.Del()):
-                local.add(node.id)
-            case ast.Import() | ast.ImportFrom():
-                local |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
-            case ast.Global():
-                declared_global |= set(node.names)
-            case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)):
-                local.add(name)
-            case ast.MatchStar(name=str(name)) | ast.MatchMapping(rest=str(name)):
-                local.add(name)
-            case _:
-                pass
-        todo += ast.iter_child_nodes(node)
-    return frozenset(local - declared_global), frozenset(declared_global)
+def _source(data: bytes | str, filename: str) -> Source | None:
+    try:
+        return Source(data, filename)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None

@@ -193,9 +193,11 @@ def test_a_file_saved_between_collecting_and_storing_is_stored_as_it_is_then(
         ("LR = 0.1\n\ndef fit(:\n", True),
     ],
 )
-def test_code_edited_after_its_import_is_noted(project: Project, after: str, is_edited: bool) -> None:
+def test_code_edited_after_its_import_is_noted(
+    project: Project, monkeypatch: pytest.MonkeyPatch, after: str, is_edited: bool
+) -> None:
     project.write({"bedited.py": "LR = 0.1\n\ndef fit():\n    return LR\n"})
-    sys.dont_write_bytecode = False
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     project.load("bedited")
     later = time.time() + 3
     project.write({"bedited.py": after})

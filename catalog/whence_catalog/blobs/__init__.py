@@ -95,7 +95,9 @@ class BlobStore:
             storage_options: for the fsspec filesystem.
 
         Raises:
+            InvalidInput: where no filesystem has such URLs.
             NotReady: where an extra is not installed (EXTRA_MISSING).
+            Unreachable: where the filesystem connects at once, and cannot.
         """
         protocol, path = fsspec.core.split_protocol(url)
         if protocol in (None, "file", "local"):
@@ -110,6 +112,8 @@ class BlobStore:
             raise errors.NotReady(f"{url} needs a package: {remedy}", ErrorKind.EXTRA_MISSING) from error
         except ValueError as error:
             raise errors.InvalidInput(f"not the URL of a store: {url!r} ({error})") from error
+        except OSError as error:  # some filesystems connect at once
+            raise errors.Unreachable(f"the store {url} did not answer: {error}; try again") from error
         blobs = shelf.Bucket(fs, path, is_memory=protocol == "memory")
         return cls(url.rstrip("/"), blobs, cache.absolute() if cache else None)
 

@@ -25,9 +25,7 @@ class Found(NamedTuple):
     path: str
     real: str
     is_file: bool
-    size_bytes: int
-    modified_ns: int
-    inode: int
+    seen: tuple[int, ...]
 
 
 def walk(folder: str, skip: Skip | None) -> list[Found]:
@@ -62,11 +60,11 @@ def walk(folder: str, skip: Skip | None) -> list[Found]:
                 if stat.S_ISDIR(seen.st_mode):
                     waiting.append((inner, target, via))
                 elif stat.S_ISREG(seen.st_mode):
-                    found.append(Found(inner, target, True, seen.st_size, seen.st_mtime_ns, seen.st_ino))
+                    found.append(Found(inner, target, True, _seen(seen)))
                 else:
                     raise disk.bad_path(f"{inner} is neither a file nor a folder; leave it out")
         if is_empty and path:
-            found.append(Found(path, real, False, 0, 0, 0))
+            found.append(Found(path, real, False, ()))
     found.sort()
     return found
 
@@ -91,6 +89,11 @@ def _is_below(path: str, folder: str) -> bool:
     return os.path.commonpath([path, folder]) == folder
 
 
+def _seen(file: os.stat_result) -> tuple[int, ...]:
+    """What moves when a file is written, or another takes its place, even one that has its time."""
+    return file.st_size, file.st_mtime_ns, file.st_ctime_ns, file.st_ino
+
+
 def take(
     folder: str, skip: Skip | None, progress: Progress | None, stage: Stage, staged: list[shelf.Staged]
 ) -> manifest.Tree:
@@ -107,7 +110,7 @@ def take(
         if not item.is_file:
             return manifest.Entry(item.path, "d", 0, None)
         with open(item.real, "rb") as source:
-            copied = stage(source, item.size_bytes)
+            copied = stage(source, item.seen[0])
         staged.append(copied)
         return manifest.Entry(item.path, "f", copied.size_bytes, copied.digest)
 

@@ -117,7 +117,9 @@ class SqlCatalog:
         with self._database.reading() as tx:
             silent = runs.silent(tx, _micros(LEASE))
         results = self._each(silent, _presume) if silent else []
-        return [run for run, result in zip(silent, results, strict=True) if not isinstance(result, WhenceError)]
+        return [
+            run for run, result in zip(silent, results, strict=True) if not isinstance(result, WhenceError)
+        ]
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────
 
@@ -167,10 +169,14 @@ class SqlCatalog:
             return runs.series_of(tx, runs.get(tx, run).id)
 
     def lineage(
-        self, roots: Sequence[str], direction: lineage.Direction, bounds: lineage.Bounds
+        self,
+        roots: Sequence[str],
+        direction: lineage.Direction,
+        bounds: lineage.Bounds,
+        frontier: str | None = None,
     ) -> lineage.Graph:
         with self._database.reading() as tx:
-            return graph.lineage(tx, [_root(tx, root) for root in roots], direction, bounds)
+            return graph.walk(tx, [_root(tx, root) for root in roots], direction, bounds, frontier)
 
     def explain(self, run: str) -> cache.Explanation:
         with self._database.reading() as tx:
@@ -297,24 +303,24 @@ def _begin_again(tx: Transaction, call: model.Call, stored: bytes) -> cache.Answ
     """The same call said twice: the answer of the first time, and its lease while the Run still runs."""
     verb = facts.decode(stored).verb
     known = runs.get(tx, call.run)
+    run = runs.with_texts(tx, known)
     if verb == "reuse" and known.run.origin is not None:
         origin = known.run.origin
         fact_log.reject_other(tx, stored, verb, call.actor, lambda r: facts.reuse(call, origin, r))
-        assert known.origin_id is not None and known.run.key is not None
+        assert known.origin_id is not None
+        assert known.run.key is not None
         entry = cache.CacheEntry(known.run.key, origin, known.run.started_at, known.run.started_at)
-        return cache.Reuse(entry, known.run, artifacts.outputs_of(tx, known.origin_id))
+        return cache.Reuse(entry, run, artifacts.outputs_of(tx, known.origin_id))
     fact_log.reject_other(tx, stored, "start", call.actor, lambda r: facts.start(call, r))
     if known.run.is_final:
-        raise Conflict(
-            f"run {call.run} is already {known.run.state}; start a new run", ErrorKind.WRONG_STATE
-        )
+        raise Conflict(f"run {call.run} is already {known.run.state}; start a new run", ErrorKind.WRONG_STATE)
     if not _wants_key(call):
-        return cache.Execute(cache.Reason.NOT_ASKED, run=known.run, details=call.uncacheable)
+        return cache.Execute(cache.Reason.NOT_ASKED, run=run, details=call.uncacheable)
     assert call.key is not None
     held = reservations.lease(tx, call.key)
     reason = cache.Reason.NO_ENTRY if held is None else held.reason
     token = reservations.take(tx, call.key, call.owner, call.run, reason, _micros(LEASE))
-    return token if isinstance(token, cache.Wait) else cache.Execute(reason, run=known.run, token=token)
+    return token if isinstance(token, cache.Wait) else cache.Execute(reason, run=run, token=token)
 
 
 def _finish(tx: Transaction, report: model.Report) -> catalog.Finished:
@@ -325,9 +331,10 @@ def _finish(tx: Transaction, report: model.Report) -> catalog.Finished:
         fact_log.reject_other(
             tx, stored, "finish", report.actor, lambda r: facts.finish(report, publication, r)
         )
-        return catalog.Finished(before.run, artifacts.outputs_of(tx, before.id), publication)
-    after = lifecycle.finish(before.run, report, tx.at)
+        said = dataclasses.replace(before.run, error=report.error)
+        return catalog.Finished(said, artifacts.outputs_of(tx, before.id), publication)
     publication = _publication(tx, before, report)
+    after = lifecycle.finish(before.run, report, str(publication), tx.at)
     position = fact_log.append(
         tx, "finish", report.uid, report.actor, lambda r: facts.finish(report, publication, r)
     )
@@ -384,7 +391,7 @@ def _record(tx: Transaction, item: tuple[model.Call, model.Report]) -> catalog.F
         known = runs.get(tx, call.run)
         return catalog.Finished(known.run, artifacts.outputs_of(tx, known.id), nothing)
     began = lifecycle.start(call, tx.at)
-    after = lifecycle.finish(began, report, tx.at)
+    after = lifecycle.finish(began, report, str(nothing), tx.at)
     position = fact_log.append(tx, "record", call.run, call.actor, body)
     run_id = projections.start(tx, position, began, call)
     projections.finish(tx, position, tx.at, run_id, after, report, nothing)

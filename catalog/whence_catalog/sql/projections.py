@@ -46,14 +46,9 @@ def finish(
     micros = model.microseconds(at)
     runs.put_inputs(tx, run_id, report.inputs, run_ids)
     artifacts.put_outputs(tx, run_id, report.outputs, position, micros, run_ids)
-    runs.replace_run(tx, run_id, replace(after, outcome=told(publication)), position)
+    runs.replace_run(tx, run_id, after, position)
     if after.key is not None:
         reservations.put_publication(tx, run_id, after.key, publication, micros)
-
-
-def told(publication: cache.Publication) -> str:
-    """A publication in words, as a Run keeps it."""
-    return publication.outcome.value + (f": {publication.why}" if publication.why else "")
 
 
 def add(tx: Transaction, position: int, at: datetime, run_id: int, addition: model.Addition) -> None:
@@ -103,5 +98,5 @@ def replay(tx: Transaction, position: int, fact: facts.Fact) -> None:
 def _replay_finish(tx: Transaction, position: int, fact: facts.Fact, body: facts.Body) -> None:
     report, publication = facts.read_finish(fact.uid, body)
     stored = runs.get(tx, report.run)
-    after = lifecycle.finish(stored.run, report, fact.at)
+    after = lifecycle.finish(stored.run, report, str(publication), fact.at)
     finish(tx, position, fact.at, stored.id, after, report, publication)

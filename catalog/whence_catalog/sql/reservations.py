@@ -95,9 +95,7 @@ _extend = Statement(
     .values(until=bindparam("lasts"))
 )
 _reserved_key = Statement(
-    select(_RUN.c.key).where(
-        _RUN.c.uid == bindparam("uid"), _RUN.c.mode.in_([text("'reuse'"), text("'refresh'")])
-    )
+    select(_RUN.c.key).where(_RUN.c.uid == bindparam("uid"), literal_column("mode IN ('reuse', 'refresh')"))
 )
 _beat_new = upsert(_BEAT).values(run_uid=bindparam("run_uid"), until=bindparam("until"))
 _beat = Statement(

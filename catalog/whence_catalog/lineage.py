@@ -1,0 +1,688 @@
+"""Where things came from, and what came from them: the rule of traversal, over productions.
+
+A Version may have been made several times, so lineage follows *productions*, not Versions. Upstream of
+a Run are its Inputs, each bound to the Run it was taken from, and only that one is followed. Where an
+Input does not name it, all productions recorded before the Run started stand in, and are counted as
+ambiguous. A reused Run came from its origin, and from its own Inputs where it has any of its own.
+Downstream is the same rule, read from the other end.
+
+Edges point the way data flows. Depth counts Runs: a Run is one deeper than that through which it was
+found, and what it took or made is as deep as itself. Bounds cut by depth, nodes or time; a Graph that
+was cut says so, and has a frontier with which the next call goes on.
+
+The edges lie in a database, which is passed in as `Neighbours` and asked by levels, not by nodes.
+Leaves to others: how it answers (`sql.graph`), and what the Graph means for trust (`audit`).
+"""
+
+import base64
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from itertools import accumulate, islice
+from typing import NamedTuple, NewType, Protocol
+
+from whence_catalog import digest
+from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
+
+FRONTIER_DOMAIN = "whence.frontier/1"
+
+# How many nodes are taken between two looks at the clock.
+_STRIDE = 10_000
+_UP, _DOWN = 1, 2
+
+
+class Direction(StrEnum):
+    """Against the flow of data, along it, or each of the two from the same roots."""
+
+    UP = "up"
+    DOWN = "down"
+    BOTH = "both"
+
+
+_WAYS = {Direction.UP: _UP, Direction.DOWN: _DOWN, Direction.BOTH: _UP | _DOWN}
+
+
+class NodeType(StrEnum):
+    """What a node stands for."""
+
+    VERSION = "version"
+    RUN = "run"
+
+
+class EdgeType(StrEnum):
+    """Version → Run, Run → Version, origin → reused Run, Version → Version."""
+
+    INPUT = "input"
+    OUTPUT = "output"
+    REUSED = "reused"
+    DERIVED = "derived"
+
+
+# ── the answer ───────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How far to go; None is no bound. `depth` counts from the roots, or from where a frontier was cut."""
+
+    depth: int | None = None
+    max_nodes: int | None = 2000
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("depth", 1), ("max_nodes", 1), ("seconds", 0)):
+            value = getattr(self, name)
+            if value is not None and not value >= least:
+                raise InvalidInput(f"{name} is {value!r}; expected {least} or more, or none for no bound")
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A Version or a Run. `id` is a Version's `kind:name@N` or a Run's uid; `name` is that of the
+    Artifact or the Job; `at` is when the Version was first recorded or the Run started."""
+
+    id: str
+    type: NodeType
+    name: str
+    state: str
+    at: datetime
+    kind: str | None = None
+    depth: int = 0
+
+    @property
+    def ref(self) -> str | None:
+        """The reference of a Version."""
+        return self.id if self.type is NodeType.VERSION else None
+
+    @property
+    def job(self) -> str | None:
+        """The job of a Run."""
+        return self.name if self.type is NodeType.RUN else None
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One step of the flow of data.
+
+    `producer` is the Run that an Input was taken from, or whose Output says that it is derived.
+    An Input that is `ambiguous` may be of any production with a lower `position` than its own; one that
+    has neither a producer nor that was made by nobody known. `position` is the place in the log of an
+    Output, and of the start of the Run that took an Input.
+    """
+
+    source: str
+    target: str
+    type: EdgeType
+    role: str
+    ordinal: int
+    producer: str | None
+    ambiguous: bool
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Completeness:
+    """Whether this, with the pages before it, is all; and how much of this page is sure.
+
+    `frontier` goes on where it was cut. `ambiguous` counts Inputs that may be of several productions,
+    `unknown_producers` Inputs and roots of which no production is known.
+    """
+
+    complete: bool
+    reasons: tuple[str, ...] = ()
+    frontier: str | None = None
+    ambiguous: int = 0
+    unknown_producers: int = 0
+    masked: int = 0
+    erased: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Nodes and edges in a stable order. All edges between its nodes are in it, or on an earlier page.
+
+    A derived edge is in it if the Run is that says so.
+    """
+
+    roots: tuple[str, ...]
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+    completeness: Completeness
+
+
+# ── what the database is asked ───────────────────────────────────────────────────────────────────
+
+# A row of the database, Version or Run, as one small integer: traversals hold millions.
+NodeKey = NewType("NodeKey", int)
+
+
+def version_key(row: int) -> NodeKey:
+    """The key of the Version in that row."""
+    return NodeKey(row * 2)
+
+
+def run_key(row: int) -> NodeKey:
+    """The key of the Run in that row."""
+    return NodeKey(row * 2 + 1)
+
+
+class Link(NamedTuple):
+    """A recorded edge of the Run in row `run`.
+
+    input: it took Version `other` from Run `producer` (None: not named); `position` is its start's.
+    output: it made Version `other`; `position` is that of the fact that recorded it.
+    reused: its origin is Run `other`; `position` is its start's.
+    derived: its Output `role` says it came from Version `other`, which is one of the Run's Inputs.
+    """
+
+    type: EdgeType
+    run: int
+    other: int
+    role: str = ""
+    ordinal: int = 0
+    producer: int | None = None
+    position: int = 0
+
+
+class Neighbours(Protocol):
+    """The edges as they are recorded. Each question is about many rows, and asked once a level."""
+
+    def edges_of(self, runs: Sequence[int]) -> Iterable[Link]:
+        """All edges that are stored with these Runs, of every type."""
+        ...
+
+    def producers_of(self, versions: Sequence[int]) -> Iterable[Link]:
+        """All outputs that are these Versions."""
+        ...
+
+    def consumers_of(self, versions: Sequence[int]) -> Iterable[Link]:
+        """All inputs that are these Versions."""
+        ...
+
+    def reuses_of(self, runs: Sequence[int]) -> Iterable[Link]:
+        """The reused edges whose origin is one of these Runs."""
+        ...
+
+    def versions(self, rows: Sequence[int]) -> Mapping[int, Node]:
+        """These Versions as nodes, by row. Asked once, at the end."""
+        ...
+
+    def runs(self, rows: Sequence[int]) -> Mapping[int, Node]:
+        """These Runs as nodes, by row. Asked once, at the end."""
+        ...
+
+
+# ── traversal ────────────────────────────────────────────────────────────────────────────────────
+
+
+def traverse(
+    neighbours: Neighbours,
+    roots: Sequence[NodeKey],
+    direction: Direction,
+    bounds: Bounds,
+    clock: Callable[[], float],
+    frontier: str | None = None,
+) -> Graph:
+    """What the roots came from, or what came from them, nearest first, the roots included.
+
+    Args:
+        clock: seconds, never decreasing; read only where `bounds` has seconds.
+        frontier: of the Graph before this one, to go on from there. Every page goes some way, whatever
+            the bounds, and each node and each edge is on one page. A later page reads the edges of the
+            earlier ones again: who wants the whole asks for it in one call without bounds.
+
+    Raises:
+        InvalidInput: the frontier is not of a traversal with these roots in this direction.
+    """
+    walk = _Walk(neighbours, tuple(dict.fromkeys(roots)), direction, bounds.depth)
+    if frontier is None:
+        for root in walk.roots:
+            walk.find(root, 0, _WAYS[direction])
+    else:
+        _resume(walk, frontier)
+    deadline = None if bounds.seconds is None else clock() + bounds.seconds
+    room = _STRIDE if bounds.max_nodes is None else bounds.max_nodes
+    reasons = []
+    while walk.is_inside():
+        if room <= 0:
+            reasons.append(f"{bounds.max_nodes} nodes reached")
+            break
+        if walk.found and deadline is not None and clock() >= deadline:
+            reasons.append(f"{bounds.seconds:g} seconds passed")
+            break
+        walk.advance(min(room, _STRIDE))
+        if bounds.max_nodes is not None:
+            room = bounds.max_nodes - len(walk.found)
+    if walk.limit is not None and any(depth > walk.limit for depth, _ in walk.waiting):
+        reasons.append(f"depth {walk.limit} reached")
+    return _graph(walk, tuple(reasons))
+
+
+@dataclass(slots=True)
+class _Walk:
+    """A traversal under way. `_UP` and `_DOWN` add up to the ways to follow from a node; 0 is none."""
+
+    ask: Neighbours
+    roots: tuple[NodeKey, ...]
+    direction: Direction
+    limit: int | None
+    earlier: set[NodeKey] = field(default_factory=set)  # on pages before this one
+    found: dict[NodeKey, int] = field(default_factory=dict)  # on this page, with their depth
+    ways: dict[NodeKey, int] = field(default_factory=dict)  # followed, or waiting to be
+    # By depth, Runs (0) before Versions (1), which are the leaves of their level.
+    waiting: dict[tuple[int, int], dict[NodeKey, int]] = field(default_factory=dict)
+    made_by_nobody: int = 0
+    edges: dict[int, list[Link]] = field(default_factory=dict)
+    producers: dict[int, list[Link]] = field(default_factory=dict)
+    consumers: dict[int, list[Link]] = field(default_factory=dict)
+
+    def is_inside(self) -> bool:
+        """Whether something waits that is not too deep."""
+        return bool(self.waiting) and (self.limit is None or min(self.waiting)[0] <= self.limit)
+
+    def find(self, key: NodeKey, depth: int, ways: int) -> None:
+        known = self.ways.get(key)
+        fresh = ways if known is None else ways & ~known
+        if known is None or fresh:
+            self.ways[key] = ways | (known or 0)
+            waiting = self.waiting.setdefault((depth, 1 - key % 2), {})
+            waiting[key] = fresh | waiting.get(key, 0)
+
+    def advance(self, room: int) -> None:
+        """Take the next nodes, at most `room`, and find what is next to them."""
+        place = min(self.waiting)
+        waiting = self.waiting[place]
+        batch = {key: waiting.pop(key) for key in sorted(waiting)[:room]}
+        if not waiting:
+            del self.waiting[place]
+        depth, is_version = place
+        for key in batch:
+            if key not in self.earlier:
+                self.found.setdefault(key, depth)
+        up = [key // 2 for key, ways in batch.items() if ways & _UP]
+        down = [key // 2 for key, ways in batch.items() if ways & _DOWN]
+        if is_version:
+            self._leave_roots(depth, up, down)
+        else:
+            self.look_up_edges(key // 2 for key in batch)
+            self._pass_up(depth, up)
+            self._pass_down(depth, down)
+
+    def look_up_edges(self, runs: Iterable[int]) -> None:
+        _look_up(self.edges, runs, self.ask.edges_of, lambda link: link.run)
+
+    def look_up_producers(self, versions: Iterable[int]) -> None:
+        _look_up(self.producers, versions, self.ask.producers_of, lambda link: link.other)
+
+    def look_up_consumers(self, versions: Iterable[int]) -> None:
+        _look_up(self.consumers, versions, self.ask.consumers_of, lambda link: link.other)
+
+    def _leave_roots(self, depth: int, up: Sequence[int], down: Sequence[int]) -> None:
+        # Of all its productions: other Versions are reached through one, and have no ways of their own.
+        self.look_up_producers(up)
+        self.look_up_consumers(down)
+        for version in up:
+            self.made_by_nobody += not self.producers[version]
+            for made in self.producers[version]:
+                self.find(run_key(made.run), depth + 1, _UP)
+        for version in down:
+            for taken in self.consumers[version]:
+                self.find(run_key(taken.run), depth + 1, _DOWN)
+
+    def _pass_up(self, depth: int, runs: Sequence[int]) -> None:
+        unnamed: dict[int, int] = {}  # Version → the latest start among those that took it
+        for run in runs:
+            for link in self.edges[run]:
+                if link.type is EdgeType.REUSED:
+                    self.find(run_key(link.other), depth + 1, _UP)
+                elif link.type is EdgeType.INPUT:
+                    self.find(version_key(link.other), depth, 0)
+                    if link.producer is None:
+                        unnamed[link.other] = max(link.position, unnamed.get(link.other, 0))
+                    else:
+                        self.find(run_key(link.producer), depth + 1, _UP)
+        self.look_up_producers(unnamed)
+        for version, started in unnamed.items():
+            for made in self.producers[version]:
+                if made.position < started:
+                    self.find(run_key(made.run), depth + 1, _UP)
+
+    def _pass_down(self, depth: int, runs: Sequence[int]) -> None:
+        outputs = [link for run in runs for link in self.edges[run] if link.type is EdgeType.OUTPUT]
+        self.look_up_consumers(made.other for made in outputs)
+        for made in outputs:
+            self.find(version_key(made.other), depth, 0)
+            for taken in self.consumers[made.other]:
+                stands_in = taken.producer is None and made.position < taken.position
+                if stands_in or taken.producer == made.run:
+                    self.find(run_key(taken.run), depth + 1, _DOWN)
+        for reused in self.ask.reuses_of(runs) if runs else ():
+            self.find(run_key(reused.run), depth + 1, _DOWN)
+
+
+def _look_up(
+    known: dict[int, list[Link]],
+    rows: Iterable[int],
+    question: Callable[[Sequence[int]], Iterable[Link]],
+    row_of: Callable[[Link], int],
+) -> None:
+    fresh = sorted({row for row in rows if row not in known})
+    if fresh:
+        known.update({row: [] for row in fresh})
+        for link in question(fresh):
+            known[row_of(link)].append(link)
+
+
+# A Link between two nodes, from and to.
+_Row = tuple[NodeKey, NodeKey, Link]
+
+
+def _owed(walk: _Walk) -> Iterator[_Row]:
+    """The edges of this page: all of whose ends are on this page or before, and one on this."""
+    for run, links in walk.edges.items():
+        here = run_key(run)
+        made = {link.role: version_key(link.other) for link in links if link.type is EdgeType.OUTPUT}
+        for link in links:
+            match link.type:
+                case EdgeType.INPUT:
+                    source, target = version_key(link.other), here
+                case EdgeType.OUTPUT:
+                    source, target = here, version_key(link.other)
+                case EdgeType.REUSED:
+                    source, target = run_key(link.other), here
+                case EdgeType.DERIVED:
+                    source, target = version_key(link.other), made[link.role]
+                    link = link._replace(producer=run)
+            ends = (source, target, here)
+            if any(end in walk.found for end in ends) and all(
+                end in walk.found or end in walk.earlier for end in ends
+            ):
+                yield source, target, link
+
+
+def _graph(walk: _Walk, reasons: tuple[str, ...]) -> Graph:
+    rows = sorted(_owed(walk), key=lambda row: (row[0], row[1], row[2].type, row[2].role, row[2].ordinal))
+    unnamed = [link for _, _, link in rows if link.type is EdgeType.INPUT and link.producer is None]
+    walk.look_up_producers(link.other for link in unnamed)
+    first = {
+        row: min((made.position for made in links), default=None) for row, links in walk.producers.items()
+    }
+
+    def is_ambiguous(link: Link) -> bool:
+        if link.type is not EdgeType.INPUT or link.producer is not None:
+            return False
+        made_at = first[link.other]
+        return made_at is not None and made_at < link.position
+
+    shown = _shown(walk, rows)
+    ambiguous = sum(map(is_ambiguous, unnamed))
+    return Graph(
+        roots=tuple(shown[root].id for root in walk.roots),
+        nodes=tuple(
+            replace(shown[key], depth=depth)
+            for key, depth in sorted(walk.found.items(), key=lambda item: (item[1], 1 - item[0] % 2, item[0]))
+        ),
+        edges=tuple(
+            Edge(
+                source=shown[source].id,
+                target=shown[target].id,
+                type=link.type,
+                role=link.role,
+                ordinal=link.ordinal,
+                producer=None if link.producer is None else shown[run_key(link.producer)].id,
+                ambiguous=is_ambiguous(link),
+                position=link.position,
+            )
+            for source, target, link in rows
+        ),
+        completeness=Completeness(
+            complete=not walk.waiting,
+            reasons=reasons,
+            frontier=_frontier(walk) if walk.waiting else None,
+            ambiguous=ambiguous,
+            unknown_producers=len(unnamed) - ambiguous + walk.made_by_nobody,
+        ),
+    )
+
+
+def _shown(walk: _Walk, rows: Sequence[_Row]) -> Mapping[NodeKey, Node]:
+    """Everything that the answer names, which includes nodes of other pages."""
+    keys = {*walk.found, *walk.roots}
+    for source, target, link in rows:
+        keys |= {source, target}
+        if link.producer is not None:
+            keys.add(run_key(link.producer))
+    versions = walk.ask.versions(sorted(key // 2 for key in keys if not key % 2))
+    runs = walk.ask.runs(sorted(key // 2 for key in keys if key % 2))
+    return {version_key(row): node for row, node in versions.items()} | {
+        run_key(row): node for row, node in runs.items()
+    }
+
+
+# ── frontiers ────────────────────────────────────────────────────────────────────────────────────
+
+# Text: a checksum; whose it is; then lines of nodes: depth (- where already returned), ways to follow,
+# and keys in rising order, each as its distance from the one before.
+
+
+def _frontier(walk: _Walk) -> str:
+    groups: dict[tuple[str, int], list[NodeKey]] = {}
+    for key in walk.earlier | walk.found.keys():
+        groups.setdefault(("-", walk.ways[key]), []).append(key)
+    for (depth, _), bucket in walk.waiting.items():
+        for key, ways in bucket.items():
+            groups.setdefault((str(depth), ways), []).append(key)
+    lines = [_heading(walk, walk.limit)]
+    for (place, ways), keys in sorted(groups.items()):
+        keys.sort()
+        steps = (after - before for before, after in zip([0, *keys], keys, strict=False))
+        lines.append(" ".join([place, str(ways), *map(str, steps)]))
+    body = "\n".join(lines)
+    return base64.urlsafe_b64encode(f"{_checksum(body)}\n{body}".encode()).decode()
+
+
+def _heading(walk: _Walk, limit: int | None) -> str:
+    return " ".join([walk.direction, "-" if limit is None else str(limit), *map(str, walk.roots)])
+
+
+def _checksum(body: str) -> str:
+    return digest.digest_of(FRONTIER_DOMAIN, body).short
+
+
+def _resume(walk: _Walk, frontier: str) -> None:
+    """Put `walk` where `frontier` left it.
+
+    A page that was cut before its depth goes on to that depth; one that reached it goes as far again.
+    """
+    try:
+        checksum, _, body = base64.b64decode(frontier, b"-_", validate=True).decode().partition("\n")
+        heading, *lines = body.split("\n")
+        before = heading.split(" ")[1]
+    except (ValueError, IndexError) as error:
+        raise _not_a_frontier() from error
+    limit = None if before == "-" else int(before)
+    if checksum != _checksum(body) or heading != _heading(walk, limit):
+        raise _not_a_frontier()
+    for line in lines:
+        place, ways, *steps = line.split(" ")
+        keys = [NodeKey(key) for key in accumulate(map(int, steps))]
+        if place == "-":
+            walk.earlier.update(keys)
+        for key in keys:
+            walk.ways[key] = walk.ways.get(key, 0) | int(ways)
+            if place != "-":
+                walk.waiting.setdefault((int(place), 1 - key % 2), {})[key] = int(ways)
+    if walk.limit is not None:
+        nearest = min(walk.waiting)[0]
+        walk.limit = limit if limit is not None and nearest <= limit else nearest - 1 + walk.limit
+    walk.look_up_edges(key // 2 for key in walk.earlier if key % 2)
+
+
+def _not_a_frontier() -> InvalidInput:
+    return InvalidInput(
+        "not a frontier of this traversal; give one back as it came, with the same roots and direction"
+    )
+
+
+# ── within a Graph ───────────────────────────────────────────────────────────────────────────────
+
+# These answer for what is in the Graph: what lies past where it was cut is in none of them.
+
+
+class Hop(NamedTuple):
+    """That data went from one Run into another, through `version`, or by reuse (None)."""
+
+    source: str
+    target: str
+    version: str | None
+
+
+def hops(graph: Graph) -> tuple[Hop, ...]:
+    """The ways between Runs, by the production that each Input was taken from."""
+    runs = {node.id for node in graph.nodes if node.type is NodeType.RUN}
+    made = _grouped(graph, EdgeType.OUTPUT, lambda edge: edge.target)
+    found: dict[Hop, None] = {}
+    for edge in graph.edges:
+        if edge.type is EdgeType.REUSED:
+            found[Hop(edge.source, edge.target, None)] = None
+        elif edge.type is EdgeType.INPUT and edge.producer in runs:
+            found[Hop(str(edge.producer), edge.target, edge.source)] = None
+        elif edge.type is EdgeType.INPUT and edge.ambiguous:
+            for output in made.get(edge.source, ()):
+                if output.position < edge.position:
+                    found[Hop(output.source, edge.target, edge.source)] = None
+    return tuple(found)
+
+
+def sources(graph: Graph) -> Mapping[str, tuple[str, ...]]:
+    """For each Run, the Runs it came from directly."""
+    found: dict[str, dict[str, None]] = {n.id: {} for n in graph.nodes if n.type is NodeType.RUN}
+    for hop in hops(graph):
+        found[hop.target][hop.source] = None
+    return {run: tuple(others) for run, others in found.items()}
+
+
+def order(graph: Graph) -> tuple[Node, ...]:
+    """The Runs, each after those it came from.
+
+    Runs that took from one another while both were running have no such order: they come as they started.
+    """
+    came_from = sources(graph)
+    runs = {node.id: node for node in graph.nodes if node.type is NodeType.RUN}
+    done: dict[str, Node] = {}
+    opened: set[str] = set()
+    stack = sorted(runs, key=lambda run: (runs[run].at, run), reverse=True)
+    while stack:
+        run = stack[-1]
+        if run in opened:
+            done.setdefault(stack.pop(), runs[run])
+        else:
+            opened.add(run)
+            stack += [source for source in came_from[run] if source not in opened]
+    return tuple(done.values())
+
+
+def roots(graph: Graph) -> tuple[Node, ...]:
+    """The Versions at which the flow of data begins: nobody is known to have made them, or a Run did that
+    took nothing."""
+    made = _grouped(graph, EdgeType.OUTPUT, lambda edge: edge.target)
+    fed = {edge.target for edge in graph.edges if edge.type in (EdgeType.INPUT, EdgeType.REUSED)}
+    return tuple(
+        node
+        for node in graph.nodes
+        if node.type is NodeType.VERSION
+        and (node.id not in made or any(edge.source not in fed for edge in made[node.id]))
+    )
+
+
+def upstream(graph: Graph, node: str) -> tuple[Node, ...]:
+    """What `node` came from, as far as the Graph goes; itself left out."""
+    reached = _reach(_makers(graph, node), {run: list(found) for run, found in sources(graph).items()})
+    versions = {e.source for e in graph.edges if e.type is EdgeType.INPUT and e.target in reached}
+    return tuple(n for n in graph.nodes if n.id in reached | versions and n.id != node)
+
+
+def downstream(graph: Graph, node: str) -> tuple[Node, ...]:
+    """What came from `node`, as far as the Graph goes; itself left out."""
+    reached = _reach(_takers(graph, node), _onward(hops(graph)))
+    versions = {e.target for e in graph.edges if e.type is EdgeType.OUTPUT and e.source in reached}
+    return tuple(n for n in graph.nodes if n.id in reached | versions and n.id != node)
+
+
+def between(graph: Graph, start: str, end: str) -> tuple[Node, ...]:
+    """All that lies on a way from `start` to `end`, both included; empty if there is none."""
+    runs, ways = _runs_between(graph, start, end)
+    kept = {start, end, *runs, *(hop.version for hop in ways)} if runs else set()
+    return tuple(node for node in graph.nodes if node.id in kept)
+
+
+def paths(graph: Graph, start: str, end: str, limit: int = 5) -> tuple[tuple[str, ...], ...]:
+    """At most `limit` of the ways from `start` to `end`, each as the nodes passed, both included."""
+    runs, ways = _runs_between(graph, start, end)
+    onward: dict[str, list[Hop]] = {}
+    for hop in ways:
+        onward.setdefault(hop.source, []).append(hop)
+    makers = _makers(graph, end) & runs
+
+    def walk() -> Iterator[tuple[str, ...]]:
+        stack = [((run,), frozenset({run})) for run in sorted(_takers(graph, start) & runs, reverse=True)]
+        while stack:
+            path, passed = stack.pop()
+            if path[-1] in makers:
+                yield (*(() if path[0] == start else (start,)), *path, *(() if path[-1] == end else (end,)))
+            for hop in reversed(onward.get(path[-1], [])):
+                if hop.target not in passed:
+                    via = () if hop.version is None else (hop.version,)
+                    stack.append(((*path, *via, hop.target), passed | {hop.target}))
+
+    return tuple(islice(walk(), limit))
+
+
+def _grouped(graph: Graph, type_: EdgeType, by: Callable[[Edge], str]) -> dict[str, list[Edge]]:
+    groups: dict[str, list[Edge]] = {}
+    for edge in graph.edges:
+        if edge.type is type_:
+            groups.setdefault(by(edge), []).append(edge)
+    return groups
+
+
+def _makers(graph: Graph, node: str) -> set[str]:
+    """The Run itself, or those that made the Version."""
+    found = next((n for n in graph.nodes if n.id == node), None)
+    if found is None:
+        raise NotFound(f"{node} is not in this lineage", ErrorKind.NO_SUCH_VERSION)
+    if found.type is NodeType.RUN:
+        return {node}
+    return {edge.source for edge in graph.edges if edge.type is EdgeType.OUTPUT and edge.target == node}
+
+
+def _takers(graph: Graph, node: str) -> set[str]:
+    """The Run itself, or those that took the Version."""
+    found = _makers(graph, node)
+    if found == {node}:
+        return found
+    return {edge.target for edge in graph.edges if edge.type is EdgeType.INPUT and edge.source == node}
+
+
+def _onward(ways: Iterable[Hop]) -> Mapping[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for hop in ways:
+        found.setdefault(hop.source, []).append(hop.target)
+    return found
+
+
+def _reach(starts: set[str], ways: Mapping[str, Sequence[str]]) -> set[str]:
+    reached, stack = set(starts), list(starts)
+    while stack:
+        fresh = set(ways.get(stack.pop(), ())) - reached
+        reached |= fresh
+        stack += fresh
+    return reached
+
+
+def _runs_between(graph: Graph, start: str, end: str) -> tuple[set[str], list[Hop]]:
+    ways = hops(graph)
+    back = {run: list(found) for run, found in sources(graph).items()}
+    runs = _reach(_takers(graph, start), _onward(ways)) & _reach(_makers(graph, end), back)
+    return runs, [hop for hop in ways if hop.source in runs and hop.target in runs]

@@ -1,0 +1,161 @@
+"""Lineage over SQL: one query for each question of `lineage.Neighbours`, whatever the number of ids."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, bindparam, func, select
+
+from whence_catalog import audit, digest, lineage, model
+from whence_catalog.sql import artifacts, runs, tables
+from whence_catalog.sql import facts as fact_log
+from whence_catalog.sql.engine import Record, Statement, Transaction
+
+_RUN = tables.table(tables.RunRow)
+_JOB = tables.table(tables.JobRow)
+_INPUT = tables.table(tables.InputRow)
+_OUTPUT = tables.table(tables.OutputRow)
+_DERIVED = tables.table(tables.DerivedRow)
+_VERSION = tables.table(tables.VersionRow)
+_ARTIFACT = tables.table(tables.ArtifactRow)
+_PROJECT = tables.table(tables.ProjectRow)
+
+
+def _among(where: ColumnElement[int]) -> ColumnElement[bool]:
+    """`where` is one of the ids that are passed as a JSON list: one parameter, whatever their number."""
+    ids = func.json_each(bindparam("ids")).table_valued("value")
+    return where.in_(select(ids.c.value))
+
+
+_TAKEN = (
+    _INPUT.c.run_id,
+    _INPUT.c.version_id,
+    _INPUT.c.role,
+    _INPUT.c.ordinal,
+    _INPUT.c.producer_run_id,
+    _RUN.c.start_position,
+)
+_MADE = (_OUTPUT.c.run_id, _OUTPUT.c.version_id, _OUTPUT.c.role, _OUTPUT.c.position)
+_REUSED = (_RUN.c.id, _RUN.c.origin_id, _RUN.c.start_position)
+
+_taken = select(*_TAKEN).join(_RUN, _RUN.c.id == _INPUT.c.run_id)
+_inputs_of = Statement(_taken.where(_among(_INPUT.c.run_id)))
+_consumers_of = Statement(_taken.where(_among(_INPUT.c.version_id)))
+_outputs_of = Statement(select(*_MADE).where(_among(_OUTPUT.c.run_id)))
+_producers_of = Statement(select(*_MADE).where(_among(_OUTPUT.c.version_id)))
+_origins_of = Statement(select(*_REUSED).where(_among(_RUN.c.id), _RUN.c.origin_id.is_not(None)))
+_reuses_of = Statement(select(*_REUSED).where(_among(_RUN.c.origin_id)))
+_derivations_of = Statement(
+    select(_DERIVED.c.run_id, _DERIVED.c.role, _DERIVED.c.ordinal, _DERIVED.c.version_id).where(
+        _among(_DERIVED.c.run_id)
+    )
+)
+_versions = Statement(
+    select(
+        _VERSION.c.id,
+        _PROJECT.c.name,
+        _ARTIFACT.c.kind,
+        _ARTIFACT.c.name,
+        _VERSION.c.number,
+        _VERSION.c.created_at,
+    )
+    .join(_ARTIFACT, _ARTIFACT.c.id == _VERSION.c.artifact_id)
+    .join(_PROJECT, _PROJECT.c.id == _ARTIFACT.c.project_id)
+    .where(_among(_VERSION.c.id))
+)
+_runs = Statement(
+    select(_RUN.c.id, _RUN.c.uid, _JOB.c.name, _RUN.c.state, _RUN.c.started_at)
+    .join(_JOB, _JOB.c.id == _RUN.c.job_id)
+    .where(_among(_RUN.c.id))
+)
+_reruns_of = Statement(
+    select(_RUN.c.uid).where(_RUN.c.rerun_of == bindparam("original"), _RUN.c.state == bindparam("complete"))
+)
+
+
+class SqlNeighbours:
+    """`lineage.Neighbours` in one transaction: each method is one query."""
+
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+
+    def _ask(self, statement: Statement, ids: Sequence[int]) -> list[Record]:
+        return self._tx.all(statement, ids=json.dumps(list(ids)))
+
+    def inputs_of(self, runs: Sequence[int]) -> Iterator[lineage.Taken]:
+        return map(lineage.Taken._make, self._ask(_inputs_of, runs))
+
+    def consumers_of(self, versions: Sequence[int]) -> Iterator[lineage.Taken]:
+        return map(lineage.Taken._make, self._ask(_consumers_of, versions))
+
+    def outputs_of(self, runs: Sequence[int]) -> Iterator[lineage.Made]:
+        return map(lineage.Made._make, self._ask(_outputs_of, runs))
+
+    def producers_of(self, versions: Sequence[int]) -> Iterator[lineage.Made]:
+        return map(lineage.Made._make, self._ask(_producers_of, versions))
+
+    def origins_of(self, runs: Sequence[int]) -> Iterator[lineage.Reused]:
+        return map(lineage.Reused._make, self._ask(_origins_of, runs))
+
+    def reuses_of(self, runs: Sequence[int]) -> Iterator[lineage.Reused]:
+        return map(lineage.Reused._make, self._ask(_reuses_of, runs))
+
+    def derivations_of(self, runs: Sequence[int]) -> Iterator[lineage.Derived]:
+        return map(lineage.Derived._make, self._ask(_derivations_of, runs))
+
+    def describe_versions(self, versions: Sequence[int]) -> Mapping[int, lineage.Description]:
+        described = {}
+        for row, project, kind, name, number, at in self._ask(_versions, versions):
+            artifact = str(model.Artifact(project, kind, name))
+            described[row] = lineage.Description(
+                f"{artifact}@{number}", kind, artifact, "live", model.moment(at)
+            )
+        return described
+
+    def describe_runs(self, runs: Sequence[int]) -> Mapping[int, lineage.Description]:
+        return {
+            row: lineage.Description(str(UUID(bytes=uid)), None, job, state, model.moment(at))
+            for row, uid, job, state, at in self._ask(_runs, runs)
+        }
+
+
+def walk(
+    tx: Transaction,
+    roots: Sequence[lineage.NodeKey],
+    direction: lineage.Direction,
+    bounds: lineage.Bounds,
+    frontier: str | None = None,
+) -> lineage.Graph:
+    """The part of history that hangs on `roots`."""
+    return lineage.traverse(SqlNeighbours(tx), roots, direction, bounds, time.monotonic, frontier)
+
+
+def evidence(
+    tx: Transaction, reference: model.Reference, presence: Mapping[digest.Digest, audit.Presence]
+) -> audit.Evidence:
+    """All that the catalog holds about the Version that `reference` means."""
+    output = artifacts.resolve(tx, reference)
+    root = lineage.version_key(artifacts.version_id(tx, reference))
+    graph = walk(tx, [root], lineage.Direction.UP, lineage.Bounds(max_nodes=None))
+    upstream = [UUID(node.id) for node in graph.nodes if node.type == "run"]
+    records = [runs.record(tx, runs.get(tx, uid)) for uid in upstream]
+    return audit.Evidence(
+        subject=output.version,
+        graph=graph,
+        runs=records,
+        aliases=artifacts.aliases(tx, reference.artifact),
+        presence=presence,
+        as_of=fact_log.head(tx),
+        identical_reruns=_identical_reruns(tx, output),
+    )
+
+
+def _identical_reruns(tx: Transaction, output: model.Output) -> int:
+    """How many reruns of the Run that made it made the same bytes in the same role."""
+    rows = tx.all(_reruns_of, original=output.run.bytes, complete=model.RunState.COMPLETE.value)
+    again = [artifacts.outputs_of(tx, runs.get(tx, UUID(bytes=uid)).id) for (uid,) in rows]
+    return sum(
+        any(made.role == output.role and made.version.digest == output.version.digest for made in outputs)
+        for outputs in again
+    )

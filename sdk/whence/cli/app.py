@@ -1,0 +1,238 @@
+"""The commands. Each parses, calls one function of the library, and prints the value that it returns."""
+
+import os
+import sys
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from whence import client, replay
+from whence.cli import printing
+from whence_catalog import audit as audits
+from whence_catalog import lineage as lineages
+from whence_catalog import model
+from whence_catalog.errors import ErrorKind, InvalidInput, NotFound, WhenceError
+
+cli = typer.Typer(
+    name="whence",
+    help="Where did this model come from, and can we make it again?",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Ref = Annotated[str, typer.Argument(help="A version: `model:digits@3`, `model:digits@prod`, `dataset:x@latest`.")]
+RunId = Annotated[str, typer.Argument(help="A run: its id, or the first eight or more characters of it.")]
+
+
+def run() -> None:
+    """Run a command. What whence refuses is one line and exit code 1; a bug is a traceback."""
+    try:
+        cli()
+    except WhenceError as error:
+        _refuse(error)
+    except BrokenPipeError:
+        # Whoever read our output is gone. Python would complain once more while it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+
+
+def _refuse(error: WhenceError) -> NoReturn:
+    printing.error(str(error))
+    sys.exit(1)
+
+
+@cli.command(epilog="Example: `whence init` in the folder of a project.")
+def init(json: Json = False) -> None:
+    """Make a catalog in this folder, unless one is found upwards from it."""
+    found = client.open_client()
+    printing.show_catalog(found.catalog.identity(), as_json=json)
+
+
+@cli.command(epilog="Example: `whence ls --kind model`")
+def ls(
+    kind: Annotated[str | None, typer.Option(help="Only artifacts of this kind.")] = None,
+    project: Annotated[str | None, typer.Option(help="Only artifacts of this project.")] = None,
+    json: Json = False,
+) -> None:
+    """List artifacts, with their newest version and their aliases."""
+    printing.show_artifacts(client.open_client().catalog.artifacts(project, kind), as_json=json)
+
+
+@cli.command(epilog="Examples: `whence show model:digits@prod` · `whence show 01a2139b-beef`")
+def show(
+    what: Annotated[str, typer.Argument(help="A version, or a run by its id.")], json: Json = False
+) -> None:
+    """Show a version, or a run: what it took, what it made, whether it can be made again."""
+    opened = client.open_client()
+    if ":" in what:
+        output = opened.get(what).output
+        made_by = opened.catalog.run(str(output.run))
+        printing.show_version(output, made_by, opened.catalog.aliases(output.version.artifact), as_json=json)
+    else:
+        record = opened.catalog.run(what)
+        printing.show_run(record, opened.catalog.series(record.run.uid), as_json=json)
+
+
+@cli.command(epilog="Examples: `whence log` · `whence log --job pipeline.train --state failed`")
+def log(
+    job: Annotated[str | None, typer.Option(help="Only runs of this job.")] = None,
+    state: Annotated[list[model.RunState] | None, typer.Option(help="Only runs in this state.")] = None,
+    project: Annotated[str | None, typer.Option(help="Only runs of this project.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many.")] = 25,
+    json: Json = False,
+) -> None:
+    """List runs, newest first."""
+    runs = client.open_client().catalog.runs(project, job, state or (), limit)
+    printing.show_runs(runs, as_json=json)
+
+
+@cli.command(
+    epilog="Examples: `whence lineage model:digits@prod` · `whence lineage dataset:raw --down --depth 2 --json`"
+)
+def lineage(
+    root: Annotated[list[str], typer.Argument(help="Versions or runs to start from.")],
+    up: Annotated[bool, typer.Option("--up", help="What it came from (the default).")] = False,
+    down: Annotated[bool, typer.Option("--down", help="What came from it.")] = False,
+    depth: Annotated[int | None, typer.Option(min=1, help="How many runs away, at most.")] = None,
+    json: Json = False,
+) -> None:
+    """Show what a version came from, or what came from it, as a tree."""
+    direction = lineages.Direction.BOTH if up and down else (
+        lineages.Direction.DOWN if down else lineages.Direction.UP
+    )
+    opened = client.open_client()
+    graph = opened.catalog.lineage(root, direction, lineages.Bounds(depth=depth))
+    printing.show_lineage(graph, direction, as_json=json)
+
+
+@cli.command(epilog="Example: `whence why 01a2139b-beef`")
+def why(run: RunId, json: Json = False) -> None:
+    """Say why a run executed: which parts of its key changed since the nearest earlier run."""
+    opened = client.open_client()
+    printing.show_explanation(opened.catalog.explain(run), opened.catalog.run(run).run, as_json=json)
+
+
+@cli.command(epilog="Example: `whence rerun 01a2139b-beef`")
+def rerun(
+    run: RunId,
+    keep: Annotated[Path | None, typer.Option(help="Leave the room (source, environment) in this folder.")] = None,
+    json: Json = False,
+) -> None:
+    """Make a run again, in a fresh environment and an empty folder, and compare what it makes.
+
+    Exit code 0: identical; 2: it differs; 1: it could not be made.
+    """
+    outcome = replay.rerun(client.open_client(), run, keep=keep, progress=printing.progress(json))
+    printing.show_rerun(outcome, as_json=json)
+    raise typer.Exit(0 if outcome.identical else 2)
+
+
+@cli.command(epilog="Examples: `whence audit model:digits@prod` · `whence audit model:digits@3 --policy safety.toml`")
+def audit(
+    ref: Ref,
+    policy: Annotated[Path | None, typer.Option(help="A policy in TOML; the default one otherwise.")] = None,
+    json: Json = False,
+) -> None:
+    """Judge how a version came to be: data, code, people, intact bytes, and what is not known.
+
+    Exit code 0: pass; 2: fail; 3: unknown.
+    """
+    chosen = audits.Policy.default() if policy is None else audits.Policy.parse(_toml(policy))
+    report = replay.audit(client.open_client(), ref, chosen)
+    printing.show_audit(report, as_json=json)
+    raise typer.Exit({audits.Verdict.PASS: 0, audits.Verdict.FAIL: 2, audits.Verdict.UNKNOWN: 3}[report.verdict])
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise NotFound(f"no policy file {path}", ErrorKind.NO_SUCH_FILE) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"the policy {path} is not TOML: {error}") from error
+
+
+@cli.command(epilog='Example: `whence alias model:digits@3 prod --reason "accuracy 0.97"`')
+def alias(
+    ref: Ref,
+    name: Annotated[str, typer.Argument(help="The alias, such as `prod`.")],
+    reason: Annotated[str | None, typer.Option(help="Why; it is kept.")] = None,
+    expected: Annotated[
+        int | None, typer.Option(help="The version number it must replace (0: none); refused otherwise.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Point an alias at a version."""
+    printing.show_alias(client.open_client().alias(ref, name, reason=reason, expected=expected), as_json=json)
+
+
+@cli.command(epilog="Example: `whence publish data/images --as dataset:images`")
+def publish(
+    file: Annotated[Path, typer.Argument(help="A file or a folder.")],
+    name: Annotated[str | None, typer.Option("--as", help="Kind and name; `file:<its name>` otherwise.")] = None,
+    description: Annotated[str | None, typer.Option(help="What it is.")] = None,
+    json: Json = False,
+) -> None:
+    """Record a file or folder that no run of ours made."""
+    if not file.exists() and not file.is_symlink():
+        raise NotFound(f"no file {file}", ErrorKind.NO_SUCH_FILE)
+    named = name or str(model.Artifact(model.DEFAULT_PROJECT, "file", file.resolve().name))
+    handle = client.open_client().publish(named, file, description=description)
+    printing.show_published(handle.output, as_json=json)
+
+
+@cli.command(epilog="Example: `whence get model:digits@prod ./digits`")
+def get(
+    ref: Ref,
+    to: Annotated[Path | None, typer.Argument(help="Where to; its own name in this folder otherwise.")] = None,
+    json: Json = False,
+) -> None:
+    """Copy the bytes of a version to here. Nothing is overwritten."""
+    opened = client.open_client()
+    output = opened.get(ref).output
+    target = to or Path(output.filename or output.version.artifact.name.replace("/", "_"))
+    content = output.version.content
+    copy = opened.blobs.copy_tree if content.form is model.Form.TREE else opened.blobs.copy_file
+    copy(content.digest, target)
+    printing.show_got(output, target, as_json=json)
+
+
+@cli.command(epilog="Example: `whence check --json`")
+def check(json: Json = False) -> None:
+    """Rebuild everything from the facts, and compare it with what the catalog holds.
+
+    Exit code 0: they agree; 2: they do not.
+    """
+    report = client.open_client().catalog.check()
+    printing.show_check(report, as_json=json)
+    raise typer.Exit(2 if report.problems else 0)
+
+
+@cli.command(epilog="Example: `whence migrate` after upgrading whence.")
+def migrate(json: Json = False) -> None:
+    """Bring the catalog's tables to the form that this whence needs. Back it up before."""
+    from whence.cli import migration
+
+    printing.show_migration(migration.migrate(client.embedded_path()), as_json=json)
+
+
+@cli.command(epilog="Example: `whence demo` in an empty folder.")
+def demo(json: Json = False) -> None:
+    """Run a real pipeline: record, reuse, change, rerun, lineage, audit. Leaves a catalog to explore."""
+    from whence.demo import tour
+
+    printing.show_demo(tour.run(client.open_client(), printing.progress(json)), as_json=json)
+
+
+@cli.command()
+def version(json: Json = False) -> None:
+    """Print which whence this is."""
+    from whence import environment
+
+    printing.show_value_line("whence", environment.whence_version(), as_json=json)

@@ -1,0 +1,211 @@
+"""Forms: what a value of the running process is, in the code's identity.
+
+Decides which values are plain data, identified by what they hold, and how. Leaves to others: functions,
+classes and modules (`fingerprint`, through `refer`), and what to do about a value that has no form.
+A form is made of what `digest.frame` takes; it holds no address, no order of a set, and no path that
+depends on where the project lies.
+"""
+
+import collections
+import datetime
+import decimal
+import enum
+import fractions
+import functools
+import inspect
+import operator
+import os
+import pathlib
+import re
+import types
+import uuid
+from collections.abc import Callable, Mapping
+
+from whence import normal_form, origins
+from whence_catalog import digest
+
+DOMAIN = "whence.code/1"
+
+_CODE = (
+    types.FunctionType,
+    type,
+    types.BuiltinFunctionType,
+    types.MethodType,
+    types.ModuleType,
+    functools.partial,
+    staticmethod,
+    classmethod,
+    property,
+)
+_SEQUENCES = (list, tuple, collections.deque)
+_MAPPINGS = (
+    dict,
+    collections.OrderedDict,
+    collections.defaultdict,
+    collections.Counter,
+    types.MappingProxyType,
+)
+_SAID_BY_REPR = (
+    decimal.Decimal,
+    fractions.Fraction,
+    datetime.date,
+    datetime.datetime,
+    datetime.time,
+    datetime.timedelta,
+    uuid.UUID,
+    range,
+)
+_GETTERS = (operator.attrgetter, operator.itemgetter, operator.methodcaller)
+_MOST_LEVELS = 60
+
+
+class Opaque(Exception):
+    """A value has no form: what it holds cannot be told from outside. The message is its type."""
+
+
+def is_code(value: object) -> bool:
+    """Whether a value stands for code, rather than being data."""
+    return isinstance(value, _CODE) or is_wrapper(value)
+
+
+def is_wrapper(value: object) -> bool:
+    """Whether a value has a `__wrapped__` of its own; asked without running any `__getattr__`."""
+    return inspect.getattr_static(value, "__wrapped__", None) is not None
+
+
+class Forms:
+    """Makes forms; one for each walk over the code, since it remembers objects by their address."""
+
+    def __init__(self, root: str, refer: Callable[[object], digest.Framed]) -> None:
+        self._root = root
+        self._refer = refer
+        # The object is kept too: an address is used again once its object is gone.
+        self._known: dict[int, tuple[object, digest.Framed]] = {}
+        self._open: set[int] = set()
+
+    def of(self, value: object, level: int = 0) -> digest.Framed:
+        """The form of a value.
+
+        Raises:
+            Opaque: there is none.
+        """
+        if is_code(value):
+            return self._refer(value)
+        plain = self._scalar(value)
+        if plain is not None:
+            return plain
+        if level > _MOST_LEVELS:
+            raise Opaque(f"data nested more than {_MOST_LEVELS} deep")
+        if id(value) in self._open:
+            return ["cycle"]
+        self._open.add(id(value))
+        try:
+            return self._compound(value, level + 1)
+        finally:
+            self._open.discard(id(value))
+
+    def _scalar(self, value: object) -> digest.Framed:
+        kind = type(value)
+        if value is None or value is Ellipsis or kind in (bool, int, float, complex, bytes):
+            return ["constant", normal_form.constant(value)]
+        if isinstance(value, str) and kind is str:
+            return ["constant", normal_form.text(self._relative(value))]
+        if kind is object:
+            return ["object"]  # a sentinel: nothing but being itself
+        if kind in _SAID_BY_REPR:
+            return [kind.__name__, repr(value)]
+        if isinstance(value, re.Pattern):
+            return ["pattern", normal_form.constant(value.pattern), value.flags]
+        if isinstance(value, pathlib.PurePath):
+            return ["path", normal_form.text(self._relative(str(value)))]
+        return None
+
+    def _relative(self, text: str) -> str:
+        if text == self._root or text.startswith(self._root + os.sep):
+            return "<root>" + text[len(self._root) :].replace(os.sep, "/")
+        return text
+
+    def _compound(self, value: object, level: int) -> digest.Framed:
+        kind = type(value)
+        if isinstance(value, enum.Enum):
+            return ["enum", self._refer(kind), value.name, self.of(value.value, level)]
+        if isinstance(value, _SEQUENCES) and kind in _SEQUENCES:
+            return [kind.__name__, [self.of(item, level) for item in value]]
+        if isinstance(value, set | frozenset) and kind in (set, frozenset):
+            return [kind.__name__, sorted((self.of(item, level) for item in value), key=digest.frame)]
+        if isinstance(value, Mapping) and kind in _MAPPINGS:
+            # Code sees the order of a mapping, so it counts.
+            pairs: list[digest.Framed] = [
+                [self.of(key, level), self.of(item, level)] for key, item in value.items()
+            ]
+            made = [self.of(value.default_factory)] if isinstance(value, collections.defaultdict) else []
+            return [kind.__name__, pairs, *made]
+        if isinstance(value, slice):
+            return ["slice", [self.of(item, level) for item in (value.start, value.stop, value.step)]]
+        if isinstance(value, _GETTERS):
+            return [kind.__name__, self.of(value.__reduce__()[1], level)]
+        if kind.__module__ == "numpy" and hasattr(value, "dtype") and hasattr(value, "tobytes"):
+            return _array(value)
+        if isinstance(value, types.SimpleNamespace) or origins.of_module(kind.__module__) is _PROJECT:
+            return self._object(value, level)
+        raise Opaque(f"{kind.__module__}.{kind.__qualname__}")
+
+    def _object(self, value: object, level: int) -> digest.Framed:
+        """An object of one of the project's classes: by its class and everything it holds."""
+        if id(value) in self._known:
+            return self._known[id(value)][1]
+        kind = type(value)
+        if any(hasattr(kind, name) for name in ("fileno", "acquire")):
+            raise Opaque(f"{kind.__module__}.{kind.__qualname__}")
+        state: dict[str, object] = {}
+        for base in kind.__mro__:
+            slots = base.__dict__.get("__slots__", ())
+            for name in (slots,) if isinstance(slots, str) else tuple(slots):
+                hidden = name.startswith("__") and not name.endswith("__")
+                name = f"_{base.__name__.lstrip('_')}{name}" if hidden else name
+                if name not in ("__dict__", "__weakref__") and hasattr(value, name):
+                    state[name] = getattr(value, name)
+        state.update(getattr(value, "__dict__", {}))
+        parts: list[digest.Framed] = [[name, self.of(state[name], level)] for name in sorted(state)]
+        parts.append(self.of(_contents(value), level))
+        form: digest.Framed = ["instance", self._refer(kind), digest.raw_digest_of(DOMAIN, parts)]
+        self._known[id(value)] = (value, form)
+        return form
+
+
+_PROJECT = origins.Origin.PROJECT
+
+
+def _contents(value: object) -> object:
+    """What an object holds as the list, number or text that it also is."""
+    # Not `list(value)`, which asks the subclass how to iterate, and may run its code.
+    match value:
+        case dict():
+            return dict(dict.items(value))
+        case list():
+            return list(list.__iter__(value))
+        case tuple():
+            return tuple(tuple.__iter__(value))
+        case set():
+            return set(set.__iter__(value))
+        case frozenset():
+            return frozenset(frozenset.__iter__(value))
+        case str():
+            return str.__str__(value)
+        case bytes():
+            return bytes.__getnewargs__(value)[0]
+        case int():
+            return int.__int__(value)
+        case float():
+            return float.__float__(value)
+        case _:
+            return None
+
+
+def _array(value: object) -> digest.Framed:
+    kind = value.dtype  # type: ignore[attr-defined]
+    if kind.hasobject:
+        raise Opaque("numpy array of objects")
+    # `descr` names the fields of a structured type; `str` has the byte order.
+    described = repr(kind.descr) if kind.names else kind.str
+    return ["array", described, list(value.shape), value.tobytes()]  # type: ignore[attr-defined]

@@ -1,0 +1,515 @@
+"""Reach: the code that a function may run, found in the running process.
+
+Decides what counts. Starting from the function, names are resolved in the process (globals, closures,
+chains of modules and classes), and each edge, from a name to what it stood for, is part of the digest of
+the symbol that reads it. Plain data counts by value; a value without a form, by the statements that bound
+it; effects at import, for every module that covered code imports; imports inside functions, by file;
+third-party code, by the versions of its distributions. Where that cannot be told, the whole project
+counts, or the step has no identity; what counts is never narrowed.
+
+    rows  `pipeline:train`         a function or class
+          `pipeline:train@<hex>`   one of several of that name: lambdas, and closures by what they hold
+          `pipeline:log=`          the statements that bound a value without a form
+          `effects pipeline`       what runs when the module is imported, besides binding names
+          `file lib/late.py`       a module imported inside a function, or not written in Python
+          `project lib/util.py`    a file of the project, where everything counts
+          `distribution numpy`     an installed distribution; `absent numba`: one that is looked for
+          `entry`                  what the step is, made of the above
+
+Leaves to others: syntax (`normal_form`, `reading`, `source`), plain data (`forms`), and whose code
+something is (`origins`).
+"""
+
+import builtins
+import enum
+import functools
+import hashlib
+import os
+import sys
+import types
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from whence import forms, normal_form, origins, source
+from whence.origins import Origin
+from whence.reading import Chain, Imported, Reading
+from whence_catalog import digest
+
+Namespace = Mapping[str, object]
+
+_DOMAIN = normal_form.DOMAIN
+_MODULE_NAMES = frozenset({"__name__", "__package__", "__spec__", "__loader__"})
+_SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages", "dist-packages"})
+# fmt: off
+# Reached under another name (`from importlib import import_module as load`) they choose code all the same.
+_DYNAMIC_STANDARD = frozenset({
+    "builtins.eval", "builtins.exec", "builtins.compile", "builtins.globals", "builtins.locals",
+    "builtins.vars", "builtins.__import__", "importlib.import_module", "importlib.util.find_spec",
+    "importlib.metadata.entry_points", "pkgutil.iter_modules", "pkgutil.walk_packages",
+    "runpy.run_path", "runpy.run_module", "sys.modules", "sys._getframe", "inspect.currentframe",
+})
+# What Python itself puts into a class, or what its other members say again.
+_CLASS_FURNITURE = frozenset({
+    "__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__firstlineno__", "__slots__",
+    "__static_attributes__", "__annotations__", "__annotate__", "__annotate_func__", "__hash__",
+    "__annotations_cache__", "__conditional_annotations__", "__dataclass_fields__", "__dataclass_params__",
+    "__match_args__", "__abstractmethods__", "_abc_impl", "_generate_next_value_", "__orig_bases__",
+    "__parameters__", "__type_params__",
+})
+# fmt: on
+
+
+def namespace_of(value: object) -> Namespace:
+    """The globals that a function or class was defined in."""
+    if isinstance(value, types.FunctionType):
+        return value.__globals__
+    module = sys.modules.get(getattr(value, "__module__", None) or "")
+    return vars(module) if module is not None else {}
+
+
+def _origin(value: object) -> Origin:
+    """Whose a function or class is; by where it was compiled, since wrappers take over other names."""
+    if not isinstance(value, types.FunctionType):
+        return origins.of_module(getattr(value, "__module__", None) or "builtins")
+    name = str(value.__globals__.get("__name__", ""))
+    file = value.__code__.co_filename
+    if name.partition(".")[0] in origins.OWN_PACKAGES:
+        return Origin.WHENCE
+    if file.startswith("<frozen"):
+        return Origin.STANDARD
+    return origins.of_module(name) if file.startswith("<") else origins.of_file(file)
+
+
+class Walk:
+    """One walk over the code that a function reaches, in the project at `root` (a real path)."""
+
+    def __init__(self, root: str, keep_docstrings: bool) -> None:
+        self.rows: dict[str, bytes] = {}
+        self.files: dict[str, str] = {}
+        self.widened: set[str] = set()
+        self.interpreter_bound: set[str] = set()
+        self.uncacheable: set[str] = set()
+        self.reads_docstrings = False
+        self._root = root
+        self._keep_docstrings = keep_docstrings
+        self._forms = forms.Forms(root, self._refer)
+        # What is left to cover; a stack of our own, since calls go deeper than Python's.
+        self._todo: list[Callable[[], None]] = []
+        # By address, with the object itself: an address is used again once its object is gone.
+        self._referred: dict[int, tuple[object, digest.Framed]] = {}
+        self._modules: dict[str, None] = {}
+        self._done: set[str] = set()
+        self._at = "the step"
+
+    def run(self, function: object, arguments: Iterable[object]) -> str:
+        """Cover everything that `function` reaches; answers its symbol."""
+        entry: digest.Framed
+        try:
+            entry = self._refer(function)
+            self.rows["entry"] = self._digest("entry", entry)
+        except forms.Opaque as error:
+            entry = None
+            self.uncacheable.add(f"the step: {error}")
+        for argument in arguments:
+            if _origin(type(argument)) is Origin.PROJECT:
+                self._refer(type(argument))
+        while self._todo or self._cover_effects():
+            if self._todo:
+                self._todo.pop()()
+        if self.widened:
+            self._cover_project()
+        return _first_symbol(entry) or "entry"
+
+    def _digest(self, kind: str, *parts: digest.Framed) -> bytes:
+        return digest.raw_digest_of(_DOMAIN, kind, *parts)
+
+    def _add(self, symbol: str, row: bytes) -> None:
+        # Two that share a name, as classes made by one factory do, are one row of both.
+        known = self.rows.get(symbol, row)
+        self.rows[symbol] = row if known == row else self._digest("both", frozenset({known, row}))
+
+    def _body(self, reading: Reading) -> bytes:
+        return reading.documented_digest if self._keep_docstrings else reading.digest
+
+    # ── references ───────────────────────────────────────────────────────────────────────────────
+
+    def _refer(self, value: object) -> digest.Framed:
+        """What stands for a piece of code; it is covered in turn, where it is the project's.
+
+        Raises:
+            Opaque: it holds something that has no form.
+        """
+        match value:
+            case staticmethod() | classmethod():
+                return [type(value).__name__, self._refer(value.__func__)]
+            case property():
+                parts = (value.fget, value.fset, value.fdel)
+                return ["property", [None if part is None else self._refer(part) for part in parts]]
+            case functools.partial():
+                bound = [self._forms.of(value.args), self._forms.of(dict(value.keywords))]
+                return ["partial", self._refer(value.func), *bound]
+            case types.MethodType():
+                return ["method", self._refer(value.__func__), self._forms.of(value.__self__)]
+            case types.ModuleType():
+                return self._refer_to_module(value)
+            case types.FunctionType():
+                return self._refer_to_function(value)
+            case type():
+                return self._refer_to_class(value)
+        if forms.is_wrapper(value):
+            wrapped = self._refer(_wrapped(value))
+            own = _origin(type(value)) is Origin.WHENCE
+            return wrapped if own else ["wrapped", self._refer(type(value)), wrapped]
+        owner = getattr(value, "__self__", None)
+        if isinstance(value, types.BuiltinFunctionType) and not isinstance(owner, types.ModuleType | None):
+            return ["method", value.__name__, self._forms.of(owner)]
+        qualname = getattr(value, "__qualname__", type(value).__qualname__)
+        return self._foreign(getattr(value, "__module__", None) or "builtins", qualname)
+
+    def _refer_to_module(self, module: types.ModuleType) -> digest.Framed:
+        if origins.of_module(module.__name__) is not Origin.PROJECT:
+            return self._foreign(module.__name__, "")
+        name = origins.module_name(vars(module), self._root)
+        self.widened.add(f"{self._at} uses the module {name} as a value")
+        return ["module", name]
+
+    def _refer_to_function(self, function: types.FunctionType) -> digest.Framed:
+        origin = _origin(function)
+        if origin is Origin.WHENCE:
+            return self._refer(_wrapped(function)) if forms.is_wrapper(function) else ["whence"]
+        if id(function) in self._referred:
+            return self._referred[id(function)][1]
+        if origin is not Origin.PROJECT:
+            return self._refer_to_foreign(function)
+        symbol = self._symbol(function.__globals__, function.__code__.co_qualname)
+        # A function that calls itself is in its own closure: there, its name has to do.
+        self._referred[id(function)] = (function, ["code", symbol])
+        cells = self._cells(function, symbol)
+        told_apart: list[digest.Framed] = [cells] if cells else []
+        text = self._source_of(function.__code__, function.__globals__)
+        if text is not None and text.is_ambiguous(function.__code__.co_qualname):
+            definition = text.definition(function.__code__)
+            told_apart.append(None if definition is None else self._body(definition.reading))
+        if told_apart:
+            symbol = f"{symbol}@{self._digest('one of several', *told_apart).hex()}"
+        form: digest.Framed = ["code", symbol]
+        self._referred[id(function)] = (function, form)
+        self._todo.append(lambda: self._cover_function(function, symbol, cells))
+        if forms.is_wrapper(function):
+            self._refer(_wrapped(function))
+        return form
+
+    def _refer_to_foreign(self, function: types.FunctionType) -> digest.Framed:
+        """A function of somebody else's; one made by a decorator also by what it was made from."""
+        registry = getattr(function, "registry", None)
+        if function.__globals__ is vars(functools) and isinstance(registry, Mapping):
+            # Its cells hold caches and counters of the process beside the functions registered.
+            self._referred[id(function)] = (function, ["singledispatch"])
+            pairs: list[digest.Framed] = [[self._refer(k), self._refer(v)] for k, v in registry.items()]
+            return ["singledispatch", sorted(pairs, key=digest.frame)]
+        module = function.__module__ or ""
+        name = self._foreign(str(function.__globals__.get("__name__", "")), function.__code__.co_qualname)
+        if _is_at(function, module) and origins.of_module(module) is not Origin.PROJECT:
+            return name
+        self._referred[id(function)] = (function, name)
+        try:
+            held: list[digest.Framed] = [
+                [freevar, self._forms.of(cell.cell_contents)] for freevar, cell in _closure(function)
+            ]
+            wrapped = [self._refer(_wrapped(function))] if forms.is_wrapper(function) else []
+        except (forms.Opaque, ValueError) as error:
+            del self._referred[id(function)]
+            raise forms.Opaque(f"{module}.{function.__qualname__}, which holds {error}") from error
+        form: digest.Framed = ["made", name, held, *wrapped]
+        self._referred[id(function)] = (function, form)
+        return form
+
+    def _cells(self, function: types.FunctionType, symbol: str) -> list[digest.Framed]:
+        held: list[digest.Framed] = []
+        for name, cell in _closure(function):
+            if name == "__class__":  # made by `super()`; the class is covered where it is used
+                continue
+            try:
+                held.append([name, self._form(cell.cell_contents, f"{symbol} closes over {name}")])
+            except ValueError:
+                held.append([name, "empty"])
+        return held
+
+    def _form(self, value: object, where: str) -> digest.Framed:
+        try:
+            return self._forms.of(value)
+        except forms.Opaque as error:
+            self.uncacheable.add(f"{where}: {error}")
+            return ["opaque", str(error)]
+
+    def _refer_to_class(self, kind: type) -> digest.Framed:
+        origin = _origin(kind)
+        if origin is Origin.WHENCE:
+            return ["whence"]
+        if origin is not Origin.PROJECT:
+            return self._foreign(kind.__module__, kind.__qualname__)
+        if id(kind) not in self._referred:
+            symbol = self._symbol(namespace_of(kind), kind.__qualname__)
+            self._referred[id(kind)] = (kind, ["code", symbol])
+            self._todo.append(lambda: self._cover_class(kind, symbol))
+        return self._referred[id(kind)][1]
+
+    def _symbol(self, namespace: Namespace, qualname: str) -> str:
+        module = origins.module_name(namespace, self._root)
+        return f"{module}:{normal_form.plain_qualname(qualname)}"
+
+    def _foreign(self, module: str, name: str) -> digest.Framed:
+        """What stands for something outside the project, by its name and the version it is of."""
+        top = module.partition(".")[0]
+        match origins.of_module(module):
+            case Origin.WHENCE:
+                return ["whence"]
+            case Origin.STANDARD:
+                public = origins.standard_name(module, name)
+                if public in _DYNAMIC_STANDARD:
+                    self.widened.add(f"{self._at} uses {public}")
+                return ["std", public]
+            case Origin.DISTRIBUTION:
+                self._cover_distribution(top)
+                return ["distribution", f"{module}.{name}"]
+            case Origin.PROJECT:
+                self._cover_foreign_file(module, name)
+                return ["compiled", f"{module}.{name}"]
+
+    def _cover_distribution(self, top: str) -> None:
+        try:
+            self.rows.update(origins.distribution_rows(top))
+        except origins.UnknownDistribution as error:
+            self.uncacheable.add(f"{self._at}: {error}")
+
+    def _cover_foreign_file(self, module: str, name: str) -> None:
+        """Something of the project's without Python code: an extension module counts by its bytes."""
+        file = origins.file_of(sys.modules.get(module))
+        if file is None or file.endswith(".py"):
+            self.uncacheable.add(f"{self._at} uses {module}.{name}, which has no code of its own")
+        else:
+            self._cover_bytes(f"file {self._path(file)}", file)
+
+    # ── what is covered ──────────────────────────────────────────────────────────────────────────
+
+    def _cover_function(
+        self, function: types.FunctionType, symbol: str, cells: Sequence[digest.Framed]
+    ) -> None:
+        self._at = symbol
+        code, namespace = function.__code__, function.__globals__
+        text = self._source_of(code, namespace)
+        definition = None if text is None else text.definition(code)
+        if text is None or definition is None or not text.compiles_to(code):
+            # Edited since it was loaded, rewritten on import, or never in a file: what runs is what counts.
+            self.interpreter_bound.add(symbol)
+            reading, decorators = _read_bytecode(code, namespace), list[digest.Framed]()
+        else:
+            reading = definition.reading
+            decorators = self._decorators(definition, namespace)
+        defaults: list[digest.Framed] = [
+            [name, self._form(value, f"{symbol} has a default for {name}")]
+            for name, value in _defaults(function)
+        ]
+        edges = self._edges(reading, namespace, frozenset(code.co_freevars))
+        body = self._body(reading)
+        self._add(symbol, self._digest("function", body, list(cells), defaults, decorators, edges))
+        self._note(reading, namespace)
+        self._modules[str(namespace.get("__name__", ""))] = None
+        self._cover_path(namespace.get("__file__"))
+
+    def _decorators(self, definition: source.Definition, namespace: Namespace) -> list[digest.Framed]:
+        kept: list[digest.Framed] = []
+        for decorator in definition.decorators:
+            # How long a step may be reused, or what it is called, is no part of what it computes.
+            if decorator.head is not None and _is_own(decorator.head, namespace):
+                continue
+            self._note(decorator.reading, namespace)
+            edges = self._edges(decorator.reading, namespace)
+            kept.append([self._body(decorator.reading), edges])
+        return kept
+
+    def _cover_class(self, kind: type, symbol: str) -> None:
+        self._at = symbol
+        namespace = namespace_of(kind)
+        own = [_function_behind(member) for member in vars(kind).values()]
+        methods = [item for item in own if item is not None and item.__qualname__.startswith(kind.__qualname__)]
+        codes = [item.__code__ for item in methods if not item.__code__.co_filename.startswith("<")]
+        text = self._source_of(codes[0], namespace) if codes else self._project_source(namespace)
+        lines = [code.co_firstlineno for code in codes]
+        definition = None if text is None else text.class_definition(kind.__qualname__, lines)
+        statements = () if text is None or "." in kind.__qualname__ else text.bindings(kind.__name__)
+        parts: list[digest.Framed] = [self._refer(base) for base in (*kind.__bases__, type(kind))]
+        readings: Sequence[Reading] = ()
+        if text is not None and definition is not None and all(map(text.compiles_to, _own_codes(codes, text))):
+            readings = (definition.reading,)
+            parts += self._decorators(definition, namespace)
+            names = definition.names
+        elif statements and definition is None:  # `Point = namedtuple("Point", "x y")`
+            readings, names = statements, frozenset()
+        else:
+            self.interpreter_bound.add(symbol)
+            names = frozenset(vars(kind))
+        parts.append(self._members(kind, symbol, names, is_written=bool(readings)))
+        for reading in readings:
+            parts += [self._body(reading), self._edges(reading, namespace, frozenset({kind.__name__}))]
+            self._note(reading, namespace)
+        self._add(symbol, self._digest("class", parts))
+        self._modules[kind.__module__] = None
+        self._cover_path(namespace.get("__file__"))
+
+    def _members(
+        self, kind: type, symbol: str, names: frozenset[str], is_written: bool
+    ) -> list[digest.Framed]:
+        """What the class holds now, which may be other than what was written: methods can be replaced."""
+        held: list[digest.Framed] = []
+        members: Mapping[str, enum.Enum] = getattr(kind, "__members__", {}) if _is_enum(kind) else {}
+        for name, member in members.items():
+            held.append([name, self._form(member.value, f"{symbol}.{name}")])
+        for name, value in sorted(vars(kind).items()):
+            if name in _CLASS_FURNITURE or name in members:
+                continue
+            if isinstance(value, types.MemberDescriptorType | types.GetSetDescriptorType):
+                continue
+            function = _function_behind(value)
+            if function is not None and function.__code__.co_filename.startswith("<"):
+                continue  # generated from what the class says, as a dataclass's are
+            if name not in names and (function is None or _origin(function) is not Origin.PROJECT):
+                continue
+            if isinstance(value, kind):
+                held.append([name, "instance"])
+                continue
+            try:
+                held.append([name, self._forms.of(value)])
+            except forms.Opaque as error:
+                held.append([name, "opaque"])
+                if not is_written:  # otherwise the statement in the class's body counts
+                    self.uncacheable.add(f"{symbol}.{name}: {error}")
+        return held
+
+    def _cover_statements(
+        self, symbol: str, name: str, bindings: Sequence[Reading], namespace: Namespace
+    ) -> None:
+        self._at = symbol
+        itself = frozenset({name})
+        parts: list[digest.Framed] = [
+            [self._body(reading), self._edges(reading, namespace, itself)] for reading in bindings
+        ]
+        self._add(symbol, self._digest("statements", parts))
+        for reading in bindings:
+            self._note(reading, namespace)
+        self._cover_path(namespace.get("__file__"))
+
+    def _note(self, reading: Reading, namespace: Namespace) -> None:
+        """Take in what is covered besides the names that it reads."""
+        self.widened.update(f"{self._at} uses {name}" for name in reading.dynamic)
+        self.reads_docstrings |= reading.reads_docstrings
+        for chain in reading.stores:
+            target = namespace.get(chain[0])
+            if isinstance(target, types.ModuleType):
+                is_project = origins.of_module(target.__name__) is Origin.PROJECT
+            else:
+                is_project = isinstance(target, type) and _origin(target) is Origin.PROJECT
+            if is_project:
+                self.widened.add(f"{self._at} writes {'.'.join(chain)}")
+        file = namespace.get("__file__")
+        for module in reading.late_imports:
+            self._cover_late_import(module, file if isinstance(file, str) else None)
+
+    # ── edges ────────────────────────────────────────────────────────────────────────────────────
+
+    def _edges(
+        self, reading: Reading, namespace: Namespace, skipped: frozenset[str] = frozenset()
+    ) -> list[digest.Framed]:
+        return [
+            [".".join(chain), self._edge(chain, namespace)]
+            for chain in reading.chains
+            if chain[0] not in skipped
+        ]
+
+    def _edge(self, chain: Chain, namespace: Namespace) -> digest.Framed:
+        """What a dotted name stands for now."""
+        name = chain[0]
+        value: object
+        if name in _MODULE_NAMES:
+            return ["module name"]
+        if name in namespace:
+            value = namespace[name]
+            path = self._foreign_path(name, value, namespace)
+        elif hasattr(builtins, name):
+            value, path = getattr(builtins, name), ("builtins", name)
+        else:
+            return ["unbound"]
+        owner: type | None = None
+        for attribute in chain[1:]:
+            if isinstance(value, types.ModuleType):
+                if path or origins.of_module(value.__name__) is not Origin.PROJECT:
+                    path = (*(path or (value.__name__,)), attribute)
+                    value = vars(value).get(attribute, _Missing)
+                    continue
+                self._modules[value.__name__] = None
+                name, owner, namespace = attribute, None, vars(value)
+                value = self._attribute(value, attribute)
+            elif path:
+                path = (*path, attribute)
+                value = getattr(value, attribute, _Missing) if isinstance(value, type) else _Missing
+            elif isinstance(value, type):
+                self._refer(value)
+                owner, value = value, _get(value, attribute)
+            else:
+                break
+        if path:
+            return self._foreign_value(path, value)
+        if value is _Missing:
+            return ["unbound"]
+        try:
+            return self._forms.of(value)
+        except forms.Opaque as error:
+            if owner is not None:  # its statement is in the body of the class
+                return ["attribute", self._refer(owner), chain[-1]]
+            return self._by_statements(name, value, namespace, str(error), frozenset())
+
+    def _attribute(self, module: types.ModuleType, name: str) -> object:
+        if name in vars(module):
+            return vars(module)[name]
+        if "__getattr__" in vars(module):
+            self._refer(vars(module)["__getattr__"])
+        return _get(module, name)
+
+    def _foreign_path(self, name: str, value: object, namespace: Namespace) -> Chain | None:
+        """`("random", "seed")` where `name` is somebody else's, imported from there."""
+        text = self._project_source(namespace)
+        for module, attribute in () if text is None else text.imports_of(name):
+            full = _absolute(module, namespace)
+            found = sys.modules.get(full)
+            if found is not None and vars(found).get(attribute, _Missing) is value:
+                return None if origins.of_module(full) is Origin.PROJECT else (full, attribute)
+        return None
+
+    def _foreign_value(self, path: Chain, value: object) -> digest.Framed:
+        if isinstance(value, types.FunctionType | type) and _origin(value) is Origin.PROJECT:
+            return self._refer(value)  # the project has put its own in the place of somebody's
+        form = self._foreign(path[0], ".".join(path[1:]))
+        # A setting such as `torch.backends.cudnn.benchmark`; what depends on the machine is no number.
+        is_setting = origins.of_module(path[0]) is Origin.DISTRIBUTION and type(value) in (bool, int, float)
+        return [form, normal_form.constant(value)] if is_setting else form
+
+    def _by_statements(
+        self, name: str, value: object, namespace: Namespace, why: str, seen: frozenset[int]
+    ) -> digest.Framed:
+        """What stands for a value without a form: the statements that bound it, where it was bound."""
+        text = self._project_source(namespace)
+        imports = () if text is None else text.imports_of(name)
+        for module, attribute in imports:
+            found = sys.modules.get(_absolute(module, namespace))
+            # Two modules may import everything from one another.
+            if found is None or id(found) in seen or vars(found).get(attribute, _Missing) is not value:
+                continue
+            return self._by_statements(attribute, value, vars(found), why, seen | {id(found)})
+        bindings = () if text is None or imports else text.bindings(name)
+        if not bindings:
+            self.uncacheable.add(f"{self._at} reads {name}: {why}")
+            return ["opaque", why]
+        symbol = f"{origins.module_name(namespace, self._root)}:{name}="
+        if symbol not in self._done:
+            self._done.add(symbol)
+            self._todo.append(lambda: self._cover_statements(symbol, name, bindings, namespace))
+        return ["statements", symbol]

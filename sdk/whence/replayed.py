@@ -1,0 +1,144 @@
+"""Calls a recorded entry point again, inside a room. Started by `room`; speaks to `replay` by files.
+
+    python -m whence.replayed MODULE:NAME ARGUMENTS RESULTS
+
+ARGUMENTS is a frame of what `replay` wrote; RESULTS is a folder, in which `outputs` (a frame) and a Blob
+store appear. There is no catalog here: steps called by the step run as plain functions.
+"""
+
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import cast
+from uuid import UUID
+
+from whence import calls, client, handles, outputs, parameters
+from whence.step import REPLAY_VARIABLE
+from whence_catalog import blobs, catalog, digest, facts, model
+
+STORE = "blobs"
+OUTPUTS = "outputs"
+
+
+def main(entry: str, arguments: Path, results: Path) -> None:
+    """Call `entry` and leave what it made in `results`."""
+    module, _, qualname = entry.partition(":")
+    function: object = importlib.import_module(module)
+    for part in qualname.split("."):
+        function = getattr(function, part)
+    step = inspect.unwrap(cast("Callable[..., object]", function))
+    root = Path.cwd()
+    bound = _bind(step, _read(arguments), root)
+    made = step(*bound.args, **bound.kwargs)
+    if inspect.iscoroutine(made):
+        import asyncio
+
+        made = asyncio.run(made)
+    own = _own_client(results)
+    staging = results / "staging"
+    staging.mkdir(parents=True)
+    claims = outputs.store(outputs.take_apart(made, entry.replace(":", "."), root), own, staging)
+    said = model.Addition(calls.new_uid(), calls.new_uid(), own.actor, outputs=claims)
+    body = facts.add(said, facts.Redactor(lambda _: b""))
+    (results / OUTPUTS).write_bytes(digest.frame(body))
+
+
+def _own_client(results: Path) -> client.Client:
+    store = blobs.BlobStore.open((results / STORE).as_uri(), cache=results / "cache")
+    nowhere = cast("catalog.Catalog", None)  # a room has no catalog, and `store` asks for none
+    return client.Client(nowhere, store, model.DEFAULT_PROJECT, model.Actor("replay"), str(results))
+
+
+def write(
+    path: Path,
+    params: Mapping[str, digest.Framed],
+    taken: Sequence[tuple[model.Input, model.Output, Path]],
+    project: str,
+) -> None:
+    """Write the arguments of a call: its parameters, and where each input lies."""
+    claims = tuple(
+        model.OutputClaim(
+            role=f"{place}",
+            artifact=output.version.artifact,
+            content=output.version.content,
+            filename=output.filename,
+            format=output.format,
+            metadata=output.metadata,
+            metrics=output.metrics,
+        )
+        for place, (_, output, _) in enumerate(taken)
+    )
+    said = model.Addition(calls.new_uid(), calls.new_uid(), model.Actor("replay"), outputs=claims)
+    places: list[digest.Framed] = [
+        [used.role, output.version.number, output.run.bytes, str(lies)] for used, output, lies in taken
+    ]
+    path.write_bytes(
+        digest.frame(
+            {
+                "project": project,
+                "params": dict(params),
+                "inputs": facts.add(said, facts.Redactor(lambda _: b"")),
+                "places": places,
+            }
+        )
+    )
+
+
+def _read(path: Path) -> Mapping[str, digest.Framed]:
+    return cast("Mapping[str, digest.Framed]", digest.unframe(path.read_bytes()))
+
+
+def _bind(
+    step: Callable[..., object], said: Mapping[str, digest.Framed], root: Path
+) -> inspect.BoundArguments:
+    """The arguments as the step was called with them."""
+    params = cast("Mapping[str, digest.Framed]", said["params"])
+    taken = _handles(said)
+    signature = inspect.signature(step)
+    bound = signature.bind_partial()
+    for name in signature.parameters:
+        if name in params:
+            bound.arguments[name] = parameters.restore(_filled(params[name], taken), root)
+        elif taken.get(name):
+            bound.arguments[name] = taken[name].pop(0)
+    return bound
+
+
+def _handles(said: Mapping[str, digest.Framed]) -> dict[str, list[handles.Handle]]:
+    claims = facts.read_add(calls.new_uid(), cast("facts.Body", said["inputs"])).outputs
+    places = cast("Sequence[tuple[str, int, bytes, str]]", said["places"])
+    found: dict[str, list[handles.Handle]] = {}
+    for claim, (role, number, run, lies) in zip(claims, places, strict=True):
+        version = model.Version(claim.artifact, number, claim.content, model.moment(0))
+        output = model.Output(
+            role=claim.role,
+            version=version,
+            run=UUID(bytes=run),
+            filename=claim.filename,
+            format=claim.format,
+            metadata=claim.metadata,
+            metrics=claim.metrics,
+        )
+        found.setdefault(role, []).append(handles.bound(output, path=Path(lies)))
+    return found
+
+
+def _filled(value: digest.Framed, taken: Mapping[str, list[handles.Handle]]) -> digest.Framed:
+    """A parameter with its handles in their places."""
+    if isinstance(value, digest.Record) and value.name == "whence.input":
+        return cast("digest.Framed", taken[cast("str", value.value)].pop(0))
+    if isinstance(value, list):
+        return [_filled(item, taken) for item in value]
+    if isinstance(value, tuple):
+        return tuple(_filled(item, taken) for item in value)
+    if isinstance(value, Mapping):
+        return {cast("str", key): _filled(item, taken) for key, item in value.items()}
+    return value
+
+
+if __name__ == "__main__":
+    os.environ[REPLAY_VARIABLE] = "1"
+    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))

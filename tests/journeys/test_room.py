@@ -1,0 +1,237 @@
+"""Recorded code runs in an empty folder and a fresh environment, by uv and without a network. 5 s."""
+
+import csv
+import importlib
+import importlib.util
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from whence import bundle, environment, room
+from whence.environment import Distribution, Environment
+from whence.room import Room
+from whence_catalog import digest
+from whence_catalog.blobs import BlobStore
+from whence_catalog.digest import Digest
+from whence_catalog.errors import InvalidInput, NotReady
+
+SIX = Distribution("six", metadata.version("six"))
+INICONFIG = Distribution("iniconfig", metadata.version("iniconfig"))
+FACTS = """
+import json, os, sys
+import iniconfig, six
+import rsteps.fit
+print(json.dumps({
+    "result": rsteps.fit.fit(2), "python": sys.prefix, "home": os.listdir(os.environ["HOME"]),
+    "folder": os.getcwd(), "six": six.__file__, "variables": dict(os.environ), "path": sys.path,
+}))
+"""
+
+
+@pytest.fixture(autouse=True)
+def uv_without_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """uv keeps its cache, and whoever runs it has an empty home."""
+    cache = subprocess.run([room._uv_binary(), "cache", "dir"], capture_output=True, text=True, check=True)
+    (tmp_path / "no-home").mkdir()
+    monkeypatch.setenv("UV_CACHE_DIR", cache.stdout.strip())
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    monkeypatch.setenv("HOME", str(tmp_path / "no-home"))
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> BlobStore:
+    return BlobStore.open(str(tmp_path / "blobs"))
+
+
+@pytest.fixture
+def recorded() -> Environment:
+    """This environment with two packages, and a hash seed."""
+    here = environment.capture()
+    return replace(here, distributions=(INICONFIG, SIX), variables={"PYTHONHASHSEED": "0"}, paths=("src",))
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blobs: BlobStore) -> Iterator[Digest]:
+    """The Bundle of a project that is gone: nested packages, and a module from elsewhere."""
+    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    (project / "src/rsteps").mkdir(parents=True)
+    elsewhere.mkdir()
+    (project / "pyproject.toml").write_text(
+        '[project]\nname = "R.Steps"\n\n[tool.uv]\nexclude-newer = "2001-01-01"\n'
+    )
+    (project / "src/rsteps/__init__.py").write_text("")
+    (project / "src/rsteps/fit.py").write_text(
+        "import rshared\n\ndef fit(x):\n    return rshared.twice(x) + 1\n"
+    )
+    (elsewhere / "rshared.py").write_text("def twice(x):\n    return 2 * x\n")
+    monkeypatch.syspath_prepend(str(elsewhere))
+    monkeypatch.syspath_prepend(str(project / "src"))
+    importlib.invalidate_caches()
+    fit = importlib.import_module("rsteps.fit")
+    found = bundle.collect(project, {}, None)
+    assert bundle.rerunnable(fit.fit, project, found) == (True, None)
+    stored = bundle.store(found, blobs)
+    shutil.rmtree(project)
+    shutil.rmtree(elsewhere)
+    yield stored
+    for name in ("rsteps", "rsteps.fit", "rshared"):
+        del sys.modules[name]
+
+
+def test_recorded_code_runs_after_its_project_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blobs: BlobStore, recorded: Environment, source: Digest
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("SECRET_TOKEN", "hunter2")
+    made = Room.make(tmp_path / "room", recorded, source, blobs)
+    done = made.python(["-c", FACTS])
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert facts["result"] == 5
+    assert facts["home"] == []
+    assert facts["folder"] == str(made.source)
+    assert facts["six"].startswith(str(made.venv))
+    assert facts["path"][:2] == [str(made.source / "src"), str(made.source / "@outside")]
+    assert set(facts["variables"]) - {"LC_CTYPE"} == {"HOME", "PATH", "PYTHONHASHSEED", "PYTHONPATH"}
+    installed = made.python(
+        ["-c", "from importlib import metadata as m; print(*(d.name for d in m.distributions()))"]
+    )
+    assert set(installed.stdout.split()) == {"iniconfig", "six", "whence", "fsspec", "msgspec", "urllib3"}
+
+
+def test_whence_itself_is_there_and_is_the_one_that_runs(
+    tmp_path: Path, blobs: BlobStore, recorded: Environment, source: Digest
+) -> None:
+    made = Room.make(tmp_path / "room", recorded, source, blobs)
+    script = "import whence_catalog.digest as d; print(d.__file__, d.digest_of('a/1', 1))"
+    done = made.python(["-c", script], {"PYTHONPATH": ""})
+    file, name = done.stdout.split()
+    assert Path(file).is_relative_to(made.venv)
+    assert name == str(digest.digest_of("a/1", 1))
+
+
+def test_it_says_what_differs_from_what_was_recorded(
+    tmp_path: Path, blobs: BlobStore, recorded: Environment, source: Digest
+) -> None:
+    before = replace(
+        recorded,
+        python=recorded.minor + ".99",
+        whence="0.0.1",
+        variables={},
+        distributions=(
+            SIX,
+            Distribution("gone", "1.0", editable=True),
+            Distribution("r-steps", "1.0", editable=True),
+            Distribution("rshared", "1.0", editable=True),
+            Distribution("whence", "0.0.1", editable=True),
+            Distribution("carried", "2.0", files_digest="sha256:" + "0" * 64),
+            *(
+                each
+                for each in environment.capture().distributions
+                if each.name in ("fsspec", "msgspec", "urllib3")
+            ),
+        ),
+    )
+    made = Room.make(tmp_path / "room", before, source, blobs, offline=True)
+    assert made.could_not_restore == (
+        f"Python: was {before.python}, is {recorded.python}",
+        f"whence: was 0.0.1, is {recorded.whence}",
+        "hash seed: was random, and not recorded",
+        "gone 1.0: was a development install, and its source was not recorded",
+        "carried 2.0: was installed from a local path, and its source was not recorded",
+    )
+
+
+def test_what_cannot_be_installed_is_named_with_what_uv_says(
+    tmp_path: Path, blobs: BlobStore, recorded: Environment, source: Digest
+) -> None:
+    before = replace(recorded, distributions=(SIX, Distribution("whence-no-such-thing", "1.0")))
+    with pytest.raises(NotReady, match=r"cannot install whence-no-such-thing 1\.0; uv says:\nerror: "):
+        Room.make(tmp_path / "room", before, source, blobs)
+    assert list((tmp_path / "room").iterdir()) == []
+
+
+def test_a_python_that_is_not_there_is_named(
+    tmp_path: Path, blobs: BlobStore, recorded: Environment, source: Digest
+) -> None:
+    with pytest.raises(NotReady, match=r"no CPython 3\.5 to run in"):
+        Room.make(tmp_path / "room", replace(recorded, python="3.5.1"), source, blobs, offline=True)
+
+
+def test_a_room_needs_a_folder_of_its_own(
+    tmp_path: Path, blobs: BlobStore, recorded: Environment, source: Digest
+) -> None:
+    with pytest.raises(InvalidInput, match="not empty"):
+        Room.make(tmp_path, recorded, source, blobs)
+
+
+def test_equal_environments_are_made_once_where_there_is_a_cache(
+    tmp_path: Path, blobs: BlobStore, recorded: Environment, source: Digest
+) -> None:
+    cache = tmp_path / "cache"
+    one, two = (Room.make(tmp_path / name, recorded, source, blobs, cache=cache) for name in ("one", "two"))
+    other = Room.make(
+        tmp_path / "three", replace(recorded, distributions=(SIX,)), source, blobs, cache=cache, offline=True
+    )
+    assert one.venv == two.venv != other.venv
+    assert sorted(cache.iterdir()) == sorted([one.venv, other.venv])
+    for made in (one, two):
+        done = made.python(["-c", FACTS])
+        assert done.returncode == 0, done.stderr
+    assert other.python(["-c", "import iniconfig"]).returncode == 1
+
+
+def test_whences_wheel_is_the_same_each_time_and_what_its_record_says(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    wheel = room.wheel_of_whence(tmp_path / "a")
+    assert wheel.read_bytes() == room.wheel_of_whence(tmp_path / "b").read_bytes()
+    assert wheel.name == f"whence-{metadata.version('whence')}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        record = next(name for name in names if name.endswith(".dist-info/RECORD"))
+        rows = list(csv.reader(io.StringIO(archive.read(record).decode())))
+        assert {"whence/room.py", "whence_catalog/digest.py", "whence_api/__init__.py"} <= names
+        assert not [name for name in names if "__pycache__" in name]
+        assert {row[0] for row in rows} == names
+        for path, hashed, size_bytes in rows:
+            if hashed:
+                assert (hashed, int(size_bytes)) == (
+                    f"sha256={room._hash(archive.read(path))}",
+                    len(archive.read(path)),
+                )
+
+
+def test_a_wheel_of_whence_can_be_made_from_one_that_is_installed(tmp_path: Path) -> None:
+    """Without network: a bare environment that borrows whence's dependencies from this one."""
+    wheel = room.wheel_of_whence(tmp_path)
+    uv = room._uv_binary()
+    subprocess.run([uv, "venv", "--no-project", "--python", sys.executable, "venv"], cwd=tmp_path, check=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    subprocess.run([uv, "pip", "install", "--no-deps", "--python", str(python), str(wheel)], check=True)
+    specs = [importlib.util.find_spec(name) for name in ("msgspec", "fsspec", "urllib3")]
+    borrowed = tmp_path / "borrowed"
+    borrowed.mkdir()
+    for spec in specs:
+        assert spec is not None
+        assert spec.origin is not None
+        (borrowed / Path(spec.origin).parent.name).symlink_to(Path(spec.origin).parent)
+    again = tmp_path / "again"
+    again.mkdir()
+    script = f"from pathlib import Path; from whence import room; print(room.wheel_of_whence(Path({str(again)!r})))"
+    variables = {**os.environ, "PYTHONPATH": str(borrowed)}
+    done = subprocess.run(
+        [str(python), "-c", script], env=variables, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (again / wheel.name).read_bytes() == wheel.read_bytes()
