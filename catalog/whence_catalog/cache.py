@@ -13,6 +13,7 @@ from typing import TypeAlias
 from uuid import UUID
 
 from whence_catalog import digest, model
+from whence_catalog.errors import InvalidInput
 
 KEY_DOMAIN = "whence.key/1"
 COMPONENT_DOMAIN = "whence.component/1"
@@ -143,10 +144,15 @@ def component(
 
 
 def key(components: Iterable[model.Component]) -> str:
-    """The key of a step: `wk1:` and 64 hexadecimal digits, whatever order the components come in."""
-    rows: list[digest.Framed] = [
-        [part.name, part.kind, part.digest] for part in sorted(components, key=lambda part: part.name)
-    ]
+    """The key of a step: `wk1:` and 64 hexadecimal digits, whatever order the components come in.
+
+    Raises:
+        InvalidInput: two components have the same name.
+    """
+    parts = sorted(components, key=lambda part: part.name)
+    if len({part.name for part in parts}) < len(parts):
+        raise InvalidInput("two components of a key have the same name")
+    rows: list[digest.Framed] = [[part.name, part.kind, part.digest] for part in parts]
     return "wk1:" + digest.digest_of(KEY_DOMAIN, rows).hex
 
 

@@ -10,6 +10,7 @@ object of the caller becomes one of the types below (`whence.parameters`).
 """
 
 import hashlib
+import itertools
 import re
 import struct
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +26,7 @@ _DOUBLE = struct.Struct(">d")
 _NAN = bytes.fromhex("7ff8000000000000")
 _INTEGER = re.compile(rb"0|-?[1-9][0-9]*")
 _HEADER_BYTES = 9
+_LONGEST_INTEGER = 4300
 
 # The names that a Record may carry. Closed: it only grows, and a name never changes its meaning.
 REGISTERED = frozenset(
@@ -111,8 +113,18 @@ def frame(value: Framed) -> bytes:
     """The bytes that stand for `value` in every hash.
 
     Raises:
-        InvalidInput: for a type outside the list above (subclasses included), or a lone surrogate.
+        InvalidInput: for a type outside the list above (subclasses included), a lone surrogate, or what
+            is nested too deeply.
     """
+    try:
+        return _frame(value)
+    except RecursionError as error:
+        raise InvalidInput(
+            "a value that is nested too deeply, or contains itself", ErrorKind.UNSUPPORTED_VALUE
+        ) from error
+
+
+def _frame(value: Framed) -> bytes:
     kind = type(value)
     if kind is str:
         try:
@@ -127,13 +139,14 @@ def frame(value: Framed) -> bytes:
     if kind is int:
         return _framed(b"I", _decimal(value))  # type: ignore[arg-type]
     if kind is dict:
-        items = [(frame(key), frame(item)) for key, item in value.items()]  # type: ignore[union-attr]
+        items = [(_frame(key), _frame(item)) for key, item in value.items()]  # type: ignore[union-attr]
         items.sort()
-        return _framed(b"M", b"".join(key + item for key, item in items))
+        _refuse_twins([key for key, _ in items])
+        return _framed(b"M", b"".join([key + item for key, item in items]))
     if kind is list:
-        return _framed(b"L", b"".join([frame(item) for item in value]))  # type: ignore[union-attr]
+        return _framed(b"L", b"".join([_frame(item) for item in value]))  # type: ignore[union-attr]
     if kind is tuple:
-        return _framed(b"T", b"".join([frame(item) for item in value]))  # type: ignore[union-attr]
+        return _framed(b"T", b"".join([_frame(item) for item in value]))  # type: ignore[union-attr]
     if value is None:
         return _framed(b"N", b"")
     if kind is bool:
@@ -142,12 +155,20 @@ def frame(value: Framed) -> bytes:
         # Every NaN is one NaN: its payload bits say where it was made, not what it is. -0.0 stays.
         return _framed(b"F", _NAN if value != value else _DOUBLE.pack(value))
     if kind is set or kind is frozenset:
-        return _framed(b"E", b"".join(sorted(frame(item) for item in value)))  # type: ignore[union-attr]
+        members = sorted([_frame(item) for item in value])  # type: ignore[union-attr]
+        _refuse_twins(members)
+        return _framed(b"E", b"".join(members))
     if kind is Record:
-        return _framed(b"R", frame(value.name) + frame(value.value))  # type: ignore[union-attr]
+        return _framed(b"R", _frame(value.name) + _frame(value.value))  # type: ignore[union-attr]
     raise InvalidInput(
         f"a value of type {kind.__module__}.{kind.__qualname__} has no frame", ErrorKind.UNSUPPORTED_VALUE
     )
+
+
+def _refuse_twins(frames: list[bytes]) -> None:
+    """Two NaNs are two members of a Python set, and one value here."""
+    if any(one == other for one, other in itertools.pairwise(frames)):
+        raise InvalidInput("a key or a member comes twice", ErrorKind.UNSUPPORTED_VALUE)
 
 
 def _decimal(value: int) -> bytes:
@@ -155,7 +176,8 @@ def _decimal(value: int) -> bytes:
         return str(value).encode()
     except ValueError as error:  # CPython refuses to print integers of more than 4,300 digits
         raise InvalidInput(
-            "an integer of more than 4,300 digits; pass it as bytes or text", ErrorKind.UNSUPPORTED_VALUE
+            f"an integer of more than {_LONGEST_INTEGER} digits; pass it as bytes or text",
+            ErrorKind.UNSUPPORTED_VALUE,
         ) from error
 
 
@@ -165,7 +187,10 @@ def unframe(data: bytes) -> Framed:
     Raises:
         InvalidInput: where `data` is not exactly one frame in canonical form.
     """
-    value, end = _decode(data, 0, len(data))
+    try:
+        value, end = _decode(data, 0, len(data))
+    except RecursionError as error:
+        raise _malformed("it is nested too deeply") from error
     if end != len(data):
         raise _malformed(f"{len(data) - end} bytes follow it")
     if frame(value) != data:
@@ -195,7 +220,7 @@ def _decode(data: bytes, start: int, limit: int) -> tuple[Framed, int]:
         case b"Y":
             return payload, end
         case b"I":
-            if not _INTEGER.fullmatch(payload) or len(payload) > 4300:
+            if not _INTEGER.fullmatch(payload) or len(payload.lstrip(b"-")) > _LONGEST_INTEGER:
                 raise _malformed("its integer is not plain decimal")
             return int(payload), end
         case b"F":
@@ -225,6 +250,8 @@ def _decode(data: bytes, start: int, limit: int) -> tuple[Framed, int]:
             items = _decode_items(data, body, end)
             if len(items) != 2 or not isinstance(items[0], str):
                 raise _malformed("its record is not a name and a value")
+            if items[0] not in REGISTERED:
+                raise _malformed(f"{items[0]!r} is not a registered name")
             return Record(items[0], items[1]), end
         case tag:
             raise _malformed(f"unknown tag {tag!r}")

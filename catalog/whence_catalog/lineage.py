@@ -402,7 +402,7 @@ def _owed(walk: _Walk) -> Iterator[_Row]:
 
 
 def _graph(walk: _Walk, reasons: tuple[str, ...]) -> Graph:
-    rows = sorted(_owed(walk), key=lambda row: (row[0], row[1], row[2].type, row[2].role, row[2].ordinal))
+    rows = sorted(_owed(walk), key=lambda row: (row[0], row[1], row[2][:2], row[2].role, row[2].ordinal))
     unnamed = [link for _, _, link in rows if link.type is EdgeType.INPUT and link.producer is None]
     walk.look_up_producers(link.other for link in unnamed)
     first = {
@@ -541,7 +541,7 @@ class Hop(NamedTuple):
 def hops(graph: Graph) -> tuple[Hop, ...]:
     """The ways between Runs, by the production that each Input was taken from."""
     runs = {node.id for node in graph.nodes if node.type is NodeType.RUN}
-    made = _grouped(graph, EdgeType.OUTPUT, lambda edge: edge.target)
+    made = _makings(graph)
     found: dict[Hop, None] = {}
     for edge in graph.edges:
         if edge.type is EdgeType.REUSED:
@@ -564,10 +564,7 @@ def sources(graph: Graph) -> Mapping[str, tuple[str, ...]]:
 
 
 def order(graph: Graph) -> tuple[Node, ...]:
-    """The Runs, each after those it came from.
-
-    Runs that took from one another while both were running have no such order: they come as they started.
-    """
+    """The Runs, each after those it came from; where they took from one another, as they started."""
     came_from = sources(graph)
     runs = {node.id: node for node in graph.nodes if node.type is NodeType.RUN}
     done: dict[str, Node] = {}
@@ -584,9 +581,8 @@ def order(graph: Graph) -> tuple[Node, ...]:
 
 
 def roots(graph: Graph) -> tuple[Node, ...]:
-    """The Versions at which the flow of data begins: nobody is known to have made them, or a Run did that
-    took nothing."""
-    made = _grouped(graph, EdgeType.OUTPUT, lambda edge: edge.target)
+    """The Versions where the flow of data begins: made by nobody known, or by a Run that took nothing."""
+    made = _makings(graph)
     fed = {edge.target for edge in graph.edges if edge.type in (EdgeType.INPUT, EdgeType.REUSED)}
     return tuple(
         node
@@ -598,20 +594,20 @@ def roots(graph: Graph) -> tuple[Node, ...]:
 
 def upstream(graph: Graph, node: str) -> tuple[Node, ...]:
     """What `node` came from, as far as the Graph goes; itself left out."""
-    reached = _reach(_makers(graph, node), {run: list(found) for run, found in sources(graph).items()})
-    versions = {e.source for e in graph.edges if e.type is EdgeType.INPUT and e.target in reached}
-    return tuple(n for n in graph.nodes if n.id in reached | versions and n.id != node)
+    runs = _reach(_makers(graph, node), sources(graph))
+    versions = {e.source for e in graph.edges if e.type is EdgeType.INPUT and e.target in runs}
+    return tuple(n for n in graph.nodes if n.id in runs | versions and n.id != node)
 
 
 def downstream(graph: Graph, node: str) -> tuple[Node, ...]:
     """What came from `node`, as far as the Graph goes; itself left out."""
-    reached = _reach(_takers(graph, node), _onward(hops(graph)))
-    versions = {e.target for e in graph.edges if e.type is EdgeType.OUTPUT and e.source in reached}
-    return tuple(n for n in graph.nodes if n.id in reached | versions and n.id != node)
+    runs = _reach(_takers(graph, node), _onward(hops(graph)))
+    versions = {e.target for e in graph.edges if e.type is EdgeType.OUTPUT and e.source in runs}
+    return tuple(n for n in graph.nodes if n.id in runs | versions and n.id != node)
 
 
 def between(graph: Graph, start: str, end: str) -> tuple[Node, ...]:
-    """All that lies on a way from `start` to `end`, both included; empty if there is none."""
+    """All that lies on a way from `start` to `end`, both included; nothing where there is no way."""
     runs, ways = _runs_between(graph, start, end)
     kept = {start, end, *runs, *(hop.version for hop in ways)} if runs else set()
     return tuple(node for node in graph.nodes if node.id in kept)
@@ -619,50 +615,37 @@ def between(graph: Graph, start: str, end: str) -> tuple[Node, ...]:
 
 def paths(graph: Graph, start: str, end: str, limit: int = 5) -> tuple[tuple[str, ...], ...]:
     """At most `limit` of the ways from `start` to `end`, each as the nodes passed, both included."""
+    return tuple(islice(_paths(graph, start, end), limit))
+
+
+def _paths(graph: Graph, start: str, end: str) -> Iterator[tuple[str, ...]]:
     runs, ways = _runs_between(graph, start, end)
-    onward: dict[str, list[Hop]] = {}
-    for hop in ways:
-        onward.setdefault(hop.source, []).append(hop)
-    makers = _makers(graph, end) & runs
-
-    def walk() -> Iterator[tuple[str, ...]]:
-        stack = [((run,), frozenset({run})) for run in sorted(_takers(graph, start) & runs, reverse=True)]
-        while stack:
-            path, passed = stack.pop()
-            if path[-1] in makers:
-                yield (*(() if path[0] == start else (start,)), *path, *(() if path[-1] == end else (end,)))
-            for hop in reversed(onward.get(path[-1], [])):
-                if hop.target not in passed:
-                    via = () if hop.version is None else (hop.version,)
-                    stack.append(((*path, *via, hop.target), passed | {hop.target}))
-
-    return tuple(islice(walk(), limit))
+    makers = _makers(graph, end)
+    # Every Run left leads to the end, so that the search never backs out of a dead end.
+    stack = [(run,) if run == start else (start, run) for run in sorted(_takers(graph, start) & runs)]
+    while stack:
+        path = stack.pop()
+        if path[-1] in makers:
+            yield path if path[-1] == end else (*path, end)
+        for hop in ways:
+            if hop.source == path[-1] and hop.target not in path:
+                stack.append((*path, *([hop.version] if hop.version else []), hop.target))
 
 
-def _grouped(graph: Graph, type_: EdgeType, by: Callable[[Edge], str]) -> dict[str, list[Edge]]:
-    groups: dict[str, list[Edge]] = {}
-    for edge in graph.edges:
-        if edge.type is type_:
-            groups.setdefault(by(edge), []).append(edge)
-    return groups
+def _runs_between(graph: Graph, start: str, end: str) -> tuple[set[str], list[Hop]]:
+    ways = hops(graph)
+    runs = _reach(_takers(graph, start), _onward(ways)) & _reach(_makers(graph, end), sources(graph))
+    return runs, [hop for hop in ways if hop.source in runs and hop.target in runs]
 
 
-def _makers(graph: Graph, node: str) -> set[str]:
-    """The Run itself, or those that made the Version."""
-    found = next((n for n in graph.nodes if n.id == node), None)
-    if found is None:
-        raise NotFound(f"{node} is not in this lineage", ErrorKind.NO_SUCH_VERSION)
-    if found.type is NodeType.RUN:
-        return {node}
-    return {edge.source for edge in graph.edges if edge.type is EdgeType.OUTPUT and edge.target == node}
-
-
-def _takers(graph: Graph, node: str) -> set[str]:
-    """The Run itself, or those that took the Version."""
-    found = _makers(graph, node)
-    if found == {node}:
-        return found
-    return {edge.target for edge in graph.edges if edge.type is EdgeType.INPUT and edge.source == node}
+def _reach(starts: Iterable[str], ways: Mapping[str, Iterable[str]]) -> set[str]:
+    reached = set(starts)
+    stack = list(reached)
+    while stack:
+        fresh = set(ways.get(stack.pop(), ())) - reached
+        reached |= fresh
+        stack += fresh
+    return reached
 
 
 def _onward(ways: Iterable[Hop]) -> Mapping[str, list[str]]:
@@ -672,17 +655,31 @@ def _onward(ways: Iterable[Hop]) -> Mapping[str, list[str]]:
     return found
 
 
-def _reach(starts: set[str], ways: Mapping[str, Sequence[str]]) -> set[str]:
-    reached, stack = set(starts), list(starts)
-    while stack:
-        fresh = set(ways.get(stack.pop(), ())) - reached
-        reached |= fresh
-        stack += fresh
-    return reached
+def _makings(graph: Graph) -> Mapping[str, list[Edge]]:
+    """The productions of each Version."""
+    made: dict[str, list[Edge]] = {}
+    for edge in graph.edges:
+        if edge.type is EdgeType.OUTPUT:
+            made.setdefault(edge.target, []).append(edge)
+    return made
 
 
-def _runs_between(graph: Graph, start: str, end: str) -> tuple[set[str], list[Hop]]:
-    ways = hops(graph)
-    back = {run: list(found) for run, found in sources(graph).items()}
-    runs = _reach(_takers(graph, start), _onward(ways)) & _reach(_makers(graph, end), back)
-    return runs, [hop for hop in ways if hop.source in runs and hop.target in runs]
+def _makers(graph: Graph, node: str) -> set[str]:
+    """The Run itself, or the Runs that made the Version."""
+    if _is_run(graph, node):
+        return {node}
+    return {edge.source for edge in graph.edges if edge.type is EdgeType.OUTPUT and edge.target == node}
+
+
+def _takers(graph: Graph, node: str) -> set[str]:
+    """The Run itself, or the Runs that took the Version."""
+    if _is_run(graph, node):
+        return {node}
+    return {edge.target for edge in graph.edges if edge.type is EdgeType.INPUT and edge.source == node}
+
+
+def _is_run(graph: Graph, node: str) -> bool:
+    for found in graph.nodes:
+        if found.id == node:
+            return found.type is NodeType.RUN
+    raise NotFound(f"{node} is not in this lineage; look at its nodes", ErrorKind.NO_SUCH_VERSION)

@@ -86,7 +86,7 @@ def check_path(path: str) -> None:
     """Refuse what cannot name a file of a tree on every system.
 
     Raises:
-        InvalidInput: unless `path` is relative, UTF-8, and free of NUL and of segments that are empty, `.` or `..`.
+        InvalidInput: unless it is relative, UTF-8, without NUL, and no segment is empty, `.` or `..`.
     """
     try:
         path.encode()

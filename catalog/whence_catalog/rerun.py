@@ -1,147 +1,224 @@
-"""What making Runs again would do, and how what was made again compares with what was.
+"""What making Runs again would do, and how what came of it compares with what was there.
 
-A plan is a value: which Runs are reused, executed, executed only if something before them makes other
-bytes, or cannot be made, and why. Leaves carrying it out to others.
+A plan is a value that can be printed before anything is done: for each Run what would happen, and why.
+Leaves to others: carrying a plan out (`whence.replay`), finding which cache entries are usable
+(`sql.catalog`), and reading bytes. Here outputs are compared by digest, and by the metrics recorded
+with them.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TypeAlias, assert_never
 from uuid import UUID
 
-from whence_catalog import digest, model
+from whence_catalog import digest, lineage, model
+from whence_catalog.errors import InvalidInput
 
 # ── plans ────────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
 class Reuse:
-    """Nothing that it depends on changes, and its results are there."""
+    """Its outputs stand as they are: nothing that it depends on changes, and they can be handed out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Execute:
-    """It is made again."""
+    """It would be run."""
 
-    because: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Conditional:
-    """It is made again only if one of these Runs, made again, makes other bytes."""
+    """It depends on what the Runs `on` turn out to make. `obstacles` is why it could not then be run."""
 
     on: tuple[UUID, ...]
+    obstacles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """It cannot be made again."""
+    """It would have to be run, and cannot be."""
 
-    reasons: tuple[str, ...]
+    why: tuple[str, ...]
 
 
-Action: TypeAlias = Reuse | Execute | Conditional | Blocked
+RerunStep: TypeAlias = Reuse | Execute | Conditional | Blocked
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """What a plan does with one Run."""
+class PlannedRun:
+    """What would happen for one Run."""
 
     run: UUID
     job: str
-    action: Action
+    step: RerunStep
 
 
 @dataclass(frozen=True, slots=True)
 class RerunPlan:
-    """The steps, each after those that it depends on."""
+    """What making `run` again would do, each Run after those it came from.
 
-    steps: tuple[Step, ...]
+    `restored` is what would be as it was, `cannot` what would not. A plan that is not `complete` knows
+    only a part of what the Run came from.
+    """
+
+    run: UUID
+    steps: tuple[PlannedRun, ...]
+    restored: tuple[str, ...] = ()
+    cannot: tuple[str, ...] = ()
+    complete: bool = True
 
     @property
-    def blocked(self) -> tuple[str, ...]:
-        """Why it cannot be carried out; empty if it can."""
-        return tuple(why for step in self.steps for why in _reasons(step.action))
+    def is_possible(self) -> bool:
+        """Whether nothing in it is blocked."""
+        return not any(isinstance(planned.step, Blocked) for planned in self.steps)
 
 
-def _reasons(action: Action) -> tuple[str, ...]:
-    match action:
-        case Blocked(reasons):
-            return reasons
-        case Reuse() | Execute() | Conditional():
-            return ()
+def describe(step: RerunStep) -> str:
+    """One line for people."""
+    match step:
+        case Reuse():
+            return "reuse"
+        case Execute(why):
+            return f"execute: {why}"
+        case Conditional(on, obstacles):
+            names = ", ".join(str(run) for run in on)
+            unless = f"; if it has to run, it cannot: {'; '.join(obstacles)}" if obstacles else ""
+            return f"depends on what {names} will make{unless}"
+        case Blocked(why):
+            return f"blocked: {'; '.join(why)}"
         case _:
-            assert_never(action)
+            assert_never(step)
 
 
-def obstacles(record: model.RunRecord, unavailable: frozenset[digest.Digest]) -> tuple[str, ...]:
-    """Why a Run cannot be made again; `unavailable` are the Blobs that are known to be gone."""
-    capture = record.run.capture
-    found = []
-    if not capture.rerunnable:
-        found.append(capture.because or "it was not recorded whether it can be made again")
-    if capture.bundle in unavailable:
-        found.append("its source is no longer in the store")
-    if capture.environment in unavailable:
-        found.append("the record of its environment is no longer in the store")
-    found += [
-        f"its input {taken.role} ({taken.version.ref}) is no longer in the store"
-        for taken in record.inputs
-        if taken.version.digest in unavailable
-    ]
-    found += [
-        f"its input {taken.role} ({taken.version.ref}) is known by {taken.version.content.strength} identity only"
-        for taken in record.inputs
-        if taken.version.content.strength is not model.Strength.CONTENT
-    ]
-    return tuple(found)
+def plan(record: model.RunRecord, unavailable: AbstractSet[digest.Digest] = frozenset()) -> RerunPlan:
+    """What making one Run again, with the inputs it had, would do.
+
+    Args:
+        unavailable: Blobs that are known to be gone or altered. What is not in it is taken to be there.
+    """
+    run = record.run
+    why = obstacles(record, unavailable)
+    step = Blocked(why) if why else Execute("it was asked for")
+    restored, cannot = _restored(record)
+    return RerunPlan(run.uid, (PlannedRun(run.uid, run.job, step),), restored, cannot)
 
 
-def plan(record: model.RunRecord, unavailable: frozenset[digest.Digest]) -> RerunPlan:
-    """Making this one Run again, exactly."""
-    reasons = obstacles(record, unavailable)
-    action: Action = Blocked(reasons) if reasons else Execute("asked for")
-    return RerunPlan((Step(record.run.uid, record.run.job, action),))
+def obstacles(
+    record: model.RunRecord, unavailable: AbstractSet[digest.Digest] = frozenset()
+) -> tuple[str, ...]:
+    """All the reasons for which a Run cannot be made again; none if it can."""
+    run, captured = record.run, record.run.capture
+    if run.state is model.RunState.REUSED:
+        return (f"it did not run: what it handed out was made by run {run.origin}; make that one again",)
+    why = []
+    if run.state is model.RunState.RUNNING:
+        why.append("it is still running")
+    if not captured.rerunnable:
+        why.append(captured.because or "its recording does not say how it could be")
+    elif captured.entry is None or captured.bundle is None:
+        why.append("its entry point or its source was not recorded")
+    for what, kept in (("source", captured.bundle), ("environment", captured.environment)):
+        if kept in unavailable:
+            why.append(f"its {what} {kept} is missing or altered in the store")
+    for taken in record.inputs:
+        content = taken.version.content
+        named = f"input {taken.role} ({taken.version.ref})"
+        if content.strength is not model.Strength.CONTENT:
+            why.append(f"{named} is identified by {content.strength} only, so its bytes were not kept")
+        elif content.digest in unavailable:
+            why.append(f"the bytes of {named}, {content.digest}, are missing or altered in the store")
+    return tuple(why)
+
+
+def _restored(record: model.RunRecord) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    captured = record.run.capture
+    restored, cannot = [], list(captured.blind_spots)
+    if captured.bundle is not None:
+        restored.append(f"source {captured.bundle}")
+    if captured.environment is not None:
+        restored.append(f"environment {captured.environment}")
+    else:
+        cannot.append("no environment was recorded: it would run in the one at hand")
+    restored += [f"input {taken.role}: {taken.version.ref} {taken.version.digest}" for taken in record.inputs]
+    if record.run.params:
+        restored.append(f"parameters {', '.join(sorted(record.run.params))}")
+    return tuple(restored), tuple(cannot)
 
 
 def plan_chain(
-    records: Sequence[model.RunRecord],
+    graph: lineage.Graph,
+    run: UUID,
+    usable: AbstractSet[UUID],
     changed: Mapping[UUID, str],
-    unavailable: frozenset[digest.Digest],
+    obstacles: Mapping[UUID, tuple[str, ...]],
 ) -> RerunPlan:
-    """The fewest Runs that a change requires.
+    """What bringing `run` up to date would do, for it and for every Run in `graph` that it came from.
 
     Args:
-        records: the Runs, each after those whose productions it took.
-        changed: the Runs that must be made again whatever happens, and why.
-        unavailable: Blobs that are known to be gone.
+        graph: upstream of `run`.
+        usable: Runs whose outputs the cache can hand out for the inputs they had. For a reused Run, here
+            and in `obstacles`, its origin answers.
+        changed: Runs whose own code, parameters or environment are no longer as they were, and how.
+        obstacles: Runs that cannot be made again, and why.
+
+    Raises:
+        NotFound: `run` is not in `graph`.
     """
-    actions: dict[UUID, Action] = {}
-    for record in records:
-        actions[record.run.uid] = _action(record, changed, actions, unavailable)
-    return RerunPlan(tuple(Step(r.run.uid, r.run.job, actions[r.run.uid]) for r in records))
+    wanted = {node.id for node in lineage.upstream(graph, str(run))} | {str(run)}
+    came_from = lineage.sources(graph)
+    origins = {e.target: e.source for e in graph.edges if e.type is lineage.EdgeType.REUSED}
+    steps: dict[str, PlannedRun] = {}
+    for node in lineage.order(graph):
+        if node.id in wanted:
+            uid, maker = UUID(node.id), UUID(origins.get(node.id, node.id))
+            before = [steps[source] for source in came_from[node.id] if source in steps]
+            step = _step(before, maker in usable, changed.get(uid), obstacles.get(maker, ()))
+            steps[node.id] = PlannedRun(uid, node.name, step)
+    completeness = graph.completeness
+    sure = completeness.complete and not completeness.ambiguous and not completeness.unknown_producers
+    return RerunPlan(
+        run, tuple(steps.values()), cannot=() if sure else (_unsure(completeness),), complete=sure
+    )
 
 
-def _action(
-    record: model.RunRecord,
-    changed: Mapping[UUID, str],
-    before: Mapping[UUID, Action],
-    unavailable: frozenset[digest.Digest],
-) -> Action:
-    behind = [(taken.producer, before[taken.producer]) for taken in record.inputs if taken.producer in before]
-    stuck = [run for run, action in behind if isinstance(action, Blocked)]
-    unsure = tuple(dict.fromkeys(run for run, action in behind if isinstance(action, Execute | Conditional)))
-    why = changed.get(record.run.uid)
-    if why is None and not unsure and not stuck:
+def _step(
+    before: Sequence[PlannedRun], is_usable: bool, change: str | None, why_not: tuple[str, ...]
+) -> RerunStep:
+    pending, lost = [], []
+    for planned in before:
+        match planned.step:
+            case Reuse():
+                pass
+            case Execute() | Conditional():
+                pending.append(planned.run)
+            case Blocked():
+                lost.append(planned.run)
+            case _:
+                assert_never(planned.step)
+    if lost:
+        return Blocked(tuple(f"it takes what run {source} made, which is blocked" for source in lost))
+    # The key depends on bytes that do not exist yet; if they come out as they were, it is a hit.
+    if pending:
+        return Conditional(tuple(pending), why_not)
+    if is_usable and change is None:
         return Reuse()
-    # What is gone but will be made again by then is no obstacle.
-    made_anew = {taken.version.digest for taken in record.inputs if taken.producer in unsure}
-    reasons = obstacles(record, unavailable - made_anew)
-    reasons += tuple(f"run {run}, which it depends on, cannot be made again" for run in dict.fromkeys(stuck))
-    if reasons:
-        return Blocked(reasons)
-    return Execute(why) if why is not None else Conditional(unsure)
+    if why_not:
+        return Blocked(why_not)
+    return Execute(change or "its outputs cannot be handed out from the cache")
+
+
+def _unsure(completeness: lineage.Completeness) -> str:
+    parts = [*completeness.reasons]
+    if completeness.ambiguous:
+        parts.append(f"{completeness.ambiguous} inputs may be of several productions")
+    if completeness.unknown_producers:
+        parts.append(f"{completeness.unknown_producers} inputs were made by nobody known")
+    return "not all that it came from is known: " + "; ".join(parts)
 
 
 # ── comparing ────────────────────────────────────────────────────────────────────────────────────
@@ -149,22 +226,37 @@ def _action(
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """How far apart two numbers may be and still count as equal, as in `math.isclose`."""
+    """How far a metric may be from what it was: `atol + rtol × |what it was|`."""
 
-    relative: float = 1e-9
-    absolute: float = 0.0
+    rtol: float = 0.0
+    atol: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.rtol < math.inf and 0 <= self.atol < math.inf):
+            raise InvalidInput(f"rtol {self.rtol} and atol {self.atol}: expected finite numbers from 0")
+
+    def allows(self, before: float, after: float) -> bool:
+        """Whether `after` is near enough. NaN is near NaN, and an infinity near itself alone."""
+        if math.isnan(before) or math.isnan(after):
+            return math.isnan(before) and math.isnan(after)
+        if math.isinf(before) or math.isinf(after):
+            return before == after
+        return abs(after - before) <= self.atol + self.rtol * abs(before)
+
+
+EXACT = Tolerance()
 
 
 @dataclass(frozen=True, slots=True)
 class Identical:
-    """The same bytes, and the same metrics to the bit."""
+    """The same bytes, and the same metrics to the last bit."""
 
 
 @dataclass(frozen=True, slots=True)
 class WithinTolerance:
-    """The same bytes; the metrics named are close, not equal."""
+    """Not the same, but as near as was asked for."""
 
-    metrics: tuple[str, ...]
+    how: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,90 +268,118 @@ class Different:
 
 @dataclass(frozen=True, slots=True)
 class NotComparable:
-    """It cannot be said."""
+    """Nothing can be said."""
 
     why: str
 
 
-Verdict: TypeAlias = Identical | WithinTolerance | Different | NotComparable
+Likeness: TypeAlias = Identical | WithinTolerance | Different | NotComparable
 
 
 @dataclass(frozen=True, slots=True)
 class OutputComparison:
-    """One output beside the same one made again; a digest is None where there was no such output."""
+    """One output beside its namesake."""
 
     role: str
-    ref: str
-    before: digest.Digest | None
-    after: digest.Digest | None
-    verdict: Verdict
+    likeness: Likeness
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Every output of a Run beside those of the Run that made it again."""
+    """A rerun beside its original, output by output, in the order of their roles.
+
+    `missing` are roles that only the original has, `extra` those that only the rerun has.
+    """
 
     outputs: tuple[OutputComparison, ...]
+    missing: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
 
     @property
-    def identical(self) -> bool:
-        """Whether all is the same, to the bit."""
-        return all(isinstance(output.verdict, Identical) for output in self.outputs)
+    def overall(self) -> Likeness:
+        """The judgement of all of it: a difference outweighs what cannot be compared, and that a nearness."""
+        near: list[str] = []
+        different = [f"{role}: only the original made it" for role in self.missing]
+        different += [f"{role}: only the rerun made it" for role in self.extra]
+        unknown: list[str] = []
+        for output in self.outputs:
+            match output.likeness:
+                case Identical():
+                    pass
+                case WithinTolerance(how):
+                    near += [f"{output.role}: {text}" for text in how]
+                case Different(how):
+                    different += [f"{output.role}: {text}" for text in how]
+                case NotComparable(why):
+                    unknown.append(f"{output.role}: {why}")
+                case _:
+                    assert_never(output.likeness)
+        if different:
+            return Different(tuple(different))
+        if unknown:
+            return NotComparable("; ".join(unknown))
+        if not self.outputs:
+            return NotComparable("neither made any output")
+        return WithinTolerance(tuple(near)) if near else Identical()
 
 
 def compare(
-    original: Iterable[model.Output],
-    again: Iterable[model.OutputClaim],
-    tolerance: Tolerance = Tolerance(),
+    original: Sequence[model.Output],
+    again: Sequence[model.OutputClaim],
+    tolerance: Tolerance = EXACT,
 ) -> Comparison:
-    """Compare output by output, by role."""
-    old = {output.role: output for output in original}
-    new = {claim.role: claim for claim in again}
+    """What a rerun made, beside what the Run had made.
+
+    Bytes are the same or not; where a tolerance is asked for, the metrics recorded with an output may
+    stand for it.
+    """
+    before = {output.role: output for output in original}
+    after = {claim.role: claim for claim in again}
     return Comparison(
         tuple(
-            _compared(role, old.get(role), new.get(role), tolerance)
-            for role in sorted(old.keys() | new.keys())
-        )
+            OutputComparison(role, _compare(before[role], after[role], tolerance))
+            for role in sorted(before.keys() & after.keys())
+        ),
+        missing=tuple(sorted(before.keys() - after.keys())),
+        extra=tuple(sorted(after.keys() - before.keys())),
     )
 
 
-def _compared(
-    role: str, old: model.Output | None, new: model.OutputClaim | None, tolerance: Tolerance
-) -> OutputComparison:
-    if old is None:
-        assert new is not None
-        only = Different(("the original made no such output",))
-        return OutputComparison(role, str(new.artifact), None, new.content.digest, only)
-    if new is None:
-        only = Different(("it was not made again",))
-        return OutputComparison(role, old.version.ref, old.version.digest, None, only)
-    verdict = _verdict(old, new, tolerance)
-    return OutputComparison(role, old.version.ref, old.version.digest, new.content.digest, verdict)
+def compare_metrics(
+    before: Mapping[str, float], after: Mapping[str, float], tolerance: Tolerance
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(What differs within the tolerance, what differs by more), one line for each such metric."""
+    near: list[str] = []
+    far: list[str] = []
+    for name in sorted(before.keys() | after.keys()):
+        if name not in after:
+            far.append(f"metric {name} was {before[name]!r} and is not there")
+        elif name not in before:
+            far.append(f"metric {name} is {after[name]!r} and was not there")
+        elif digest.frame(float(before[name])) != digest.frame(float(after[name])):
+            found = near if tolerance.allows(before[name], after[name]) else far
+            found.append(f"metric {name} was {before[name]!r} and is {after[name]!r}")
+    return tuple(near), tuple(far)
 
 
-def _verdict(old: model.Output, new: model.OutputClaim, tolerance: Tolerance) -> Verdict:
-    strengths = {old.version.content.strength, new.content.strength}
-    if strengths != {model.Strength.CONTENT}:
-        return NotComparable("it is not identified by its content")
-    how = []
-    if old.version.content.form is not new.content.form:
-        how.append(f"a {old.version.content.form} became a {new.content.form}")
-    elif old.version.digest != new.content.digest:
-        how.append("other bytes")
-    near = []
-    for name in sorted(old.metrics.keys() | new.metrics.keys()):
-        before, after = old.metrics.get(name), new.metrics.get(name)
-        if before is None or after is None:
-            how.append(f"metric {name} is there only {'after' if before is None else 'before'}")
-        elif not _is_same(before, after):
-            if math.isclose(before, after, rel_tol=tolerance.relative, abs_tol=tolerance.absolute):
-                near.append(name)
-            else:
-                how.append(f"metric {name} was {before!r} and is {after!r}")
-    if how:
-        return Different(tuple(how))
-    return WithinTolerance(tuple(near)) if near else Identical()
-
-
-def _is_same(before: float, after: float) -> bool:
-    return before == after or (math.isnan(before) and math.isnan(after))
+def _compare(before: model.Output, after: model.OutputClaim, tolerance: Tolerance) -> Likeness:
+    old, new = before.version.content, after.content
+    # A weaker identity than our own digest cannot say that bytes are the same, nor that they are not.
+    for whose, content in (("the original", old), ("the rerun", new)):
+        if content.strength is not model.Strength.CONTENT:
+            return NotComparable(f"{whose} is identified by {content.strength} only")
+    if old.form is not new.form:
+        return Different((f"it was a {old.form} and is a {new.form}",))
+    near, far = compare_metrics(before.metrics, after.metrics, tolerance)
+    if old.digest == new.digest:
+        if far:
+            return Different(("the same bytes", *far))
+        return WithinTolerance(("the same bytes", *near)) if near else Identical()
+    how = (f"other bytes: {old.digest} became {new.digest}", *far, *near)
+    if far or not before.metrics:
+        return Different(how)
+    count = len(before.metrics)
+    if tolerance == EXACT:
+        return Different((*how, f"all its metrics ({count}) are as they were"))
+    # Bytes cannot be near; what was measured on them can.
+    return WithinTolerance((*how, f"all its metrics ({count}) are within the tolerance"))

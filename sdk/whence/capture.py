@@ -57,4 +57,3 @@ def _store_environment(client: "Client", found: environment.Environment) -> dige
         client.blobs.put_bytes(data)
         _stored[client.url, named] = True
     return named
-

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import cast
 
 from whence import calls, handles, recorder, values
-from whence_catalog import blobs, cache, catalog, digest, model
+from whence_catalog import audit, blobs, catalog, digest, lineage, model
 from whence_catalog.errors import ErrorKind, InvalidInput, NotReady, WhenceError
 
 FOLDER = ".whence"
+DATABASE = "catalog.db"
 
 
 @dataclass(slots=True)
@@ -114,6 +115,21 @@ class Client:
         parsed = model.Reference.parse(reference, self.project)
         return handles.bound(calls.one(self.catalog.resolve([parsed])), self)
 
+    def audit(self, subject: str, policy: audit.Policy) -> audit.AuditReport:
+        """Judge how the Version that `subject` means came to be, after a look at all the bytes behind it."""
+        ref = self.get(subject).ref
+        graph = self.catalog.lineage([ref], lineage.Direction.UP, lineage.Bounds(max_nodes=None))
+        names = [node.id for node in graph.nodes if node.type is lineage.NodeType.VERSION]
+        found = self.catalog.resolve([model.Reference.parse(name) for name in names])
+        contents = [item.version.content for item in found if isinstance(item, model.Output)]
+        ours = [content for content in contents if content.strength is model.Strength.CONTENT]
+        trees = frozenset(content.digest for content in ours if content.form is model.Form.TREE)
+        present, missing, altered = self.look(frozenset(content.digest for content in ours), trees)
+        presence = dict.fromkeys(present, audit.Presence.PRESENT)
+        presence |= dict.fromkeys(missing, audit.Presence.MISSING)
+        presence |= dict.fromkeys(altered, audit.Presence.ALTERED)
+        return self.catalog.audit(ref, policy, tuple(presence.items()))
+
     def _named(self, reference: str) -> model.Artifact:
         parsed = model.Reference.parse(reference, self.project)
         if parsed.selector is not None:
@@ -177,17 +193,15 @@ class Client:
         )
 
     def look(
-        self, asked: cache.Verify
+        self, asked: frozenset[digest.Digest], trees: frozenset[digest.Digest]
     ) -> tuple[frozenset[digest.Digest], frozenset[digest.Digest], frozenset[digest.Digest]]:
-        """(present, missing, altered) of the Blobs that the catalog asked about; a tree is all its Blobs."""
-        members = {
-            named: self._members(named) if named in asked.trees else {named} for named in asked.unknown
-        }
+        """(present, missing, altered) of these contents; one that is in `trees` is all the Blobs of a tree."""
+        members = {named: self._members(named) if named in trees else {named} for named in asked}
         every = frozenset().union(*[found for found in members.values() if found is not None])
         seen = self.blobs.verify(every)
         missing = frozenset(n for n, m in members.items() if m is None or m & seen.missing)
         altered = frozenset(n for n, m in members.items() if m is not None and m & seen.altered) - missing
-        return asked.unknown - missing - altered, missing, altered
+        return asked - missing - altered, missing, altered
 
     def _members(self, root: digest.Digest) -> frozenset[digest.Digest] | None:
         try:
@@ -251,13 +265,7 @@ def open_client(
     blobs_url: str | None = None,
 ) -> Client:
     """As `connect`, without making it this process's own."""
-    named = os.fspath(url or os.environ.get("WHENCE_URL") or find_folder(Path.cwd()))
-    if "://" in named:
-        raise NotReady(
-            f"this whence cannot use {named}: only embedded catalogs, named by a folder, are supported yet",
-            ErrorKind.EXTRA_MISSING,
-        )
-    folder = Path(named).expanduser().absolute()
+    folder = embedded_folder(url)
     return Client(
         catalog=_open_embedded(folder),
         blobs=blobs.BlobStore.open(
@@ -268,6 +276,21 @@ def open_client(
         actor=operating_system_actor(),
         url=str(folder),
     )
+
+
+def embedded_folder(url: str | os.PathLike[str] | None = None) -> Path:
+    """The folder of the embedded catalog that `url`, or else the environment, names.
+
+    Raises:
+        NotReady: it names a server.
+    """
+    named = os.fspath(url or os.environ.get("WHENCE_URL") or find_folder(Path.cwd()))
+    if "://" in named:
+        raise NotReady(
+            f"this whence cannot use {named}: only embedded catalogs, named by a folder, are supported yet",
+            ErrorKind.EXTRA_MISSING,
+        )
+    return Path(named).expanduser().absolute()
 
 
 def _open_embedded(folder: Path) -> catalog.Catalog:
@@ -281,7 +304,7 @@ def _open_embedded(folder: Path) -> catalog.Catalog:
     synchronous = os.environ.get("WHENCE_SYNC", "FULL").upper()
     if synchronous not in ("FULL", "NORMAL"):
         raise InvalidInput(f"WHENCE_SYNC is {synchronous!r}; it is FULL or NORMAL")
-    opened = sql_catalog.SqlCatalog.open(folder / "catalog.db", synchronous=synchronous)
+    opened = sql_catalog.SqlCatalog.open(folder / DATABASE, synchronous=synchronous)
     ignore = folder / ".gitignore"
     if not ignore.exists():
         ignore.write_text("# Made by whence: a catalog is not source.\n*\n")
@@ -292,7 +315,7 @@ def _open_embedded(folder: Path) -> catalog.Catalog:
 def find_folder(start: Path) -> Path:
     """The nearest `.whence` from `start` upwards; else the one that would be made in `start`."""
     for folder in (start, *start.parents):
-        if (folder / FOLDER / "catalog.db").exists():
+        if (folder / FOLDER / DATABASE).exists():
             return folder / FOLDER
     return start / FOLDER
 

@@ -11,7 +11,7 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from whence import forms, normal_form, origins, reach
+from whence import forms, loaded, normal_form, origins, reach
 from whence_catalog import digest as digests
 from whence_catalog.errors import ErrorKind, InvalidInput
 
@@ -72,7 +72,7 @@ def job_name(function: Callable[..., object], root: pathlib.Path) -> str:
     """
     subject = _subject(function)
     qualname = getattr(subject, "__qualname__", "function")
-    module = origins.module_name(reach.namespace_of(subject), os.path.realpath(root))
+    module = origins.module_name(loaded.namespace_of(subject), os.path.realpath(root))
     if module in origins.MAIN_MODULES:
         raise InvalidInput(
             f"{qualname} is defined in a notebook or at a prompt, where no file names its job; "
@@ -90,6 +90,6 @@ def _subject(function: object) -> object:
         elif isinstance(function, types.MethodType):
             function = function.__func__
         elif forms.is_wrapper(function):
-            function = getattr(function, "__wrapped__", None)
+            function = loaded.wrapped(function)
         else:
             return function if isinstance(function, types.FunctionType | type) else type(function)

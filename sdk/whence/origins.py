@@ -15,7 +15,7 @@ import re
 import sys
 import sysconfig
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 
 from whence_catalog import digest
@@ -25,6 +25,7 @@ DOMAIN = "whence.code/1"
 OWN_PACKAGES = frozenset({"whence", "whence_catalog", "whence_api", "whence_migrations"})
 MAIN_MODULES = frozenset({"__main__", "__mp_main__"})
 
+_SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages", "dist-packages"})
 _INSTALLED = ("site-packages", "dist-packages")
 _STANDARD = tuple(os.path.realpath(sysconfig.get_paths()[name]) + os.sep for name in ("stdlib", "platstdlib"))
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][\w.-]*)\s*(?:\[([^\]]*)\])?")
@@ -85,10 +86,43 @@ def of_module(name: str) -> Origin:
     return Origin.PROJECT
 
 
+@functools.lru_cache(maxsize=4096)
+def real_path(file: str) -> str:
+    """`os.path.realpath`, which asks the file system about every folder on the way, once."""
+    return os.path.realpath(file)
+
+
 def file_of(module: types.ModuleType | None) -> str | None:
     """The file that a module was loaded from, if it has one."""
     file = getattr(module, "__file__", None)
     return file if isinstance(file, str) else None
+
+
+def project_folders() -> tuple[str, ...]:
+    """The folders on `sys.path` that are the project's, or its editable installs'."""
+    return _project_folders(tuple(sys.path), os.getcwd())
+
+
+@functools.lru_cache(maxsize=8)
+def _project_folders(path: tuple[str, ...], current: str) -> tuple[str, ...]:
+    real = (os.path.realpath(entry or current) for entry in path)
+    return tuple(folder for folder in real if of_file(os.path.join(folder, "_.py")) is Origin.PROJECT)
+
+
+def is_of_project(top: str) -> bool:
+    """Whether importing `top` would load something of the project's, a folder without code included."""
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return False
+    if spec is None:
+        return False
+    if spec.origin is None:
+        return any(
+            of_file(os.path.join(folder, "_.py")) is Origin.PROJECT
+            for folder in spec.submodule_search_locations or ()
+        )
+    return of_file(spec.origin) is Origin.PROJECT
 
 
 def module_name(namespace: Mapping[str, object], root: str) -> str:
@@ -99,7 +133,7 @@ def module_name(namespace: Mapping[str, object], root: str) -> str:
     """
     name, file = str(namespace.get("__name__", "")), namespace.get("__file__")
     if isinstance(file, str):
-        real = os.path.realpath(file)
+        real = real_path(file)
         if real.startswith(root + os.sep):
             return _dotted(os.path.relpath(real, root), root)
         if name in MAIN_MODULES:
@@ -124,8 +158,33 @@ def standard_name(module: str, qualname: str) -> str:
     return ".".join([top, *(part for part in rest if not part.startswith("_")), qualname])
 
 
+def module_files(folder: str, parts: Sequence[str]) -> Iterator[str]:
+    """The files that importing `parts` from `folder` runs: each package's own, then the module's."""
+    for end in range(len(parts) + 1):
+        base = os.path.join(folder, *parts[:end])
+        candidates = [os.path.join(base, "__init__.py")] if end or not parts else []
+        for path in (f"{base}.py", *candidates) if end else candidates:
+            if os.path.isfile(path):
+                yield path
+
+
+def python_files(root: str) -> Iterator[str]:
+    """Every Python file of a project: nothing hidden, installed, generated, or whence's own."""
+    own = own_folders()
+    for folder, names, files in os.walk(root):
+        names[:] = sorted(
+            name
+            for name in names
+            if not name.startswith(".")
+            and name not in _SKIPPED_FOLDERS
+            and not os.path.exists(os.path.join(folder, name, "pyvenv.cfg"))
+            and not (os.path.realpath(os.path.join(folder, name)) + os.sep).startswith(own)
+        )
+        yield from (os.path.join(folder, name) for name in sorted(files) if name.endswith(".py"))
+
+
 class UnknownDistribution(Exception):
-    """A module that is installed and that no distribution owns to."""
+    """A module that is installed and that no distribution lays claim to."""
 
 
 @functools.cache

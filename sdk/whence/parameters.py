@@ -141,8 +141,9 @@ def _array(value: object, where: str) -> digest.Framed:
     import numpy
 
     array = numpy.asarray(value)
-    if array.dtype.hasobject:
-        raise _refused(where, f"is an array of dtype {array.dtype}, whose objects have no stable identity")
+    if array.dtype.hasobject or array.dtype.names is not None:
+        # `dtype.str` of a structured type leaves its fields out: two types would be one.
+        raise _refused(where, f"is an array of dtype {array.dtype}, which has no stable identity")
     little = numpy.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
     return digest.Record("ndarray", [little.dtype.str, list(array.shape), little.tobytes()])
 

@@ -29,16 +29,14 @@ import sys
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from whence import forms, normal_form, origins, source
+from whence import forms, loaded, normal_form, origins, source
+from whence.loaded import Namespace
 from whence.origins import Origin
 from whence.reading import Chain, Imported, Reading
 from whence_catalog import digest
 
-Namespace = Mapping[str, object]
-
 _DOMAIN = normal_form.DOMAIN
 _MODULE_NAMES = frozenset({"__name__", "__package__", "__spec__", "__loader__"})
-_SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages", "dist-packages"})
 # fmt: off
 # Reached under another name (`from importlib import import_module as load`) they choose code all the same.
 _DYNAMIC_STANDARD = frozenset({
@@ -56,27 +54,6 @@ _CLASS_FURNITURE = frozenset({
     "__parameters__", "__type_params__",
 })
 # fmt: on
-
-
-def namespace_of(value: object) -> Namespace:
-    """The globals that a function or class was defined in."""
-    if isinstance(value, types.FunctionType):
-        return value.__globals__
-    module = sys.modules.get(getattr(value, "__module__", None) or "")
-    return vars(module) if module is not None else {}
-
-
-def _origin(value: object) -> Origin:
-    """Whose a function or class is; by where it was compiled, since wrappers take over other names."""
-    if not isinstance(value, types.FunctionType):
-        return origins.of_module(getattr(value, "__module__", None) or "builtins")
-    name = str(value.__globals__.get("__name__", ""))
-    file = value.__code__.co_filename
-    if name.partition(".")[0] in origins.OWN_PACKAGES:
-        return Origin.WHENCE
-    if file.startswith("<frozen"):
-        return Origin.STANDARD
-    return origins.of_module(name) if file.startswith("<") else origins.of_file(file)
 
 
 class Walk:
@@ -110,7 +87,7 @@ class Walk:
             entry = None
             self.uncacheable.add(f"the step: {error}")
         for argument in arguments:
-            if _origin(type(argument)) is Origin.PROJECT:
+            if loaded.origin(type(argument)) is Origin.PROJECT:
                 self._refer(type(argument))
         while self._todo or self._cover_effects():
             if self._todo:
@@ -156,8 +133,8 @@ class Walk:
             case type():
                 return self._refer_to_class(value)
         if forms.is_wrapper(value):
-            wrapped = self._refer(_wrapped(value))
-            own = _origin(type(value)) is Origin.WHENCE
+            wrapped = self._refer(loaded.wrapped(value))
+            own = loaded.origin(type(value)) is Origin.WHENCE
             return wrapped if own else ["wrapped", self._refer(type(value)), wrapped]
         owner = getattr(value, "__self__", None)
         if isinstance(value, types.BuiltinFunctionType) and not isinstance(owner, types.ModuleType | None):
@@ -173,9 +150,9 @@ class Walk:
         return ["module", name]
 
     def _refer_to_function(self, function: types.FunctionType) -> digest.Framed:
-        origin = _origin(function)
+        origin = loaded.origin(function)
         if origin is Origin.WHENCE:
-            return self._refer(_wrapped(function)) if forms.is_wrapper(function) else ["whence"]
+            return self._refer(loaded.wrapped(function)) if forms.is_wrapper(function) else ["whence"]
         if id(function) in self._referred:
             return self._referred[id(function)][1]
         if origin is not Origin.PROJECT:
@@ -195,7 +172,7 @@ class Walk:
         self._referred[id(function)] = (function, form)
         self._todo.append(lambda: self._cover_function(function, symbol, cells))
         if forms.is_wrapper(function):
-            self._refer(_wrapped(function))
+            self._refer(loaded.wrapped(function))
         return form
 
     def _refer_to_foreign(self, function: types.FunctionType) -> digest.Framed:
@@ -208,14 +185,14 @@ class Walk:
             return ["singledispatch", sorted(pairs, key=digest.frame)]
         module = function.__module__ or ""
         name = self._foreign(str(function.__globals__.get("__name__", "")), function.__code__.co_qualname)
-        if _is_at(function, module) and origins.of_module(module) is not Origin.PROJECT:
+        if loaded.is_at(function, module) and origins.of_module(module) is not Origin.PROJECT:
             return name
         self._referred[id(function)] = (function, name)
         try:
             held: list[digest.Framed] = [
-                [freevar, self._forms.of(cell.cell_contents)] for freevar, cell in _closure(function)
+                [freevar, self._forms.of(cell.cell_contents)] for freevar, cell in loaded.closure(function)
             ]
-            wrapped = [self._refer(_wrapped(function))] if forms.is_wrapper(function) else []
+            wrapped = [self._refer(loaded.wrapped(function))] if forms.is_wrapper(function) else []
         except (forms.Opaque, ValueError) as error:
             del self._referred[id(function)]
             raise forms.Opaque(f"{module}.{function.__qualname__}, which holds {error}") from error
@@ -225,7 +202,7 @@ class Walk:
 
     def _cells(self, function: types.FunctionType, symbol: str) -> list[digest.Framed]:
         held: list[digest.Framed] = []
-        for name, cell in _closure(function):
+        for name, cell in loaded.closure(function):
             if name == "__class__":  # made by `super()`; the class is covered where it is used
                 continue
             try:
@@ -242,13 +219,13 @@ class Walk:
             return ["opaque", str(error)]
 
     def _refer_to_class(self, kind: type) -> digest.Framed:
-        origin = _origin(kind)
+        origin = loaded.origin(kind)
         if origin is Origin.WHENCE:
             return ["whence"]
         if origin is not Origin.PROJECT:
             return self._foreign(kind.__module__, kind.__qualname__)
         if id(kind) not in self._referred:
-            symbol = self._symbol(namespace_of(kind), kind.__qualname__)
+            symbol = self._symbol(loaded.namespace_of(kind), kind.__qualname__)
             self._referred[id(kind)] = (kind, ["code", symbol])
             self._todo.append(lambda: self._cover_class(kind, symbol))
         return self._referred[id(kind)][1]
@@ -266,7 +243,7 @@ class Walk:
             case Origin.STANDARD:
                 public = origins.standard_name(module, name)
                 if public in _DYNAMIC_STANDARD:
-                    self.widened.add(f"{self._at} uses {public}")
+                    self.widened.add(f"{self._at} uses {public.removeprefix('builtins.')}")
                 return ["std", public]
             case Origin.DISTRIBUTION:
                 self._cover_distribution(top)
@@ -301,18 +278,19 @@ class Walk:
         if text is None or definition is None or not text.compiles_to(code):
             # Edited since it was loaded, rewritten on import, or never in a file: what runs is what counts.
             self.interpreter_bound.add(symbol)
-            reading, decorators = _read_bytecode(code, namespace), list[digest.Framed]()
+            reading, decorators = loaded.read_bytecode(code, namespace), list[digest.Framed]()
         else:
             reading = definition.reading
             decorators = self._decorators(definition, namespace)
         defaults: list[digest.Framed] = [
             [name, self._form(value, f"{symbol} has a default for {name}")]
-            for name, value in _defaults(function)
+            for name, value in loaded.defaults(function)
         ]
         edges = self._edges(reading, namespace, frozenset(code.co_freevars))
         body = self._body(reading)
         self._add(symbol, self._digest("function", body, list(cells), defaults, decorators, edges))
         self._note(reading, namespace)
+        self._note_stores(reading, namespace)
         self._modules[str(namespace.get("__name__", ""))] = None
         self._cover_path(namespace.get("__file__"))
 
@@ -320,7 +298,7 @@ class Walk:
         kept: list[digest.Framed] = []
         for decorator in definition.decorators:
             # How long a step may be reused, or what it is called, is no part of what it computes.
-            if decorator.head is not None and _is_own(decorator.head, namespace):
+            if decorator.head is not None and loaded.is_own(decorator.head, namespace):
                 continue
             self._note(decorator.reading, namespace)
             edges = self._edges(decorator.reading, namespace)
@@ -329,17 +307,15 @@ class Walk:
 
     def _cover_class(self, kind: type, symbol: str) -> None:
         self._at = symbol
-        namespace = namespace_of(kind)
-        own = [_function_behind(member) for member in vars(kind).values()]
-        methods = [item for item in own if item is not None and item.__qualname__.startswith(kind.__qualname__)]
-        codes = [item.__code__ for item in methods if not item.__code__.co_filename.startswith("<")]
+        namespace = loaded.namespace_of(kind)
+        codes = [method.__code__ for method in loaded.methods(kind)]
         text = self._source_of(codes[0], namespace) if codes else self._project_source(namespace)
         lines = [code.co_firstlineno for code in codes]
         definition = None if text is None else text.class_definition(kind.__qualname__, lines)
         statements = () if text is None or "." in kind.__qualname__ else text.bindings(kind.__name__)
         parts: list[digest.Framed] = [self._refer(base) for base in (*kind.__bases__, type(kind))]
         readings: Sequence[Reading] = ()
-        if text is not None and definition is not None and all(map(text.compiles_to, _own_codes(codes, text))):
+        if text is not None and definition is not None and all(map(text.compiles_to, codes)):
             readings = (definition.reading,)
             parts += self._decorators(definition, namespace)
             names = definition.names
@@ -352,6 +328,7 @@ class Walk:
         for reading in readings:
             parts += [self._body(reading), self._edges(reading, namespace, frozenset({kind.__name__}))]
             self._note(reading, namespace)
+            self._note_stores(reading, namespace)
         self._add(symbol, self._digest("class", parts))
         self._modules[kind.__module__] = None
         self._cover_path(namespace.get("__file__"))
@@ -361,7 +338,7 @@ class Walk:
     ) -> list[digest.Framed]:
         """What the class holds now, which may be other than what was written: methods can be replaced."""
         held: list[digest.Framed] = []
-        members: Mapping[str, enum.Enum] = getattr(kind, "__members__", {}) if _is_enum(kind) else {}
+        members: Mapping[str, enum.Enum] = getattr(kind, "__members__", {}) if loaded.is_enum(kind) else {}
         for name, member in members.items():
             held.append([name, self._form(member.value, f"{symbol}.{name}")])
         for name, value in sorted(vars(kind).items()):
@@ -369,10 +346,10 @@ class Walk:
                 continue
             if isinstance(value, types.MemberDescriptorType | types.GetSetDescriptorType):
                 continue
-            function = _function_behind(value)
-            if function is not None and function.__code__.co_filename.startswith("<"):
-                continue  # generated from what the class says, as a dataclass's are
-            if name not in names and (function is None or _origin(function) is not Origin.PROJECT):
+            function = loaded.function_behind(value)
+            if function is not None and loaded.is_generated(function):
+                continue
+            if name not in names and (function is None or loaded.origin(function) is not Origin.PROJECT):
                 continue
             if isinstance(value, kind):
                 held.append([name, "instance"])
@@ -402,17 +379,20 @@ class Walk:
         """Take in what is covered besides the names that it reads."""
         self.widened.update(f"{self._at} uses {name}" for name in reading.dynamic)
         self.reads_docstrings |= reading.reads_docstrings
+        file = namespace.get("__file__")
+        for module in reading.late_imports:
+            self._cover_late_import(module, file if isinstance(file, str) else None)
+
+    def _note_stores(self, reading: Reading, namespace: Namespace) -> None:
+        """Widen where covered code, when it is called, puts something else into a module or class."""
         for chain in reading.stores:
             target = namespace.get(chain[0])
             if isinstance(target, types.ModuleType):
                 is_project = origins.of_module(target.__name__) is Origin.PROJECT
             else:
-                is_project = isinstance(target, type) and _origin(target) is Origin.PROJECT
+                is_project = isinstance(target, type) and loaded.origin(target) is Origin.PROJECT
             if is_project:
                 self.widened.add(f"{self._at} writes {'.'.join(chain)}")
-        file = namespace.get("__file__")
-        for module in reading.late_imports:
-            self._cover_late_import(module, file if isinstance(file, str) else None)
 
     # ── edges ────────────────────────────────────────────────────────────────────────────────────
 
@@ -443,22 +423,24 @@ class Walk:
             if isinstance(value, types.ModuleType):
                 if path or origins.of_module(value.__name__) is not Origin.PROJECT:
                     path = (*(path or (value.__name__,)), attribute)
-                    value = vars(value).get(attribute, _Missing)
+                    value = vars(value).get(attribute, loaded.Missing)
                     continue
                 self._modules[value.__name__] = None
                 name, owner, namespace = attribute, None, vars(value)
                 value = self._attribute(value, attribute)
             elif path:
                 path = (*path, attribute)
-                value = getattr(value, attribute, _Missing) if isinstance(value, type) else _Missing
+                value = (
+                    getattr(value, attribute, loaded.Missing) if isinstance(value, type) else loaded.Missing
+                )
             elif isinstance(value, type):
                 self._refer(value)
-                owner, value = value, _get(value, attribute)
+                owner, value = value, loaded.attribute(value, attribute)
             else:
                 break
         if path:
             return self._foreign_value(path, value)
-        if value is _Missing:
+        if value is loaded.Missing:
             return ["unbound"]
         try:
             return self._forms.of(value)
@@ -472,20 +454,20 @@ class Walk:
             return vars(module)[name]
         if "__getattr__" in vars(module):
             self._refer(vars(module)["__getattr__"])
-        return _get(module, name)
+        return loaded.attribute(module, name)
 
     def _foreign_path(self, name: str, value: object, namespace: Namespace) -> Chain | None:
         """`("random", "seed")` where `name` is somebody else's, imported from there."""
         text = self._project_source(namespace)
         for module, attribute in () if text is None else text.imports_of(name):
-            full = _absolute(module, namespace)
+            full = loaded.absolute(module, namespace)
             found = sys.modules.get(full)
-            if found is not None and vars(found).get(attribute, _Missing) is value:
+            if found is not None and vars(found).get(attribute, loaded.Missing) is value:
                 return None if origins.of_module(full) is Origin.PROJECT else (full, attribute)
         return None
 
     def _foreign_value(self, path: Chain, value: object) -> digest.Framed:
-        if isinstance(value, types.FunctionType | type) and _origin(value) is Origin.PROJECT:
+        if isinstance(value, types.FunctionType | type) and loaded.origin(value) is Origin.PROJECT:
             return self._refer(value)  # the project has put its own in the place of somebody's
         form = self._foreign(path[0], ".".join(path[1:]))
         # A setting such as `torch.backends.cudnn.benchmark`; what depends on the machine is no number.
@@ -499,10 +481,12 @@ class Walk:
         text = self._project_source(namespace)
         imports = () if text is None else text.imports_of(name)
         for module, attribute in imports:
-            found = sys.modules.get(_absolute(module, namespace))
+            found = sys.modules.get(loaded.absolute(module, namespace))
             # Two modules may import everything from one another.
-            if found is None or id(found) in seen or vars(found).get(attribute, _Missing) is not value:
+            if found is None or id(found) in seen or vars(found).get(attribute, loaded.Missing) is not value:
                 continue
+            if origins.of_module(found.__name__) is not Origin.PROJECT:
+                return self._foreign(found.__name__, attribute)
             return self._by_statements(attribute, value, vars(found), why, seen | {id(found)})
         bindings = () if text is None or imports else text.bindings(name)
         if not bindings:
@@ -513,3 +497,137 @@ class Walk:
             self._done.add(symbol)
             self._todo.append(lambda: self._cover_statements(symbol, name, bindings, namespace))
         return ["statements", symbol]
+
+    # ── modules and files ────────────────────────────────────────────────────────────────────────
+
+    def _cover_effects(self) -> bool:
+        """Cover what the imports of covered code do besides; answers whether there was anything new."""
+        fresh = [name for name in self._modules if f"effects {name}" not in self._done]
+        for name in fresh:
+            self._done.add(f"effects {name}")
+            module = sys.modules.get(name)
+            if module is None or origins.of_module(name) is not Origin.PROJECT:
+                self._cover_import(name)
+                continue
+            namespace = vars(module)
+            text = self._project_source(namespace)
+            if text is None:
+                continue
+            for imported in text.imports:
+                parts = loaded.absolute(imported, namespace).split(".")
+                # Importing a.b.c runs a and a.b before it.
+                self._modules.update(dict.fromkeys(".".join(parts[: end + 1]) for end in range(len(parts))))
+            if text.effects:
+                symbol = f"effects {origins.module_name(namespace, self._root)}"
+                self._cover_statements(symbol, "", text.effects, namespace)
+        return bool(fresh)
+
+    def _cover_import(self, name: str) -> None:
+        """Cover an import of something that is not the project's, whether or not it succeeds."""
+        top = name.partition(".")[0]
+        if not top or top in origins.OWN_PACKAGES or top in sys.stdlib_module_names:
+            return
+        if top in sys.modules:
+            is_installed = origins.of_module(top) is Origin.DISTRIBUTION
+        else:
+            is_installed = not origins.is_of_project(top)
+        if is_installed:
+            self._cover_distribution(top)
+
+    def _cover_late_import(self, imported: Imported, file: str | None) -> None:
+        """Cover a module imported inside a function by its files: it may not be loaded yet."""
+        parts = imported.module.split(".") if imported.module else []
+        if parts and not imported.level and parts[0] in origins.OWN_PACKAGES:
+            return
+        folders = [self._root, os.path.join(self._root, "src"), *origins.project_folders()]
+        if imported.level:
+            folder = os.path.dirname(file or os.path.join(self._root, "_"))
+            for _ in range(imported.level - 1):
+                folder = os.path.dirname(folder)
+            folders = [folder]
+        for folder in folders:
+            found = list(origins.module_files(folder, parts))
+            for path in found:
+                self._cover_file(path)
+            if found:
+                return
+        if parts and not imported.level:
+            self._cover_import(parts[0])
+
+    def _cover_file(self, path: str) -> None:
+        symbol = f"file {self._path(path)}"
+        if symbol in self._done or origins.of_file(path) is not Origin.PROJECT:
+            return
+        self._done.add(symbol)
+        text = source.of_file(path)
+        if text is None:
+            self._cover_bytes(symbol, path)
+            return
+        self._at = symbol
+        self._add(symbol, text.documented_digest if self._keep_docstrings else text.digest)
+        self._cover_path(path)
+        self.widened.update(f"{symbol} uses {name}" for name in text.whole.dynamic)
+        self.reads_docstrings |= text.whole.reads_docstrings
+        for imported in text.every_import:
+            self._todo.append(functools.partial(self._cover_late_import, imported, path))
+
+    def _cover_bytes(self, symbol: str, path: str) -> None:
+        with open(path, "rb") as file:
+            self._add(symbol, hashlib.file_digest(file, "sha256").digest())
+        self._cover_path(path)
+
+    def _cover_project(self) -> None:
+        """Cover every file of the project: what is chosen at run time may be in any of them."""
+        files = [origins.file_of(sys.modules.get(name)) for name in self._modules]
+        outside = [file for file in files if file and origins.of_file(file) is Origin.PROJECT]
+        for path in [*origins.python_files(self._root), *outside]:
+            symbol = f"project {self._path(path)}"
+            if symbol in self.rows or not path.endswith(".py"):
+                continue
+            text = source.of_file(path)
+            if text is None:
+                self._cover_bytes(symbol, path)
+                continue
+            self._add(symbol, text.documented_digest if self._keep_docstrings else text.digest)
+            self._cover_path(path)
+
+    def _cover_path(self, file: object) -> None:
+        if isinstance(file, str):
+            real = origins.real_path(file)
+            if real.startswith(self._root + os.sep) and os.path.isfile(real):
+                self.files[self._path(real)] = real
+
+    def _path(self, file: str) -> str:
+        """A file's path from the project's root; elsewhere, from the folder it is imported from."""
+        real = origins.real_path(file)
+        if real.startswith(self._root + os.sep):
+            return os.path.relpath(real, self._root).replace(os.sep, "/")
+        for folder in origins.project_folders():
+            if real.startswith(folder + os.sep):
+                return os.path.relpath(real, folder).replace(os.sep, "/")
+        return os.path.basename(real)
+
+    def _project_source(self, namespace: Namespace) -> source.Source | None:
+        file = namespace.get("__file__")
+        if not isinstance(file, str) or origins.of_file(file) is not Origin.PROJECT:
+            return None
+        return source.of_file(file)
+
+    def _source_of(self, code: types.CodeType, namespace: Namespace) -> source.Source | None:
+        file = code.co_filename
+        if os.path.isabs(file) and os.path.isfile(file):
+            return source.of_file(file)
+        loaded_from = namespace.get("__file__")
+        # A relative name was meant for the folder that the process was in when it compiled it.
+        if isinstance(loaded_from, str) and os.path.basename(loaded_from) == os.path.basename(file):
+            return source.of_file(loaded_from)
+        return source.of_cell(file)
+
+
+def _first_symbol(form: digest.Framed) -> str | None:
+    """The symbol in a form, behind whatever is applied to it."""
+    if isinstance(form, list):
+        if len(form) == 2 and form[0] == "code" and isinstance(form[1], str):
+            return form[1]
+        return next((found for part in form if (found := _first_symbol(part)) is not None), None)
+    return None

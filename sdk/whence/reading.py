@@ -23,7 +23,7 @@ _DYNAMIC_ANYWHERE = frozenset({
     "_getframe", "currentframe", "f_globals", "__globals__", "__builtins__",
 })
 # fmt: on
-_DYNAMIC_BARE = _DYNAMIC_ANYWHERE | {"eval", "exec", "compile", "globals", "locals", "vars"}
+DYNAMIC_BARE = _DYNAMIC_ANYWHERE | {"eval", "exec", "compile", "globals", "locals", "vars"}
 _BY_NAME = frozenset({"getattr", "hasattr", "setattr", "delattr"})
 _GETTERS = frozenset({"attrgetter", "methodcaller"})
 
@@ -70,6 +70,7 @@ class _Reader:
         self.late_imports: set[Imported] = set()
         self.stores: set[Chain] = set()
         self.reads_docstrings = False
+        self.has_docstrings = False
         self._todo: list[tuple[ast.AST, _Scope]] = []
 
     def read(self, nodes: Iterable[ast.AST], enclosing: frozenset[str]) -> None:
@@ -83,6 +84,8 @@ class _Reader:
         self._todo += [(node, scope) for node in nodes if node is not None]
 
     def _read(self, node: ast.AST, scope: _Scope) -> None:
+        if isinstance(node, ast.Expr) and normal_form.is_docstring(node):
+            self.has_docstrings = True
         match node:
             case ast.Name(ctx=ast.Load()):
                 self._add((node.id,), scope)
@@ -113,7 +116,7 @@ class _Reader:
         if chain[0] in scope.bound:
             return
         self.chains.add(chain)
-        if len(chain) == 1 and chain[0] in _DYNAMIC_BARE:
+        if len(chain) == 1 and chain[0] in DYNAMIC_BARE:
             self.dynamic.add(chain[0])
 
     def _read_attribute(self, node: ast.Attribute, scope: _Scope) -> None:
@@ -262,6 +265,19 @@ def bound_names(body: Iterable[ast.AST]) -> tuple[frozenset[str], frozenset[str]
     return frozenset(local - declared_global), frozenset(declared_global)
 
 
+def names_for_inner(scope: ast.AST) -> frozenset[str]:
+    """The names that functions inside `scope` see as bound; a class shows them its type parameters only."""
+    match scope:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda():
+            body: list[ast.AST] = [scope.body] if isinstance(scope, ast.Lambda) else list(scope.body)
+            named = {item.arg for item in parameters(scope.args)}
+            return bound_names(body)[0] | named | type_parameters(scope)
+        case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
+            return targets(scope)
+        case _:
+            return type_parameters(scope)
+
+
 def of(node: ast.AST, enclosing: frozenset[str], future: Sequence[str]) -> Reading:
     """The Reading of `node`, which stands in functions that bind the names `enclosing`.
 
@@ -269,9 +285,11 @@ def of(node: ast.AST, enclosing: frozenset[str], future: Sequence[str]) -> Readi
     """
     reader = _Reader()
     reader.read([node], enclosing)
+    body = digest.raw_digest_of(normal_form.DOMAIN, normal_form.digest_of_node(node), list(future))
+    documented = normal_form.digest_of_node(node, keep_docstrings=True) if reader.has_docstrings else None
     return Reading(
-        digest.raw_digest_of(normal_form.DOMAIN, normal_form.digest_of_node(node), list(future)),
-        digest.raw_digest_of(normal_form.DOMAIN, normal_form.digest_of_node(node, True), list(future)),
+        body,
+        body if documented is None else digest.raw_digest_of(normal_form.DOMAIN, documented, list(future)),
         tuple(sorted(reader.chains)),
         tuple(sorted(reader.dynamic)),
         tuple(sorted(reader.late_imports)),

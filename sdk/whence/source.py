@@ -48,7 +48,7 @@ class Definition:
 @dataclass(frozen=True, slots=True, eq=False)
 class _Place:
     node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
-    enclosing: frozenset[str]
+    scopes: tuple[ast.AST, ...]
 
     @property
     def first_line(self) -> int:
@@ -193,17 +193,18 @@ class Source:
 
     def _define(self, place: _Place) -> Definition:
         if place not in self._definitions:
+            enclosing = self._enclosing(place)
             node = copy.copy(place.node)
             names: frozenset[str] = frozenset()
             if not isinstance(node, ast.Lambda):
                 node.decorator_list = []
                 names = reading.bound_names(node.body)[0]
             self._definitions[place] = Definition(
-                reading.of(node, place.enclosing, self._future),
+                reading.of(node, enclosing, self._future),
                 tuple(
                     Decorator(
                         reading.dotted(item.func if isinstance(item, ast.Call) else item),
-                        reading.of(item, place.enclosing, self._future),
+                        reading.of(item, enclosing, self._future),
                     )
                     for item in reading.decorators(place.node)
                 ),
@@ -218,29 +219,33 @@ class Source:
 
     def _index(self) -> None:
         """Find every function, lambda and class under the qualified name the compiler gives it."""
-        todo: list[tuple[ast.AST, str, frozenset[str]]] = [(self._tree, "", frozenset())]
+        todo: list[tuple[ast.AST, str, tuple[ast.AST, ...]]] = [(self._tree, "", ())]
         while todo:
-            node, prefix, enclosing = todo.pop()
+            node, prefix, scopes = todo.pop()
+            children = list(ast.iter_child_nodes(node))
             # What is written in the body is inside; defaults, bases and decorators are not.
             body: list[ast.AST] = []
-            inside = (prefix, enclosing)
+            inside = (prefix, scopes)
             if isinstance(node, (*_FUNCTIONS, ast.Lambda)):
                 body = [node.body] if isinstance(node, ast.Lambda) else list(node.body)
                 name = prefix + ("<lambda>" if isinstance(node, ast.Lambda) else node.name)
-                local = reading.bound_names(body)[0] | {item.arg for item in reading.parameters(node.args)}
-                inside = (f"{name}.<locals>.", enclosing | local | reading.type_parameters(node))
-                self._places.setdefault(name, []).append(_Place(node, enclosing))
+                inside = (f"{name}.<locals>.", (*scopes, node))
+                self._places.setdefault(name, []).append(_Place(node, scopes))
             elif isinstance(node, ast.ClassDef):
                 body = list(node.body)
                 name = prefix + node.name
-                inside = (f"{name}.", enclosing | reading.type_parameters(node))
-                self._places.setdefault(name, []).append(_Place(node, enclosing))
+                inside = (f"{name}.", (*scopes, node))
+                self._places.setdefault(name, []).append(_Place(node, scopes))
             elif isinstance(node, _COMPREHENSIONS):
-                body = list(ast.iter_child_nodes(node))
-                inside = (prefix, enclosing | reading.targets(node))
+                body = children
+                inside = (prefix, (*scopes, node))
             within = set(body)
-            for child in reversed(list(ast.iter_child_nodes(node))):
-                todo.append((child, *(inside if child in within else (prefix, enclosing))))
+            for child in reversed(children):
+                todo.append((child, *(inside if child in within else (prefix, scopes))))
+
+    def _enclosing(self, place: _Place) -> frozenset[str]:
+        """The names that are bound around a definition, and so never looked up among the globals."""
+        return frozenset[str]().union(*(reading.names_for_inner(scope) for scope in place.scopes))
 
     def _survey(self, body: Sequence[ast.stmt]) -> None:
         """Sort the statements that run at import by the names they bind and by their effects."""

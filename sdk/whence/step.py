@@ -177,7 +177,7 @@ class _Call:
             answer = calls.one(self.client.catalog.reserve([call]))
             match answer:
                 case cache.Verify():
-                    present, missing, altered = self.client.look(answer)
+                    present, missing, altered = self.client.look(answer.unknown, answer.trees)
                     call = dataclasses.replace(
                         call,
                         present=call.present | present,
@@ -319,7 +319,7 @@ class _Call:
 
     def _code_component(self, code: fingerprint.CodeIdentity) -> model.Component:
         if self.options.version is not None:
-            stated = {"version": digest.raw_digest_of("whence.code/1", self.options.version)}
+            stated = {"version": digest.raw_digest_of("whence.version/1", self.options.version)}
             return cache.component("code", stated, preview=f"version {self.options.version}")
         shown = "\n".join(f"{symbol} {raw.hex()[:16]}" for symbol, raw in sorted(code.rows.items()))
         return cache.component("code", dict(code.rows), preview=shown)
@@ -335,7 +335,11 @@ class _Call:
         framed = digest.frame(value)
         if len(framed) <= _LARGEST_PARAMETER_BYTES:
             return value
-        return {"whence.blob": self.client.blobs.put_bytes(framed).text, "size_bytes": len(framed)}
+        kept: dict[str, digest.Framed] = {
+            "whence.blob": self.client.blobs.put_bytes(framed).text,
+            "size_bytes": len(framed),
+        }
+        return kept
 
     def _lend(self) -> None:
         for value in _handles(list(self.bound.arguments.values())):

@@ -754,9 +754,18 @@ def test_a_process_that_is_killed_leaves_no_half_blob(local: World, tmp_path: Pa
 
 
 def test_opening_makes_nothing(tmp_path: Path) -> None:
-    store = blobs.BlobStore.open(f"file://{tmp_path}/a b/store")
+    store = blobs.BlobStore.open(str(tmp_path / "store"))
     assert store.missing([name_of(b"")]) == {name_of(b"")}
-    assert (store.url, store.is_local, list(tmp_path.iterdir())) == (f"file://{tmp_path}/a b/store", True, [])
+    assert store.is_local
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_and_its_url_are_one_store(tmp_path: Path) -> None:
+    path = tmp_path / "50%25 ä b"
+    store = blobs.BlobStore.open(str(path))
+    name = store.put_bytes(b"x")
+    assert blobs.BlobStore.open(store.url).read_bytes(name) == b"x"
+    assert (store.url, {one.name for one in tmp_path.iterdir()}) == (path.as_uri(), {path.name})
 
 
 @pytest.mark.parametrize(

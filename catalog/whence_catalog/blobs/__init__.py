@@ -24,6 +24,7 @@ import os
 import shutil
 import stat
 import tempfile
+import urllib.parse
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ _EXTRAS = {
     "abfss": "azure",
     "az": "azure",
 }
+_UNKNOWN_BYTES = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,8 @@ class BlobStore:
         """The store at `url`.
 
         Args:
-            url: a path, `file://`, `memory://`, or what an extra adds; nothing is made there yet.
+            url: a path, `file://` (as of `Path.as_uri`), `memory://`, or what an extra adds; nothing is
+                made there yet.
             cache: the folder that files are lent from. Without one it is the store's sibling `cache`
                 where the store is a folder, and else a temporary one that goes with this object.
             storage_options: for the fsspec filesystem.
@@ -101,8 +104,10 @@ class BlobStore:
         """
         protocol, path = fsspec.core.split_protocol(url)
         if protocol in (None, "file", "local"):
+            if protocol:
+                path = urllib.parse.unquote(path, errors="surrogateescape")
             root = Path(path).expanduser().absolute()
-            return cls(f"file://{root}", shelf.Folder(root), (cache or root.parent / "cache").absolute())
+            return cls(root.as_uri(), shelf.Folder(root), (cache or root.parent / "cache").absolute())
         try:
             # A listing that was kept would call a Blob missing that another process has put.
             fs, path = fsspec.core.url_to_fs(url, **{"use_listings_cache": False, **storage_options})
@@ -140,7 +145,7 @@ class BlobStore:
             NotReady: as `put_bytes`.
         """
         with self._putting() as staged:
-            taken = tree.take_file(os.fspath(path), self._blobs.stage, staged)
+            taken = tree.take_file(os.fspath(path), self._blobs, staged)
         return Stored(taken.digest, taken.size_bytes)
 
     def put_tree(
@@ -163,7 +168,7 @@ class BlobStore:
             NotFound, Denied, Conflict, NotReady: as `put_file`.
         """
         with self._putting() as staged:
-            taken = tree.take(os.fspath(folder), skip, progress, self._blobs.stage, staged)
+            taken = tree.take(os.fspath(folder), skip, progress, self._blobs, staged)
             self._stage_nodes(taken, staged)
         written = len({item.digest for item in staged if item.is_new})
         return StoredTree(taken.root, taken.size_bytes, taken.files, written)
@@ -177,7 +182,7 @@ class BlobStore:
     def hash_file(path: str | os.PathLike[str]) -> Stored:
         """What `put_file` would give; writes nothing."""
         with disk.explained(os.fspath(path)):
-            taken = tree.take_file(os.fspath(path), shelf.hash_only, [])
+            taken = tree.take_file(os.fspath(path), shelf.Hasher(), [])
         return Stored(taken.digest, taken.size_bytes)
 
     @staticmethod
@@ -189,22 +194,22 @@ class BlobStore:
     ) -> StoredTree:
         """What `put_tree` would give; writes nothing."""
         with disk.explained(os.fspath(folder)):
-            taken = tree.take(os.fspath(folder), skip, progress, shelf.hash_only, [])
+            taken = tree.take(os.fspath(folder), skip, progress, shelf.Hasher(), [])
         return StoredTree(taken.root, taken.size_bytes, taken.files, written=0)
 
     # Checking.
 
     def missing(self, names: Iterable[Digest]) -> frozenset[Digest]:
         """Those of `names` that the store does not hold; says nothing about what it holds."""
-        return self._presence(names, lambda name: self._blobs.is_sealed(name) or True).missing
+        return self._presence(names, lambda name: self._blobs.is_sealed(name) or True, 0).missing
 
     def verify(self, names: Iterable[Digest]) -> Presence:
         """What the seal tells of `names` (see above); hashes only what was touched."""
-        return self._presence(names, lambda name: self._blobs.is_sealed(name) or self._is_same(name))
+        return self._presence(names, lambda name: self._blobs.is_sealed(name) or self._is_same(name), 0)
 
     def verify_deep(self, names: Iterable[Digest]) -> Presence:
         """What is true of `names`: hashes every byte."""
-        return self._presence(names, self._is_same)
+        return self._presence(names, self._is_same, _UNKNOWN_BYTES)
 
     def digests_of_tree(self, root: Digest) -> frozenset[Digest]:
         """Every Blob that the tree `root` needs, nodes and files; loads the nodes.
@@ -246,7 +251,7 @@ class BlobStore:
         return cast("BinaryIO", io.BufferedReader(verified, disk.CHUNK_BYTES))
 
     def materialise_file(self, name: Digest, filename: str) -> Path:
-        """Lend a read-only file called `filename`; checked on every call, and made again where it was touched.
+        """Lend a read-only file called `filename`; checked on every call, and remade where it was touched.
 
         Raises:
             InvalidInput: where `filename` is not one segment of a path (BAD_PATH).
@@ -259,7 +264,7 @@ class BlobStore:
             return self._cache.file(name, filename)
 
     def materialise_tree(self, root: Digest) -> Path:
-        """Lend a read-only folder; checked on every call, and made again where anything in it was touched.
+        """Lend a read-only folder; checked on every call, and remade where anything in it was touched.
 
         Raises:
             InvalidInput: where this filesystem takes two of its paths for one, or refuses one (BAD_PATH).
@@ -293,7 +298,9 @@ class BlobStore:
                 os.chmod(path, mode | (mode & 0o444) >> 2)  # by whoever may read it
 
         with disk.explained(os.fspath(dest)), disk.beside(Path(dest)) as temp:
-            tree.make(temp, self._entries(root), copy)
+            entries = self._entries(root)
+            threads = self._blobs.threads(len(entries), sum(entry.size_bytes for entry in entries))
+            tree.make(temp, entries, copy, threads)
 
     def delete(self, name: Digest) -> None:
         """Drop the bytes of `name` from the store and the cache, if they are there."""
@@ -307,7 +314,7 @@ class BlobStore:
         if folder is None:
             folder = Path(tempfile.mkdtemp(prefix="whence-cache-"))
             weakref.finalize(self, _remove_own, folder, os.getpid())
-        return lending.Cache(folder, self.url, self._held)
+        return lending.Cache(folder, self.url, self._held, self._blobs.threads)
 
     @contextlib.contextmanager
     def _putting(self) -> Iterator[list[shelf.Staged]]:
@@ -326,11 +333,15 @@ class BlobStore:
 
     def _stage_nodes(self, taken: manifest.Tree, staged: list[shelf.Staged]) -> None:
         below = [data for name, data in taken.nodes.items() if name != taken.root]
-        staged.extend(disk.each(self._stage, below))
+        threads = self._blobs.threads(len(below), sum(map(len, below)))
+        staged.extend(disk.each(self._stage, below, threads))
         staged.append(self._stage(taken.nodes[taken.root]))
 
-    def _presence(self, names: Iterable[Digest], is_right: Callable[[Digest], bool]) -> Presence:
+    def _presence(
+        self, names: Iterable[Digest], is_right: Callable[[Digest], bool], size_bytes: int
+    ) -> Presence:
         asked = list(dict.fromkeys(names))
+        threads = self._blobs.threads(len(asked), size_bytes)
 
         def check(name: Digest) -> bool | None:
             try:
@@ -339,7 +350,7 @@ class BlobStore:
                 return None
 
         with disk.explained(self.url):
-            found = dict(zip(asked, disk.each(check, asked), strict=True))
+            found = dict(zip(asked, disk.each(check, asked, threads), strict=True))
         return Presence(
             *(frozenset(name for name in asked if found[name] is state) for state in (True, None, False))
         )

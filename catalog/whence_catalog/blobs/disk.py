@@ -124,18 +124,22 @@ def remove(path: Path) -> None:
 
 
 def each(
-    work: Callable[[_A], _B], items: Sequence[_A], tell: Callable[[Sequence[_B]], None] | None = None
+    work: Callable[[_A], _B],
+    items: Sequence[_A],
+    threads: int,
+    tell: Callable[[Sequence[_B]], None] = lambda results: None,
 ) -> list[_B]:
-    """`work` of each item, in order, in a few threads; `tell` hears of results as they come."""
-    workers = min(32, (os.cpu_count() or 1) + 4)
-    size = max(1, min(64, len(items) // (4 * workers)))
+    """`work` of each item, in order; `tell` hears of results as they come, in the caller's thread."""
+    size = max(1, min(64, len(items) // (4 * threads)))
     parts = [items[start : start + size] for start in range(0, len(items), size)]
     results: list[_B] = []
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        for part in pool.map(lambda part: [work(item) for item in part], parts):
+    with contextlib.ExitStack() as stack:
+        run: Callable[..., Iterator[list[_B]]] = map
+        if threads > 1 and len(parts) > 1:
+            run = stack.enter_context(concurrent.futures.ThreadPoolExecutor(threads)).map
+        for part in run(lambda part: [work(item) for item in part], parts):
             results += part
-            if tell:
-                tell(part)
+            tell(part)
     return results
 
 

@@ -21,13 +21,20 @@ from whence_catalog.digest import Digest
 
 
 class Cache:
-    """The cache in `root` of the store at `url`, whose bytes `source` opens."""
+    """The cache in `root` of the store at `url`, whose bytes `source` opens in `threads` at once."""
 
-    def __init__(self, root: Path, url: str, source: Callable[[Digest], BinaryIO]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        url: str,
+        source: Callable[[Digest], BinaryIO],
+        threads: Callable[[int, int], int],
+    ) -> None:
         self.blobs = shelf.Folder(root)
         self._root = root
         self._url = url
         self._source = source
+        self._threads = threads
 
     def holds(self, name: Digest) -> bool:
         """Whether `name` is here, and sealed."""
@@ -38,7 +45,7 @@ class Cache:
 
     def file(self, name: Digest, filename: str) -> Path:
         """A read-only file with the bytes of `name`."""
-        self._fill([name])
+        self._fill([name], 0)
         entry = manifest.Entry(filename, "f", os.path.getsize(self.blobs.path(name)), name)
         return self._lend(self._root / "files" / name.hex / filename, [entry]) / filename
 
@@ -46,7 +53,9 @@ class Cache:
         """A read-only folder with exactly `entries`, which are those of `root`."""
         return self._lend(self._root / "trees" / root.hex, entries)
 
-    def _fill(self, names: Iterable[Digest]) -> None:
+    def _fill(self, names: Iterable[Digest], size_bytes: int) -> None:
+        """Have the bytes of `names`, about `size_bytes` together, verified."""
+        wanted = [name for name in dict.fromkeys(names) if not self.holds(name)]
         staged: list[shelf.Staged] = []
 
         def fetch(name: Digest) -> None:
@@ -56,7 +65,7 @@ class Cache:
                 raise shelf.altered(name, self._url)
 
         try:
-            disk.each(fetch, [name for name in dict.fromkeys(names) if not self.holds(name)])
+            disk.each(fetch, wanted, self._threads(len(wanted), size_bytes))
             self.blobs.settle(staged)
         except BaseException:
             self.blobs.discard(staged)
@@ -68,11 +77,12 @@ class Cache:
 
         if tree.is_intact(folder, entries):
             return folder
-        self._fill(entry.digest for entry in entries if entry.digest)
+        size_bytes = sum(entry.size_bytes for entry in entries)
+        self._fill((entry.digest for entry in entries if entry.digest), size_bytes)
         # In the same parent: a read-only folder may be renamed, but not moved elsewhere.
         built = disk.unused(folder.parent)
         try:
-            tree.make(built, entries, link)
+            tree.make(built, entries, link, threads=1)
             for path in (*tree.folders(entries), "."):
                 os.chmod(built / path, 0o555)
             while not _rename(built, folder) and not tree.is_intact(folder, entries):

@@ -21,6 +21,9 @@ from whence_catalog.errors import ErrorKind
 _SMALL_BYTES = 1 << 20
 # Up to here an upload is one request, which is atomic and can be conditional on every store.
 _ONE_REQUEST_BYTES = 32 << 20
+# Below it, on average, threads that read local files get in one another's way (20,000: twice as slow).
+_WORTH_A_THREAD_BYTES = 128 << 10
+_REQUESTS_AT_ONCE = 16
 
 
 class Staged(NamedTuple):
@@ -32,11 +35,18 @@ class Staged(NamedTuple):
     is_new: bool
 
 
-class Shelf(Protocol):
-    """A place for Blobs. Every method may be called from several threads, and beside other processes."""
+class Reader(Protocol):
+    """What reads files to their digests."""
 
     def stage(self, source: BinaryIO, size_bytes: int) -> Staged:
-        """Read `source`, and keep its bytes unless they are here; `size_bytes` is about what it holds."""
+        """Read `source`, whose size is about `size_bytes`."""
+
+    def threads(self, files: int, size_bytes: int) -> int:
+        """How many threads are worth it for so many files of so many bytes together."""
+
+
+class Shelf(Reader, Protocol):
+    """A place for Blobs: staging keeps them. Good for several threads at once, and several processes."""
 
     def settle(self, staged: Sequence[Staged]) -> None:
         """Give what was staged its names, in the order given, whole and durable."""
@@ -57,7 +67,20 @@ class Shelf(Protocol):
         """Drop what is under `name`, if anything."""
 
 
-class Folder:
+class Hasher:
+    """A reader that keeps nothing."""
+
+    def stage(self, source: BinaryIO, size_bytes: int) -> Staged:
+        """Hash `source`."""
+        name, size_bytes = hash_of(source)
+        return Staged(name, size_bytes, None, is_new=False)
+
+    def threads(self, files: int, size_bytes: int) -> int:
+        """One for each processor, where files are large: hashing lets the others run."""
+        return (os.cpu_count() or 1) if size_bytes >= files * _WORTH_A_THREAD_BYTES else 1
+
+
+class Folder(Hasher):
     """A shelf in a local folder."""
 
     def __init__(self, root: Path) -> None:
@@ -166,6 +189,10 @@ class Bucket:
                 mode = "create" if found is None else "overwrite"
                 self._fs.pipe_file(self._path(name), data, mode=mode)
         return Staged(name, len(data), None, is_new=found != len(data))
+
+    def threads(self, files: int, size_bytes: int) -> int:
+        """A fixed number: they wait for answers."""
+        return _REQUESTS_AT_ONCE
 
     def settle(self, staged: Sequence[Staged]) -> None:
         """Nothing is left to do: a Blob has its name once `stage` returns."""
@@ -294,12 +321,6 @@ def hash_of(source: BinaryIO) -> tuple[Digest, int]:
         sha256.update(chunk)
         size_bytes += len(chunk)
     return Digest.of(sha256.digest()), size_bytes
-
-
-def hash_only(source: BinaryIO, size_bytes: int) -> Staged:
-    """A `stage` that keeps nothing."""
-    name, size_bytes = hash_of(source)
-    return Staged(name, size_bytes, None, is_new=False)
 
 
 def missing(name: Digest, url: str) -> errors.Damaged:

@@ -4,7 +4,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from whence_catalog import manifest
 from whence_catalog.blobs import disk, shelf
@@ -15,9 +15,6 @@ Skip = Callable[[str], bool]
 Progress = Callable[[int, int], None]
 """Called now and then with the files and the bytes done so far, in the caller's thread."""
 
-Stage = Callable[[BinaryIO, int], shelf.Staged]
-"""A shelf's `stage`, or `shelf.hash_only`."""
-
 
 class Found(NamedTuple):
     """What a walk saw; equal to what a later walk sees unless something changed."""
@@ -25,6 +22,7 @@ class Found(NamedTuple):
     path: str
     real: str
     is_file: bool
+    size_bytes: int
     seen: tuple[int, ...]
 
 
@@ -60,11 +58,11 @@ def walk(folder: str, skip: Skip | None) -> list[Found]:
                 if stat.S_ISDIR(seen.st_mode):
                     waiting.append((inner, target, via))
                 elif stat.S_ISREG(seen.st_mode):
-                    found.append(Found(inner, target, True, _seen(seen)))
+                    found.append(Found(inner, target, True, seen.st_size, _seen(seen)))
                 else:
                     raise disk.bad_path(f"{inner} is neither a file nor a folder; leave it out")
         if is_empty and path:
-            found.append(Found(path, real, False, ()))
+            found.append(Found(path, real, False, 0, ()))
     found.sort()
     return found
 
@@ -95,7 +93,11 @@ def _seen(file: os.stat_result) -> tuple[int, ...]:
 
 
 def take(
-    folder: str, skip: Skip | None, progress: Progress | None, stage: Stage, staged: list[shelf.Staged]
+    folder: str,
+    skip: Skip | None,
+    progress: Progress | None,
+    reader: shelf.Reader,
+    staged: list[shelf.Staged],
 ) -> manifest.Tree:
     """Stage every file of `folder`, adding it to `staged`, and say what tree they are.
 
@@ -110,7 +112,7 @@ def take(
         if not item.is_file:
             return manifest.Entry(item.path, "d", 0, None)
         with open(item.real, "rb") as source:
-            copied = stage(source, item.seen[0])
+            copied = reader.stage(source, item.size_bytes)
         staged.append(copied)
         return manifest.Entry(item.path, "f", copied.size_bytes, copied.digest)
 
@@ -121,13 +123,14 @@ def take(
         if progress:
             progress(files, size_bytes)
 
-    entries = disk.each(take_one, found, tell)
+    threads = reader.threads(len(found), sum(item.size_bytes for item in found))
+    entries = disk.each(take_one, found, threads, tell)
     if moved := set(found) ^ set(walk(folder, skip)):
         raise disk.changed(min(moved).path)
     return manifest.build(entries)
 
 
-def take_file(path: str, stage: Stage, staged: list[shelf.Staged]) -> shelf.Staged:
+def take_file(path: str, reader: shelf.Reader, staged: list[shelf.Staged]) -> shelf.Staged:
     """Stage the file at `path`, adding it to `staged`.
 
     Raises:
@@ -138,7 +141,7 @@ def take_file(path: str, stage: Stage, staged: list[shelf.Staged]) -> shelf.Stag
     if not stat.S_ISREG(before.st_mode):
         raise disk.bad_path(f"{path} is not a file; put a folder as a folder")
     with open(path, "rb") as source:
-        copied = stage(source, before.st_size)
+        copied = reader.stage(source, before.st_size)
     staged.append(copied)
     after = os.stat(path)
     if (before.st_ino, before.st_size, before.st_mtime_ns) != (
@@ -162,7 +165,10 @@ def folders(entries: Iterable[manifest.Entry]) -> list[str]:
 
 
 def make(
-    folder: Path, entries: Sequence[manifest.Entry], place: Callable[[manifest.Entry, str], None]
+    folder: Path,
+    entries: Sequence[manifest.Entry],
+    place: Callable[[manifest.Entry, str], None],
+    threads: int,
 ) -> None:
     """Make `folder`, which is new, and in it every file of `entries`, written by `place`.
 
@@ -174,7 +180,7 @@ def make(
         for path in folders(entries):
             os.mkdir(folder / path)
         files = [entry for entry in entries if entry.kind == "f"]
-        disk.each(lambda entry: place(entry, f"{folder}/{entry.path}"), files)
+        disk.each(lambda entry: place(entry, f"{folder}/{entry.path}"), files, threads)
     except FileExistsError as error:
         path = os.path.relpath(error.filename2 or error.filename, folder)
         raise disk.bad_path(

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, bindparam, func, select
@@ -75,7 +75,7 @@ _reruns_of = Statement(
 
 
 class SqlNeighbours:
-    """`lineage.Neighbours` in one transaction: each method is one query."""
+    """`lineage.Neighbours` in one transaction: one query for each kind of edge."""
 
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx
@@ -83,41 +83,51 @@ class SqlNeighbours:
     def _ask(self, statement: Statement, ids: Sequence[int]) -> list[Record]:
         return self._tx.all(statement, ids=json.dumps(list(ids)))
 
-    def inputs_of(self, runs: Sequence[int]) -> Iterator[lineage.Taken]:
-        return map(lineage.Taken._make, self._ask(_inputs_of, runs))
+    def edges_of(self, runs: Sequence[int]) -> Iterator[lineage.Link]:
+        yield from _inputs(self._ask(_inputs_of, runs))
+        yield from _outputs(self._ask(_outputs_of, runs))
+        yield from _reused(self._ask(_origins_of, runs))
+        for run, role, ordinal, source in self._ask(_derivations_of, runs):
+            yield lineage.Link(lineage.EdgeType.DERIVED, run, source, role, ordinal)
 
-    def consumers_of(self, versions: Sequence[int]) -> Iterator[lineage.Taken]:
-        return map(lineage.Taken._make, self._ask(_consumers_of, versions))
+    def producers_of(self, versions: Sequence[int]) -> Iterator[lineage.Link]:
+        return _outputs(self._ask(_producers_of, versions))
 
-    def outputs_of(self, runs: Sequence[int]) -> Iterator[lineage.Made]:
-        return map(lineage.Made._make, self._ask(_outputs_of, runs))
+    def consumers_of(self, versions: Sequence[int]) -> Iterator[lineage.Link]:
+        return _inputs(self._ask(_consumers_of, versions))
 
-    def producers_of(self, versions: Sequence[int]) -> Iterator[lineage.Made]:
-        return map(lineage.Made._make, self._ask(_producers_of, versions))
+    def reuses_of(self, runs: Sequence[int]) -> Iterator[lineage.Link]:
+        return _reused(self._ask(_reuses_of, runs))
 
-    def origins_of(self, runs: Sequence[int]) -> Iterator[lineage.Reused]:
-        return map(lineage.Reused._make, self._ask(_origins_of, runs))
-
-    def reuses_of(self, runs: Sequence[int]) -> Iterator[lineage.Reused]:
-        return map(lineage.Reused._make, self._ask(_reuses_of, runs))
-
-    def derivations_of(self, runs: Sequence[int]) -> Iterator[lineage.Derived]:
-        return map(lineage.Derived._make, self._ask(_derivations_of, runs))
-
-    def describe_versions(self, versions: Sequence[int]) -> Mapping[int, lineage.Description]:
+    def versions(self, rows: Sequence[int]) -> Mapping[int, lineage.Node]:
         described = {}
-        for row, project, kind, name, number, at in self._ask(_versions, versions):
+        for row, project, kind, name, number, at in self._ask(_versions, rows):
             artifact = str(model.Artifact(project, kind, name))
-            described[row] = lineage.Description(
-                f"{artifact}@{number}", kind, artifact, "live", model.moment(at)
+            described[row] = lineage.Node(
+                f"{artifact}@{number}", lineage.NodeType.VERSION, artifact, "live", model.moment(at), kind
             )
         return described
 
-    def describe_runs(self, runs: Sequence[int]) -> Mapping[int, lineage.Description]:
+    def runs(self, rows: Sequence[int]) -> Mapping[int, lineage.Node]:
         return {
-            row: lineage.Description(str(UUID(bytes=uid)), None, job, state, model.moment(at))
-            for row, uid, job, state, at in self._ask(_runs, runs)
+            row: lineage.Node(str(UUID(bytes=uid)), lineage.NodeType.RUN, job, state, model.moment(at))
+            for row, uid, job, state, at in self._ask(_runs, rows)
         }
+
+
+def _inputs(rows: Iterable[Record]) -> Iterator[lineage.Link]:
+    for run, version, role, ordinal, producer, started in rows:
+        yield lineage.Link(lineage.EdgeType.INPUT, run, version, role, ordinal, producer, started)
+
+
+def _outputs(rows: Iterable[Record]) -> Iterator[lineage.Link]:
+    for run, version, role, position in rows:
+        yield lineage.Link(lineage.EdgeType.OUTPUT, run, version, role, position=position)
+
+
+def _reused(rows: Iterable[Record]) -> Iterator[lineage.Link]:
+    for run, origin, started in rows:
+        yield lineage.Link(lineage.EdgeType.REUSED, run, origin, position=started)
 
 
 def walk(
@@ -138,7 +148,7 @@ def evidence(
     output = artifacts.resolve(tx, reference)
     root = lineage.version_key(artifacts.version_id(tx, reference))
     graph = walk(tx, [root], lineage.Direction.UP, lineage.Bounds(max_nodes=None))
-    upstream = [UUID(node.id) for node in graph.nodes if node.type == "run"]
+    upstream = [UUID(node.id) for node in graph.nodes if node.type is lineage.NodeType.RUN]
     records = [runs.record(tx, runs.get(tx, uid)) for uid in upstream]
     return audit.Evidence(
         subject=output.version,

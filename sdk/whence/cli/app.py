@@ -3,6 +3,7 @@
 import os
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -26,7 +27,9 @@ cli = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-Ref = Annotated[str, typer.Argument(help="A version: `model:digits@3`, `model:digits@prod`, `dataset:x@latest`.")]
+Ref = Annotated[
+    str, typer.Argument(help="A version: `model:digits@3`, `model:digits@prod`, `dataset:x@latest`.")
+]
 RunId = Annotated[str, typer.Argument(help="A run: its id, or the first eight or more characters of it.")]
 
 
@@ -42,6 +45,13 @@ def run() -> None:
         sys.exit(141)
 
 
+def _print(json: bool, value: object, text: Callable[[], None]) -> None:
+    if json:
+        printing.as_json(value)
+    else:
+        text()
+
+
 def _refuse(error: WhenceError) -> NoReturn:
     printing.error(str(error))
     sys.exit(1)
@@ -50,8 +60,8 @@ def _refuse(error: WhenceError) -> NoReturn:
 @cli.command(epilog="Example: `whence init` in the folder of a project.")
 def init(json: Json = False) -> None:
     """Make a catalog in this folder, unless one is found upwards from it."""
-    found = client.open_client()
-    printing.show_catalog(found.catalog.identity(), as_json=json)
+    identity = client.open_client().catalog.identity()
+    _print(json, identity, lambda: printing.show_catalog(identity))
 
 
 @cli.command(epilog="Example: `whence ls --kind model`")
@@ -61,7 +71,8 @@ def ls(
     json: Json = False,
 ) -> None:
     """List artifacts, with their newest version and their aliases."""
-    printing.show_artifacts(client.open_client().catalog.artifacts(project, kind), as_json=json)
+    found = client.open_client().catalog.artifacts(project, kind)
+    _print(json, found, lambda: printing.show_artifacts(found))
 
 
 @cli.command(epilog="Examples: `whence show model:digits@prod` · `whence show 01a2139b-beef`")
@@ -73,10 +84,13 @@ def show(
     if ":" in what:
         output = opened.get(what).output
         made_by = opened.catalog.run(str(output.run))
-        printing.show_version(output, made_by, opened.catalog.aliases(output.version.artifact), as_json=json)
+        aliases = opened.catalog.aliases(output.version.artifact)
+        value = {"output": output, "made_by": made_by.run, "inputs": made_by.inputs, "aliases": aliases}
+        _print(json, value, lambda: printing.show_version(output, made_by, aliases))
     else:
         record = opened.catalog.run(what)
-        printing.show_run(record, opened.catalog.series(record.run.uid), as_json=json)
+        series = opened.catalog.series(record.run.uid)
+        _print(json, {"record": record, "series": series}, lambda: printing.show_run(record, series))
 
 
 @cli.command(epilog="Examples: `whence log` · `whence log --job pipeline.train --state failed`")
@@ -89,7 +103,7 @@ def log(
 ) -> None:
     """List runs, newest first."""
     runs = client.open_client().catalog.runs(project, job, state or (), limit)
-    printing.show_runs(runs, as_json=json)
+    _print(json, runs, lambda: printing.show_runs(runs))
 
 
 @cli.command(
@@ -100,28 +114,35 @@ def lineage(
     up: Annotated[bool, typer.Option("--up", help="What it came from (the default).")] = False,
     down: Annotated[bool, typer.Option("--down", help="What came from it.")] = False,
     depth: Annotated[int | None, typer.Option(min=1, help="How many runs away, at most.")] = None,
+    max_nodes: Annotated[int, typer.Option(min=1, help="How many nodes, at most.")] = 2000,
+    after: Annotated[str | None, typer.Option(help="Go on from this frontier of an earlier answer.")] = None,
     json: Json = False,
 ) -> None:
     """Show what a version came from, or what came from it, as a tree."""
-    direction = lineages.Direction.BOTH if up and down else (
-        lineages.Direction.DOWN if down else lineages.Direction.UP
+    direction = (
+        lineages.Direction.BOTH
+        if up and down
+        else (lineages.Direction.DOWN if down else lineages.Direction.UP)
     )
     opened = client.open_client()
-    graph = opened.catalog.lineage(root, direction, lineages.Bounds(depth=depth))
-    printing.show_lineage(graph, direction, as_json=json)
+    graph = opened.catalog.lineage(root, direction, lineages.Bounds(depth, max_nodes), after)
+    _print(json, graph, lambda: printing.show_lineage(graph, direction))
 
 
 @cli.command(epilog="Example: `whence why 01a2139b-beef`")
 def why(run: RunId, json: Json = False) -> None:
     """Say why a run executed: which parts of its key changed since the nearest earlier run."""
     opened = client.open_client()
-    printing.show_explanation(opened.catalog.explain(run), opened.catalog.run(run).run, as_json=json)
+    explained = opened.catalog.explain(run)
+    _print(json, explained, lambda: printing.show_explanation(explained, opened.catalog.run(run).run))
 
 
 @cli.command(epilog="Example: `whence rerun 01a2139b-beef`")
 def rerun(
     run: RunId,
-    keep: Annotated[Path | None, typer.Option(help="Leave the room (source, environment) in this folder.")] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="Leave the room (source, environment) in this folder.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Make a run again, in a fresh environment and an empty folder, and compare what it makes.
@@ -129,11 +150,13 @@ def rerun(
     Exit code 0: identical; 2: it differs; 1: it could not be made.
     """
     outcome = replay.rerun(client.open_client(), run, keep=keep, progress=printing.progress(json))
-    printing.show_rerun(outcome, as_json=json)
+    _print(json, outcome, lambda: printing.show_rerun(outcome))
     raise typer.Exit(0 if outcome.identical else 2)
 
 
-@cli.command(epilog="Examples: `whence audit model:digits@prod` · `whence audit model:digits@3 --policy safety.toml`")
+@cli.command(
+    epilog="Examples: `whence audit model:digits@prod` · `whence audit model:digits@3 --policy safety.toml`"
+)
 def audit(
     ref: Ref,
     policy: Annotated[Path | None, typer.Option(help="A policy in TOML; the default one otherwise.")] = None,
@@ -144,9 +167,11 @@ def audit(
     Exit code 0: pass; 2: fail; 3: unknown.
     """
     chosen = audits.Policy.default() if policy is None else audits.Policy.parse(_toml(policy))
-    report = replay.audit(client.open_client(), ref, chosen)
-    printing.show_audit(report, as_json=json)
-    raise typer.Exit({audits.Verdict.PASS: 0, audits.Verdict.FAIL: 2, audits.Verdict.UNKNOWN: 3}[report.verdict])
+    report = client.open_client().audit(ref, chosen)
+    _print(json, report, lambda: printing.show_audit(report))
+    raise typer.Exit(
+        {audits.Verdict.PASS: 0, audits.Verdict.FAIL: 2, audits.Verdict.UNKNOWN: 3}[report.verdict]
+    )
 
 
 def _toml(path: Path) -> dict[str, Any]:
@@ -169,13 +194,16 @@ def alias(
     json: Json = False,
 ) -> None:
     """Point an alias at a version."""
-    printing.show_alias(client.open_client().alias(ref, name, reason=reason, expected=expected), as_json=json)
+    moved = client.open_client().alias(ref, name, reason=reason, expected=expected)
+    _print(json, moved, lambda: printing.show_alias(moved))
 
 
 @cli.command(epilog="Example: `whence publish data/images --as dataset:images`")
 def publish(
     file: Annotated[Path, typer.Argument(help="A file or a folder.")],
-    name: Annotated[str | None, typer.Option("--as", help="Kind and name; `file:<its name>` otherwise.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--as", help="Kind and name; `file:<its name>` otherwise.")
+    ] = None,
     description: Annotated[str | None, typer.Option(help="What it is.")] = None,
     json: Json = False,
 ) -> None:
@@ -184,13 +212,15 @@ def publish(
         raise NotFound(f"no file {file}", ErrorKind.NO_SUCH_FILE)
     named = name or str(model.Artifact(model.DEFAULT_PROJECT, "file", file.resolve().name))
     handle = client.open_client().publish(named, file, description=description)
-    printing.show_published(handle.output, as_json=json)
+    _print(json, handle.output, lambda: printing.show_published(handle.output))
 
 
 @cli.command(epilog="Example: `whence get model:digits@prod ./digits`")
 def get(
     ref: Ref,
-    to: Annotated[Path | None, typer.Argument(help="Where to; its own name in this folder otherwise.")] = None,
+    to: Annotated[
+        Path | None, typer.Argument(help="Where to; its own name in this folder otherwise.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Copy the bytes of a version to here. Nothing is overwritten."""
@@ -200,7 +230,7 @@ def get(
     content = output.version.content
     copy = opened.blobs.copy_tree if content.form is model.Form.TREE else opened.blobs.copy_file
     copy(content.digest, target)
-    printing.show_got(output, target, as_json=json)
+    _print(json, {"output": output, "path": str(target)}, lambda: printing.show_got(output, target))
 
 
 @cli.command(epilog="Example: `whence check --json`")
@@ -210,7 +240,7 @@ def check(json: Json = False) -> None:
     Exit code 0: they agree; 2: they do not.
     """
     report = client.open_client().catalog.check()
-    printing.show_check(report, as_json=json)
+    _print(json, report, lambda: printing.show_check(report))
     raise typer.Exit(2 if report.problems else 0)
 
 
@@ -219,7 +249,8 @@ def migrate(json: Json = False) -> None:
     """Bring the catalog's tables to the form that this whence needs. Back it up before."""
     from whence.cli import migration
 
-    printing.show_migration(migration.migrate(client.embedded_path()), as_json=json)
+    done = migration.migrate(client.embedded_folder() / client.DATABASE)
+    _print(json, done, lambda: printing.show_migration(done.before, done.after))
 
 
 @cli.command(epilog="Example: `whence demo` in an empty folder.")
@@ -227,12 +258,5 @@ def demo(json: Json = False) -> None:
     """Run a real pipeline: record, reuse, change, rerun, lineage, audit. Leaves a catalog to explore."""
     from whence.demo import tour
 
-    printing.show_demo(tour.run(client.open_client(), printing.progress(json)), as_json=json)
-
-
-@cli.command()
-def version(json: Json = False) -> None:
-    """Print which whence this is."""
-    from whence import environment
-
-    printing.show_value_line("whence", environment.whence_version(), as_json=json)
+    done = tour.run(client.open_client(), printing.progress(json))
+    _print(json, tour.summary(done), lambda: tour.show(done))

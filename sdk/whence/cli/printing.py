@@ -1,0 +1,305 @@
+"""Shows the values that commands get: text with colour on a terminal, or the wire's JSON."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import assert_never
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from whence import replay
+from whence.cli import trees
+from whence_catalog import audit, cache, catalog, lineage, model, rerun, wire
+
+_out = Console(highlight=False, soft_wrap=True)
+_err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+_EVIDENCE = 5
+_STATE_STYLE = {
+    "complete": "green",
+    "reused": "cyan",
+    "running": "yellow",
+    "failed": "red",
+    "aborted": "red",
+    "pass": "green",
+    "fail": "bold red",
+    "unknown": "yellow",
+}
+
+
+def as_json(value: object) -> None:
+    """Print the wire's JSON of a value."""
+    sys.stdout.write(wire.encode(value, indent=2).decode() + "\n")
+
+
+def error(text: str) -> None:
+    """Say in one line what was refused."""
+    _err.print(f"[red]whence:[/red] {escape(text)}")
+
+
+def progress(quiet: bool) -> Callable[[str], None]:
+    """Says what a long work is at, on standard error; nothing where JSON was asked for."""
+    return lambda text: None if quiet else _err.print(f"[dim]·[/dim] {escape(text)} [dim]…[/dim]")
+
+
+def state(text: str) -> str:
+    """A state or verdict in its colour."""
+    return f"[{_STATE_STYLE.get(text, 'white')}]{text}[/]"
+
+
+def time(moment: datetime | None) -> str:
+    """A time to the second, in UTC."""
+    return "" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def size(size_bytes: int | None) -> str:
+    """A size that people can read."""
+    if size_bytes is None:
+        return "?"
+    amount = float(size_bytes)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if amount < 1000 or unit == "TB":
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    raise AssertionError
+
+
+def numbers(metrics: Mapping[str, float]) -> str:
+    """Metrics on one line."""
+    return ", ".join(f"{name}={value:.6g}" for name, value in sorted(metrics.items()))
+
+
+def show_catalog(identity: catalog.Identity) -> None:
+    _out.print(f"catalog [bold]{escape(identity.url)}[/bold]")
+    _out.print(f"[dim]{identity.uid}[/dim]")
+
+
+def show_artifacts(found: Sequence[catalog.ArtifactSummary]) -> None:
+    if not found:
+        _out.print("nothing is recorded yet; try [bold]whence demo[/bold]")
+        return
+    table = _table("artifact", "latest", "versions", "aliases", "size", "recorded")
+    for item in found:
+        aliases = ", ".join(f"{alias.name}→{alias.version.number}" for alias in item.aliases)
+        table.add_row(
+            f"[bold]{escape(str(item.artifact))}[/bold]",
+            f"@{item.latest.number}",
+            str(item.versions),
+            escape(aliases),
+            size(item.latest.content.size_bytes),
+            time(item.latest.created_at),
+        )
+    _out.print(table)
+
+
+def show_version(output: model.Output, made_by: model.RunRecord, aliases: Sequence[model.Alias]) -> None:
+    version = output.version
+    _out.print(f"[bold]{escape(version.ref)}[/bold]  {version.digest}")
+    _line(
+        "content",
+        f"{version.content.form}, {size(version.content.size_bytes)}, {version.content.strength} identity",
+    )
+    _line("description", output.description)
+    _line("metrics", numbers(output.metrics))
+    _line("metadata", ", ".join(f"{k}={wire.plain(v)}" for k, v in output.metadata.items()))
+    _line("made by", f"{made_by.run.job} [dim]{made_by.run.uid}[/dim] {time(made_by.run.started_at)}")
+    _line("from", ", ".join(f"{i.version.ref} ({i.role})" for i in made_by.inputs))
+    for alias in aliases:
+        if alias.version.number == version.number:
+            _line("alias", _alias(alias))
+
+
+def show_run(record: model.RunRecord, series: Mapping[str, Sequence[tuple[int, float]]]) -> None:
+    run = record.run
+    _out.print(f"[bold]{escape(run.job)}[/bold]  {run.uid}  {state(run.state)}")
+    seconds = (
+        "" if run.finished_at is None else f", {(run.finished_at - run.started_at).total_seconds():.2f} s"
+    )
+    _line("started", f"{time(run.started_at)}{seconds}")
+    _line("by", run.actor.name + ("" if run.actor.authenticated else " (not authenticated)"))
+    for name, uid in (("origin", run.origin), ("rerun of", run.rerun_of), ("parent", run.parent)):
+        _line(name, None if uid is None else str(uid))
+    _line("params", ", ".join(f"{name}={wire.plain(value)}" for name, value in run.params.items()))
+    _line("labels", ", ".join(f"{name}={value}" for name, value in run.labels.items()))
+    for taken in record.inputs:
+        _line("took", f"{taken.version.ref} as {taken.role}")
+    for made in record.outputs:
+        _line("made", f"{made.version.ref} as {made.role}  {numbers(made.metrics)}")
+    _line("metrics", numbers(run.metrics))
+    for name, points in series.items():
+        _line("series", f"{name}: {len(points)} points, last {points[-1][1]:.6g} at step {points[-1][0]}")
+    _line(
+        "cache",
+        " · ".join(part for part in (run.mode.value, run.outcome, run.key and run.key[:20] + "…") if part),
+    )
+    _line("code", run.capture.entry)
+    _line("commit", run.capture.git.get("commit", ""))
+    can = "yes" if run.capture.rerunnable else f"no, because {run.capture.because}"
+    _line("rerunnable", can)
+    for text in run.warnings:
+        _line("warning", f"[yellow]{escape(text)}[/yellow]", markup=True)
+    if run.error:
+        _line("error", f"[red]{escape(run.error)}[/red]", markup=True)
+
+
+def show_runs(found: Sequence[model.Run]) -> None:
+    if not found:
+        _out.print("no such run is recorded")
+        return
+    table = _table("run", "job", "state", "started", "seconds", "parameters")
+    for run in found:
+        took = "" if run.finished_at is None else f"{(run.finished_at - run.started_at).total_seconds():.2f}"
+        params = ", ".join(f"{name}={wire.plain(value)}" for name, value in run.params.items())
+        shown = params if len(params) <= 48 else params[:47] + "…"
+        table.add_row(run.short, escape(run.job), state(run.state), time(run.started_at), took, escape(shown))
+    _out.print(table)
+
+
+def show_lineage(graph: lineage.Graph, direction: lineage.Direction) -> None:
+    for tree in trees.build(graph, direction):
+        _out.print(tree)
+    whole = graph.completeness
+    counts = f"{len(graph.nodes)} nodes, {len(graph.edges)} edges"
+    if whole.complete:
+        _out.print(f"[dim]{counts}; complete[/dim]")
+    else:
+        _out.print(f"[yellow]{counts}; not complete: {escape('; '.join(whole.reasons))}[/yellow]")
+        _out.print(f"[dim]go on with --after {whole.frontier}[/dim]")
+    for count, what in (
+        (whole.ambiguous, "ambiguous inputs"),
+        (whole.unknown_producers, "unknown producers"),
+    ):
+        if count:
+            _out.print(f"[yellow]{count} {what}[/yellow]")
+
+
+def show_explanation(explained: cache.Explanation, run: model.Run) -> None:
+    _out.print(f"[bold]{escape(run.job)}[/bold]  {run.uid}  {state(run.state)}")
+    if explained.note:
+        _out.print(escape(explained.note))
+    if explained.against is None:
+        return
+    _out.print(f"[dim]beside {explained.against}[/dim]")
+    table = _table("part of the key", "", "before", "after")
+    for verdict in explained.verdicts:
+        changed = verdict.change not in (cache.Change.SAME, cache.Change.IGNORED)
+        before, after = trees.beside(verdict.before, verdict.after) if changed else ("", verdict.after or "")
+        style = "yellow" if changed else "dim"
+        shown = after if changed or "\n" not in after else f"{after.count(chr(10)) + 1} symbols"
+        table.add_row(
+            f"[{style}]{escape(verdict.name)}[/]",
+            f"[{style}]{verdict.change}[/]",
+            escape(before),
+            f"[{style}]{escape(shown[:300])}[/]",
+        )
+    _out.print(table)
+    for verdict in explained.changes:
+        if verdict.made_by is not None:
+            _out.print(f"{escape(verdict.name)} was made by run {verdict.made_by}; ask why about that one")
+
+
+def _likeness(likeness: rerun.Likeness) -> str:
+    match likeness:
+        case rerun.Identical():
+            return "[green]identical[/green]"
+        case rerun.WithinTolerance(how):
+            return f"[green]equal within tolerance: {escape('; '.join(how))}[/green]"
+        case rerun.Different(how):
+            return f"[red]different: {escape('; '.join(how))}[/red]"
+        case rerun.NotComparable(why):
+            return f"[yellow]not comparable: {escape(why)}[/yellow]"
+        case _:
+            assert_never(likeness)
+
+
+def show_rerun(done: replay.Rerun) -> None:
+    _out.print(f"[bold]{escape(done.job)}[/bold] was made again as run {done.run}, in {done.seconds:.1f} s")
+    table = _table("output", "version", "before", "after", "")
+    for output in done.outputs:
+        before = "" if output.before is None else output.before.short
+        after = "" if output.after is None else output.after.short
+        table.add_row(escape(output.role), escape(output.ref), before, after, _likeness(output.likeness))
+    _out.print(table)
+    for text in done.could_not_restore:
+        _out.print(f"[dim]could not be restored: {escape(text)}[/dim]")
+    _out.print(f"all in all: {_likeness(done.likeness)}")
+
+
+def show_audit(report: audit.AuditReport) -> None:
+    _out.print(f"[bold]{escape(report.subject)}[/bold]  {report.digest}")
+    for finding in report.findings:
+        needed = "" if finding.required else " [dim](not required)[/dim]"
+        _out.print(
+            f"{state(finding.verdict)}{' ' * (8 - len(finding.verdict))}{escape(finding.question)}{needed}"
+        )
+        _out.print(f"        {escape(finding.summary)}")
+        shown = [text for text in finding.evidence if text not in finding.summary]
+        for text in shown[:_EVIDENCE]:
+            _out.print(f"        [dim]· {escape(text)}[/dim]")
+        if len(shown) > _EVIDENCE:
+            _out.print(f"        [dim]· and {len(shown) - _EVIDENCE} more[/dim]")
+    _out.print(f"verdict of the policy {escape(report.policy)}: {state(report.verdict)}")
+
+
+def _alias(alias: model.Alias) -> str:
+    until = "now" if alias.until is None else time(alias.until)
+    replaced = f", in place of version {alias.replaced}" if alias.replaced else ""
+    reason = f": {alias.reason}" if alias.reason else ""
+    return f"{alias.name} from {time(alias.since)} to {until}, by {alias.actor.name}{replaced}{reason}"
+
+
+def show_alias(alias: model.Alias) -> None:
+    _out.print(f"[bold]{escape(alias.version.ref)}[/bold] is {escape(_alias(alias))}")
+
+
+def show_published(output: model.Output) -> None:
+    version = output.version
+    _out.print(f"[bold]{escape(version.ref)}[/bold]  {version.digest}  {size(version.content.size_bytes)}")
+
+
+def show_got(output: model.Output, target: Path) -> None:
+    _out.print(f"[bold]{escape(output.version.ref)}[/bold] → {escape(str(target))}")
+
+
+def show_check(report: catalog.CheckReport) -> None:
+    _out.print(f"{report.facts} facts, {report.rows} rows made from them; exempt: {', '.join(report.exempt)}")
+    for problem in report.problems:
+        _out.print(f"[red]{escape(problem)}[/red]")
+    _out.print("[red]they do not agree[/red]" if report.problems else "[green]they agree[/green]")
+
+
+def show_migration(before: str, after: str) -> None:
+    same = before == after
+    _out.print(f"schema {after}: nothing to do" if same else f"schema {before} → [green]{after}[/green]")
+
+
+def show_text(text: str) -> None:
+    _out.print(text)
+
+
+def show_pass(title: str, executed: Sequence[str], reused: int, seconds: float, why: Sequence[str]) -> None:
+    ran = f"[green]{len(executed)} executed[/green] ({', '.join(executed)})" if executed else "0 executed"
+    _out.print(
+        f"[bold]{escape(title):<20}[/bold] {ran}, [cyan]{reused} reused[/cyan] [dim]{seconds:.1f} s[/dim]"
+    )
+    for line in why:
+        _out.print(f"  [dim]{escape(line)}[/dim]")
+
+
+def heading(text: str) -> None:
+    _out.print(f"\n[bold]{escape(text)}[/bold]")
+
+
+def _line(name: str, value: str | None, *, markup: bool = False) -> None:
+    if value:
+        _out.print(f"  [dim]{name:<12}[/dim]{value if markup else escape(value)}")
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", show_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table

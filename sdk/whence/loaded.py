@@ -1,0 +1,151 @@
+"""Loaded: questions about functions and classes as they are in this process.
+
+Decides nothing about what counts (`reach`); it knows where Python keeps what is asked for.
+"""
+
+import dis
+import enum
+import linecache
+import sys
+import types
+from collections.abc import Iterator, Mapping
+
+from whence import normal_form, origins, reading
+from whence.origins import Origin
+from whence.reading import Chain, Imported, Reading
+
+Namespace = Mapping[str, object]
+
+
+class Missing:
+    """In the place of a value that is not there."""
+
+
+def namespace_of(value: object) -> Namespace:
+    """The globals that a function or class was defined in."""
+    if isinstance(value, types.FunctionType):
+        return value.__globals__
+    module = sys.modules.get(getattr(value, "__module__", None) or "")
+    return vars(module) if module is not None else {}
+
+
+def origin(value: object) -> Origin:
+    """Whose a function or class is; by where it was compiled, since wrappers take over other names."""
+    if not isinstance(value, types.FunctionType):
+        return origins.of_module(getattr(value, "__module__", None) or "builtins")
+    name = str(value.__globals__.get("__name__", ""))
+    file = value.__code__.co_filename
+    if name.partition(".")[0] in origins.OWN_PACKAGES:
+        return Origin.WHENCE
+    if file.startswith("<frozen"):
+        return Origin.STANDARD
+    return origins.of_module(name) if file.startswith("<") else origins.of_file(file)
+
+
+def attribute(owner: object, name: str) -> object:
+    """An attribute, or Missing. A descriptor may fail in any way when asked outside its program."""
+    try:
+        return getattr(owner, name, Missing)
+    except Exception:
+        return Missing
+
+
+def wrapped(value: object) -> object:
+    """What a wrapper wraps."""
+    return attribute(value, "__wrapped__")
+
+
+def closure(function: types.FunctionType) -> Iterator[tuple[str, types.CellType]]:
+    """The names that a function closes over, with their cells."""
+    return zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+
+
+def defaults(function: types.FunctionType) -> Iterator[tuple[str, object]]:
+    """The parameters that have a default, with it."""
+    code, values = function.__code__, function.__defaults__ or ()
+    yield from zip(code.co_varnames[code.co_argcount - len(values) : code.co_argcount], values, strict=True)
+    yield from (function.__kwdefaults__ or {}).items()
+
+
+def function_behind(member: object) -> types.FunctionType | None:
+    """The function in a member of a class, if it is one."""
+    if isinstance(member, staticmethod | classmethod):
+        member = member.__func__
+    return member if isinstance(member, types.FunctionType) else None
+
+
+def methods(kind: type) -> list[types.FunctionType]:
+    """The project's functions in a class that were written in it, as far as their names tell."""
+    found = [function_behind(member) for member in vars(kind).values()]
+    return [
+        item
+        for item in found
+        if item is not None
+        and item.__code__.co_qualname.startswith(kind.__qualname__ + ".")
+        and origin(item) is Origin.PROJECT
+        and not is_generated(item)
+    ]
+
+
+def is_generated(function: types.FunctionType) -> bool:
+    """Whether Python wrote a function from what its class says, as it does for a dataclass."""
+    inner = wrapped(function)
+    code = inner.__code__ if isinstance(inner, types.FunctionType) else function.__code__
+    return code.co_filename.startswith("<") and not linecache.getlines(code.co_filename)
+
+
+def is_enum(kind: type) -> bool:
+    """Whether a class is an enumeration."""
+    return issubclass(kind, enum.Enum)
+
+
+def is_at(value: object, module: str) -> bool:
+    """Whether a value is what its own name leads to, and not something made like it."""
+    found: object = sys.modules.get(module)
+    for name in getattr(value, "__qualname__", "<none>").split("."):
+        found = attribute(found, name)
+    return found is value
+
+
+def is_own(chain: Chain, namespace: Namespace) -> bool:
+    """Whether a dotted name leads to, or through, something of whence's."""
+    value = namespace.get(chain[0], Missing)
+    for name in (*chain[1:], None):
+        if isinstance(value, types.ModuleType):
+            own = origins.of_module(value.__name__) is Origin.WHENCE
+        elif isinstance(value, types.FunctionType | type):
+            own = origin(value) is Origin.WHENCE
+        else:
+            own = origin(type(value)) is Origin.WHENCE
+        if own or name is None:
+            return own
+        value = attribute(value, name)
+    return False
+
+
+def read_bytecode(code: types.CodeType, namespace: Namespace) -> Reading:
+    """A Reading of what is loaded, for code without source; coarser, since only names can be told."""
+    names: set[str] = set()
+    imported: list[str] = []
+    todo = [code]
+    while todo:
+        item = todo.pop()
+        names.update(item.co_names)
+        imported += [str(step.argval) for step in dis.get_instructions(item) if step.opname == "IMPORT_NAME"]
+        todo += [constant for constant in item.co_consts if isinstance(constant, types.CodeType)]
+    dynamic = sorted(names & reading.DYNAMIC_BARE)
+    body = normal_form.digest_of_code(code)
+    return Reading(
+        digest=body,
+        documented_digest=body,
+        chains=tuple((name,) for name in sorted(names) if name in namespace),
+        dynamic=(*dynamic, "an import known by its bytecode only") if imported else tuple(dynamic),
+        late_imports=tuple(Imported(name, 0) for name in sorted(imported)),
+    )
+
+
+def absolute(imported: Imported, namespace: Namespace) -> str:
+    """The full name of a module that a file imports."""
+    package = str(namespace.get("__package__") or "").split(".")
+    base = package[: len(package) - imported.level + 1] if imported.level else []
+    return ".".join(part for part in (*base, imported.module) if part)

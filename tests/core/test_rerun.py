@@ -1,0 +1,376 @@
+"""What a rerun would do, and how its outputs compare with the original's."""
+
+import itertools
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from math import inf, nan
+from random import Random
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from whence_catalog import digest, lineage, model, rerun
+from whence_catalog.errors import InvalidInput, NotFound
+from whence_catalog.lineage import Edge, EdgeType, Node, NodeType
+
+T0 = datetime(2026, 5, 3, tzinfo=UTC)
+SOURCE = digest.digest_of_bytes(b"source")
+ENVIRONMENT = digest.digest_of_bytes(b"environment")
+
+
+def uid(number: int) -> UUID:
+    return UUID(int=number)
+
+
+def version(name: str, data: bytes, strength: model.Strength = model.Strength.CONTENT) -> model.Version:
+    content = model.Content(digest.digest_of_bytes(data), strength, size_bytes=len(data))
+    return model.Version(model.Artifact("default", "dataset", name), 1, content, T0)
+
+
+def recorded(**changes: object) -> model.RunRecord:
+    """A Run that can be made again, but for `changes` to it or to its capture."""
+    capture = model.Capture(
+        entry="train:train", bundle=SOURCE, environment=ENVIRONMENT, rerunnable=True, because=None
+    )
+    names = model.Capture.__dataclass_fields__
+    capture = replace(capture, **{k: v for k, v in changes.items() if k in names})  # type: ignore[arg-type]
+    run = model.Run(
+        uid=uid(1),
+        project="default",
+        job="train",
+        state=model.RunState.COMPLETE,
+        actor=model.Actor("ada"),
+        started_at=T0,
+        params={"c": 1.0},
+        capture=capture,
+    )
+    run = replace(run, **{k: v for k, v in changes.items() if k not in names})  # type: ignore[arg-type]
+    taken = model.Input("data", version("images", b"images"), uid(7))
+    return model.RunRecord(run, (taken,), ())
+
+
+# ── the plan for one Run ─────────────────────────────────────────────────────────────────────────
+
+
+def test_a_run_with_all_that_it_needs_is_executed_and_the_plan_says_what_comes_back() -> None:
+    planned = rerun.plan(recorded())
+    assert planned.steps == (rerun.PlannedRun(uid(1), "train", rerun.Execute("it was asked for")),)
+    assert planned.is_possible
+    assert planned.restored == (
+        f"source {SOURCE}",
+        f"environment {ENVIRONMENT}",
+        f"input data: dataset:images@1 {digest.digest_of_bytes(b'images')}",
+        "parameters c",
+    )
+    assert planned.cannot == ()
+
+
+def test_a_run_that_cannot_be_made_again_is_blocked_in_its_own_words() -> None:
+    planned = rerun.plan(recorded(rerunnable=False, because="it was typed into a session"))
+    assert planned.steps[0].step == rerun.Blocked(("it was typed into a session",))
+    assert not planned.is_possible
+
+
+def test_every_lost_blob_is_named() -> None:
+    lost = frozenset({SOURCE, ENVIRONMENT, digest.digest_of_bytes(b"images")})
+    step = rerun.plan(recorded(), lost).steps[0].step
+    assert isinstance(step, rerun.Blocked)
+    assert len(step.why) == 3
+    for gone, why in zip((SOURCE, ENVIRONMENT, digest.digest_of_bytes(b"images")), step.why, strict=True):
+        assert str(gone) in why
+
+
+def test_a_lost_blob_of_something_else_blocks_nothing() -> None:
+    assert rerun.plan(recorded(), frozenset({digest.digest_of_bytes(b"other")})).is_possible
+
+
+def test_an_input_that_was_not_kept_blocks() -> None:
+    record = recorded()
+    taken = replace(record.inputs[0], version=version("images", b"images", model.Strength.PROVIDER))
+    step = rerun.plan(replace(record, inputs=(taken,))).steps[0].step
+    assert step == rerun.Blocked(
+        ("input data (dataset:images@1) is identified by provider only, so its bytes were not kept",)
+    )
+
+
+def test_a_reused_run_points_to_the_one_that_ran() -> None:
+    step = rerun.plan(recorded(state=model.RunState.REUSED, origin=uid(9))).steps[0].step
+    assert isinstance(step, rerun.Blocked)
+    assert str(uid(9)) in step.why[0]
+
+
+def test_a_running_run_is_not_made_again() -> None:
+    assert rerun.obstacles(recorded(state=model.RunState.RUNNING)) == ("it is still running",)
+
+
+def test_a_claim_to_be_rerunnable_without_source_is_not_believed() -> None:
+    assert not rerun.plan(recorded(bundle=None)).is_possible
+
+
+def test_what_could_not_be_seen_is_among_what_cannot_be_restored() -> None:
+    planned = rerun.plan(recorded(environment=None, blind_spots=("native readers loaded",)))
+    assert planned.is_possible
+    assert planned.cannot == (
+        "native readers loaded",
+        "no environment was recorded: it would run in the one at hand",
+    )
+
+
+# ── the plan for all that a Run came from ────────────────────────────────────────────────────────
+
+
+def graph_of(
+    flows: set[tuple[int, int]], runs: int, reuses: frozenset[tuple[int, int]] = frozenset()
+) -> lineage.Graph:
+    """Runs 1 … n; each flow (a, b) is a Version that a made and b took."""
+    nodes = []
+    for run in range(1, runs + 1):
+        started_at = T0 + timedelta(seconds=run)
+        nodes.append(Node(str(uid(run)), NodeType.RUN, f"job{run}", "complete", started_at))
+    edges = []
+    for a, b in sorted(flows):
+        made = f"dataset:d{a}-{b}@1"
+        nodes.append(Node(made, NodeType.VERSION, f"d{a}-{b}", "live", T0, "dataset"))
+        edges.append(Edge(str(uid(a)), made, EdgeType.OUTPUT, "out", 0, None, False, a))
+        edges.append(Edge(made, str(uid(b)), EdgeType.INPUT, "in", 0, str(uid(a)), False, b))
+    edges += [
+        Edge(str(uid(a)), str(uid(b)), EdgeType.REUSED, "", 0, None, False, b) for a, b in sorted(reuses)
+    ]
+    return lineage.Graph((str(uid(runs)),), tuple(nodes), tuple(edges), lineage.Completeness(True))
+
+
+CHAIN = graph_of({(1, 2), (2, 3)}, 3)
+ALL = frozenset({uid(1), uid(2), uid(3)})
+
+
+def steps(plan: rerun.RerunPlan) -> dict[int, rerun.RerunStep]:
+    return {planned.run.int: planned.step for planned in plan.steps}
+
+
+def test_where_nothing_changed_everything_is_reused() -> None:
+    assert steps(rerun.plan_chain(CHAIN, uid(3), ALL, {}, {})) == {
+        1: rerun.Reuse(),
+        2: rerun.Reuse(),
+        3: rerun.Reuse(),
+    }
+
+
+def test_what_follows_a_run_that_executes_depends_on_what_it_makes() -> None:
+    plan = rerun.plan_chain(CHAIN, uid(3), ALL, {uid(1): "its code changed"}, {})
+    assert steps(plan) == {
+        1: rerun.Execute("its code changed"),
+        2: rerun.Conditional((uid(1),)),
+        3: rerun.Conditional((uid(2),)),
+    }
+    assert [planned.job for planned in plan.steps] == ["job1", "job2", "job3"]
+
+
+def test_a_run_without_an_entry_executes_although_nothing_changed() -> None:
+    plan = steps(rerun.plan_chain(CHAIN, uid(3), ALL - {uid(2)}, {}, {}))
+    assert isinstance(plan[1], rerun.Reuse)
+    assert isinstance(plan[2], rerun.Execute)
+    assert isinstance(plan[3], rerun.Conditional)
+
+
+def test_a_blocked_run_blocks_all_that_needs_it() -> None:
+    plan = rerun.plan_chain(CHAIN, uid(3), ALL, {uid(1): "its code changed"}, {uid(1): ("no source",)})
+    assert steps(plan)[1] == rerun.Blocked(("no source",))
+    assert all(isinstance(step, rerun.Blocked) for step in steps(plan).values())
+    assert not plan.is_possible
+
+
+def test_an_obstacle_to_what_can_be_reused_blocks_nothing() -> None:
+    assert rerun.plan_chain(CHAIN, uid(3), ALL, {}, {uid(1): ("no source",)}).is_possible
+
+
+def test_an_obstacle_that_may_come_to_matter_is_said() -> None:
+    plan = rerun.plan_chain(CHAIN, uid(3), ALL, {uid(1): "its code changed"}, {uid(2): ("no source",)})
+    assert steps(plan)[2] == rerun.Conditional((uid(1),), ("no source",))
+
+
+def test_a_reused_run_stands_as_its_origin_does() -> None:
+    graph = graph_of({(1, 2)}, 3, frozenset({(2, 3)}))
+    usable = frozenset({uid(1), uid(2)})
+    assert isinstance(steps(rerun.plan_chain(graph, uid(3), usable, {}, {}))[3], rerun.Reuse)
+    stopped = rerun.plan_chain(graph, uid(3), usable, {}, {uid(2): ("no source",)})
+    assert isinstance(steps(stopped)[3], rerun.Reuse)
+
+
+def test_runs_that_the_wanted_one_did_not_come_from_are_left_alone() -> None:
+    assert steps(rerun.plan_chain(CHAIN, uid(2), ALL, {}, {})).keys() == {1, 2}
+
+
+def test_a_plan_over_part_of_a_lineage_says_so() -> None:
+    for completeness in (
+        lineage.Completeness(False, ("depth 5 reached",), "…"),
+        lineage.Completeness(True, ambiguous=1),
+        lineage.Completeness(True, unknown_producers=1),
+    ):
+        plan = rerun.plan_chain(replace(CHAIN, completeness=completeness), uid(3), ALL, {}, {})
+        assert not plan.complete
+        assert plan.cannot[0].startswith("not all that it came from is known: ")
+
+
+def test_a_run_outside_the_graph_has_no_plan() -> None:
+    with pytest.raises(NotFound):
+        rerun.plan_chain(CHAIN, uid(8), ALL, {}, {})
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.integers(0, 2**32), st.integers(1, 8))
+def test_a_plan_promises_no_more_than_its_facts_allow(seed: int, runs: int) -> None:
+    chance = Random(seed)
+    pairs = itertools.combinations(range(1, runs + 1), 2)
+    flows = {pair for pair in pairs if chance.random() < 0.4}
+    usable = frozenset(uid(run) for run in range(1, runs + 1) if chance.random() < 0.7)
+    changed = {uid(run): "changed" for run in range(1, runs + 1) if chance.random() < 0.2}
+    stuck = {uid(run): ("stuck",) for run in range(1, runs + 1) if chance.random() < 0.3}
+    planned = steps(rerun.plan_chain(graph_of(flows, runs), uid(runs), usable, changed, stuck))
+    for run, step in planned.items():
+        before = [planned[a] for a, b in flows if b == run]
+        settled = all(isinstance(s, rerun.Reuse) for s in before)
+        holds = uid(run) in usable and uid(run) not in changed
+        match step:
+            case rerun.Reuse():
+                assert settled
+                assert holds
+            case rerun.Execute():
+                assert settled
+                assert not holds
+                assert uid(run) not in stuck
+            case rerun.Conditional(on):
+                assert not any(isinstance(s, rerun.Blocked) for s in before)
+                assert {o.int for o in on} == {
+                    a for a, b in flows if b == run and not isinstance(planned[a], rerun.Reuse)
+                }
+            case rerun.Blocked():
+                lost = any(isinstance(s, rerun.Blocked) for s in before)
+                assert lost or (settled and not holds and uid(run) in stuck)
+
+
+def test_each_step_can_be_told_to_people() -> None:
+    assert rerun.describe(rerun.Reuse()) == "reuse"
+    assert rerun.describe(rerun.Execute("its code changed")) == "execute: its code changed"
+    assert rerun.describe(rerun.Blocked(("a", "b"))) == "blocked: a; b"
+    assert rerun.describe(rerun.Conditional((uid(1),), ("no source",))) == (
+        f"depends on what {uid(1)} will make; if it has to run, it cannot: no source"
+    )
+
+
+# ── comparing ────────────────────────────────────────────────────────────────────────────────────
+
+
+def made(role: str, data: bytes, **metrics: float) -> model.Output:
+    return model.Output(role, version(role, data), uid(1), metrics=metrics)
+
+
+def claimed(role: str, data: bytes, **metrics: float) -> model.OutputClaim:
+    named = version(role, data)
+    return model.OutputClaim(role, named.artifact, named.content, metrics=metrics)
+
+
+def likeness(
+    before: model.Output, after: model.OutputClaim, tolerance: rerun.Tolerance = rerun.EXACT
+) -> rerun.Likeness:
+    comparison = rerun.compare([before], [after], tolerance)
+    assert [output.role for output in comparison.outputs] == [before.role]
+    return comparison.outputs[0].likeness
+
+
+def test_the_same_bytes_and_metrics_are_identical() -> None:
+    comparison = rerun.compare([made("m", b"w", f1=0.5, loss=nan)], [claimed("m", b"w", f1=0.5, loss=nan)])
+    assert comparison.overall == rerun.Identical()
+
+
+def test_other_bytes_are_different_and_both_digests_are_named() -> None:
+    found = likeness(made("m", b"one"), claimed("m", b"two"))
+    assert isinstance(found, rerun.Different)
+    assert str(digest.digest_of_bytes(b"one")) in found.how[0]
+    assert str(digest.digest_of_bytes(b"two")) in found.how[0]
+
+
+def test_metrics_stand_for_other_bytes_only_where_a_tolerance_was_asked_for() -> None:
+    before, after = made("m", b"one", f1=0.5), claimed("m", b"two", f1=0.5)
+    assert isinstance(likeness(before, after), rerun.Different)
+    assert isinstance(likeness(before, after, rerun.Tolerance(rtol=1e-9)), rerun.WithinTolerance)
+
+
+def test_other_bytes_without_metrics_are_different_under_any_tolerance() -> None:
+    assert isinstance(
+        likeness(made("m", b"1"), claimed("m", b"2"), rerun.Tolerance(1e9, 1e9)), rerun.Different
+    )
+
+
+def test_metrics_beyond_the_tolerance_are_different_and_named() -> None:
+    before, after = made("m", b"one", f1=0.5, loss=1.0), claimed("m", b"two", f1=0.5, loss=1.2)
+    found = likeness(before, after, rerun.Tolerance(rtol=0.1))
+    assert isinstance(found, rerun.Different)
+    assert "metric loss was 1.0 and is 1.2" in found.how
+
+
+def test_the_same_bytes_with_other_metrics_are_not_identical() -> None:
+    before = made("m", b"w", f1=0.5)
+    assert isinstance(likeness(before, claimed("m", b"w", f1=0.6)), rerun.Different)
+    near = likeness(before, claimed("m", b"w", f1=0.6), rerun.Tolerance(atol=0.2))
+    assert near == rerun.WithinTolerance(("the same bytes", "metric f1 was 0.5 and is 0.6"))
+    assert isinstance(likeness(before, claimed("m", b"w")), rerun.Different)
+
+
+@pytest.mark.parametrize("strength", [s for s in model.Strength if s is not model.Strength.CONTENT])
+def test_a_weaker_identity_is_never_called_identical_nor_different(strength: model.Strength) -> None:
+    weak = model.Output("m", version("m", b"w", strength), uid(1))
+    assert isinstance(likeness(weak, claimed("m", b"w")), rerun.NotComparable)
+    assert isinstance(likeness(weak, claimed("m", b"x")), rerun.NotComparable)
+
+
+def test_a_file_is_not_a_tree_with_the_same_digest() -> None:
+    after = claimed("m", b"w")
+    after = replace(after, content=replace(after.content, form=model.Form.TREE))
+    assert likeness(made("m", b"w"), after) == rerun.Different(("it was a file and is a tree",))
+
+
+def test_missing_and_extra_outputs_are_differences() -> None:
+    comparison = rerun.compare([made("a", b"a"), made("b", b"b")], [claimed("b", b"b"), claimed("c", b"c")])
+    assert (comparison.missing, comparison.extra) == (("a",), ("c",))
+    assert comparison.overall == rerun.Different(
+        ("a: only the original made it", "c: only the rerun made it")
+    )
+
+
+def test_nothing_beside_nothing_proves_nothing() -> None:
+    assert rerun.compare([], []).overall == rerun.NotComparable("neither made any output")
+
+
+def test_one_output_that_cannot_be_compared_leaves_the_whole_open() -> None:
+    weak = model.Output("m", version("m", b"w", model.Strength.WEAK), uid(1))
+    comparison = rerun.compare([weak, made("n", b"n")], [claimed("m", b"w"), claimed("n", b"n")])
+    assert isinstance(comparison.overall, rerun.NotComparable)
+
+
+numbers = st.floats() | st.sampled_from([0.0, -0.0, nan, inf, -inf, 1.0, 1.0 + 2**-52])
+
+
+@given(numbers, numbers, st.floats(0, 10), st.floats(0, 10))
+def test_a_tolerance_is_the_inequality_it_states(a: float, b: float, rtol: float, atol: float) -> None:
+    allowed = rerun.Tolerance(rtol, atol).allows(a, b)
+    if a != a or b != b:
+        assert allowed == (a != a and b != b)
+    elif inf in (abs(a), abs(b)):
+        assert allowed == (a == b)
+    else:
+        assert allowed == (abs(a - b) <= atol + rtol * abs(a))
+
+
+@given(st.dictionaries(st.sampled_from("abc"), numbers), st.dictionaries(st.sampled_from("abc"), numbers))
+def test_identical_means_bit_for_bit(before: dict[str, float], after: dict[str, float]) -> None:
+    same = digest.frame(dict(before)) == digest.frame(dict(after))
+    overall = rerun.compare([made("m", b"w", **before)], [claimed("m", b"w", **after)]).overall
+    assert isinstance(overall, rerun.Identical) == same
+
+
+@pytest.mark.parametrize("wrong", [(-1.0, 0.0), (0.0, -1.0), (nan, 0.0), (0.0, inf)])
+def test_a_tolerance_that_means_nothing_is_refused(wrong: tuple[float, float]) -> None:
+    with pytest.raises(InvalidInput):
+        rerun.Tolerance(*wrong)
