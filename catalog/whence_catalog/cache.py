@@ -174,48 +174,27 @@ def decide(
     return Reuse(entry)
 
 
-class Outcome(StrEnum):
-    """What a finish did to the cache."""
-
-    ENTERED = "entered"
-    RENEWED = "renewed"
-    SUPERSEDED = "superseded"
-    DIVERGED = "diverged"
-    REFUSED = "refused"
-    NONE = "none"
-
-
-@dataclass(frozen=True, slots=True)
-class Publication:
-    """What a publish does, and why. `is_divergence`: the same key gave other bytes."""
-
-    outcome: Outcome
-    why: str | None = None
-    is_divergence: bool = False
-
-    def __str__(self) -> str:
-        return self.outcome.value + (f": {self.why}" if self.why else "")
-
-
 def publish(
     live: Mapping[str, digest.Digest] | None,
     made: Mapping[str, digest.Digest],
     reason: Reason,
-) -> Publication:
+) -> model.Publication:
     """What publishing outputs (role → digest) does, beside the live entry's outputs if there is one.
 
     A live entry is never displaced by other bytes, unless the step ran because that entry would not do.
     """
     if live is None:
-        return Publication(Outcome.ENTERED)
+        return model.Publication(model.Outcome.ENTERED)
     if live == made:
-        return Publication(Outcome.RENEWED)
+        return model.Publication(model.Outcome.RENEWED)
     differing = ", ".join(
         sorted(role for role in live.keys() | made.keys() if live.get(role) != made.get(role))
     )
     if reason in SUPERSEDING:
-        return Publication(Outcome.SUPERSEDED, f"{reason}; other bytes for {differing}", is_divergence=True)
-    return Publication(Outcome.DIVERGED, f"other bytes for {differing}", is_divergence=True)
+        return model.Publication(
+            model.Outcome.SUPERSEDED, f"{reason}; other bytes for {differing}", is_divergence=True
+        )
+    return model.Publication(model.Outcome.DIVERGED, f"other bytes for {differing}", is_divergence=True)
 
 
 # ── explaining ───────────────────────────────────────────────────────────────────────────────────

@@ -34,7 +34,7 @@ class Finished:
 
     run: model.Run
     outputs: tuple[model.Output, ...]
-    publication: cache.Publication
+    publication: model.Publication
 
 
 @dataclass(frozen=True, slots=True)

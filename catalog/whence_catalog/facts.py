@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import TypeAlias, cast
 from uuid import UUID
 
-from whence_catalog import cache, digest, model
+from whence_catalog import digest, model
 from whence_catalog.errors import Damaged, ErrorKind
 
 Body: TypeAlias = dict[str, digest.Framed]
@@ -323,7 +323,7 @@ def _read_output(row: Body) -> model.OutputClaim:
     )
 
 
-def finish(report: model.Report, outcome: cache.Publication, redactor: Redactor) -> Body:
+def finish(report: model.Report, outcome: model.Publication, redactor: Redactor) -> Body:
     """What `finish` says. What it did to the cache is part of it: leases, which decided that, are no facts."""
     return _present(
         run=report.run.bytes,
@@ -341,7 +341,7 @@ def finish(report: model.Report, outcome: cache.Publication, redactor: Redactor)
     )
 
 
-def read_finish(uid: UUID, body: Body) -> tuple[model.Report, cache.Publication]:
+def read_finish(uid: UUID, body: Body) -> tuple[model.Report, model.Publication]:
     """The report and the cache's outcome that a `finish` body says; redactable values are left out."""
     report = model.Report(
         uid=uid,
@@ -355,8 +355,8 @@ def read_finish(uid: UUID, body: Body) -> tuple[model.Report, cache.Publication]
         uncacheable=tuple(cast("Sequence[str]", body.get("uncacheable", []))),
         claimed_at=_read_time(body.get("claimed_at")),
     )
-    outcome = cache.Publication(
-        cache.Outcome(cast("str", body["outcome"])),
+    outcome = model.Publication(
+        model.Outcome(cast("str", body["outcome"])),
         cast("str | None", body.get("outcome_why")),
         bool(body.get("divergence", False)),
     )

@@ -569,14 +569,18 @@ def order(graph: Graph) -> tuple[Node, ...]:
     runs = {node.id: node for node in graph.nodes if node.type is NodeType.RUN}
     done: dict[str, Node] = {}
     opened: set[str] = set()
-    stack = sorted(runs, key=lambda run: (runs[run].at, run), reverse=True)
+
+    def latest_first(some: Iterable[str]) -> list[str]:
+        return sorted(some, key=lambda run: (runs[run].at, run), reverse=True)
+
+    stack = latest_first(runs)
     while stack:
         run = stack[-1]
         if run in opened:
             done.setdefault(stack.pop(), runs[run])
         else:
             opened.add(run)
-            stack += [source for source in came_from[run] if source not in opened]
+            stack += latest_first(source for source in came_from[run] if source not in opened)
     return tuple(done.values())
 
 

@@ -347,6 +347,29 @@ class Alias:
     replaced: int | None = None
 
 
+class Outcome(StrEnum):
+    """What a finish did to the cache."""
+
+    ENTERED = "entered"
+    RENEWED = "renewed"
+    SUPERSEDED = "superseded"
+    DIVERGED = "diverged"
+    REFUSED = "refused"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What a publish does, and why. `is_divergence`: the same key gave other bytes."""
+
+    outcome: Outcome
+    why: str | None = None
+    is_divergence: bool = False
+
+    def __str__(self) -> str:
+        return self.outcome.value + (f": {self.why}" if self.why else "")
+
+
 # ── claims ───────────────────────────────────────────────────────────────────────────────────────
 
 

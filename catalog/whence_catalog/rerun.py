@@ -122,6 +122,8 @@ def obstacles(
         why.append(captured.because or "its recording does not say how it could be")
     elif captured.entry is None or captured.bundle is None:
         why.append("its entry point or its source was not recorded")
+    elif captured.environment is None:
+        why.append("its environment was not recorded")
     for what, kept in (("source", captured.bundle), ("environment", captured.environment)):
         if kept in unavailable:
             why.append(f"its {what} {kept} is missing or altered in the store")
@@ -137,17 +139,15 @@ def obstacles(
 
 def _restored(record: model.RunRecord) -> tuple[tuple[str, ...], tuple[str, ...]]:
     captured = record.run.capture
-    restored, cannot = [], list(captured.blind_spots)
+    restored = []
     if captured.bundle is not None:
         restored.append(f"source {captured.bundle}")
     if captured.environment is not None:
         restored.append(f"environment {captured.environment}")
-    else:
-        cannot.append("no environment was recorded: it would run in the one at hand")
     restored += [f"input {taken.role}: {taken.version.ref} {taken.version.digest}" for taken in record.inputs]
     if record.run.params:
         restored.append(f"parameters {', '.join(sorted(record.run.params))}")
-    return tuple(restored), tuple(cannot)
+    return tuple(restored), captured.blind_spots
 
 
 def plan_chain(

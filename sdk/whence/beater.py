@@ -1,20 +1,21 @@
 """Says that this process's Runs live: one thread, one call for all of them.
 
 A Run that is not heard of for a minute is presumed aborted, and its lease on a key lapses. The thread
-does not keep the process alive, and starts afresh in a forked child.
+does not keep the process alive; a forked child has none until it begins a Run of its own.
 """
 
 import os
 import threading
+import weakref
 from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID
 
 from whence_catalog import catalog
-from whence_catalog.errors import WhenceError
 
 EVERY_SECONDS = 20.0
 LASTING = timedelta(seconds=60)
+_MISSES = 2
 
 
 class Beater:
@@ -22,34 +23,62 @@ class Beater:
 
     def __init__(self, beat_into: catalog.Catalog) -> None:
         self._catalog = beat_into
-        self._guard = threading.Lock()
-        self._runs: dict[UUID, Callable[[], None]] = {}
-        self._wake = threading.Event()
-        self._pid = 0
+        self._forget()
+        _all.add(self)
 
     def add(self, run: UUID, on_lease_lost: Callable[[], None]) -> None:
         """Beat for `run`; `on_lease_lost` is called, from the thread, if its lease is found lost."""
-        if self._pid != os.getpid():  # also the first time
-            self._guard, self._wake = threading.Lock(), threading.Event()
-            self._runs, self._pid = {}, os.getpid()
-            threading.Thread(target=self._beat, name="whence beater", daemon=True).start()
         with self._guard:
             self._runs[run] = on_lease_lost
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._beat, name="whence beater", daemon=True)
+                self._thread.start()
 
     def remove(self, run: UUID) -> None:
         """Stop beating for `run`."""
         with self._guard:
             self._runs.pop(run, None)
 
+    def close(self) -> None:
+        """Stop beating at all."""
+        self._closing.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _forget(self) -> None:
+        """Begin without Runs and without a thread, as a forked child must: it has neither."""
+        self._guard = threading.Lock()
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._runs: dict[UUID, Callable[[], None]] = {}
+        self._missed = 0
+
     def _beat(self) -> None:
-        while not self._wake.wait(EVERY_SECONDS):
+        while not self._closing.wait(EVERY_SECONDS):
             with self._guard:
                 runs = dict(self._runs)
-            if not runs:
-                continue
-            try:
-                lost = self._catalog.beat(list(runs), LASTING)
-            except WhenceError:
-                continue  # the next beat may get through; three missed ones cost the lease, not the work
-            for run in lost:
+            for run in self._lost(runs) if runs else ():
                 runs[run]()
+
+    def _lost(self, runs: dict[UUID, Callable[[], None]]) -> frozenset[UUID]:
+        try:
+            lost = self._catalog.beat(list(runs), LASTING)
+        except Exception:
+            # Whatever it was, the thread must live: the next beat may get through. Two missed ones are
+            # told to the steps, since the lease may be gone before the third.
+            self._missed += 1
+            return frozenset(runs) if self._missed >= _MISSES else frozenset()
+        self._missed = 0
+        return lost
+
+
+_all: "weakref.WeakSet[Beater]" = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for each in _all:
+        each._forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

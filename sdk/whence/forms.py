@@ -21,8 +21,9 @@ import types
 import uuid
 from collections.abc import Callable, Mapping
 
-from whence import normal_form, origins
+from whence import loaded, normal_form, origins
 from whence_catalog import digest
+from whence_catalog.errors import InvalidInput
 
 DOMAIN = "whence.code/1"
 
@@ -101,6 +102,10 @@ class Forms:
         self._open.add(id(value))
         try:
             return self._compound(value, level + 1)
+        except (Opaque, InvalidInput):
+            raise
+        except Exception as error:  # looking at an object may run its own code
+            raise Opaque(f"{type(value).__qualname__}, which raises {type(error).__name__}") from error
         finally:
             self._open.discard(id(value))
 
@@ -146,7 +151,7 @@ class Forms:
             return [kind.__name__, self.of(value.__reduce__()[1], level)]
         if kind.__module__ == "numpy" and hasattr(value, "dtype") and hasattr(value, "tobytes"):
             return _array(value)
-        if isinstance(value, types.SimpleNamespace) or origins.of_module(kind.__module__) is _PROJECT:
+        if isinstance(value, types.SimpleNamespace) or loaded.origin(kind) is _PROJECT:
             return self._object(value, level)
         raise Opaque(f"{kind.__module__}.{kind.__qualname__}")
 

@@ -16,23 +16,40 @@ from whence.reading import Chain, Imported, Reading
 
 Namespace = Mapping[str, object]
 
+# fmt: off
+# What Python itself puts into a class, or what its other members say again.
+CLASS_FURNITURE = frozenset({
+    "__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__firstlineno__", "__slots__",
+    "__static_attributes__", "__annotations__", "__annotate__", "__annotate_func__", "__hash__",
+    "__annotations_cache__", "__conditional_annotations__", "__dataclass_fields__", "__dataclass_params__",
+    "__match_args__", "__abstractmethods__", "_abc_impl", "_generate_next_value_", "__orig_bases__",
+    "__parameters__", "__type_params__",
+})
+# fmt: on
+
 
 class Missing:
     """In the place of a value that is not there."""
+
+
+def module_of(value: object) -> str:
+    """The module that a value says it is from. A class may hold anything under that name."""
+    name = getattr(value, "__module__", None)
+    return name if isinstance(name, str) else "builtins"
 
 
 def namespace_of(value: object) -> Namespace:
     """The globals that a function or class was defined in."""
     if isinstance(value, types.FunctionType):
         return value.__globals__
-    module = sys.modules.get(getattr(value, "__module__", None) or "")
+    module = sys.modules.get(module_of(value))
     return vars(module) if module is not None else {}
 
 
 def origin(value: object) -> Origin:
     """Whose a function or class is; by where it was compiled, since wrappers take over other names."""
     if not isinstance(value, types.FunctionType):
-        return origins.of_module(getattr(value, "__module__", None) or "builtins")
+        return origins.of_module(module_of(value))
     name = str(value.__globals__.get("__name__", ""))
     file = value.__code__.co_filename
     if name.partition(".")[0] in origins.OWN_PACKAGES:

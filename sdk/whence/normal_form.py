@@ -5,17 +5,15 @@ has the same digest on every Python from 3.11 on. Left out: positions, comments,
 for), how a literal was spelled. Leaves to others: finding the syntax (`source`), and what the names in it
 mean (`fingerprint`).
 
-    form  = L[token, …]
-    token = S "(Name" | S ".field" | S "[" | S "]" | S ")" | T(constant)
-
-A constant is a tuple and everything else is text, so no constant can pass for structure.
+    node      = "(" name {"." field value} ")"     fields by name, empty ones left out
+    value     = node | "[" {value} "]" | constant
+    constant  = letter length ":" text              so that no text can pass for structure
 """
 
 import ast
 import re
 import sys
 import types
-from collections.abc import Iterator
 
 from whence_catalog import digest
 
@@ -27,6 +25,7 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 _WITHOUT_MEANING = frozenset({"ctx", "type_comment", "kind", "type_ignores", "str"})
 _HAS_DOCSTRING = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Module)
 _COMPREHENSION = re.compile(r"<(listcomp|setcomp|dictcomp|genexpr)>(\.<locals>\.)?")
+_known_fields: dict[str, tuple[str, ...]] = {}
 # `str(int)` refuses more than 4,300 digits; a hexadecimal literal may have them all the same.
 _MOST_BITS = 14_000
 
@@ -36,55 +35,69 @@ def digest_of_node(node: ast.AST, keep_docstrings: bool = False) -> bytes:
 
     A docstring counts only where the program can read it, which only the caller knows.
     """
-    return digest.raw_digest_of(DOMAIN, "syntax", list(_tokens(node, keep_docstrings)))
+    written = "".join(_written(node, keep_docstrings))
+    # Source may hold, as an escape, what UTF-8 cannot encode.
+    return digest.raw_digest_of(DOMAIN, "syntax", written.encode("utf-8", "surrogatepass"))
 
 
-def _tokens(root: ast.AST, keep_docstrings: bool) -> Iterator[digest.Framed]:
+def _written(root: ast.AST, keep_docstrings: bool) -> list[str]:
+    out: list[str] = []
+    write = out.append
     # A stack of our own: a sum of a thousand terms is a tree a thousand deep, which the compiler takes.
+    # On it, a tuple of one is structure that was put off until what stands before it is written.
     todo: list[object] = [root]
     while todo:
         item = todo.pop()
-        if isinstance(item, _Token):
-            yield item.text
+        if type(item) is tuple:
+            write(item[0])
         elif isinstance(item, ast.Constant):
-            yield constant(item.value)
+            write(_constant(item.value))
         elif isinstance(item, ast.AST):
-            yield f"({type(item).__name__}"
-            todo.append(_Token(")"))
-            for name in sorted(_fields(item), reverse=True):
-                value = _field(item, name, keep_docstrings)
+            write(f"({type(item).__name__}")
+            todo.append((")",))
+            for name in _fields(item):
+                value = getattr(item, name, None)
+                if name == "body" and not keep_docstrings and isinstance(item, _HAS_DOCSTRING):
+                    value = without_docstring(item)
+                elif name == "values" and isinstance(item, ast.JoinedStr):
+                    value = _merge_text(item.values)
                 # Fields that are new in a later Python are empty wherever the older one can be written.
-                if value is None or value == [] or (name == "level" and value == 0):
-                    continue
-                todo += [value, _Token(f".{name}")]
+                if value is not None and value != [] and (value != 0 or name != "level"):
+                    todo += (value, (f".{name}",))
         elif isinstance(item, list):
-            yield "["
-            todo.append(_Token("]"))
+            write("[")
+            todo.append(("]",))
             todo.extend(reversed(item))
         else:
-            yield constant(item)
+            write(_constant(item))
+    return out
 
 
-class _Token:
-    """A piece of structure that waits on the stack."""
-
-    __slots__ = ("text",)
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-
-def _fields(node: ast.AST) -> list[str]:
-    return [name for name in node._fields if name not in _WITHOUT_MEANING]
+def _fields(node: ast.AST) -> tuple[str, ...]:
+    kind = type(node).__name__
+    if kind not in _known_fields:
+        # From the last to the first, since they go on a stack.
+        counting = (name for name in node._fields if name not in _WITHOUT_MEANING)
+        _known_fields[kind] = tuple(sorted(counting, reverse=True))
+    return _known_fields[kind]
 
 
-def _field(node: ast.AST, name: str, keep_docstrings: bool) -> object:
-    value = getattr(node, name, None)
-    if name == "body" and not keep_docstrings and isinstance(node, _HAS_DOCSTRING):
-        return without_docstring(node)
-    if name == "values" and isinstance(node, ast.JoinedStr):
-        return _merge_text(node.values)
-    return value
+def _constant(value: object) -> str:
+    if isinstance(value, str):
+        return f"s{len(value)}:{value}"
+    if value is None or value is Ellipsis or isinstance(value, bool):
+        letter, text = "k", repr(value)
+    elif isinstance(value, int):
+        letter, text = "i", hex(value)  # `str` refuses more than 4,300 digits
+    elif isinstance(value, float):
+        letter, text = "f", value.hex()
+    elif isinstance(value, complex):
+        letter, text = "c", f"{value.real.hex()} {value.imag.hex()}"
+    elif isinstance(value, bytes):
+        letter, text = "b", value.hex()
+    else:
+        raise TypeError(f"{type(value).__name__} is no constant of Python's syntax")
+    return f"{letter}{len(text)}:{text}"
 
 
 def is_docstring(statement: ast.stmt) -> bool:
@@ -119,7 +132,7 @@ def _merge_text(pieces: list[ast.expr]) -> list[ast.expr]:
 
 
 def constant(value: object) -> tuple[digest.Framed, ...]:
-    """A constant with its type; a tuple of one for what has a frame of its own."""
+    """A constant of loaded code, or plain data, to be framed; a tuple of one for what has its own frame."""
     if value is Ellipsis:
         return ("ellipsis", None)
     if isinstance(value, bool) or value is None or isinstance(value, float | bytes):

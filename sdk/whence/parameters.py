@@ -4,24 +4,32 @@ Exact types only: a value is identified by what it is, never by how it prints. W
 refused by the path to it (`options['rates'][2]`), since guessing would make two different calls equal.
 """
 
+import contextlib
 import datetime
 import decimal
 import enum
+import functools
 import importlib
+import operator
+import os
 import pathlib
 import sys
+import types
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import cast
 
-from whence_catalog import digest
+from whence import handles, origins
+from whence_catalog import blobs, digest
 from whence_catalog.errors import ErrorKind, InvalidInput
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _MICROSECOND = datetime.timedelta(microseconds=1)
 _DEEPEST = 100
 _PREVIEW_CHARACTERS = 200
+_LARGEST_BYTES = 64 * 1024
+_KEPT = frozenset({"whence.blob", "size_bytes"})
 
 
 @dataclass(slots=True)
@@ -40,8 +48,10 @@ class Canonical:
         if depth > _DEEPEST:
             raise _refused(where, "is nested too deeply, or contains itself")
         kind = type(value)
-        if value is None or kind in (bool, int, float, str, bytes, digest.Record):
+        if value is None or kind in (bool, float, bytes, digest.Record):
             return cast("digest.Framed", value)
+        if kind is str or kind is int:
+            return _plain(cast("str | int", value), where)
         if kind is list or kind is tuple:
             items = [
                 self.of(item, f"{where}[{place}]", depth + 1)
@@ -84,6 +94,8 @@ class Canonical:
                 return digest.Record("complex", [value.real, value.imag])
             case pathlib.PurePath():
                 return self._path(pathlib.Path(value), where)
+            case handles.Handle():
+                raise _refused(where, "is an artifact, which is an input only in lists, tuples and dicts")
             case _ if is_dataclass(value) and not isinstance(value, type):
                 named = {
                     item.name: self.of(getattr(value, item.name), f"{where}.{item.name}", depth + 1)
@@ -99,30 +111,32 @@ class Canonical:
 
     def _path(self, path: pathlib.Path, where: str) -> digest.Framed:
         absolute = pathlib.Path.cwd() / path
-        if absolute.exists():
+        if os.path.lexists(absolute):
             self.files[where] = absolute
         try:
-            return digest.Record("path", absolute.resolve().relative_to(self.root).as_posix())
+            named = pathlib.Path(os.path.realpath(absolute)).relative_to(self.root).as_posix()
         except ValueError:
-            return digest.Record("path", path.as_posix())
+            named = path.as_posix()
+        return digest.Record("path", _plain(named, where))
 
     def class_name(self, kind: type, where: str) -> list[digest.Framed]:
         """[module, qualified name] of a class, which any process of the project can find again."""
         if "<locals>" in kind.__qualname__:
             raise _refused(where, f"is of the class {kind.__qualname__}, which no other process can find")
-        return [module_name(kind.__module__, self.root), kind.__qualname__]
+        return [_module_name(kind.__module__, self.root), kind.__qualname__]
 
 
-def module_name(name: str, root: pathlib.Path) -> str:
-    """A module's name, the same whether it is imported or run as the main script of its project."""
-    file = getattr(sys.modules.get("__main__"), "__file__", None)
-    if name != "__main__" or file is None:
-        return name
-    path = pathlib.Path(file).resolve()
+def _module_name(name: str, root: pathlib.Path) -> str:
+    return origins.module_name(vars(sys.modules[name]), os.path.realpath(root))
+
+
+def _plain(value: str | int, where: str) -> str | int:
+    """`value`, if it can be hashed: a lone surrogate and a very long integer cannot."""
     try:
-        return ".".join(path.relative_to(root).with_suffix("").parts)
-    except ValueError:
-        return path.stem
+        digest.frame(value)
+    except InvalidInput as error:
+        raise InvalidInput(f"{where}: {error}", error.kind) from error
+    return value
 
 
 def _hashable(items: list[digest.Framed], where: str) -> list[digest.Framed]:
@@ -152,6 +166,24 @@ def _refused(where: str, why: str) -> InvalidInput:
     return InvalidInput(f"{where} {why}; pass plain values, or an artifact", ErrorKind.UNSUPPORTED_VALUE)
 
 
+# ── kept with a Run ──────────────────────────────────────────────────────────────────────────────
+
+
+def keep(value: digest.Framed, store: blobs.BlobStore) -> digest.Framed:
+    """A parameter as its Run keeps it: as it is, or as a Blob where it is large."""
+    framed = digest.frame(value)
+    if len(framed) <= _LARGEST_BYTES:
+        return value
+    return {"whence.blob": store.put_bytes(framed).text, "size_bytes": len(framed)}
+
+
+def kept(value: digest.Framed, store: blobs.BlobStore) -> digest.Framed:
+    """What `keep` was given."""
+    if isinstance(value, dict) and value.keys() == _KEPT:
+        return digest.unframe(store.read_bytes(digest.Digest(cast("str", value["whence.blob"]))))
+    return value
+
+
 # ── and back ─────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -164,25 +196,32 @@ def restore(value: digest.Framed, root: pathlib.Path) -> object:
     if isinstance(value, digest.Record):
         return _RESTORED[value.name](value.value, root)
     if isinstance(value, Mapping):
-        return {restore(key, root): restore(item, root) for key, item in value.items()}
+        return {_frozen(restore(key, root)): restore(item, root) for key, item in value.items()}
     if isinstance(value, list):
         return [restore(item, root) for item in value]
     if isinstance(value, tuple):
         return tuple(restore(item, root) for item in value)
     if isinstance(value, frozenset):
-        return {restore(item, root) for item in value}
+        return {_frozen(restore(item, root)) for item in value}
     return value
 
 
-def restore_class(named: object) -> type:
-    """The class that [module, qualified name] names.
+def _frozen(value: object) -> object:
+    """`value` as a key or a member, which a set cannot be."""
+    if type(value) is set:
+        return frozenset(value)
+    return tuple(_frozen(item) for item in value) if type(value) is tuple else value
+
+
+def restore_class(named: object, root: pathlib.Path) -> type:
+    """The class that [module, qualified name] names, in the project at `root`.
 
     Raises:
         InvalidInput: it can no longer be imported.
     """
     module, qualname = cast("list[str]", named)
     try:
-        found: object = importlib.import_module(module)
+        found: object = module_named(module, root)
         for part in qualname.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
@@ -192,9 +231,37 @@ def restore_class(named: object) -> type:
     return cast("type", found)
 
 
+def module_named(name: str, root: pathlib.Path) -> types.ModuleType:
+    """The module that every process knows as `name`: a script that runs is `__main__` here, and a folder
+    on the search path, inside the project, is in the name and not in the import.
+
+    Raises:
+        ImportError: there is none.
+    """
+    parts = name.split(".")
+    imports = [".".join(parts[start:]) for start in range(len(parts))]
+    for loaded in (*origins.MAIN_MODULES, *imports):
+        if loaded in sys.modules and _module_name(loaded, root) == name:
+            return sys.modules[loaded]
+    for each in imports[1:]:
+        with contextlib.suppress(ImportError):
+            found = importlib.import_module(each)
+            if _module_name(each, root) == name:
+                return found
+    return importlib.import_module(name)
+
+
+def _restore_enum(parts: digest.Framed, root: pathlib.Path) -> object:
+    module, qualname, name = cast("list[str | None]", parts)
+    kind = cast("type[enum.Enum]", restore_class([module, qualname], root))
+    if name is None:  # no member of a Flag
+        return kind(0)
+    return functools.reduce(operator.or_, [kind[each] for each in name.split("|")])
+
+
 def _restore_dataclass(parts: digest.Framed, root: pathlib.Path) -> object:
     named, values = cast("tuple[object, Mapping[str, digest.Framed]]", parts)
-    kind = restore_class(named)
+    kind = restore_class(named, root)
     made: object = object.__new__(kind)
     for name, value in values.items():
         object.__setattr__(made, name, restore(value, root))
@@ -219,9 +286,7 @@ _RESTORED: Mapping[str, Callable[[digest.Framed, pathlib.Path], object]] = {
     "uuid": lambda value, _: uuid.UUID(cast("str", value)),
     "complex": lambda value, _: complex(*cast("list[float]", value)),
     "path": lambda value, root: root / cast("str", value),
-    "enum": lambda value, _: getattr(
-        restore_class(cast("list[str]", value)[:2]), cast("list[str]", value)[2]
-    ),
+    "enum": _restore_enum,
     "dataclass": _restore_dataclass,
     "ndarray": _restore_array,
 }

@@ -32,28 +32,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from whence import forms, loaded, normal_form, origins, source
 from whence.loaded import Namespace
 from whence.origins import Origin
-from whence.reading import Chain, Imported, Reading
+from whence.reading import DYNAMIC_STANDARD, Chain, Imported, Reading
 from whence_catalog import digest
 
 _DOMAIN = normal_form.DOMAIN
 _MODULE_NAMES = frozenset({"__name__", "__package__", "__spec__", "__loader__"})
-# fmt: off
-# Reached under another name (`from importlib import import_module as load`) they choose code all the same.
-_DYNAMIC_STANDARD = frozenset({
-    "builtins.eval", "builtins.exec", "builtins.compile", "builtins.globals", "builtins.locals",
-    "builtins.vars", "builtins.__import__", "importlib.import_module", "importlib.util.find_spec",
-    "importlib.metadata.entry_points", "pkgutil.iter_modules", "pkgutil.walk_packages",
-    "runpy.run_path", "runpy.run_module", "sys.modules", "sys._getframe", "inspect.currentframe",
-})
-# What Python itself puts into a class, or what its other members say again.
-_CLASS_FURNITURE = frozenset({
-    "__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__firstlineno__", "__slots__",
-    "__static_attributes__", "__annotations__", "__annotate__", "__annotate_func__", "__hash__",
-    "__annotations_cache__", "__conditional_annotations__", "__dataclass_fields__", "__dataclass_params__",
-    "__match_args__", "__abstractmethods__", "_abc_impl", "_generate_next_value_", "__orig_bases__",
-    "__parameters__", "__type_params__",
-})
-# fmt: on
 
 
 class Walk:
@@ -140,7 +123,7 @@ class Walk:
         if isinstance(value, types.BuiltinFunctionType) and not isinstance(owner, types.ModuleType | None):
             return ["method", value.__name__, self._forms.of(owner)]
         qualname = getattr(value, "__qualname__", type(value).__qualname__)
-        return self._foreign(getattr(value, "__module__", None) or "builtins", qualname)
+        return self._foreign(loaded.module_of(value), qualname)
 
     def _refer_to_module(self, module: types.ModuleType) -> digest.Framed:
         if origins.of_module(module.__name__) is not Origin.PROJECT:
@@ -182,7 +165,8 @@ class Walk:
             # Its cells hold caches and counters of the process beside the functions registered.
             self._referred[id(function)] = (function, ["singledispatch"])
             pairs: list[digest.Framed] = [[self._refer(k), self._refer(v)] for k, v in registry.items()]
-            return ["singledispatch", sorted(pairs, key=digest.frame)]
+            self._referred[id(function)] = (function, ["singledispatch", sorted(pairs, key=digest.frame)])
+            return self._referred[id(function)][1]
         module = function.__module__ or ""
         name = self._foreign(str(function.__globals__.get("__name__", "")), function.__code__.co_qualname)
         if loaded.is_at(function, module) and origins.of_module(module) is not Origin.PROJECT:
@@ -223,7 +207,7 @@ class Walk:
         if origin is Origin.WHENCE:
             return ["whence"]
         if origin is not Origin.PROJECT:
-            return self._foreign(kind.__module__, kind.__qualname__)
+            return self._foreign(loaded.module_of(kind), kind.__qualname__)
         if id(kind) not in self._referred:
             symbol = self._symbol(loaded.namespace_of(kind), kind.__qualname__)
             self._referred[id(kind)] = (kind, ["code", symbol])
@@ -242,7 +226,7 @@ class Walk:
                 return ["whence"]
             case Origin.STANDARD:
                 public = origins.standard_name(module, name)
-                if public in _DYNAMIC_STANDARD:
+                if public in DYNAMIC_STANDARD:
                     self.widened.add(f"{self._at} uses {public.removeprefix('builtins.')}")
                 return ["std", public]
             case Origin.DISTRIBUTION:
@@ -330,7 +314,7 @@ class Walk:
             self._note(reading, namespace)
             self._note_stores(reading, namespace)
         self._add(symbol, self._digest("class", parts))
-        self._modules[kind.__module__] = None
+        self._modules[loaded.module_of(kind)] = None
         self._cover_path(namespace.get("__file__"))
 
     def _members(
@@ -342,7 +326,7 @@ class Walk:
         for name, member in members.items():
             held.append([name, self._form(member.value, f"{symbol}.{name}")])
         for name, value in sorted(vars(kind).items()):
-            if name in _CLASS_FURNITURE or name in members:
+            if name in loaded.CLASS_FURNITURE or name in members:
                 continue
             if isinstance(value, types.MemberDescriptorType | types.GetSetDescriptorType):
                 continue
@@ -351,7 +335,7 @@ class Walk:
                 continue
             if name not in names and (function is None or loaded.origin(function) is not Origin.PROJECT):
                 continue
-            if isinstance(value, kind):
+            if kind in type(value).__mro__:
                 held.append([name, "instance"])
                 continue
             try:
@@ -430,9 +414,7 @@ class Walk:
                 value = self._attribute(value, attribute)
             elif path:
                 path = (*path, attribute)
-                value = (
-                    getattr(value, attribute, loaded.Missing) if isinstance(value, type) else loaded.Missing
-                )
+                value = loaded.attribute(value, attribute) if isinstance(value, type) else loaded.Missing
             elif isinstance(value, type):
                 self._refer(value)
                 owner, value = value, loaded.attribute(value, attribute)
@@ -453,7 +435,7 @@ class Walk:
         if name in vars(module):
             return vars(module)[name]
         if "__getattr__" in vars(module):
-            self._refer(vars(module)["__getattr__"])
+            self._form(vars(module)["__getattr__"], f"{self._at} reads {module.__name__}.{name}")
         return loaded.attribute(module, name)
 
     def _foreign_path(self, name: str, value: object, namespace: Namespace) -> Chain | None:
@@ -468,7 +450,8 @@ class Walk:
 
     def _foreign_value(self, path: Chain, value: object) -> digest.Framed:
         if isinstance(value, types.FunctionType | type) and loaded.origin(value) is Origin.PROJECT:
-            return self._refer(value)  # the project has put its own in the place of somebody's
+            # The project has put its own in the place of somebody's.
+            return self._form(value, f"{self._at} reads {'.'.join(path)}")
         form = self._foreign(path[0], ".".join(path[1:]))
         # A setting such as `torch.backends.cudnn.benchmark`; what depends on the machine is no number.
         is_setting = origins.of_module(path[0]) is Origin.DISTRIBUTION and type(value) in (bool, int, float)
@@ -536,12 +519,16 @@ class Walk:
 
     def _cover_late_import(self, imported: Imported, file: str | None) -> None:
         """Cover a module imported inside a function by its files: it may not be loaded yet."""
+        folder = os.path.dirname(file or os.path.join(self._root, "_"))
+        symbol = f"{imported.level} {imported.module} {folder if imported.level else ''}"
+        if symbol in self._done:
+            return
+        self._done.add(symbol)
         parts = imported.module.split(".") if imported.module else []
         if parts and not imported.level and parts[0] in origins.OWN_PACKAGES:
             return
         folders = [self._root, os.path.join(self._root, "src"), *origins.project_folders()]
         if imported.level:
-            folder = os.path.dirname(file or os.path.join(self._root, "_"))
             for _ in range(imported.level - 1):
                 folder = os.path.dirname(folder)
             folders = [folder]
@@ -564,7 +551,7 @@ class Walk:
             self._cover_bytes(symbol, path)
             return
         self._at = symbol
-        self._add(symbol, text.documented_digest if self._keep_docstrings else text.digest)
+        self._add(symbol, self._body(text.whole))
         self._cover_path(path)
         self.widened.update(f"{symbol} uses {name}" for name in text.whole.dynamic)
         self.reads_docstrings |= text.whole.reads_docstrings

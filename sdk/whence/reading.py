@@ -22,6 +22,13 @@ _DYNAMIC_ANYWHERE = frozenset({
     "entry_points", "iter_modules", "walk_packages", "__subclasses__",
     "_getframe", "currentframe", "f_globals", "__globals__", "__builtins__",
 })
+# Reached under another name (`from importlib import import_module as load`) they choose code all the same.
+DYNAMIC_STANDARD = frozenset({
+    "builtins.eval", "builtins.exec", "builtins.compile", "builtins.globals", "builtins.locals",
+    "builtins.vars", "builtins.__import__", "importlib.import_module", "importlib.util.find_spec",
+    "importlib.metadata.entry_points", "pkgutil.iter_modules", "pkgutil.walk_packages",
+    "runpy.run_path", "runpy.run_module", "sys.modules", "sys._getframe", "inspect.currentframe",
+})
 # fmt: on
 DYNAMIC_BARE = _DYNAMIC_ANYWHERE | {"eval", "exec", "compile", "globals", "locals", "vars"}
 _BY_NAME = frozenset({"getattr", "hasattr", "setattr", "delattr"})

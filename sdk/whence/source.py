@@ -75,15 +75,8 @@ class Source:
             if isinstance(node, ast.ImportFrom) and node.module == "__future__"
             for alias in node.names
         )
-        self._places: dict[str, list[_Place]] = {}
-        self._statements: dict[str, list[ast.stmt]] = {}
-        self._stars: list[ast.ImportFrom] = []
-        self._effects: list[ast.AST] = []
-        self._imports: list[Imported] = []
         self._readings: dict[ast.AST, Reading] = {}
         self._definitions: dict[_Place, Definition] = {}
-        self._index()
-        self._survey(self._tree.body)
 
     @functools.cached_property
     def digest(self) -> bytes:
@@ -103,12 +96,12 @@ class Source:
     @functools.cached_property
     def effects(self) -> tuple[Reading, ...]:
         """The statements that run at import and do more than bind names, in order."""
-        return tuple(self._reading(node) for node in self._effects)
+        return tuple(self._reading(node) for node in self._outline.effects)
 
     @property
     def imports(self) -> tuple[Imported, ...]:
         """What the file imports when it is imported itself."""
-        return tuple(self._imports)
+        return tuple(self._outline.imports)
 
     @functools.cached_property
     def every_import(self) -> tuple[Imported, ...]:
@@ -118,19 +111,19 @@ class Source:
 
     def bindings(self, name: str) -> tuple[Reading, ...]:
         """The statements outside functions that bind `name`, or change what it holds."""
-        return tuple(self._reading(node) for node in self._statements.get(name, ()))
+        return tuple(self._reading(node) for node in self._outline.statements.get(name, ()))
 
     def imports_of(self, name: str) -> tuple[tuple[Imported, str], ...]:
         """The modules `name` may have come from, the last import first, and its name there.
 
         Empty where anything but an import binds it. `from m import *` may bind any name.
         """
-        statements = self._statements.get(name, ())
+        statements = self._outline.statements.get(name, ())
         if not all(isinstance(node, _IMPORTS) for node in statements):
             return ()
         found = [
             (Imported(node.module or "", node.level), name if alias.name == "*" else alias.name)
-            for node in [*self._stars, *statements]
+            for node in [*self._outline.stars, *statements]
             if isinstance(node, ast.ImportFrom)
             for alias in node.names
             if alias.name == "*" or (alias.asname or alias.name) == name
@@ -217,8 +210,10 @@ class Source:
             self._readings[node] = reading.of(node, frozenset(), self._future)
         return self._readings[node]
 
-    def _index(self) -> None:
-        """Find every function, lambda and class under the qualified name the compiler gives it."""
+    @functools.cached_property
+    def _places(self) -> dict[str, list[_Place]]:
+        """Every function, lambda and class, under the qualified name the compiler gives it."""
+        places: dict[str, list[_Place]] = {}
         todo: list[tuple[ast.AST, str, tuple[ast.AST, ...]]] = [(self._tree, "", ())]
         while todo:
             node, prefix, scopes = todo.pop()
@@ -230,49 +225,66 @@ class Source:
                 body = [node.body] if isinstance(node, ast.Lambda) else list(node.body)
                 name = prefix + ("<lambda>" if isinstance(node, ast.Lambda) else node.name)
                 inside = (f"{name}.<locals>.", (*scopes, node))
-                self._places.setdefault(name, []).append(_Place(node, scopes))
+                places.setdefault(name, []).append(_Place(node, scopes))
             elif isinstance(node, ast.ClassDef):
                 body = list(node.body)
                 name = prefix + node.name
                 inside = (f"{name}.", (*scopes, node))
-                self._places.setdefault(name, []).append(_Place(node, scopes))
+                places.setdefault(name, []).append(_Place(node, scopes))
             elif isinstance(node, _COMPREHENSIONS):
                 body = children
                 inside = (prefix, (*scopes, node))
             within = set(body)
             for child in reversed(children):
                 todo.append((child, *(inside if child in within else (prefix, scopes))))
+        return places
 
     def _enclosing(self, place: _Place) -> frozenset[str]:
         """The names that are bound around a definition, and so never looked up among the globals."""
         return frozenset[str]().union(*(reading.names_for_inner(scope) for scope in place.scopes))
 
-    def _survey(self, body: Sequence[ast.stmt]) -> None:
+    @functools.cached_property
+    def _outline(self) -> "_Outline":
+        outline = _Outline()
+        outline.survey(self._tree.body)
+        return outline
+
+
+class _Outline:
+    """What stands outside functions: by the names it binds, and by its effects."""
+
+    def __init__(self) -> None:
+        self.statements: dict[str, list[ast.stmt]] = {}
+        self.stars: list[ast.ImportFrom] = []
+        self.effects: list[ast.AST] = []
+        self.imports: list[Imported] = []
+
+    def survey(self, body: Sequence[ast.stmt]) -> None:
         """Sort the statements that run at import by the names they bind and by their effects."""
         for node in body:
             if isinstance(node, ast.If) and _asks_for_main(node.test):
                 continue  # it does not run when the module is imported
             if isinstance(node, ast.If) and _asks_for_type_checker(node.test):
-                self._survey(node.orelse)
+                self.survey(node.orelse)
                 continue
             for name in _changed_names(node):
-                self._statements.setdefault(name, []).append(node)
+                self.statements.setdefault(name, []).append(node)
             if isinstance(node, _IMPORTS):
-                self._imports += reading.imported(node)
+                self.imports += reading.imported(node)
                 if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
-                    self._stars.append(node)
+                    self.stars.append(node)
             elif isinstance(node, _ALTERNATIVES):
-                before = len(self._effects)
+                before = len(self.effects)
                 for branch in _branches(node):
-                    self._survey(branch)
-                if isinstance(node, ast.If) and len(self._effects) > before:
-                    self._effects.append(node.test)
+                    self.survey(branch)
+                if isinstance(node, ast.If) and len(self.effects) > before:
+                    self.effects.append(node.test)
             elif not isinstance(node, _DEFINITIONS):
                 if isinstance(node, _BLOCKS):
                     inner = (item for item in ast.walk(node) if isinstance(item, _IMPORTS))
-                    self._imports += [module for item in inner for module in reading.imported(item)]
+                    self.imports += [module for item in inner for module in reading.imported(item)]
                 if _has_effect(node):
-                    self._effects.append(node)
+                    self.effects.append(node)
 
 
 def _column(code: types.CodeType) -> int | None:

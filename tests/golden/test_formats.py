@@ -242,7 +242,7 @@ def test_a_finish_says_its_golden_body() -> None:
         warnings=("slow",),
         error="ValueError: café",
     )
-    outcome = cache.Publication(cache.Outcome.REFUSED, "the run failed")
+    outcome = model.Publication(model.Outcome.REFUSED, "the run failed")
     assert facts.finish(report, outcome, redactor()) == body_of("finish")
 
 

@@ -356,15 +356,15 @@ def _settle(tx: Transaction, after: model.Run, report: model.Report) -> None:
     reservations.remember(tx, stored, frozenset())
 
 
-def _publication(tx: Transaction, before: runs.Stored, report: model.Report) -> cache.Publication:
+def _publication(tx: Transaction, before: runs.Stored, report: model.Report) -> model.Publication:
     """What this finish does to the cache: nothing, unless it holds a live lease and all of it is sound."""
     run = before.run
     if run.key is None or run.mode not in _PUBLISHING or report.state is not model.RunState.COMPLETE:
-        return cache.Publication(cache.Outcome.NONE)
+        return model.Publication(model.Outcome.NONE)
     weak = [c.role for c in report.outputs if c.content.strength is not model.Strength.CONTENT]
     reasons = (*report.uncacheable, *(f"output {role} is not identified by its content" for role in weak))
     if reasons:
-        return cache.Publication(cache.Outcome.REFUSED, "; ".join(reasons))
+        return model.Publication(model.Outcome.REFUSED, "; ".join(reasons))
     made = {output.role: output.version.digest for output in artifacts.outputs_of(tx, before.id)}
     made |= {claim.role: claim.content.digest for claim in report.outputs}
     found = reservations.live(tx, run.key)
@@ -372,13 +372,13 @@ def _publication(tx: Transaction, before: runs.Stored, report: model.Report) -> 
     held = reservations.lease(tx, run.key)
     if held is None or (held.owner, held.token) != (report.owner, report.token) or held.until <= tx.micros:
         # A stale fence publishes nothing, but what it made is still evidence about the key.
-        return cache.Publication(cache.Outcome.REFUSED, "lease lost", live is not None and live != made)
+        return model.Publication(model.Outcome.REFUSED, "lease lost", live is not None and live != made)
     return cache.publish(live, made, held.reason)
 
 
 def _record(tx: Transaction, item: tuple[model.Call, model.Report]) -> catalog.Finished:
     call, report = item
-    nothing = cache.Publication(cache.Outcome.NONE)
+    nothing = model.Publication(model.Outcome.NONE)
 
     def body(redactor: facts.Redactor) -> facts.Body:
         return facts.record(facts.start(call, redactor), facts.finish(report, nothing, redactor))

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import cast
 from uuid import UUID
 
-from whence_catalog import cache, facts, lifecycle, model
+from whence_catalog import facts, lifecycle, model
 from whence_catalog.sql import artifacts, reservations, runs
 from whence_catalog.sql.engine import Transaction
 
@@ -39,7 +39,7 @@ def finish(
     run_id: int,
     after: model.Run,
     report: model.Report,
-    publication: cache.Publication,
+    publication: model.Publication,
 ) -> None:
     """A Run ended."""
     run_ids = artifacts.RunIds(tx)

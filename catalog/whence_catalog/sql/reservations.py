@@ -238,18 +238,18 @@ def end_beat(tx: Transaction, run: UUID) -> None:
 # ── projections ──────────────────────────────────────────────────────────────────────────────────
 
 
-def put_publication(tx: Transaction, run_id: int, key: str, publication: cache.Publication, at: int) -> None:
+def put_publication(tx: Transaction, run_id: int, key: str, publication: model.Publication, at: int) -> None:
     """Do to the entries what the publication says."""
     row = tx.one(_live, key=key)
     if publication.is_divergence:
         cause = publication.why or ""
         tx.run(_diverge, run_id=run_id, entry_run_id=cast("Record", row)[1], key=key, cause=cause, at=at)
     match publication.outcome:
-        case cache.Outcome.RENEWED:
+        case model.Outcome.RENEWED:
             tx.run(_renew, of_id=cast("Record", row)[0], moment=at)
-        case cache.Outcome.ENTERED | cache.Outcome.SUPERSEDED:
+        case model.Outcome.ENTERED | model.Outcome.SUPERSEDED:
             if row is not None:
                 tx.run(_supersede, of_id=row[0], moment=at)
             tx.run(_enter, key=key, run_id=run_id, created_at=at, validated_at=at)
-        case cache.Outcome.DIVERGED | cache.Outcome.REFUSED | cache.Outcome.NONE:
+        case model.Outcome.DIVERGED | model.Outcome.REFUSED | model.Outcome.NONE:
             pass

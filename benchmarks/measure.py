@@ -1,0 +1,202 @@
+"""What a benchmark is, how it is run, and what its figures prove.
+
+A benchmark sets `ours` beside a `floor` that does the same work with nothing in between. The two take
+turns in shuffled order, since in a fixed rotation one of them always pays for what the other left
+behind. What is judged is the ratio of each pair: whatever slows the machine down slows both.
+Leaves to others: what is measured (`recording`, `reusing`, `upstream`).
+"""
+
+import gc
+import math
+import os
+import random
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+# With fewer, the bound at 95 % would be the whole range or nothing.
+MINIMUM_PAIRS = 9
+MAXIMUM_PAIRS = 301
+CONFIDENCE = 0.95
+
+_PER_SECOND = {"s": 1.0, "ms": 1e3, "µs": 1e6}
+
+# Makes one operation ready, unmeasured, and answers what is to be measured.
+Contender: TypeAlias = Callable[[], Callable[[], object]]
+
+
+class Clock(StrEnum):
+    """What is measured. CPU time is calmer on a busy machine; only wall time sees the disk."""
+
+    WALL = "wall"
+    CPU = "cpu"
+
+
+class Verdict(StrEnum):
+    """Where the bound lies: wholly under the goal, wholly over it, or on both sides of it."""
+
+    UNDER = "under"
+    OVER = "over"
+    STRADDLES = "straddles"
+
+
+@dataclass(frozen=True, slots=True)
+class Contenders:
+    """The two, ready to run. `folder` is where they write, if what they write is synced to the disk."""
+
+    ours: Contender
+    floor: Contender
+    folder: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """One claim: that `ours` costs at most `goal` times the floor.
+
+    `operations` are done between two looks at the clock, so that one look is long against the clock's
+    own cost; figures are for one operation, in `unit`.
+    """
+
+    name: str
+    goal: float
+    clock: Clock
+    contenders: Callable[[], AbstractContextManager[Contenders]]
+    operations: int = 1
+    unit: str = "ms"
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a run of a benchmark gave. The true median of the ratios lies between `low` and `high`."""
+
+    name: str
+    ours: float
+    floor: float
+    unit: str
+    ratio: float
+    low: float
+    high: float
+    goal: float
+    pairs: int
+    note: str
+
+    @property
+    def verdict(self) -> Verdict:
+        """How the bound stands to the goal."""
+        return judge(self.low, self.high, self.goal)
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether nothing is proven against it."""
+        return self.verdict is not Verdict.OVER
+
+
+# ── statistics ───────────────────────────────────────────────────────────────────────────────────
+
+
+def bound(ratios: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Between which two of `ratios` their true median lies, by the sign test: no shape is assumed.
+
+    The median lies below the lowest d + 1 of n values, or above the highest, with the probability that
+    at most d of n fair coins fall one way (Conover, Practical Nonparametric Statistics, 3.2).
+    """
+    ranked = sorted(ratios)
+    count = len(ranked)
+    allowed = (1 - confidence) * 2.0**count
+    dropped, outside = 0, 2 * (1 + count)
+    while outside <= allowed:
+        dropped += 1
+        outside += 2 * math.comb(count, dropped + 1)
+    return ranked[dropped], ranked[count - 1 - dropped]
+
+
+def judge(low: float, high: float, goal: float) -> Verdict:
+    """The verdict on a ratio between `low` and `high`."""
+    if low > goal:
+        return Verdict.OVER
+    return Verdict.UNDER if high <= goal else Verdict.STRADDLES
+
+
+# ── running ──────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Sample(NamedTuple):
+    """Seconds for one operation."""
+
+    wall: float
+    cpu: float
+
+
+def run(benchmark: Benchmark, seconds: float, seed: int = 1) -> Figures:
+    """Measure it: at least MINIMUM_PAIRS pairs, and more until `seconds` have passed."""
+    order = random.Random(seed)
+    ours: list[_Sample] = []
+    floor: list[_Sample] = []
+    syncs: list[float] = []
+    with benchmark.contenders() as contenders:
+        turns = [(contenders.ours, ours), (contenders.floor, floor)]
+        for contender, _ in turns:  # compiles statements, fills caches
+            _sample(contender, benchmark.operations)
+        began = time.monotonic()
+        while len(ours) < MINIMUM_PAIRS or (
+            len(ours) < MAXIMUM_PAIRS and time.monotonic() - began < seconds
+        ):
+            order.shuffle(turns)
+            for contender, samples in turns:
+                samples.append(_sample(contender, benchmark.operations))
+            if contenders.folder is not None:
+                syncs.append(_sync_seconds(contenders.folder))
+    return _figures(benchmark, ours, floor, syncs)
+
+
+def _sample(contender: Contender, operations: int) -> _Sample:
+    ready = [contender() for _ in range(operations)]
+    gc.collect()  # what the other one left behind is not for this one to clear away
+    wall, cpu = time.perf_counter(), time.process_time()
+    for operation in ready:
+        operation()
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    return _Sample(wall / operations, cpu / operations)
+
+
+def _sync_seconds(folder: Path) -> float:
+    """How long the disk takes to keep one page that was appended to a file."""
+    file = os.open(folder / "sync", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        os.write(file, bytes(4096))
+        began = time.perf_counter()
+        os.fdatasync(file)
+        return time.perf_counter() - began
+    finally:
+        os.close(file)
+
+
+def _figures(
+    benchmark: Benchmark, ours: Sequence[_Sample], floor: Sequence[_Sample], syncs: Sequence[float]
+) -> Figures:
+    walls = [mine.wall / raw.wall for mine, raw in zip(ours, floor, strict=True)]
+    cpus = [mine.cpu / raw.cpu for mine, raw in zip(ours, floor, strict=True)]
+    is_wall = benchmark.clock is Clock.WALL
+    ratios, others = (walls, cpus) if is_wall else (cpus, walls)
+    low, high = bound(ratios)
+    note = f"{benchmark.clock} time; by {'cpu' if is_wall else 'wall'} {statistics.median(others):.2f}"
+    if syncs:
+        note += f"; fdatasync alone {statistics.median(syncs) * 1e3:.2f} ms"
+    scale = _PER_SECOND[benchmark.unit]
+    return Figures(
+        name=benchmark.name,
+        ours=scale * statistics.median(s.wall if is_wall else s.cpu for s in ours),
+        floor=scale * statistics.median(s.wall if is_wall else s.cpu for s in floor),
+        unit=benchmark.unit,
+        ratio=statistics.median(ratios),
+        low=low,
+        high=high,
+        goal=benchmark.goal,
+        pairs=len(ratios),
+        note=note,
+    )

@@ -1,0 +1,404 @@
+"""The floor: what someone would write by hand against the same tables, with nothing but the driver.
+
+It does what the answers need and no more: it checks nothing that a careful client gets right, and makes
+no values of what it reads. Its facts come with their bytes made; it computes their leaves. What it
+writes is what a catalog would have written: `whence_catalog.sql.check` finds no fault in it.
+"""
+
+import hashlib
+import json
+import os
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from whence_catalog import cache, digest, facts, model
+from whence_catalog.sql import engine
+
+Row: TypeAlias = tuple[Any, ...]
+
+_PRAGMAS = ("synchronous", "temp_store", "cache_size", "mmap_size")
+_LEASE = 60_000_000
+_RUNS_FROM = "FROM json_each(?) AS wanted JOIN run ON run.id = wanted.value"
+
+FACT = "INSERT INTO fact (uid, sequenced_at, verb, canonical, leaf) VALUES (?, ?, ?, ?, ?)"
+REDACTABLE = "INSERT INTO redactable (fact_uid, path, salt, value) VALUES (?, ?, ?, ?)"
+NAMES = """
+    SELECT project.id, job.id, actor.id FROM project
+    JOIN job ON job.project_id = project.id AND job.name = ?
+    JOIN actor ON actor.name = ? AND actor.authenticated = 0
+    WHERE project.name = ?"""
+RUN = """
+    INSERT INTO run (uid, project_id, job_id, actor_id, state, mode, key, origin_id, started_at, finished_at,
+                     presumed, outcome, params, metrics, warnings, capture, start_position, finish_position)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?)"""
+RUN_ENDS = """
+    UPDATE run SET state = ?, finished_at = ?, outcome = ?, metrics = ?, warnings = ?, finish_position = ?
+    WHERE id = ?"""
+INPUT = """
+    INSERT INTO input (run_id, role, ordinal, version_id, producer_run_id)
+    SELECT ?, ?, ?, version.id, (SELECT id FROM run WHERE uid = ?) FROM project
+    JOIN artifact ON artifact.project_id = project.id AND artifact.kind = ? AND artifact.name = ?
+    JOIN version ON version.artifact_id = artifact.id AND version.digest = ?
+    WHERE project.name = ?"""
+COMPONENT = "INSERT INTO component (run_id, place, name, kind, digest, ignored) VALUES (?, ?, ?, ?, ?, ?)"
+ARTIFACT = """
+    SELECT artifact.id FROM artifact JOIN project ON project.id = artifact.project_id
+    WHERE project.name = ? AND artifact.kind = ? AND artifact.name = ?"""
+VERSION = """
+    INSERT INTO version (artifact_id, number, digest, strength, form, size_bytes, created_at)
+    SELECT ?1, coalesce(max(number), 0) + 1, ?2, ?3, ?4, ?5, ?6 FROM version WHERE artifact_id = ?1
+    ON CONFLICT (artifact_id, digest) DO UPDATE SET digest = excluded.digest
+    RETURNING id, number"""
+OUTPUT = """
+    INSERT INTO output (run_id, role, version_id, artifact_id, position, place, filename, format, location,
+                        described, derives)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, 0)"""
+BLOB = """
+    INSERT INTO blob (digest, known_at) VALUES (?, ?)
+    ON CONFLICT (digest) DO UPDATE SET known_at = excluded.known_at"""
+LIVE = """
+    SELECT cache_entry.run_id, run.uid, cache_entry.created_at, cache_entry.validated_at
+    FROM cache_entry JOIN run ON run.id = cache_entry.run_id
+    WHERE cache_entry.key = ? AND cache_entry.superseded_at IS NULL"""
+MADE = """
+    SELECT output.role, version.digest, version.form, blob.known_at FROM output
+    JOIN version ON version.id = output.version_id
+    LEFT JOIN blob ON blob.digest = version.digest
+    WHERE output.run_id = ?"""
+ENTER = "INSERT INTO cache_entry (key, run_id, created_at, validated_at) VALUES (?, ?, ?, ?)"
+TAKE = """
+    INSERT INTO reservation (key, owner, run_uid, reason, token, since, until) VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (key) DO UPDATE SET
+        owner = excluded.owner, run_uid = excluded.run_uid, reason = excluded.reason,
+        token = max(token + 1, excluded.token), since = excluded.since, until = excluded.until
+    WHERE owner = excluded.owner OR until <= excluded.since
+    RETURNING token"""
+RELEASE = "UPDATE reservation SET owner = '', until = 0 WHERE key = ? AND owner = ? AND token = ?"
+BEAT = "INSERT INTO beat (run_uid, until) VALUES (?, ?)"
+UNBEAT = "DELETE FROM beat WHERE run_uid = ?"
+RUN_ID = "SELECT id FROM run WHERE uid = ?"
+LEVEL_TAKEN = f"""
+    SELECT run.id, run.start_position, run.origin_id, input.version_id, input.role, input.ordinal,
+           input.producer_run_id
+    {_RUNS_FROM} LEFT JOIN input ON input.run_id = run.id"""
+LEVEL_MADE = """
+    SELECT run_id, version_id, role, position, derives FROM output
+    WHERE run_id IN (SELECT value FROM json_each(?))"""
+RUNS = f"SELECT run.id, run.uid, job.name, run.state, run.started_at {_RUNS_FROM} JOIN job ON job.id = run.job_id"
+VERSIONS = """
+    SELECT version.id, project.name, artifact.kind, artifact.name, version.number, version.created_at
+    FROM json_each(?) AS wanted JOIN version ON version.id = wanted.value
+    JOIN artifact ON artifact.id = version.artifact_id
+    JOIN project ON project.id = artifact.project_id"""
+
+
+# ── connections ──────────────────────────────────────────────────────────────────────────────────
+
+
+def connect(path: Path, synchronous: str = "FULL") -> sqlite3.Connection:
+    """A connection to a catalog's file, with the pragmas that whence gives its own."""
+    database = engine.SqliteEngine(path, synchronous=synchronous)
+    with database.reading() as tx:
+        pragmas = [(name, tx.rows(f"PRAGMA {name}")[0][0]) for name in _PRAGMAS]
+    database.close()
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL")
+    for name, value in pragmas:
+        connection.execute(f"PRAGMA {name}={value}")
+    return connection
+
+
+def sync(path: Path) -> None:
+    """Have what is in the file on the disk."""
+    file = os.open(path, os.O_RDONLY)
+    os.fsync(file)
+    os.close(file)
+
+
+# ── what a client knows, as the driver wants it ──────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The start of a run, or the whole of a reused one."""
+
+    uid: bytes
+    at: int
+    project: str
+    job: str
+    actor: str
+    owner: str
+    mode: str
+    key: str | None
+    texts: tuple[bytes, bytes, bytes, bytes]  # params, metrics, warnings, capture
+    inputs: Sequence[Row]
+    components: Sequence[Row]
+    redactables: Sequence[Row]
+    canonical: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The end of a run."""
+
+    uid: bytes
+    run: bytes
+    at: int
+    state: str
+    owner: str
+    key: str | None
+    outcome: str
+    metrics: bytes
+    warnings: bytes
+    outputs: Sequence[tuple[Row, Row, Row]]  # what names its Artifact, its Version, its making
+    digests: Sequence[bytes]
+    canonical: bytes
+
+
+def begun(call: model.Call, at: datetime) -> Begun:
+    """What `start` says."""
+    redactor = facts.Redactor(_salt)
+    canonical = facts.encode("start", call.run, at, call.actor, facts.start(call, redactor))
+    return _begun(call, at, canonical, redactor, call.capture)
+
+
+def reused(call: model.Call, origin: UUID, at: datetime) -> Begun:
+    """What `reuse` says."""
+    redactor = facts.Redactor(_salt)
+    canonical = facts.encode("reuse", call.run, at, call.actor, facts.reuse(call, origin, redactor))
+    capture = model.Capture(because="it is made again by making its origin again")
+    return _begun(call, at, canonical, redactor, capture)
+
+
+def recorded(call: model.Call, report: model.Report, at: datetime) -> tuple[Begun, Ended]:
+    """What `record` says: one fact, which lies with the start."""
+    redactor = facts.Redactor(_salt)
+    nothing = cache.Publication(cache.Outcome.NONE)
+    body = facts.record(facts.start(call, redactor), facts.finish(report, nothing, redactor))
+    canonical = facts.encode("record", call.run, at, call.actor, body)
+    began = _begun(call, at, canonical, redactor, call.capture)
+    return began, _ended(report, at, b"", nothing, call)
+
+
+def ended(report: model.Report, at: datetime, call: model.Call) -> Ended:
+    """What `finish` says, of a run that enters the cache."""
+    redactor = facts.Redactor(_salt)
+    entered = cache.Publication(cache.Outcome.ENTERED)
+    canonical = facts.encode(
+        "finish", report.uid, at, report.actor, facts.finish(report, entered, redactor)
+    )
+    return _ended(report, at, canonical, entered, call)
+
+
+def _salt(_: str) -> bytes:
+    return os.urandom(16)
+
+
+def _begun(
+    call: model.Call, at: datetime, canonical: bytes, redactor: facts.Redactor, capture: model.Capture
+) -> Begun:
+    return Begun(
+        uid=call.run.bytes,
+        at=model.microseconds(at),
+        project=call.project,
+        job=call.job,
+        actor=call.actor.name,
+        owner=call.owner,
+        mode=call.mode.value,
+        key=call.key,
+        texts=(
+            digest.frame(dict(call.params)),
+            digest.frame({}),
+            digest.frame(list(call.uncacheable)),
+            digest.frame(facts.capture(capture)),
+        ),
+        inputs=[_input(claim) for claim in call.inputs],
+        components=[
+            (place, part.name, part.kind, part.digest, int(part.ignored))
+            for place, part in enumerate(call.components)
+        ],
+        redactables=[(call.run.bytes, path, salt, value) for path, salt, value in redactor.opened],
+        canonical=canonical,
+    )
+
+
+def _input(claim: model.InputClaim) -> Row:
+    named = claim.source.artifact
+    producer = None if claim.source.producer is None else claim.source.producer.bytes
+    content = claim.source.digest.raw
+    return claim.role, claim.ordinal, producer, named.kind, named.name, content, named.project
+
+
+def _ended(
+    report: model.Report, at: datetime, canonical: bytes, outcome: cache.Publication, call: model.Call
+) -> Ended:
+    return Ended(
+        uid=report.uid.bytes,
+        run=report.run.bytes,
+        at=model.microseconds(at),
+        state=report.state.value,
+        owner=report.owner,
+        key=call.key,
+        outcome=str(outcome),
+        metrics=digest.frame(dict(report.metrics)),
+        warnings=digest.frame(list(report.warnings)),
+        outputs=[_output(claim, at) for claim in report.outputs],
+        digests=[claim.content.digest.raw for claim in report.outputs],
+        canonical=canonical,
+    )
+
+
+def _output(claim: model.OutputClaim, at: datetime) -> tuple[Row, Row, Row]:
+    named, content = claim.artifact, claim.content
+    described: Mapping[str, digest.Framed] = {"metadata": dict(claim.metadata), "metrics": dict(claim.metrics)}
+    return (
+        (named.project, named.kind, named.name),
+        (content.digest.raw, content.strength.value, content.form.value, content.size_bytes, model.microseconds(at)),
+        (claim.role, claim.filename, claim.format, digest.frame(described)),
+    )
+
+
+# ── writing; the caller begins and commits ───────────────────────────────────────────────────────
+
+
+def record(connection: sqlite3.Connection, began: Begun, end: Ended) -> list[Row]:
+    """A whole run; answers the versions it made."""
+    position = _append(connection, began.uid, began.at, "record", began.canonical)
+    names = connection.execute(NAMES, (began.job, began.actor, began.project)).fetchone()
+    run_id = connection.execute(
+        RUN,
+        (began.uid, *names, end.state, began.mode, began.key, None, began.at, end.at, end.outcome)
+        + (began.texts[0], end.metrics, end.warnings, began.texts[3], position, position),
+    ).lastrowid
+    connection.executemany(INPUT, [(run_id, *taken) for taken in began.inputs])
+    return _put_outputs(connection, run_id, position, end)
+
+
+def reserve(connection: sqlite3.Connection, began: Begun) -> int:
+    """Look up the key, find nothing, take the lease and begin the run; answers the token."""
+    entry = connection.execute(LIVE, (began.key,)).fetchone()
+    assert entry is None, "a step that executes finds no entry"
+    (token,) = connection.execute(
+        TAKE, (began.key, began.owner, began.uid, "no entry", began.at, began.at, began.at + _LEASE)
+    ).fetchone()
+    position = _append(connection, began.uid, began.at, "start", began.canonical)
+    connection.executemany(REDACTABLE, began.redactables)
+    run_id = _put_run(connection, began, "running", None, None, position)
+    connection.executemany(INPUT, [(run_id, *taken) for taken in began.inputs])
+    connection.executemany(COMPONENT, [(run_id, *part) for part in began.components])
+    connection.execute(BEAT, (began.uid, began.at + _LEASE))
+    return int(token)
+
+
+def finish(connection: sqlite3.Connection, end: Ended, token: int) -> list[Row]:
+    """End the run and enter its outputs under its key; answers the versions it made."""
+    (run_id,) = connection.execute(RUN_ID, (end.run,)).fetchone()
+    held = connection.execute(RELEASE, (end.key, end.owner, token)).rowcount
+    assert held, "the lease is still held"
+    position = _append(connection, end.uid, end.at, "finish", end.canonical)
+    connection.execute(
+        RUN_ENDS, (end.state, end.at, end.outcome, end.metrics, end.warnings, position, run_id)
+    )
+    connection.execute(ENTER, (end.key, run_id, end.at, end.at))
+    connection.execute(UNBEAT, (end.run,))
+    return _put_outputs(connection, run_id, position, end)
+
+
+def reuse(connection: sqlite3.Connection, began: Begun) -> list[Row]:
+    """Look up the key and record the run that stands for not running; answers the outputs."""
+    entry, made = look_up(connection, began.key)
+    position = _append(connection, began.uid, began.at, "reuse", began.canonical)
+    _put_run(connection, began, "reused", entry[0], began.at, position)
+    return made
+
+
+def _append(connection: sqlite3.Connection, uid: bytes, at: int, verb: str, canonical: bytes) -> int | None:
+    leaf = hashlib.sha256(b"\x00" + canonical).digest()
+    return connection.execute(FACT, (uid, at, verb, canonical, leaf)).lastrowid
+
+
+def _put_run(
+    connection: sqlite3.Connection,
+    began: Begun,
+    state: str,
+    origin_id: int | None,
+    finished_at: int | None,
+    position: int | None,
+) -> int | None:
+    names = connection.execute(NAMES, (began.job, began.actor, began.project)).fetchone()
+    return connection.execute(
+        RUN,
+        (began.uid, *names, state, began.mode, began.key, origin_id, began.at, finished_at, None)
+        + (*began.texts, position, None),
+    ).lastrowid
+
+
+def _put_outputs(
+    connection: sqlite3.Connection, run_id: int | None, position: int | None, end: Ended
+) -> list[Row]:
+    versions = []
+    for place, (named, content, (role, filename, form, described)) in enumerate(end.outputs):
+        (artifact_id,) = connection.execute(ARTIFACT, named).fetchone()
+        version_id, number = connection.execute(VERSION, (artifact_id, *content)).fetchone()
+        connection.execute(
+            OUTPUT,
+            (run_id, role, version_id, artifact_id, position, place, filename, form, described),
+        )
+        versions.append((role, number))
+    connection.executemany(BLOB, [(named, end.at) for named in end.digests])
+    return versions
+
+
+# ── reading ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def look_up(connection: sqlite3.Connection, key: str | None) -> tuple[Row, list[Row]]:
+    """The entry under a key, and the outputs that it hands out."""
+    entry = connection.execute(LIVE, (key,)).fetchone()
+    return entry, connection.execute(MADE, (entry[0],)).fetchall()
+
+
+@dataclass(frozen=True, slots=True)
+class Ancestry:
+    """All that a run came from, as rows."""
+
+    taken: list[Row]
+    made: list[Row]
+    runs: list[Row]
+    versions: list[Row]
+
+
+def upstream(connection: sqlite3.Connection, uid: bytes, depth: int | None) -> Ancestry:
+    """What a run came from, level by level, in a history where every input names its producer."""
+    connection.execute("BEGIN")
+    (root,) = connection.execute(RUN_ID, (uid,)).fetchone()
+    seen, level, levels = {root}, [root], 0
+    taken: list[Row] = []
+    made: list[Row] = []
+    while level:
+        ids = json.dumps(level)
+        rows = connection.execute(LEVEL_TAKEN, (ids,)).fetchall()
+        taken += rows
+        made += connection.execute(LEVEL_MADE, (ids,)).fetchall()
+        if levels == depth:
+            break
+        found = {row[6] for row in rows} | {row[2] for row in rows}
+        found.discard(None)
+        found -= seen
+        seen |= found
+        level, levels = list(found), levels + 1
+    versions = {row[3] for row in taken}
+    versions.discard(None)
+    answer = Ancestry(
+        taken,
+        [row for row in made if row[1] in versions],
+        connection.execute(RUNS, (json.dumps(list(seen)),)).fetchall(),
+        connection.execute(VERSIONS, (json.dumps(list(versions)),)).fetchall(),
+    )
+    connection.execute("ROLLBACK")
+    return answer
