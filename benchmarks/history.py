@@ -14,7 +14,7 @@ from uuid import UUID
 
 from benchmarks import raw
 from whence_catalog import cache, digest, model
-from whence_catalog.sql import catalog, engine
+from whence_catalog.sql import catalog
 
 # Raised when the runs below change, so that files of older ones are not taken for these.
 _RECIPE = 1
@@ -53,6 +53,11 @@ def artifact(place: int, role: str) -> model.Artifact:
     return model.Artifact(_PROJECT, "model" if role == "model" else "dataset", f"{role}-{place % _JOBS}")
 
 
+def job(place: int) -> str:
+    """The job that a run is of."""
+    return f"job-{place % _JOBS}"
+
+
 def sources(place: int, runs: int) -> tuple[model.Source, ...]:
     """What a run takes, in a history of that many runs."""
     width = max(4, runs // _LAYERS)
@@ -70,7 +75,7 @@ def call(place: int, runs: int, mode: model.Mode = model.Mode.REUSE) -> model.Ca
     return model.Call(
         run=uid(place),
         project=_PROJECT,
-        job=f"job-{place % _JOBS}",
+        job=job(place),
         actor=_ACTOR,
         mode=mode,
         params={f"param-{n}": place + n if n % 2 else f"text {n}" for n in range(8)},
@@ -123,13 +128,25 @@ def write(path: Path, runs: int) -> None:
     catalog.SqlCatalog.open(path).close()
     connection = raw.connect(path, "OFF")
     connection.execute("BEGIN")
+    raw.name(connection, _PROJECT, _ACTOR.name, [job(place) for place in range(_JOBS)])
+    raw.name_artifacts(connection, [artifact(place, role) for place in range(_JOBS) for role in _ROLES])
     for place in range(runs):
-        begun = raw.begun(call(place, runs), at(place), salt=bytes(16))
-        token = raw.reserve(connection, begun)
-        raw.finish(connection, raw.ended(report(place), at(place), begun.key), token)
+        begins = call(place, runs)
+        token = raw.reserve(connection, raw.begun(begins, at(place)))
+        raw.finish(connection, raw.ended(report(place), at(place), begins), token)
     connection.execute("COMMIT")
-    connection.execute("ANALYZE") if False else None
     connection.close()
+
+
+def _schema_name() -> str:
+    """Changes whenever a table or an index does."""
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "empty.db"
+        catalog.SqlCatalog.open(path).close()
+        connection = raw.connect(path)
+        rows = connection.execute("SELECT sql FROM sqlite_master ORDER BY name").fetchall()
+        connection.close()
+    return hashlib.sha256(repr(rows).encode()).hexdigest()[:12]
 
 
 def file(runs: int) -> Path:

@@ -266,6 +266,23 @@ def _output(claim: model.OutputClaim, at: datetime) -> tuple[Row, Row, Row]:
 # ── writing; the caller begins and commits ───────────────────────────────────────────────────────
 
 
+def name(connection: sqlite3.Connection, project: str, actor: str, jobs: Sequence[str]) -> None:
+    """Make a project, an actor and jobs, once."""
+    connection.execute("INSERT INTO project (name) VALUES (?)", (project,))
+    connection.execute("INSERT INTO actor (name, authenticated) VALUES (?, 0)", (actor,))
+    connection.executemany(
+        "INSERT INTO job (project_id, name) SELECT id, ? FROM project", [(job,) for job in jobs]
+    )
+
+
+def name_artifacts(connection: sqlite3.Connection, artifacts: Sequence[model.Artifact]) -> None:
+    """Make Artifacts in the one project there is."""
+    connection.executemany(
+        "INSERT INTO artifact (project_id, kind, name) SELECT id, ?, ? FROM project",
+        [(artifact.kind, artifact.name) for artifact in artifacts],
+    )
+
+
 def record(connection: sqlite3.Connection, began: Begun, end: Ended) -> list[Row]:
     """A whole run; answers the versions it made."""
     position = _append(connection, began.uid, began.at, "record", began.canonical)
@@ -385,13 +402,11 @@ def upstream(connection: sqlite3.Connection, uid: bytes, depth: int | None) -> A
         rows = connection.execute(LEVEL_TAKEN, (ids,)).fetchall()
         taken += rows
         made += connection.execute(LEVEL_MADE, (ids,)).fetchall()
-        if levels == depth:
-            break
         found = {row[6] for row in rows} | {row[2] for row in rows}
         found.discard(None)
         found -= seen
-        seen |= found
-        level, levels = list(found), levels + 1
+        seen |= found  # of the deepest level too: its inputs name them
+        level, levels = list(found) if levels != depth else [], levels + 1
     versions = {row[3] for row in taken}
     versions.discard(None)
     answer = Ancestry(

@@ -37,7 +37,12 @@ _CODE = (
     staticmethod,
     classmethod,
     property,
+    types.MethodDescriptorType,
+    types.WrapperDescriptorType,
+    types.ClassMethodDescriptorType,
 )
+# Functions of compiled packages, of types that Python does not know.
+_COMPILED = frozenset({"ufunc", "cython_function_or_method", "fused_cython_function"})
 _SEQUENCES = (list, tuple, collections.deque)
 _MAPPINGS = (
     dict,
@@ -66,7 +71,7 @@ class Opaque(Exception):
 
 def is_code(value: object) -> bool:
     """Whether a value stands for code, rather than being data."""
-    return isinstance(value, _CODE) or is_wrapper(value)
+    return isinstance(value, _CODE) or type(value).__name__ in _COMPILED or is_wrapper(value)
 
 
 def is_wrapper(value: object) -> bool:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import cast
 
-from whence import handles, origins
+from whence import origins
 from whence_catalog import blobs, digest
 from whence_catalog.errors import ErrorKind, InvalidInput
 
@@ -94,8 +94,6 @@ class Canonical:
                 return digest.Record("complex", [value.real, value.imag])
             case pathlib.PurePath():
                 return self._path(pathlib.Path(value), where)
-            case handles.Handle():
-                raise _refused(where, "is an artifact, which is an input only in lists, tuples and dicts")
             case _ if is_dataclass(value) and not isinstance(value, type):
                 named = {
                     item.name: self.of(getattr(value, item.name), f"{where}.{item.name}", depth + 1)
@@ -127,7 +125,7 @@ class Canonical:
 
 
 def _module_name(name: str, root: pathlib.Path) -> str:
-    return origins.module_name(vars(sys.modules[name]), os.path.realpath(root))
+    return origins.module_name(vars(sys.modules[name]) if name in sys.modules else {}, os.path.realpath(root))
 
 
 def _plain(value: str | int, where: str) -> str | int:
@@ -163,7 +161,10 @@ def _array(value: object, where: str) -> digest.Framed:
 
 
 def _refused(where: str, why: str) -> InvalidInput:
-    return InvalidInput(f"{where} {why}; pass plain values, or an artifact", ErrorKind.UNSUPPORTED_VALUE)
+    return InvalidInput(
+        f"{where} {why}; pass plain values, or an artifact (as it is, or in a list, tuple or dict)",
+        ErrorKind.UNSUPPORTED_VALUE,
+    )
 
 
 # ── kept with a Run ──────────────────────────────────────────────────────────────────────────────
@@ -243,12 +244,12 @@ def module_named(name: str, root: pathlib.Path) -> types.ModuleType:
     for loaded in (*origins.MAIN_MODULES, *imports):
         if loaded in sys.modules and _module_name(loaded, root) == name:
             return sys.modules[loaded]
-    for each in imports[1:]:
+    for each in imports[:-1]:
         with contextlib.suppress(ImportError):
             found = importlib.import_module(each)
-            if _module_name(each, root) == name:
+            if each == name or _module_name(each, root) == name:
                 return found
-    return importlib.import_module(name)
+    return importlib.import_module(imports[-1])
 
 
 def _restore_enum(parts: digest.Framed, root: pathlib.Path) -> object:

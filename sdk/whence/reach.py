@@ -119,10 +119,14 @@ class Walk:
             wrapped = self._refer(loaded.wrapped(value))
             own = loaded.origin(type(value)) is Origin.WHENCE
             return wrapped if own else ["wrapped", self._refer(type(value)), wrapped]
+        described = getattr(value, "__objclass__", None)
+        if isinstance(described, type):
+            return ["method", self._refer(described), str(getattr(value, "__name__", ""))]
         owner = getattr(value, "__self__", None)
         if isinstance(value, types.BuiltinFunctionType) and not isinstance(owner, types.ModuleType | None):
             return ["method", value.__name__, self._forms.of(owner)]
-        qualname = getattr(value, "__qualname__", type(value).__qualname__)
+        name = getattr(value, "__name__", type(value).__name__)
+        qualname = getattr(value, "__qualname__", name)
         return self._foreign(loaded.module_of(value), qualname)
 
     def _refer_to_module(self, module: types.ModuleType) -> digest.Framed:

@@ -364,6 +364,19 @@ def test_third_party_code_counts_by_the_versions_of_what_it_needs(tmp_path: path
     assert "distribution pytest" not in identity.rows  # only what an extra of pandas asks for
 
 
+def test_compiled_functions_count_by_name_and_version(tmp_path: pathlib.Path) -> None:
+    source = """
+def step(x): return KNOWN
+import numpy, pandas
+from sklearn.metrics import pairwise
+KNOWN = {"a": numpy.add, "b": str.upper, "c": pandas._libs.lib.infer_dtype, "d": pandas.DataFrame.mean,
+         "e": pairwise.cosine_similarity, "f": [].append, "g": numpy.float32(1), "h": numpy.arange(3)}
+"""
+    identity = fingerprint.code_identity(load_one(source, tmp_path, "compiled"), tmp_path)
+    assert identity.uncacheable == identity.widened == identity.interpreter_bound == ()
+    assert {"distribution pandas", "distribution numpy", "distribution scikit-learn"} <= set(identity.rows)
+
+
 def test_a_package_that_is_looked_for_in_vain_counts_as_absent() -> None:
     source = "def step(x):\n    try:\n        import no_such_package\n    except ImportError: return x"
     assert "absent no_such_package" in identity_of(source)["rows"]

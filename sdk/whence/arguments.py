@@ -1,0 +1,129 @@
+"""Takes the arguments of a step's call apart: inputs by role, parameters, and files named by a path.
+
+A handle, also in lists, tuples and dicts, is an input. A path of something that exists names a file or a
+folder whose bytes count. Everything else is a parameter. What has no identity is refused, by where it is.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+from whence import handles, parameters
+from whence_catalog import blobs, cache, digest, model
+from whence_catalog.errors import InvalidInput, WhenceError
+
+Record = Callable[[handles.Handle], handles.Handle]
+
+
+@dataclass(slots=True)
+class Arguments:
+    """A call's arguments, apart; `values` are those that the function gets, with every draft recorded."""
+
+    values: dict[str, object] = field(default_factory=dict)
+    inputs: list[tuple[str, int, handles.Handle]] = field(default_factory=list)
+    params: dict[str, digest.Framed] = field(default_factory=dict)
+    previews: dict[str, str] = field(default_factory=dict)
+    files: dict[str, "NamedFile"] = field(default_factory=dict)
+    refused: list[str] = field(default_factory=list)
+
+    @property
+    def claims(self) -> tuple[model.InputClaim, ...]:
+        """The inputs, as a catalog is told of them."""
+        return tuple(model.InputClaim(role, handle.source, ordinal) for role, ordinal, handle in self.inputs)
+
+    def components(self) -> Iterator[model.Component]:
+        """Their parts of a key."""
+        for name, value in self.params.items():
+            yield cache.component("params", value, f"params/{name}", preview=self.previews[name])
+        for role in dict.fromkeys(role for role, _, _ in self.inputs):
+            members = [handle for known, _, handle in self.inputs if known == role]
+            ordered: list[digest.Framed] = [
+                [h.version.content.strength.value, h.version.digest.raw] for h in members
+            ]
+            shown = ", ".join(f"{h.ref} {h.version.digest.short}" for h in members)
+            yield cache.component("inputs", ordered, f"inputs/{role}", preview=shown)
+        for where, file in sorted(self.files.items()):
+            shown = f"{file.path.name} {file.digest.short}"
+            yield cache.component("files", file.digest.raw, f"files/{where}", preview=shown)
+
+    def changed(self) -> tuple[str, ...]:
+        """What to say of the files that are not as they were when the call began."""
+        return tuple(
+            f"{where} ({file.path.name}) was changed while the step ran; nothing is reused from this run"
+            for where, file in self.files.items()
+            if file.has_changed
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NamedFile:
+    """A file or folder that an argument names by its path, as it was when the call began."""
+
+    path: Path
+    digest: digest.Digest
+    seen: handles.Signature
+
+    @classmethod
+    def at(cls, path: Path) -> "NamedFile":
+        """What is there now.
+
+        Raises:
+            WhenceError: it cannot be read.
+        """
+        seen = handles.signature(path)
+        return cls(path, _digest(path), seen)
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether its bytes are others now."""
+        if handles.signature(self.path) == self.seen:
+            return False
+        try:
+            return _digest(self.path) != self.digest
+        except WhenceError:
+            return True
+
+
+def _digest(path: Path) -> digest.Digest:
+    store = blobs.BlobStore
+    return store.hash_tree(path).digest if path.is_dir() else store.hash_file(path).digest
+
+
+def take_apart(bound: inspect.BoundArguments, root: Path, record: Record) -> Arguments:
+    """The arguments apart, for the project at `root`; `record` makes a Version of a draft among them."""
+    found = Arguments()
+    canonical = parameters.Canonical(root)
+    for name, value in bound.arguments.items():
+        found.values[name], marked = _take(found, name, value, record)
+        if isinstance(value, handles.Handle):
+            continue
+        found.previews[name] = parameters.preview(value)
+        try:
+            found.params[name] = canonical.of(marked, name)
+        except InvalidInput as error:
+            found.refused.append(str(error))
+    for where, path in canonical.files.items():
+        try:
+            found.files[where] = NamedFile.at(path)
+        except (WhenceError, OSError) as error:
+            found.refused.append(f"{where} names what cannot be identified: {error}")
+    return found
+
+
+def _take(found: Arguments, role: str, value: object, record: Record) -> tuple[object, object]:
+    """(`value` with every handle in it recorded, `value` with their roles in their places)."""
+    if isinstance(value, handles.Handle):
+        handle = record(value) if value.is_draft else value
+        ordinal = sum(1 for known, _, _ in found.inputs if known == role)
+        found.inputs.append((role, ordinal, handle))
+        return handle, digest.Record("whence.input", role)
+    if type(value) in (list, tuple):
+        kind = cast("Callable[[list[object]], object]", type(value))
+        pairs = [_take(found, role, item, record) for item in cast("list[object]", value)]
+        return kind([taken for taken, _ in pairs]), kind([marked for _, marked in pairs])
+    if type(value) is dict:
+        named = {key: _take(found, f"{role}.{key}", item, record) for key, item in value.items()}
+        return {k: taken for k, (taken, _) in named.items()}, {k: m for k, (_, m) in named.items()}
+    return value, value

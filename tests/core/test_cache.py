@@ -1,0 +1,118 @@
+"""The cache's rules, by themselves."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from whence_catalog import cache, digest, model
+from whence_catalog.errors import InvalidInput
+
+NOW = datetime(2026, 5, 3, tzinfo=UTC)
+RUN = UUID(int=1)
+A, B = digest.digest_of_bytes(b"A"), digest.digest_of_bytes(b"B")
+
+
+def entry(age: timedelta = timedelta(0)) -> cache.CacheEntry:
+    return cache.CacheEntry("wk1:k", RUN, NOW - age, NOW - age)
+
+
+def test_without_an_entry_it_executes() -> None:
+    assert cache.decide(None, cache.Presence(), NOW, None) == cache.Execute(cache.Reason.NO_ENTRY)
+
+
+def test_an_entry_whose_bytes_are_known_is_reused() -> None:
+    assert cache.decide(entry(), cache.Presence(), NOW, None) == cache.Reuse(entry())
+
+
+@pytest.mark.parametrize(("age", "reused"), [(59, True), (60, False), (61, False)])
+def test_an_entry_is_too_old_at_max_age(age: int, reused: bool) -> None:
+    decision = cache.decide(entry(timedelta(seconds=age)), cache.Presence(), NOW, timedelta(seconds=60))
+    assert isinstance(decision, cache.Reuse) is reused
+
+
+def test_missing_outweighs_altered_and_altered_outweighs_unknown() -> None:
+    both = cache.Presence(frozenset({A}), frozenset({B}), frozenset({A, B}))
+    assert cache.decide(entry(), both, NOW, None) == cache.Execute(
+        cache.Reason.OUTPUT_MISSING, frozenset({A})
+    )
+    altered = cache.Presence(altered=frozenset({B}), unknown=frozenset({A}))
+    assert cache.decide(entry(), altered, NOW, None) == cache.Execute(
+        cache.Reason.OUTPUT_ALTERED, frozenset({B})
+    )
+    unknown = cache.Presence(unknown=frozenset({A}))
+    assert cache.decide(entry(), unknown, NOW, None) == cache.Verify(entry(), frozenset({A}))
+
+
+@given(
+    st.permutations(
+        [
+            cache.component("job", "j"),
+            cache.component("params", 1, "params/a"),
+            cache.component("params", 1.0, "params/b"),
+        ]
+    )
+)
+def test_the_order_of_components_is_no_part_of_a_key(parts: list[model.Component]) -> None:
+    assert cache.key(parts) == cache.key(sorted(parts, key=lambda part: part.name))
+
+
+def test_a_preview_is_no_part_of_a_key_and_ignoring_shows() -> None:
+    plain = cache.component("params", 1, "params/a", preview="1")
+    other = cache.component("params", 1, "params/a", preview="one")
+    ignored = cache.component("params", 1, "params/a", ignored=True)
+    assert cache.key([plain]) == cache.key([other])
+    assert cache.key([ignored]) not in (cache.key([plain]), cache.key([]))
+
+
+def test_a_component_of_one_kind_is_none_of_another() -> None:
+    assert cache.component("params", "x", "x").digest != cache.component("extra", "x", "x").digest
+
+
+def test_two_components_of_one_name_are_no_key() -> None:
+    with pytest.raises(InvalidInput):
+        cache.key([cache.component("extra", 1, "extra/x"), cache.component("extra", 2, "extra/x")])
+
+
+@pytest.mark.parametrize(
+    ("live", "made", "reason", "outcome", "diverges"),
+    [
+        (None, {"m": A}, cache.Reason.NO_ENTRY, model.Outcome.ENTERED, False),
+        ({"m": A}, {"m": A}, cache.Reason.OUTPUT_MISSING, model.Outcome.RENEWED, False),
+        ({"m": A}, {"m": B}, cache.Reason.OUTPUT_MISSING, model.Outcome.SUPERSEDED, True),
+        ({"m": A}, {"m": B}, cache.Reason.SAMPLED, model.Outcome.DIVERGED, True),
+        ({"m": A}, {"n": A}, cache.Reason.SAMPLED, model.Outcome.DIVERGED, True),
+    ],
+)  # fmt: skip
+def test_a_publish_displaces_only_what_would_not_do(
+    live: dict[str, digest.Digest] | None,
+    made: dict[str, digest.Digest],
+    reason: cache.Reason,
+    outcome: model.Outcome,
+    diverges: bool,
+) -> None:
+    publication = cache.publish(live, made, reason)
+    assert (publication.outcome, publication.is_divergence) == (outcome, diverges)
+
+
+def test_every_component_has_a_verdict_with_before_and_after() -> None:
+    before = [cache.component("job", "j", preview="j"), cache.component("params", 1, "params/a", preview="1"),
+              cache.component("params", 1, "params/gone", preview="1")]  # fmt: skip
+    after = [cache.component("job", "j", preview="j"), cache.component("params", 2, "params/a", preview="2"),
+             cache.component("params", 3, "params/new", preview="3")]  # fmt: skip
+    assert cache.compare_components(before, after) == (
+        cache.ComponentVerdict("job", cache.Change.SAME, "j", "j"),
+        cache.ComponentVerdict("params/a", cache.Change.CHANGED, "1", "2"),
+        cache.ComponentVerdict("params/gone", cache.Change.REMOVED, "1", None),
+        cache.ComponentVerdict("params/new", cache.Change.ADDED, None, "3"),
+    )
+
+
+def test_the_nearest_key_differs_in_the_fewest_components_and_is_the_newest_among_equals() -> None:
+    mine = [cache.component("params", n, f"params/{n}") for n in range(3)]
+    near, nearer = UUID(int=2), UUID(int=3)
+    earlier = {near: mine[:1], nearer: mine[:2], UUID(int=4): mine[:2]}
+    assert cache.nearest(mine, earlier) == nearer
+    assert cache.nearest(mine, {}) is None
