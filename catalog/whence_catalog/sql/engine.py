@@ -313,17 +313,21 @@ def _meaning(error: sqlite3.Error, path: Path | None) -> WhenceError | None:
             return None
 
 
-def filesystem_type(path: Path) -> str:
-    """The type of the filesystem that holds `path`, as Linux names it; empty where that is not known."""
-    try:
-        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
-    except OSError:
-        return ""
+def filesystem_type(path: Path, mounts: str | None = None) -> str:
+    """The type of the filesystem that holds `path`, as Linux names it; empty where that is not known.
+
+    `mounts` is what /proc/self/mountinfo says, read now unless given.
+    """
+    if mounts is None:
+        try:
+            mounts = Path("/proc/self/mountinfo").read_text()
+        except OSError:
+            return ""
     best, kind = "", ""
     target = str(path.resolve())
-    for line in mounts:
+    for line in mounts.splitlines():
         fields, _, rest = line.partition(" - ")
-        point = fields.split()[4].encode().decode("unicode_escape")
+        point = fields.split()[4].encode().decode("unicode_escape")  # a space is \040
         inside = target == point or target.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= len(best):
             best, kind = point, rest.split()[0]

@@ -150,6 +150,7 @@ def evidence(
     graph = walk(tx, [root], lineage.Direction.UP, lineage.Bounds(max_nodes=None))
     upstream = [UUID(node.id) for node in graph.nodes if node.type is lineage.NodeType.RUN]
     records = [runs.record(tx, runs.get(tx, uid)) for uid in upstream]
+    identical, other = _reruns(tx, output.version)
     return audit.Evidence(
         subject=output.version,
         graph=graph,
@@ -157,15 +158,19 @@ def evidence(
         aliases=artifacts.aliases(tx, reference.artifact),
         presence=presence,
         as_of=fact_log.head(tx),
-        identical_reruns=_identical_reruns(tx, output),
+        identical_reruns=identical,
+        other_reruns=other,
     )
 
 
-def _identical_reruns(tx: Transaction, output: model.Output) -> int:
-    """How many reruns of the Run that made it made the same bytes in the same role."""
-    rows = tx.all(_reruns_of, original=output.run.bytes, complete=model.RunState.COMPLETE.value)
-    again = [artifacts.outputs_of(tx, runs.get(tx, UUID(bytes=uid)).id) for (uid,) in rows]
-    return sum(
-        any(made.role == output.role and made.version.digest == output.version.digest for made in outputs)
-        for outputs in again
-    )
+def _reruns(tx: Transaction, subject: model.Version) -> tuple[int, int]:
+    """How many reruns of the Runs that made `subject` made the same bytes in the same role, and how many not."""
+    identical = other = 0
+    for output in artifacts.productions(tx, subject.artifact):
+        if output.version != subject:
+            continue
+        for (uid,) in tx.all(_reruns_of, original=output.run.bytes, complete=model.RunState.COMPLETE.value):
+            again = artifacts.outputs_of(tx, runs.get(tx, UUID(bytes=uid)).id)
+            same = any(o.role == output.role and o.version.digest == subject.digest for o in again)
+            identical, other = identical + same, other + (not same)
+    return identical, other
