@@ -3,6 +3,9 @@
 # make bench   whence beside the raw floor
 # make format  put the code in the house's form
 
+# Without compiled modules every process that a test starts would compile all its imports anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 UV := .venv/bin/uv
 RUN := $(UV) run --quiet
 WORKERS ?= 2
@@ -10,7 +13,7 @@ WORKERS ?= 2
 .PHONY: check test bench format lint
 
 $(UV):
-	python3 -m venv .venv
+	python3 -m venv .venv || (apt-get update -qq && apt-get install -yqq python3-venv && python3 -m venv .venv)
 	.venv/bin/pip install --quiet --disable-pip-version-check uv
 
 lint: $(UV)
