@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TypeAlias
 
-from whence_catalog import digest, lineage, model
+from whence_catalog import digest, lineage, model, paths
 from whence_catalog.errors import InvalidInput
 
 POLICY_DOMAIN = "whence.policy/1"
@@ -200,7 +200,7 @@ class _Case:
     @classmethod
     def of(cls, evidence: Evidence) -> "_Case":
         graph, subject = evidence.graph, evidence.subject
-        above = {node.id for node in lineage.upstream(graph, subject.ref)} | {subject.ref}
+        above = {node.id for node in paths.upstream(graph, subject.ref)} | {subject.ref}
         known = {str(record.run.uid): record for record in evidence.runs}
         versions = {subject.ref: subject}
         for record in evidence.runs:
@@ -209,9 +209,9 @@ class _Case:
         return cls(
             evidence=evidence,
             subject=subject,
-            records=[known[n.id] for n in lineage.order(graph) if n.id in above and n.id in known],
+            records=[known[n.id] for n in paths.order(graph) if n.id in above and n.id in known],
             versions={ref: versions[ref] for ref in sorted(above & versions.keys())},
-            roots=sorted(node.id for node in lineage.roots(graph) if node.id in above),
+            roots=sorted(node.id for node in paths.roots(graph) if node.id in above),
             unrecorded=sorted(above - known.keys() - versions.keys()),
         )
 

@@ -19,11 +19,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from itertools import accumulate, islice
+from itertools import accumulate
 from typing import NamedTuple, NewType, Protocol
 
 from whence_catalog import digest
-from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
+from whence_catalog.errors import InvalidInput
 
 FRONTIER_DOMAIN = "whence.frontier/1"
 
@@ -268,7 +268,7 @@ class _Walk:
     direction: Direction
     limit: int | None
     earlier: set[NodeKey] = field(default_factory=set)  # on pages before this one
-    found: dict[NodeKey, int] = field(default_factory=dict)  # on this page, with their depth
+    found: dict[NodeKey, int] = field(default_factory=dict)  # on this page, with their depth, in order
     ways: dict[NodeKey, int] = field(default_factory=dict)  # followed, or waiting to be
     # By depth, Runs (0) before Versions (1), which are the leaves of their level.
     waiting: dict[tuple[int, int], dict[NodeKey, int]] = field(default_factory=dict)
@@ -380,6 +380,7 @@ _Row = tuple[NodeKey, NodeKey, Link]
 
 def _owed(walk: _Walk) -> Iterator[_Row]:
     """The edges of this page: all of whose ends are on this page or before, and one on this."""
+    known = walk.found.keys() | walk.earlier
     for run, links in walk.edges.items():
         here = run_key(run)
         made = {link.role: version_key(link.other) for link in links if link.type is EdgeType.OUTPUT}
@@ -395,14 +396,12 @@ def _owed(walk: _Walk) -> Iterator[_Row]:
                     source, target = version_key(link.other), made[link.role]
                     link = link._replace(producer=run)
             ends = (source, target, here)
-            if any(end in walk.found for end in ends) and all(
-                end in walk.found or end in walk.earlier for end in ends
-            ):
+            if known.issuperset(ends) and not walk.found.keys().isdisjoint(ends):
                 yield source, target, link
 
 
 def _graph(walk: _Walk, reasons: tuple[str, ...]) -> Graph:
-    rows = sorted(_owed(walk), key=lambda row: (row[0], row[1], row[2][:2], row[2].role, row[2].ordinal))
+    rows = sorted(_owed(walk))
     unnamed = [link for _, _, link in rows if link.type is EdgeType.INPUT and link.producer is None]
     walk.look_up_producers(link.other for link in unnamed)
     first = {
@@ -419,10 +418,7 @@ def _graph(walk: _Walk, reasons: tuple[str, ...]) -> Graph:
     ambiguous = sum(map(is_ambiguous, unnamed))
     return Graph(
         roots=tuple(shown[root].id for root in walk.roots),
-        nodes=tuple(
-            replace(shown[key], depth=depth)
-            for key, depth in sorted(walk.found.items(), key=lambda item: (item[1], 1 - item[0] % 2, item[0]))
-        ),
+        nodes=tuple(replace(shown[key], depth=depth) for key, depth in walk.found.items()),
         edges=tuple(
             Edge(
                 source=shown[source].id,
@@ -523,167 +519,3 @@ def _not_a_frontier() -> InvalidInput:
     return InvalidInput(
         "not a frontier of this traversal; give one back as it came, with the same roots and direction"
     )
-
-
-# ── within a Graph ───────────────────────────────────────────────────────────────────────────────
-
-# These answer for what is in the Graph: what lies past where it was cut is in none of them.
-
-
-class Hop(NamedTuple):
-    """That data went from one Run into another, through `version`, or by reuse (None)."""
-
-    source: str
-    target: str
-    version: str | None
-
-
-def hops(graph: Graph) -> tuple[Hop, ...]:
-    """The ways between Runs, by the production that each Input was taken from."""
-    runs = {node.id for node in graph.nodes if node.type is NodeType.RUN}
-    made = _makings(graph)
-    found: dict[Hop, None] = {}
-    for edge in graph.edges:
-        if edge.type is EdgeType.REUSED:
-            found[Hop(edge.source, edge.target, None)] = None
-        elif edge.type is EdgeType.INPUT and edge.producer in runs:
-            found[Hop(str(edge.producer), edge.target, edge.source)] = None
-        elif edge.type is EdgeType.INPUT and edge.ambiguous:
-            for output in made.get(edge.source, ()):
-                if output.position < edge.position:
-                    found[Hop(output.source, edge.target, edge.source)] = None
-    return tuple(found)
-
-
-def sources(graph: Graph) -> Mapping[str, tuple[str, ...]]:
-    """For each Run, the Runs it came from directly."""
-    found: dict[str, dict[str, None]] = {n.id: {} for n in graph.nodes if n.type is NodeType.RUN}
-    for hop in hops(graph):
-        found[hop.target][hop.source] = None
-    return {run: tuple(others) for run, others in found.items()}
-
-
-def order(graph: Graph) -> tuple[Node, ...]:
-    """The Runs, each after those it came from; where they took from one another, as they started."""
-    came_from = sources(graph)
-    runs = {node.id: node for node in graph.nodes if node.type is NodeType.RUN}
-    done: dict[str, Node] = {}
-    opened: set[str] = set()
-
-    def latest_first(some: Iterable[str]) -> list[str]:
-        return sorted(some, key=lambda run: (runs[run].at, run), reverse=True)
-
-    stack = latest_first(runs)
-    while stack:
-        run = stack[-1]
-        if run in opened:
-            done.setdefault(stack.pop(), runs[run])
-        else:
-            opened.add(run)
-            stack += latest_first(source for source in came_from[run] if source not in opened)
-    return tuple(done.values())
-
-
-def roots(graph: Graph) -> tuple[Node, ...]:
-    """The Versions where the flow of data begins: made by nobody known, or by a Run that took nothing."""
-    made = _makings(graph)
-    fed = {edge.target for edge in graph.edges if edge.type in (EdgeType.INPUT, EdgeType.REUSED)}
-    return tuple(
-        node
-        for node in graph.nodes
-        if node.type is NodeType.VERSION
-        and (node.id not in made or any(edge.source not in fed for edge in made[node.id]))
-    )
-
-
-def upstream(graph: Graph, node: str) -> tuple[Node, ...]:
-    """What `node` came from, as far as the Graph goes; itself left out."""
-    runs = _reach(_makers(graph, node), sources(graph))
-    versions = {e.source for e in graph.edges if e.type is EdgeType.INPUT and e.target in runs}
-    return tuple(n for n in graph.nodes if n.id in runs | versions and n.id != node)
-
-
-def downstream(graph: Graph, node: str) -> tuple[Node, ...]:
-    """What came from `node`, as far as the Graph goes; itself left out."""
-    runs = _reach(_takers(graph, node), _onward(hops(graph)))
-    versions = {e.target for e in graph.edges if e.type is EdgeType.OUTPUT and e.source in runs}
-    return tuple(n for n in graph.nodes if n.id in runs | versions and n.id != node)
-
-
-def between(graph: Graph, start: str, end: str) -> tuple[Node, ...]:
-    """All that lies on a way from `start` to `end`, both included; nothing where there is no way."""
-    runs, ways = _runs_between(graph, start, end)
-    kept = {start, end, *runs, *(hop.version for hop in ways)} if runs else set()
-    return tuple(node for node in graph.nodes if node.id in kept)
-
-
-def paths(graph: Graph, start: str, end: str, limit: int = 5) -> tuple[tuple[str, ...], ...]:
-    """At most `limit` of the ways from `start` to `end`, each as the nodes passed, both included."""
-    return tuple(islice(_paths(graph, start, end), limit))
-
-
-def _paths(graph: Graph, start: str, end: str) -> Iterator[tuple[str, ...]]:
-    runs, ways = _runs_between(graph, start, end)
-    makers = _makers(graph, end)
-    # Every Run left leads to the end, so that the search never backs out of a dead end.
-    stack = [(run,) if run == start else (start, run) for run in sorted(_takers(graph, start) & runs)]
-    while stack:
-        path = stack.pop()
-        if path[-1] in makers:
-            yield path if path[-1] == end else (*path, end)
-        for hop in ways:
-            if hop.source == path[-1] and hop.target not in path:
-                stack.append((*path, *([hop.version] if hop.version else []), hop.target))
-
-
-def _runs_between(graph: Graph, start: str, end: str) -> tuple[set[str], list[Hop]]:
-    ways = hops(graph)
-    runs = _reach(_takers(graph, start), _onward(ways)) & _reach(_makers(graph, end), sources(graph))
-    return runs, [hop for hop in ways if hop.source in runs and hop.target in runs]
-
-
-def _reach(starts: Iterable[str], ways: Mapping[str, Iterable[str]]) -> set[str]:
-    reached = set(starts)
-    stack = list(reached)
-    while stack:
-        fresh = set(ways.get(stack.pop(), ())) - reached
-        reached |= fresh
-        stack += fresh
-    return reached
-
-
-def _onward(ways: Iterable[Hop]) -> Mapping[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for hop in ways:
-        found.setdefault(hop.source, []).append(hop.target)
-    return found
-
-
-def _makings(graph: Graph) -> Mapping[str, list[Edge]]:
-    """The productions of each Version."""
-    made: dict[str, list[Edge]] = {}
-    for edge in graph.edges:
-        if edge.type is EdgeType.OUTPUT:
-            made.setdefault(edge.target, []).append(edge)
-    return made
-
-
-def _makers(graph: Graph, node: str) -> set[str]:
-    """The Run itself, or the Runs that made the Version."""
-    if _is_run(graph, node):
-        return {node}
-    return {edge.source for edge in graph.edges if edge.type is EdgeType.OUTPUT and edge.target == node}
-
-
-def _takers(graph: Graph, node: str) -> set[str]:
-    """The Run itself, or the Runs that took the Version."""
-    if _is_run(graph, node):
-        return {node}
-    return {edge.target for edge in graph.edges if edge.type is EdgeType.INPUT and edge.source == node}
-
-
-def _is_run(graph: Graph, node: str) -> bool:
-    for found in graph.nodes:
-        if found.id == node:
-            return found.type is NodeType.RUN
-    raise NotFound(f"{node} is not in this lineage; look at its nodes", ErrorKind.NO_SUCH_VERSION)

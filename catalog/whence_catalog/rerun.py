@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeAlias, assert_never
 from uuid import UUID
 
-from whence_catalog import digest, lineage, model
+from whence_catalog import digest, lineage, model, paths
 from whence_catalog.errors import InvalidInput
 
 # ── plans ────────────────────────────────────────────────────────────────────────────────────────
@@ -169,11 +169,11 @@ def plan_chain(
     Raises:
         NotFound: `run` is not in `graph`.
     """
-    wanted = {node.id for node in lineage.upstream(graph, str(run))} | {str(run)}
-    came_from = lineage.sources(graph)
+    wanted = {node.id for node in paths.upstream(graph, str(run))} | {str(run)}
+    came_from = paths.sources(graph)
     origins = {e.target: e.source for e in graph.edges if e.type is lineage.EdgeType.REUSED}
     steps: dict[str, PlannedRun] = {}
-    for node in lineage.order(graph):
+    for node in paths.order(graph):
         if node.id in wanted:
             uid, maker = UUID(node.id), UUID(origins.get(node.id, node.id))
             before = [steps[source] for source in came_from[node.id] if source in steps]

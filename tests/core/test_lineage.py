@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from whence_catalog import lineage
+from whence_catalog import lineage, paths
 from whence_catalog.errors import InvalidInput, NotFound
 from whence_catalog.lineage import Bounds, Direction, EdgeType, Link, NodeKey, NodeType
 
@@ -72,6 +72,12 @@ class History:
     def run(self, *versions: int, of: Sequence[tuple[int, int | None]] = ()) -> int:
         """A whole Run."""
         return self.make(self.start(*of), *versions)
+
+    def record(self, *versions: int, of: Sequence[tuple[int, int | None]] = ()) -> int:
+        """A whole Run that was said in one fact."""
+        run = self.start(*of)
+        self.position -= 1
+        return self.make(run, *versions)
 
     def reuse(self, origin: int, *inputs: tuple[int, int | None]) -> int:
         run = self.start(*inputs)
@@ -215,8 +221,11 @@ def random_history(seed: int, acts: int) -> History:
             case _:
                 taken = inputs()
                 outputs = chance.sample(range(1, 6), chance.randint(0, 2))
-                run = history.start(*taken)
-                history.make(run, *outputs, derived={o: [v for v, _ in taken[:1]] for o in outputs})
+                if chance.random() < 0.3:
+                    run = history.record(*outputs, of=taken)
+                else:
+                    run = history.start(*taken)
+                    history.make(run, *outputs, derived={o: [v for v, _ in taken[:1]] for o in outputs})
                 made += [(run, version) for version in outputs]
     return history
 
@@ -365,8 +374,8 @@ def test_within_a_graph_the_same_rule_holds(history: History, data: st.DataObjec
     nodes = history.nodes()
     graph = history.traverse(Direction.BOTH, *nodes)
     node = data.draw(st.sampled_from(nodes))
-    assert ids(lineage.upstream(graph, node)) == history.reached(node, Direction.UP) - {node}
-    assert ids(lineage.downstream(graph, node)) == history.reached(node, Direction.DOWN) - {node}
+    assert ids(paths.upstream(graph, node)) == history.reached(node, Direction.UP) - {node}
+    assert ids(paths.downstream(graph, node)) == history.reached(node, Direction.DOWN) - {node}
 
 
 @settings(deadline=None, max_examples=200)
@@ -375,18 +384,18 @@ def test_paths_run_along_the_edges_and_lie_between_their_ends(history: History, 
     nodes = history.nodes()
     graph = history.traverse(Direction.BOTH, *nodes)
     start, end = data.draw(st.sampled_from(nodes)), data.draw(st.sampled_from(nodes))
-    paths = lineage.paths(graph, start, end, limit=50)
+    found = paths.paths(graph, start, end, limit=50)
     edges = {(edge.source, edge.target) for edge in graph.edges if edge.type is not EdgeType.DERIVED}
-    for path in paths:
+    for path in found:
         assert (path[0], path[-1]) == (start, end)
         assert set(pairwise(path)) <= edges
-    assert len(set(paths)) == len(paths)
-    kept = ids(lineage.between(graph, start, end))
-    assert {step for path in paths for step in path} <= kept
-    assert bool(kept) == bool(paths)
+    assert len(set(found)) == len(found)
+    kept = ids(paths.between(graph, start, end))
+    assert {step for path in found for step in path} <= kept
+    assert bool(kept) == bool(found)
     assert kept <= history.reached(start, Direction.DOWN) & history.reached(end, Direction.UP)
     if start != end:
-        assert bool(paths) == (end in history.reached(start, Direction.DOWN) and bool(kept))
+        assert bool(found) == (end in history.reached(start, Direction.DOWN) and bool(kept))
 
 
 @settings(deadline=None, max_examples=200)
@@ -394,7 +403,7 @@ def test_paths_run_along_the_edges_and_lie_between_their_ends(history: History, 
 def test_runs_come_after_those_they_came_from(history: History) -> None:
     graph = history.traverse(Direction.BOTH, *(f"r{run}" for run in history.started))
     flows = history.flows()
-    place = {node.id: place for place, node in enumerate(lineage.order(graph))}
+    place = {node.id: place for place, node in enumerate(paths.order(graph))}
     assert place.keys() == {f"r{run}" for run in history.started}
     cyclic = any((b, a) in closure(flows) for a, b in flows)
     assert cyclic or all(place[f"r{a}"] < place[f"r{b}"] for a, b in flows)
@@ -481,14 +490,20 @@ def test_a_run_that_makes_what_it_took_ends() -> None:
     ]
 
 
+def test_a_run_said_in_one_fact_is_no_candidate_for_what_it_took() -> None:
+    h = History()
+    run = h.record(1, of=[(1, None)])
+    assert h.traverse(Direction.UP, f"r{run}").completeness.unknown_producers == 1
+
+
 def test_a_version_that_comes_back_ends_and_keeps_the_order_of_runs() -> None:
     h = History()
     there = h.run(2, of=[(1, h.run(1))])
     back = h.run(1, of=[(2, there)])
     graph = h.traverse(Direction.UP, "v1")
     assert ids(graph.nodes) == {"v1", "v2", "r1", "r2", "r3"}
-    assert [node.id for node in lineage.order(graph)] == ["r1", "r2", f"r{back}"]
-    assert ids(lineage.roots(graph)) == {"v1"}
+    assert [node.id for node in paths.order(graph)] == ["r1", "r2", f"r{back}"]
+    assert ids(paths.roots(graph)) == {"v1"}
 
 
 def test_runs_that_took_from_one_another_end() -> None:
@@ -501,8 +516,9 @@ def test_runs_that_took_from_one_another_end() -> None:
     h.take(one, (2, other))
     graph = h.traverse(Direction.UP, "r1")
     assert ids(graph.nodes) == {"r1", "r2", "v1", "v2"}
-    assert ids(lineage.order(graph)) == {"r1", "r2"}
-    assert ids(lineage.upstream(graph, "v2")) == {"r1", "r2", "v1"}
+    assert ids(paths.order(graph)) == {"r1", "r2"}
+    assert ids(paths.upstream(graph, "v2")) == {"r1", "r2", "v1"}
+    assert paths.paths(graph, "v1", "v2") == (("v1", "r2", "v2"),)
 
 
 def test_an_output_that_says_what_it_came_from_restricts_nothing() -> None:
@@ -551,6 +567,7 @@ def test_each_bound_names_itself() -> None:
     nodes = h.traverse(Direction.UP, "v9", bounds=Bounds(max_nodes=3))
     seconds = h.traverse(Direction.UP, "v9", bounds=Bounds(seconds=0.5), clock=ticking(1))
     assert nodes.completeness.reasons == ("3 nodes reached",)
+    assert h.traverse(Direction.UP, "v9", bounds=Bounds(9, 3)).completeness.reasons == ("3 nodes reached",)
     assert seconds.completeness.reasons == ("0.5 seconds passed",)
     assert [node.id for node in seconds.nodes] == ["v9"]
 
@@ -600,7 +617,18 @@ def test_a_frontier_is_good_for_its_own_traversal_only() -> None:
 def test_roots_are_where_the_flow_begins() -> None:
     h = History()
     model = h.run(9, of=[(1, h.run(1)), (2, None), (3, h.run(3, of=[(1, 1)]))])
-    assert ids(lineage.roots(h.traverse(Direction.UP, f"r{model}"))) == {"v1", "v2"}
+    assert ids(paths.roots(h.traverse(Direction.UP, f"r{model}"))) == {"v1", "v2"}
+
+
+def test_a_producer_outside_the_graph_is_named_and_not_followed() -> None:
+    h = History()
+    a = h.run(1)
+    other = h.run(2)
+    h.run(3, of=[(1, a), (2, other)])
+    h.run(2, of=[(1, a)])
+    graph = h.traverse(Direction.DOWN, "v1")
+    assert {e.producer for e in graph.edges if e.type is EdgeType.INPUT} == {"r1", f"r{other}"}
+    assert [node.id for node in paths.order(graph)] == ["r3", "r4"]
 
 
 def test_all_ways_from_one_version_to_another() -> None:
@@ -610,24 +638,24 @@ def test_all_ways_from_one_version_to_another() -> None:
     h.run(4, of=[(2, left), (3, right)])
     h.run(5, of=[(1, raw)])
     graph = h.traverse(Direction.DOWN, "v1")
-    assert set(lineage.paths(graph, "v1", "v4")) == {
+    assert set(paths.paths(graph, "v1", "v4")) == {
         ("v1", "r2", "v2", "r4", "v4"),
         ("v1", "r3", "v3", "r4", "v4"),
     }
-    assert len(lineage.paths(graph, "v1", "v4", limit=1)) == 1
-    assert ids(lineage.between(graph, "v1", "v4")) == {"v1", "r2", "v2", "r3", "v3", "r4", "v4"}
-    assert lineage.between(graph, "v5", "v4") == ()
+    assert len(paths.paths(graph, "v1", "v4", limit=1)) == 1
+    assert ids(paths.between(graph, "v1", "v4")) == {"v1", "r2", "v2", "r3", "v3", "r4", "v4"}
+    assert paths.between(graph, "v5", "v4") == ()
 
 
 def test_a_node_that_is_not_in_the_graph_is_not_found() -> None:
     with pytest.raises(NotFound, match="not in this lineage"):
-        lineage.upstream(chain(1).traverse(Direction.UP, "v1"), "v7")
+        paths.upstream(chain(1).traverse(Direction.UP, "v1"), "v7")
 
 
 def test_a_long_history_is_no_deeper_than_the_stack() -> None:
     graph = chain(1100).traverse(Direction.UP, "v1100")
-    assert len(lineage.order(graph)) == 1100
-    assert len(lineage.paths(graph, "v1", "v1100")) == 1
+    assert len(paths.order(graph)) == 1100
+    assert len(paths.paths(graph, "v1", "v1100")) == 1
 
 
 def chain(length: int) -> History:

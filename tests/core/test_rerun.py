@@ -178,7 +178,8 @@ def test_a_run_without_an_entry_executes_although_nothing_changed() -> None:
 def test_a_blocked_run_blocks_all_that_needs_it() -> None:
     plan = rerun.plan_chain(CHAIN, uid(3), ALL, {uid(1): "its code changed"}, {uid(1): ("no source",)})
     assert steps(plan)[1] == rerun.Blocked(("no source",))
-    assert all(isinstance(step, rerun.Blocked) for step in steps(plan).values())
+    assert steps(plan)[2] == rerun.Blocked((f"it takes what run {uid(1)} made, which is blocked",))
+    assert isinstance(steps(plan)[3], rerun.Blocked)
     assert not plan.is_possible
 
 

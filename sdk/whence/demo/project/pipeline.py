@@ -11,8 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from features import scaled
-from sklearn.datasets import load_digits
-from sklearn.linear_model import LogisticRegression
 
 import whence
 from whence import Dataset, Metrics, Model
@@ -21,6 +19,8 @@ from whence import Dataset, Metrics, Model
 @whence.step
 def ingest() -> Dataset:
     """The 1,797 images of 8 by 8 pixels that come with scikit-learn."""
+    from sklearn.datasets import load_digits  # here, so that a reused step need not import it
+
     leave_a_mark("ingest")
     digits = load_digits()
     folder = new_folder()
@@ -49,6 +49,8 @@ def split(digits: Dataset, test_share: float = 0.25, seed: int = 7) -> tuple[Dat
 @whence.step
 def train(images: Dataset, c: float = 1.0) -> Model:
     """A logistic regression; `c` is how little it is held back."""
+    from sklearn.linear_model import LogisticRegression
+
     leave_a_mark("train")
     classifier = LogisticRegression(C=c, max_iter=200)
     classifier.fit(np.load(images.path / "features.npy"), np.load(images.path / "labels.npy"))
