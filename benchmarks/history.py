@@ -33,9 +33,9 @@ def at(place: int) -> datetime:
 
 
 def uid(place: int, what: str = "run") -> UUID:
-    """An id that rises with time, as a UUIDv7 does."""
+    """An id that rises with time, as a client's UUIDv7 does."""
     tail = hashlib.sha256(f"{what} {place}".encode()).digest()[:10]
-    return UUID(bytes=(model.microseconds(at(place)) // 1000).to_bytes(6, "big") + tail, version=8)
+    return UUID(bytes=(model.microseconds(at(place)) // 1000).to_bytes(6, "big") + tail)
 
 
 def key(place: int) -> str:
@@ -79,9 +79,7 @@ def call(place: int, runs: int, mode: model.Mode = model.Mode.REUSE) -> model.Ca
         actor=_ACTOR,
         mode=mode,
         params={f"param-{n}": place + n if n % 2 else f"text {n}" for n in range(8)},
-        inputs=tuple(
-            model.InputClaim(f"input-{n}", source) for n, source in enumerate(sources(place, runs))
-        ),
+        inputs=tuple(model.InputClaim(f"input-{n}", source) for n, source in enumerate(sources(place, runs))),
         key=key(place) if mode is model.Mode.REUSE else None,
         owner=_OWNER,
     )
@@ -127,14 +125,13 @@ def write(path: Path, runs: int) -> None:
     """Make a catalog at `path` that holds the history."""
     catalog.SqlCatalog.open(path).close()
     connection = raw.connect(path, "OFF")
-    connection.execute("BEGIN")
-    raw.name(connection, _PROJECT, _ACTOR.name, [job(place) for place in range(_JOBS)])
-    raw.name_artifacts(connection, [artifact(place, role) for place in range(_JOBS) for role in _ROLES])
-    for place in range(runs):
-        begins = call(place, runs)
-        token = raw.reserve(connection, raw.begun(begins, at(place)))
-        raw.finish(connection, raw.ended(report(place), at(place), begins), token)
-    connection.execute("COMMIT")
+    with raw.writing(connection):
+        raw.name(connection, _PROJECT, _ACTOR.name, [job(place) for place in range(_JOBS)])
+        raw.name_artifacts(connection, [artifact(place, role) for place in range(_JOBS) for role in _ROLES])
+        for place in range(runs):
+            begins = call(place, runs)
+            token = raw.reserve(connection, raw.begun(begins, at(place)))
+            raw.finish(connection, raw.ended(report(place), at(place), begins), token)
     connection.close()
 
 

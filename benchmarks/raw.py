@@ -9,14 +9,15 @@ import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from whence_catalog import cache, digest, facts, model
+from whence_catalog import digest, facts, model
 from whence_catalog.sql import engine
 
 Row: TypeAlias = tuple[Any, ...]
@@ -113,6 +114,14 @@ def connect(path: Path, synchronous: str = "FULL") -> sqlite3.Connection:
     return connection
 
 
+@contextmanager
+def writing(connection: sqlite3.Connection) -> Iterator[None]:
+    """A transaction, committed at its end."""
+    connection.execute("BEGIN IMMEDIATE")
+    yield
+    connection.execute("COMMIT")
+
+
 def sync(path: Path) -> None:
     """Have what is in the file on the disk."""
     file = os.open(path, os.O_RDONLY)
@@ -178,7 +187,7 @@ def reused(call: model.Call, origin: UUID, at: datetime) -> Begun:
 def recorded(call: model.Call, report: model.Report, at: datetime) -> tuple[Begun, Ended]:
     """What `record` says: one fact, which lies with the start."""
     redactor = facts.Redactor(_salt)
-    nothing = cache.Publication(cache.Outcome.NONE)
+    nothing = model.Publication(model.Outcome.NONE)
     body = facts.record(facts.start(call, redactor), facts.finish(report, nothing, redactor))
     canonical = facts.encode("record", call.run, at, call.actor, body)
     began = _begun(call, at, canonical, redactor, call.capture)
@@ -188,10 +197,8 @@ def recorded(call: model.Call, report: model.Report, at: datetime) -> tuple[Begu
 def ended(report: model.Report, at: datetime, call: model.Call) -> Ended:
     """What `finish` says, of a run that enters the cache."""
     redactor = facts.Redactor(_salt)
-    entered = cache.Publication(cache.Outcome.ENTERED)
-    canonical = facts.encode(
-        "finish", report.uid, at, report.actor, facts.finish(report, entered, redactor)
-    )
+    entered = model.Publication(model.Outcome.ENTERED)
+    canonical = facts.encode("finish", report.uid, at, report.actor, facts.finish(report, entered, redactor))
     return _ended(report, at, canonical, entered, call)
 
 
@@ -235,7 +242,7 @@ def _input(claim: model.InputClaim) -> Row:
 
 
 def _ended(
-    report: model.Report, at: datetime, canonical: bytes, outcome: cache.Publication, call: model.Call
+    report: model.Report, at: datetime, canonical: bytes, outcome: model.Publication, call: model.Call
 ) -> Ended:
     return Ended(
         uid=report.uid.bytes,
@@ -255,15 +262,24 @@ def _ended(
 
 def _output(claim: model.OutputClaim, at: datetime) -> tuple[Row, Row, Row]:
     named, content = claim.artifact, claim.content
-    described: Mapping[str, digest.Framed] = {"metadata": dict(claim.metadata), "metrics": dict(claim.metrics)}
+    described: Mapping[str, digest.Framed] = {
+        "metadata": dict(claim.metadata),
+        "metrics": dict(claim.metrics),
+    }
     return (
         (named.project, named.kind, named.name),
-        (content.digest.raw, content.strength.value, content.form.value, content.size_bytes, model.microseconds(at)),
+        (
+            content.digest.raw,
+            content.strength.value,
+            content.form.value,
+            content.size_bytes,
+            model.microseconds(at),
+        ),
         (claim.role, claim.filename, claim.format, digest.frame(described)),
     )
 
 
-# ── writing; the caller begins and commits ───────────────────────────────────────────────────────
+# ── writing, inside `writing` ────────────────────────────────────────────────────────────────────
 
 
 def name(connection: sqlite3.Connection, project: str, actor: str, jobs: Sequence[str]) -> None:
@@ -289,8 +305,10 @@ def record(connection: sqlite3.Connection, began: Begun, end: Ended) -> list[Row
     names = connection.execute(NAMES, (began.job, began.actor, began.project)).fetchone()
     run_id = connection.execute(
         RUN,
-        (began.uid, *names, end.state, began.mode, began.key, None, began.at, end.at, end.outcome)
-        + (began.texts[0], end.metrics, end.warnings, began.texts[3], position, position),
+        (
+            *(began.uid, *names, end.state, began.mode, began.key, None, began.at, end.at, end.outcome),
+            *(began.texts[0], end.metrics, end.warnings, began.texts[3], position, position),
+        ),
     ).lastrowid
     connection.executemany(INPUT, [(run_id, *taken) for taken in began.inputs])
     return _put_outputs(connection, run_id, position, end)
@@ -350,8 +368,10 @@ def _put_run(
     names = connection.execute(NAMES, (began.job, began.actor, began.project)).fetchone()
     return connection.execute(
         RUN,
-        (began.uid, *names, state, began.mode, began.key, origin_id, began.at, finished_at, None)
-        + (*began.texts, position, None),
+        (
+            *(began.uid, *names, state, began.mode, began.key, origin_id, began.at, finished_at, None),
+            *(*began.texts, position, None),
+        ),
     ).lastrowid
 
 

@@ -9,8 +9,8 @@ Leaves to others: which values make up an identity (`cache`, `manifest`, `facts`
 object of the caller becomes one of the types below (`whence.parameters`).
 """
 
+import functools
 import hashlib
-import itertools
 import re
 import struct
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +21,7 @@ from typing import TypeAlias
 from whence_catalog.errors import ErrorKind, InvalidInput
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_HEADER = struct.Struct(">cQ")
 _LENGTH = struct.Struct(">Q")
 _DOUBLE = struct.Struct(">d")
 _NAN = bytes.fromhex("7ff8000000000000")
@@ -106,7 +107,7 @@ Framed: TypeAlias = (
 
 
 def _framed(tag: bytes, payload: bytes) -> bytes:
-    return tag + _LENGTH.pack(len(payload)) + payload
+    return _HEADER.pack(tag, len(payload)) + payload
 
 
 def frame(value: Framed) -> bytes:
@@ -127,22 +128,19 @@ def frame(value: Framed) -> bytes:
 def _frame(value: Framed) -> bytes:
     kind = type(value)
     if kind is str:
-        try:
-            return _framed(b"S", value.encode())  # type: ignore[union-attr]
-        except UnicodeEncodeError as error:
-            raise InvalidInput(
-                f"{value!r} has a lone surrogate; only text that UTF-8 can encode has an identity",
-                ErrorKind.UNSUPPORTED_VALUE,
-            ) from error
+        return _frame_text(value)  # type: ignore[arg-type]
     if kind is bytes:
         return _framed(b"Y", value)  # type: ignore[arg-type]
     if kind is int:
         return _framed(b"I", _decimal(value))  # type: ignore[arg-type]
     if kind is dict:
-        items = [(_frame(key), _frame(item)) for key, item in value.items()]  # type: ignore[union-attr]
+        items = [
+            (_frame_name(key) if type(key) is str else _frame(key), _frame(item))
+            for key, item in value.items()  # type: ignore[union-attr]
+        ]
         items.sort()
         _refuse_twins([key for key, _ in items])
-        return _framed(b"M", b"".join([key + item for key, item in items]))
+        return _framed(b"M", b"".join([part for item in items for part in item]))
     if kind is list:
         return _framed(b"L", b"".join([_frame(item) for item in value]))  # type: ignore[union-attr]
     if kind is tuple:
@@ -165,9 +163,24 @@ def _frame(value: Framed) -> bytes:
     )
 
 
+def _frame_text(value: str) -> bytes:
+    try:
+        payload = value.encode()
+        return _HEADER.pack(b"S", len(payload)) + payload
+    except UnicodeEncodeError as error:
+        raise InvalidInput(
+            f"{value!r} has a lone surrogate; only text that UTF-8 can encode has an identity",
+            ErrorKind.UNSUPPORTED_VALUE,
+        ) from error
+
+
+# The same few field names are the keys of every fact.
+_frame_name = functools.lru_cache(maxsize=1024)(_frame_text)
+
+
 def _refuse_twins(frames: list[bytes]) -> None:
     """Two NaNs are two members of a Python set, and one value here."""
-    if any(one == other for one, other in itertools.pairwise(frames)):
+    if len(set(frames)) < len(frames):
         raise InvalidInput("a key or a member comes twice", ErrorKind.UNSUPPORTED_VALUE)
 
 

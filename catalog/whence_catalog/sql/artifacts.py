@@ -41,6 +41,23 @@ _find_version = Statement(
         _VERSION.c.artifact_id == bindparam("artifact_id"), _VERSION.c.digest == bindparam("digest")
     )
 )
+_find_content = Statement(
+    select(
+        _ARTIFACT.c.id,
+        _VERSION.c.id,
+        _VERSION.c.number,
+        _VERSION.c.strength,
+        _VERSION.c.form,
+        _VERSION.c.size_bytes,
+        _VERSION.c.created_at,
+    )
+    .select_from(_ARTIFACT)
+    .join(_PROJECT)
+    .outerjoin(
+        _VERSION, (_VERSION.c.artifact_id == _ARTIFACT.c.id) & (_VERSION.c.digest == bindparam("digest"))
+    )
+    .where(_named)
+)
 _make_version = Statement(
     insert(_VERSION)
     .from_select(
@@ -58,16 +75,16 @@ _make_version = Statement(
     )
     .returning(_VERSION.c.id, _VERSION.c.number)
 )
+# A source: its Version, the Run it is said to come from, and whether that Run made it.
 _find_source = Statement(
-    select(_VERSION.c.id)
+    select(_VERSION.c.id, _RUN.c.id, _OUTPUT.c.run_id)
+    .select_from(_VERSION)
     .join(_ARTIFACT, _ARTIFACT.c.id == _VERSION.c.artifact_id)
     .join(_PROJECT, _PROJECT.c.id == _ARTIFACT.c.project_id)
+    .outerjoin(_RUN, _RUN.c.uid == bindparam("producer"))
+    .outerjoin(_OUTPUT, (_OUTPUT.c.run_id == _RUN.c.id) & (_OUTPUT.c.version_id == _VERSION.c.id))
     .where(_named, _VERSION.c.digest == bindparam("digest"))
-)
-_has_production = Statement(
-    select(_OUTPUT.c.run_id)
-    .join(_RUN, _RUN.c.id == _OUTPUT.c.run_id)
-    .where(_OUTPUT.c.version_id == bindparam("version_id"), _RUN.c.uid == bindparam("producer"))
+    .limit(literal_column("1"))
 )
 
 # What a Version is, and what one production says of it: the columns of `version_of` and `output_of`.
@@ -227,86 +244,91 @@ def ensure(tx: Transaction, artifact: model.Artifact) -> int:
 
 def publish(
     tx: Transaction, artifact: model.Artifact, content: model.Content, at: int
-) -> tuple[int, int, int]:
-    """(artifact, version, number) of that content; a Version is made only for content not seen before."""
-    artifact_id = ensure(tx, artifact)
-    row = tx.one(_find_version, artifact_id=artifact_id, digest=content.digest.raw)
-    if row is None:
-        row = tx.one(
-            _make_version,
-            artifact_id=artifact_id,
-            of_artifact=artifact_id,
-            digest=content.digest.raw,
-            strength=content.strength.value,
-            form=content.form.value,
-            size_bytes=content.size_bytes,
-            created_at=at,
-        )
-    version_id, number = cast("Record", row)
-    return artifact_id, version_id, number
+) -> tuple[int, int, model.Version]:
+    """The rows of the Artifact and of the Version with that content, which is made only if it is new."""
+    row = tx.one(
+        _find_content,
+        project=artifact.project,
+        kind=artifact.kind,
+        name=artifact.name,
+        digest=content.digest.raw,
+    )
+    if row is not None and row[1] is not None:
+        artifact_id, version_id, number, strength, form, size_bytes, created_at = row
+        known = model.Content(content.digest, model.Strength(strength), model.Form(form), size_bytes)
+        return artifact_id, version_id, model.Version(artifact, number, known, model.moment(created_at))
+    artifact_id = ensure(tx, artifact) if row is None else row[0]
+    made = tx.one(
+        _make_version,
+        artifact_id=artifact_id,
+        of_artifact=artifact_id,
+        digest=content.digest.raw,
+        strength=content.strength.value,
+        form=content.form.value,
+        size_bytes=content.size_bytes,
+        created_at=at,
+    )
+    version_id, number = cast("Record", made)
+    return artifact_id, version_id, model.Version(artifact, number, content, model.moment(at))
 
 
 def put_outputs(
     tx: Transaction,
     run_id: int,
+    run: UUID,
     claims: tuple[model.OutputClaim, ...],
     position: int,
     at: int,
-    run_ids: "RunIds",
-) -> None:
-    """Record productions of a Run, made known by the fact at `position`."""
-    for place, claim in enumerate(claims):
-        artifact_id, version_id, _ = publish(tx, claim.artifact, claim.content, at)
+) -> tuple[model.Output, ...]:
+    """Record productions of a Run, made known by the fact at `position`; answers them."""
+    return tuple(
+        _put_output_of(tx, run_id, run, place, claim, position, at) for place, claim in enumerate(claims)
+    )
+
+
+def _put_output_of(
+    tx: Transaction, run_id: int, run: UUID, place: int, claim: model.OutputClaim, position: int, at: int
+) -> model.Output:
+    artifact_id, version_id, version = publish(tx, claim.artifact, claim.content, at)
+    tx.run(
+        _put_output,
+        run_id=run_id,
+        role=claim.role,
+        version_id=version_id,
+        artifact_id=artifact_id,
+        position=position,
+        place=place,
+        filename=claim.filename,
+        format=claim.format,
+        location=claim.location,
+        described=digest.frame({"metadata": dict(claim.metadata), "metrics": dict(claim.metrics)}),
+        derives=int(claim.derived_from is not None),
+    )
+    for ordinal, source in enumerate(claim.derived_from or ()):
+        from_id, producer_id = source_ids(tx, source)
         tx.run(
-            _put_output,
+            _put_derived,
             run_id=run_id,
             role=claim.role,
-            version_id=version_id,
-            artifact_id=artifact_id,
-            position=position,
-            place=place,
-            filename=claim.filename,
-            format=claim.format,
-            location=claim.location,
-            described=digest.frame({"metadata": dict(claim.metadata), "metrics": dict(claim.metrics)}),
-            derives=int(claim.derived_from is not None),
+            ordinal=ordinal,
+            version_id=from_id,
+            producer_run_id=producer_id,
         )
-        for ordinal, source in enumerate(claim.derived_from or ()):
-            from_id, producer_id = source_ids(tx, source, run_ids)
-            tx.run(
-                _put_derived,
-                run_id=run_id,
-                role=claim.role,
-                ordinal=ordinal,
-                version_id=from_id,
-                producer_run_id=producer_id,
-            )
+    return model.Output(
+        role=claim.role,
+        version=version,
+        run=run,
+        filename=claim.filename,
+        format=claim.format,
+        location=claim.location,
+        metadata=claim.metadata,
+        metrics=claim.metrics,
+        description=claim.description,
+        derived_from=claim.derived_from,
+    )
 
 
-class RunIds:
-    """Looks up rows of Runs by uid, once each in a transaction."""
-
-    _find = Statement(select(_RUN.c.id).where(_RUN.c.uid == bindparam("uid")))
-
-    def __init__(self, tx: Transaction) -> None:
-        self._tx = tx
-        self._known: dict[UUID, int] = {}
-
-    def get(self, uid: UUID) -> int:
-        """The row of that Run.
-
-        Raises:
-            NotFound: it is not recorded.
-        """
-        if uid not in self._known:
-            row = self._tx.one(self._find, uid=uid.bytes)
-            if row is None:
-                raise NotFound(f"no run {uid} is recorded", ErrorKind.NO_SUCH_RUN)
-            self._known[uid] = row[0]
-        return self._known[uid]
-
-
-def source_ids(tx: Transaction, source: model.Source, run_ids: RunIds) -> tuple[int, int | None]:
+def source_ids(tx: Transaction, source: model.Source) -> tuple[int, int | None]:
     """(version, producing run) that a source names.
 
     Raises:
@@ -314,19 +336,24 @@ def source_ids(tx: Transaction, source: model.Source, run_ids: RunIds) -> tuple[
     """
     named = source.artifact
     row = tx.one(
-        _find_source, project=named.project, kind=named.kind, name=named.name, digest=source.digest.raw
+        _find_source,
+        project=named.project,
+        kind=named.kind,
+        name=named.name,
+        digest=source.digest.raw,
+        producer=None if source.producer is None else source.producer.bytes,
     )
     if row is None:
         raise NotFound(
             f"{named} has no version with content {source.digest.short}…; publish it first",
             ErrorKind.NO_SUCH_VERSION,
         )
-    if source.producer is None:
-        return row[0], None
-    producer_id = run_ids.get(source.producer)
-    if tx.one(_has_production, version_id=row[0], producer=source.producer.bytes) is None:
+    version_id, producer_id, made_by = row
+    if source.producer is not None and producer_id is None:
+        raise NotFound(f"no run {source.producer} is recorded", ErrorKind.NO_SUCH_RUN)
+    if producer_id is not None and made_by is None:
         raise NotFound(f"run {source.producer} did not make {named}", ErrorKind.NO_SUCH_VERSION)
-    return row[0], producer_id
+    return version_id, producer_id
 
 
 def put_alias(tx: Transaction, move: model.AliasMove, actor_id: int, position: int, at: int) -> None:

@@ -235,7 +235,7 @@ def _decide(
     seen = reservations.presence(tx, found, call)
     decision = cache.decide(None if found is None else found.entry, seen, tx.at, call.max_age)
     if isinstance(decision, cache.Verify) and found is not None:
-        decision = dataclasses.replace(decision, trees=decision.unknown & found.trees)
+        return cache.Verify(decision.entry, decision.unknown, decision.unknown & found.trees), found
     return decision, found
 
 
@@ -295,7 +295,7 @@ def _reuse(
 ) -> cache.Reuse:
     run = lifecycle.reuse(call, entry.run, tx.at)
     position = fact_log.append(tx, "reuse", call.run, call.actor, lambda r: facts.reuse(call, entry.run, r))
-    projections.reuse(tx, position, run, call, entry.run)
+    projections.reuse(tx, position, run, call, found.run_id)
     return cache.Reuse(entry, run, artifacts.outputs_of(tx, found.run_id))
 
 
@@ -333,21 +333,22 @@ def _finish(tx: Transaction, report: model.Report) -> catalog.Finished:
         )
         said = dataclasses.replace(before.run, error=report.error)
         return catalog.Finished(said, artifacts.outputs_of(tx, before.id), publication)
-    publication = _publication(tx, before, report)
+    earlier = artifacts.outputs_of(tx, before.id)
+    publication = _publication(tx, before.run, earlier, report)
     after = lifecycle.finish(before.run, report, str(publication), tx.at)
     position = fact_log.append(
         tx, "finish", report.uid, report.actor, lambda r: facts.finish(report, publication, r)
     )
-    projections.finish(tx, position, tx.at, before.id, after, report, publication)
-    _settle(tx, after, report)
-    return catalog.Finished(after, artifacts.outputs_of(tx, before.id), publication)
-
-
-def _settle(tx: Transaction, after: model.Run, report: model.Report) -> None:
-    """What a finish does to the tables that no fact speaks of."""
+    made = projections.finish(tx, position, tx.at, before.id, after, report, publication)
     reservations.end_beat(tx, after.uid)
     if after.key is not None:
         reservations.release(tx, after.key, after.uid)
+    _remember(tx, report)
+    return catalog.Finished(after, (*earlier, *made), publication)
+
+
+def _remember(tx: Transaction, report: model.Report) -> None:
+    """The Blobs of these outputs are in the store: they were put there before this was said."""
     stored = frozenset(
         claim.content.digest
         for claim in report.outputs
@@ -356,16 +357,17 @@ def _settle(tx: Transaction, after: model.Run, report: model.Report) -> None:
     reservations.remember(tx, stored, frozenset())
 
 
-def _publication(tx: Transaction, before: runs.Stored, report: model.Report) -> model.Publication:
+def _publication(
+    tx: Transaction, run: model.Run, earlier: Sequence[model.Output], report: model.Report
+) -> model.Publication:
     """What this finish does to the cache: nothing, unless it holds a live lease and all of it is sound."""
-    run = before.run
     if run.key is None or run.mode not in _PUBLISHING or report.state is not model.RunState.COMPLETE:
         return model.Publication(model.Outcome.NONE)
     weak = [c.role for c in report.outputs if c.content.strength is not model.Strength.CONTENT]
     reasons = (*report.uncacheable, *(f"output {role} is not identified by its content" for role in weak))
     if reasons:
         return model.Publication(model.Outcome.REFUSED, "; ".join(reasons))
-    made = {output.role: output.version.digest for output in artifacts.outputs_of(tx, before.id)}
+    made = {output.role: output.version.digest for output in earlier}
     made |= {claim.role: claim.content.digest for claim in report.outputs}
     found = reservations.live(tx, run.key)
     live = None if found is None else found.digests
@@ -393,10 +395,9 @@ def _record(tx: Transaction, item: tuple[model.Call, model.Report]) -> catalog.F
     began = lifecycle.start(call, tx.at)
     after = lifecycle.finish(began, report, str(nothing), tx.at)
     position = fact_log.append(tx, "record", call.run, call.actor, body)
-    run_id = projections.start(tx, position, began, call)
-    projections.finish(tx, position, tx.at, run_id, after, report, nothing)
-    _settle(tx, after, report)
-    return catalog.Finished(after, artifacts.outputs_of(tx, run_id), nothing)
+    made = projections.record(tx, position, tx.at, after, call, report)
+    _remember(tx, report)
+    return catalog.Finished(after, made, nothing)
 
 
 def _add(tx: Transaction, addition: model.Addition) -> tuple[model.Output, ...]:

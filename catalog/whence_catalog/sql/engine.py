@@ -27,9 +27,6 @@ Record: TypeAlias = tuple[Any, ...]
 
 DIALECT = sqlite.dialect(paramstyle="qmark")
 
-# julianday: SQLite before 3.42 has no sub-second unixepoch, and answers NULL.
-_CLOCK = "SELECT CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000"
-
 # Filesystems on which SQLite's WAL is unsafe, since its shared memory is not shared between machines.
 NETWORK_FILESYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "glusterfs", "gpfs", "beegfs"}
@@ -70,13 +67,8 @@ class Transaction:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._savepoints = 0
-        (clock,) = connection.execute(_CLOCK).fetchone()
-        if clock is None:
-            raise NotReady(
-                "this SQLite cannot tell the time; use SQLite 3.35 or newer", ErrorKind.NOT_A_CATALOG
-            )
-        self.micros: int = clock
+        # SQLite's clock is that of this process: to ask it in SQL costs more than a look-up of a key.
+        self.micros = time.time_ns() // 1000
 
     @property
     def at(self) -> datetime:
@@ -115,16 +107,16 @@ class Transaction:
     @contextlib.contextmanager
     def savepoint(self) -> Iterator[None]:
         """What happens inside happens whole or not at all, whatever becomes of the rest."""
-        self._savepoints += 1
-        name = f"item{self._savepoints}"
-        self._connection.execute(f"SAVEPOINT {name}")
+        # One name for all, since the innermost is meant: a new one each time would be SQL to compile, and
+        # would drive the statements of the items themselves out of the driver's cache.
+        self._connection.execute("SAVEPOINT item")
         try:
             yield
         except BaseException:
-            self._connection.execute(f"ROLLBACK TO {name}")
-            self._connection.execute(f"RELEASE {name}")
+            self._connection.execute("ROLLBACK TO item")
+            self._connection.execute("RELEASE item")
             raise
-        self._connection.execute(f"RELEASE {name}")
+        self._connection.execute("RELEASE item")
 
 
 class SqliteEngine:
@@ -225,6 +217,7 @@ class SqliteEngine:
                 timeout=self._timeout_seconds,
                 isolation_level=None,
                 check_same_thread=False,
+                cached_statements=512,
             )
             try:
                 if self.path is not None:

@@ -30,7 +30,11 @@ _salts = Statement(
         _REDACTABLE.fact_uid == bindparam("fact_uid")
     )
 )
-_uid_at = Statement(select(_FACT.uid).where(_FACT.position == bindparam("position")))
+_opened_at = Statement(
+    select(_REDACTABLE.path, _REDACTABLE.value)
+    .join(tables.table(tables.FactRow), _FACT.uid == _REDACTABLE.fact_uid)
+    .where(_FACT.position == bindparam("position"))
+)
 _last_before = Statement(select(func.max(_FACT.position)).where(_FACT.sequenced_at <= bindparam("moment")))
 
 BodyOf = Callable[[facts.Redactor], facts.Body]
@@ -98,15 +102,10 @@ def every(tx: Transaction) -> Iterator[tuple[int, UUID, int, str, bytes, bytes]]
         after = rows[-1][0]
 
 
-def opened(tx: Transaction, uid: bytes) -> dict[str, str]:
-    """What the commitments of a fact stand for, by path; what was erased is absent."""
-    return {path: str(digest.unframe(value)) for path, _, value in tx.all(_salts, fact_uid=uid)}
-
-
 def opened_at(tx: Transaction, position: int | None) -> dict[str, str]:
-    """`opened`, of the fact at a position."""
-    row = None if position is None else tx.one(_uid_at, position=position)
-    return {} if row is None else opened(tx, row[0])
+    """What the commitments of the fact at a position stand for, by path; what was erased is absent."""
+    rows = [] if position is None else tx.all(_opened_at, position=position)
+    return {path: str(digest.unframe(value)) for path, value in rows}
 
 
 def salts(tx: Transaction, uid: UUID) -> dict[str, tuple[bytes, bytes]]:

@@ -101,8 +101,10 @@ class SqlNeighbours:
 
     def versions(self, rows: Sequence[int]) -> Mapping[int, lineage.Node]:
         described = {}
+        names: dict[tuple[str, str, str], str] = {}  # many Versions are of few Artifacts
         for row, project, kind, name, number, at in self._ask(_versions, rows):
-            artifact = str(model.Artifact(project, kind, name))
+            named = (project, kind, name)
+            artifact = names.get(named) or names.setdefault(named, str(model.Artifact(*named)))
             described[row] = lineage.Node(
                 f"{artifact}@{number}", lineage.NodeType.VERSION, artifact, "live", model.moment(at), kind
             )

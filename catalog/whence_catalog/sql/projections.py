@@ -7,7 +7,6 @@ order make the same tables.
 from dataclasses import replace
 from datetime import datetime
 from typing import cast
-from uuid import UUID
 
 from whence_catalog import facts, lifecycle, model
 from whence_catalog.sql import artifacts, reservations, runs
@@ -16,19 +15,17 @@ from whence_catalog.sql.engine import Transaction
 
 def start(tx: Transaction, position: int, run: model.Run, call: model.Call) -> int:
     """A Run began; answers its row."""
-    run_id = runs.insert_run(tx, run, position, None)
-    runs.put_inputs(tx, run_id, call.inputs, artifacts.RunIds(tx))
+    run_id = runs.insert_run(tx, run, position, None, None)
+    runs.put_inputs(tx, run_id, call.inputs)
     runs.put_components(tx, run_id, call.components)
     return run_id
 
 
-def reuse(tx: Transaction, position: int, run: model.Run, call: model.Call, origin: UUID) -> int:
+def reuse(tx: Transaction, position: int, run: model.Run, call: model.Call, origin_id: int) -> int:
     """A Run stands for not running. Its inputs are kept only where they are not exactly the origin's."""
-    run_ids = artifacts.RunIds(tx)
-    origin_id = run_ids.get(origin)
-    run_id = runs.insert_run(tx, run, position, origin_id)
-    if not runs.takes_the_same(tx, origin_id, call.inputs, run_ids):
-        runs.put_inputs(tx, run_id, call.inputs, run_ids)
+    run_id = runs.insert_run(tx, run, position, None, origin_id)
+    if not runs.takes_the_same(tx, origin_id, call.inputs):
+        runs.put_inputs(tx, run_id, call.inputs)
     return run_id
 
 
@@ -40,22 +37,31 @@ def finish(
     after: model.Run,
     report: model.Report,
     publication: model.Publication,
-) -> None:
-    """A Run ended."""
-    run_ids = artifacts.RunIds(tx)
+) -> tuple[model.Output, ...]:
+    """A Run ended; answers the outputs that its report names."""
     micros = model.microseconds(at)
-    runs.put_inputs(tx, run_id, report.inputs, run_ids)
-    artifacts.put_outputs(tx, run_id, report.outputs, position, micros, run_ids)
+    runs.put_inputs(tx, run_id, report.inputs)
+    made = artifacts.put_outputs(tx, run_id, after.uid, report.outputs, position, micros)
     runs.replace_run(tx, run_id, after, position)
     if after.key is not None:
         reservations.put_publication(tx, run_id, after.key, publication, micros)
+    return made
+
+
+def record(
+    tx: Transaction, position: int, at: datetime, after: model.Run, call: model.Call, report: model.Report
+) -> tuple[model.Output, ...]:
+    """A Run began and ended, and touched the cache in no way; answers its outputs."""
+    run_id = runs.insert_run(tx, after, position, position, None)
+    runs.put_inputs(tx, run_id, (*call.inputs, *report.inputs))
+    runs.put_components(tx, run_id, call.components)
+    return artifacts.put_outputs(tx, run_id, after.uid, report.outputs, position, model.microseconds(at))
 
 
 def add(tx: Transaction, position: int, at: datetime, run_id: int, addition: model.Addition) -> None:
     """An attached process added to a Run."""
-    run_ids = artifacts.RunIds(tx)
-    runs.put_inputs(tx, run_id, addition.inputs, run_ids)
-    artifacts.put_outputs(tx, run_id, addition.outputs, position, model.microseconds(at), run_ids)
+    runs.put_inputs(tx, run_id, addition.inputs)
+    artifacts.put_outputs(tx, run_id, addition.run, addition.outputs, position, model.microseconds(at))
 
 
 def alias(tx: Transaction, position: int, at: datetime, actor: model.Actor, move: model.AliasMove) -> None:
@@ -72,14 +78,20 @@ def replay(tx: Transaction, position: int, fact: facts.Fact) -> None:
         case "reuse":
             call = replace(facts.read_start(fact.body), actor=fact.actor)
             origin = facts.read_origin(fact.body)
-            reuse(tx, position, lifecycle.reuse(call, origin, fact.at), call, origin)
+            run = lifecycle.reuse(call, origin, fact.at)
+            reuse(tx, position, run, call, runs.get(tx, origin).id)
         case "finish":
-            _replay_finish(tx, position, fact, fact.body)
+            report, publication = facts.read_finish(fact.uid, fact.body)
+            stored = runs.get(tx, report.run)
+            after = lifecycle.finish(stored.run, report, str(publication), fact.at)
+            finish(tx, position, fact.at, stored.id, after, report, publication)
         case "record":
             began = cast("facts.Body", fact.body["start"])
             call = replace(facts.read_start(began), actor=fact.actor)
-            start(tx, position, lifecycle.start(call, fact.at), call)
-            _replay_finish(tx, position, fact, cast("facts.Body", fact.body["finish"]))
+            report, publication = facts.read_finish(fact.uid, cast("facts.Body", fact.body["finish"]))
+            started = lifecycle.start(call, fact.at)
+            after = lifecycle.finish(started, report, str(publication), fact.at)
+            record(tx, position, fact.at, after, call, report)
         case "add":
             addition = facts.read_add(fact.uid, fact.body)
             add(tx, position, fact.at, runs.get(tx, addition.run).id, addition)
@@ -93,10 +105,3 @@ def replay(tx: Transaction, position: int, fact: facts.Fact) -> None:
             runs.replace_run(tx, stored.id, lifecycle.presume_aborted(stored.run, fact.at), position)
         case verb:
             raise AssertionError(f"a fact with the verb {verb} has no projection")
-
-
-def _replay_finish(tx: Transaction, position: int, fact: facts.Fact, body: facts.Body) -> None:
-    report, publication = facts.read_finish(fact.uid, body)
-    stored = runs.get(tx, report.run)
-    after = lifecycle.finish(stored.run, report, str(publication), fact.at)
-    finish(tx, position, fact.at, stored.id, after, report, publication)

@@ -146,7 +146,7 @@ def live(tx: Transaction, key: str) -> LiveEntry | None:
     entry = cache.CacheEntry(key, UUID(bytes=uid), model.moment(created_at), model.moment(validated_at))
     rows = tx.all(_made, run_id=run_id)
     made = {role: (digest.Digest.of(raw), known) for role, raw, known, _ in rows}
-    trees = frozenset(digest.Digest.of(raw) for _, raw, _, form in rows if form == model.Form.TREE)
+    trees = frozenset([made[role][0] for role, _, _, form in rows if form == model.Form.TREE])
     return LiveEntry(entry_id, run_id, entry, made, trees)
 
 
@@ -154,15 +154,15 @@ def presence(tx: Transaction, found: LiveEntry | None, call: model.Call) -> cach
     """What is known of the entry's Blobs: by the caller's own word, else by the catalog's memory."""
     if found is None:
         return cache.Presence()
-    unknown: set[digest.Digest] = set()
-    for named, known_at in found.made.values():
-        age = call.presence_age
-        told = named in call.present or named in call.missing or named in call.altered
-        fresh = age is None or (known_at is not None and tx.micros - known_at < age.total_seconds() * 1e6)
-        if not told and not fresh:
-            unknown.add(named)
-    digests = frozenset(named for named, _ in found.made.values())
-    return cache.Presence(digests & call.missing, digests & call.altered, frozenset(unknown))
+    unknown: frozenset[digest.Digest] = frozenset()
+    if call.presence_age is not None:
+        fresh_since = tx.micros - call.presence_age.total_seconds() * 1e6
+        stale = [
+            named for named, known_at in found.made.values() if known_at is None or known_at <= fresh_since
+        ]
+        unknown = frozenset(stale) - call.present - call.missing - call.altered
+    digests = frozenset([named for named, _ in found.made.values()])
+    return cache.Presence(digests & call.missing, digests & call.altered, unknown)
 
 
 def remember(tx: Transaction, present: frozenset[digest.Digest], gone: frozenset[digest.Digest]) -> None:

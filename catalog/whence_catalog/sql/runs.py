@@ -28,6 +28,16 @@ _BEAT = tables.table(tables.BeatRow)
 _ORIGIN = _RUN.alias("origin")
 _PRODUCER = _RUN.alias("producer")
 
+_find_names = Statement(
+    select(_PROJECT.c.id, _JOB.c.id, _ACTOR.c.id)
+    .select_from(_PROJECT)
+    .join(_JOB, (_JOB.c.project_id == _PROJECT.c.id) & (_JOB.c.name == bindparam("job")))
+    .join(
+        _ACTOR,
+        (_ACTOR.c.name == bindparam("actor")) & (_ACTOR.c.authenticated == bindparam("authenticated")),
+    )
+    .where(_PROJECT.c.name == bindparam("project"))
+)
 _find_job = Statement(
     select(_JOB.c.id).where(_JOB.c.project_id == bindparam("project_id"), _JOB.c.name == bindparam("name"))
 )
@@ -59,11 +69,13 @@ _INSERTED = [
     "started_at",
     "finished_at",
     "presumed",
+    "outcome",
     "params",
     "metrics",
     "warnings",
     "capture",
     "start_position",
+    "finish_position",
 ]
 _insert = Statement(insert(_RUN).values({name: bindparam(name) for name in _INSERTED}).returning(_RUN.c.id))
 _finish = Statement(
@@ -164,10 +176,25 @@ _inputs_of = Statement(
     .where(_INPUT.c.run_id == bindparam("run_id"))
     .order_by(_INPUT.c.role, _INPUT.c.ordinal)
 )
-_input_ids = Statement(
-    select(_INPUT.c.role, _INPUT.c.ordinal, _INPUT.c.version_id, _INPUT.c.producer_run_id).where(
-        _INPUT.c.run_id == bindparam("run_id")
+_input_roles = Statement(
+    select(_INPUT.c.role, _INPUT.c.ordinal).where(_INPUT.c.run_id == bindparam("run_id"))
+)
+_inputs_named = Statement(
+    select(
+        _INPUT.c.role,
+        _INPUT.c.ordinal,
+        _PROJECT.c.name,
+        _ARTIFACT.c.kind,
+        _ARTIFACT.c.name,
+        _VERSION.c.digest,
+        _PRODUCER.c.uid,
     )
+    .select_from(_INPUT)
+    .join(_VERSION, _VERSION.c.id == _INPUT.c.version_id)
+    .join(_ARTIFACT, _ARTIFACT.c.id == _VERSION.c.artifact_id)
+    .join(_PROJECT, _PROJECT.c.id == _ARTIFACT.c.project_id)
+    .outerjoin(_PRODUCER, _PRODUCER.c.id == _INPUT.c.producer_run_id)
+    .where(_INPUT.c.run_id == bindparam("run_id"))
 )
 _put_component = Statement(insert(_COMPONENT))
 _components_of = Statement(
@@ -216,16 +243,34 @@ def actor_id(tx: Transaction, actor: model.Actor) -> int:
     return cast("Record", row)[0]  # type: ignore[no-any-return]
 
 
-def insert_run(tx: Transaction, run: model.Run, position: int, origin_id: int | None) -> int:
-    """Record a new Run; answers its row."""
+def _names(tx: Transaction, run: model.Run) -> Record:
+    """The rows of a Run's project, job and Actor, made if need be."""
+    row = tx.one(
+        _find_names,
+        project=run.project,
+        job=run.job,
+        actor=run.actor.name,
+        authenticated=int(run.actor.authenticated),
+    )
+    if row is not None:
+        return row
     project_id = artifacts.project_id(tx, run.project)
     job: dict[str, Value] = {"project_id": project_id, "name": run.job}
+    job_id = cast("Record", tx.one(_find_job, **job) or tx.one(_make_job, **job))[0]
+    return project_id, job_id, actor_id(tx, run.actor)
+
+
+def insert_run(
+    tx: Transaction, run: model.Run, position: int, finish_position: int | None, origin_id: int | None
+) -> int:
+    """Record a new Run, which may have ended already; answers its row."""
+    project_id, job_id, by = _names(tx, run)
     row = tx.one(
         _insert,
         uid=run.uid.bytes,
         project_id=project_id,
-        job_id=cast("Record", tx.one(_find_job, **job) or tx.one(_make_job, **job))[0],
-        actor_id=actor_id(tx, run.actor),
+        job_id=job_id,
+        actor_id=by,
         state=run.state.value,
         mode=run.mode.value,
         key=run.key,
@@ -236,11 +281,13 @@ def insert_run(tx: Transaction, run: model.Run, position: int, origin_id: int | 
         started_at=model.microseconds(run.started_at),
         finished_at=None if run.finished_at is None else model.microseconds(run.finished_at),
         presumed=int(run.presumed),
+        outcome=run.outcome,
         params=digest.frame(dict(run.params)),
         metrics=digest.frame(dict(run.metrics)),
         warnings=digest.frame(list(run.warnings)),
         capture=digest.frame(facts.capture(run.capture)),
         start_position=position,
+        finish_position=finish_position,
     )
     return cast("Record", row)[0]  # type: ignore[no-any-return]
 
@@ -260,37 +307,49 @@ def replace_run(tx: Transaction, run_id: int, after: model.Run, position: int) -
     )
 
 
-def put_inputs(
-    tx: Transaction, run_id: int, claims: Sequence[model.InputClaim], run_ids: artifacts.RunIds
-) -> None:
+def put_inputs(tx: Transaction, run_id: int, claims: Sequence[model.InputClaim]) -> None:
     """Record what a Run took.
 
     Raises:
         NotFound: a Version, or the Run it is said to come from, is not recorded.
         InvalidInput: two inputs have the same role and ordinal.
     """
-    taken = {(row[0], row[1]) for row in tx.all(_input_ids, run_id=run_id)}
+    if not claims:
+        return
+    taken = {(role, ordinal) for role, ordinal in tx.all(_input_roles, run_id=run_id)}
+    rows: list[dict[str, Value]] = []
     for claim in claims:
         if (claim.role, claim.ordinal) in taken:
             raise InvalidInput(f"the run already has an input {claim.role!r}; give this one another role")
         taken.add((claim.role, claim.ordinal))
-        version_id, producer_id = artifacts.source_ids(tx, claim.source, run_ids)
-        tx.run(
-            _put_input,
-            run_id=run_id,
-            role=claim.role,
-            ordinal=claim.ordinal,
-            version_id=version_id,
-            producer_run_id=producer_id,
+        version_id, producer_id = artifacts.source_ids(tx, claim.source)
+        rows.append(
+            {
+                "run_id": run_id,
+                "role": claim.role,
+                "ordinal": claim.ordinal,
+                "version_id": version_id,
+                "producer_run_id": producer_id,
+            }
         )
+    tx.many(_put_input, rows)
 
 
-def takes_the_same(
-    tx: Transaction, run_id: int, claims: Sequence[model.InputClaim], run_ids: artifacts.RunIds
-) -> bool:
+def takes_the_same(tx: Transaction, run_id: int, claims: Sequence[model.InputClaim]) -> bool:
     """Whether a Run's recorded inputs are exactly these, to the production."""
-    mine = {(c.role, c.ordinal, *artifacts.source_ids(tx, c.source, run_ids)) for c in claims}
-    return mine == {tuple(row) for row in tx.all(_input_ids, run_id=run_id)}
+    mine = {
+        (
+            claim.role,
+            claim.ordinal,
+            claim.source.artifact.project,
+            claim.source.artifact.kind,
+            claim.source.artifact.name,
+            claim.source.digest.raw,
+            None if claim.source.producer is None else claim.source.producer.bytes,
+        )
+        for claim in claims
+    }
+    return mine == {tuple(row) for row in tx.all(_inputs_named, run_id=run_id)}
 
 
 def put_components(tx: Transaction, run_id: int, components: Sequence[model.Component]) -> None:

@@ -1,0 +1,110 @@
+"""Runs the benchmarks: `python -m benchmarks [--quick] [--json] [--only NAME] [--profile NAME]`.
+
+Ends with 1 where one of them is proven to be over its goal.
+"""
+
+import argparse
+import cProfile
+import json
+import pstats
+import sys
+from collections.abc import Sequence
+
+from benchmarks import measure, recording, reusing, upstream
+
+# How long the histories are. Writing costs the same in both: only the shorter one is copied.
+_RUNS, _MANY_RUNS = 10_000, 100_000
+# How long a benchmark that has its pairs goes on.
+_QUICK_SECONDS, _FULL_SECONDS = 1.5, 15.0
+_PROFILED_OPERATIONS, _PROFILED_ROWS = 200, 25
+
+
+def catalogue(quick: bool) -> list[measure.Benchmark]:
+    """Every benchmark there is."""
+    found = [
+        *recording.benchmarks(_RUNS),
+        *reusing.benchmarks(_RUNS, _RUNS if quick else _MANY_RUNS),
+        *upstream.benchmarks(_RUNS),
+    ]
+    return found if quick else [*found, *upstream.benchmarks(_MANY_RUNS)]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what was asked for; answers the exit code."""
+    asked = _parser().parse_args(arguments)
+    benchmarks = catalogue(asked.quick)
+    wanted = asked.profile or asked.only or ""
+    chosen = [benchmark for benchmark in benchmarks if benchmark.name.startswith(wanted)]
+    if not chosen:
+        print(f"no benchmark {wanted}; there are {', '.join(b.name for b in benchmarks)}", file=sys.stderr)
+        return 2
+    if asked.profile:
+        for benchmark in chosen:
+            profile(benchmark)
+        return 0
+    return run(chosen, _QUICK_SECONDS if asked.quick else _FULL_SECONDS, as_json=asked.json)
+
+
+def run(benchmarks: Sequence[measure.Benchmark], seconds: float, as_json: bool) -> int:
+    """Run them, print their figures as they come; answers the exit code."""
+    figures = []
+    for benchmark in benchmarks:
+        figures.append(measure.run(benchmark, seconds))
+        print(line(figures[-1]), file=sys.stderr if as_json else sys.stdout, flush=True)
+    if as_json:
+        print(json.dumps([wire(one) for one in figures], ensure_ascii=False, indent=1))
+    return 0 if all(one.is_ok for one in figures) else 1
+
+
+def profile(benchmark: measure.Benchmark) -> None:
+    """Print where the time of `ours` goes."""
+    many = min(_PROFILED_OPERATIONS, 10 * benchmark.operations)
+    with benchmark.contenders() as contenders:
+        contenders.ours()()  # compiles statements
+        ready = [contenders.ours() for _ in range(many)]
+        profiler = cProfile.Profile()
+        profiler.enable()
+        for operation in ready:
+            operation()
+        profiler.disable()
+    print(f"{benchmark.name}: {many} operations")
+    pstats.Stats(profiler).sort_stats("tottime").print_stats(_PROFILED_ROWS)
+
+
+def line(figures: measure.Figures) -> str:
+    """The figures, for people."""
+    return (
+        f"{figures.name:<20}{figures.ours:>10.3f} {figures.unit} /{figures.floor:>9.3f} {figures.unit}"
+        f" ={figures.ratio:>6.2f} [{figures.low:.2f}–{figures.high:.2f}]  goal {figures.goal:.1f}:"
+        f" {figures.verdict:<9} ({figures.pairs} pairs, {figures.note})"
+    )
+
+
+def wire(figures: measure.Figures) -> dict[str, object]:
+    """The figures, for programs."""
+    return {
+        "name": figures.name,
+        "ours": round(figures.ours, 6),
+        "floor": round(figures.floor, 6),
+        "unit": figures.unit,
+        "ratio": round(figures.ratio, 4),
+        "goal": figures.goal,
+        "ok": figures.is_ok,
+        "low": round(figures.low, 4),
+        "high": round(figures.high, 4),
+        "pairs": figures.pairs,
+        "note": f"{figures.verdict}; {figures.note}",
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="under a minute, on a history of 10,000 runs")
+    parser.add_argument("--json", action="store_true", help="only JSON on standard output")
+    parser.add_argument("--only", metavar="NAME", help="the benchmarks whose names begin so")
+    parser.add_argument("--profile", metavar="NAME", help="where the time of ours goes, instead of figures")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
