@@ -1,6 +1,6 @@
 """Values to JSON: the only codec. What `--json` prints and the server will send is made here.
 
-A dataclass becomes an object of its fields; a Version, an Artifact and a Digest take their readable
+A dataclass or named tuple becomes an object of its fields; a Version, an Artifact and a Digest take their readable
 forms. Bytes are hexadecimal. JSON has no NaN and no infinities: they are the strings `NaN`, `Infinity`
 and `-Infinity`. A record is an object with one key, `$` and its registered name.
 """
@@ -56,6 +56,8 @@ def plain(value: Any) -> Plain:
             return _version(value)
         case Mapping():
             return {_key(key): plain(item) for key, item in value.items()}
+        case tuple() if hasattr(value, "_asdict"):
+            return {name: plain(item) for name, item in value._asdict().items()}
         case list() | tuple():
             return [plain(item) for item in value]
         case set() | frozenset():

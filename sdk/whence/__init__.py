@@ -10,9 +10,11 @@ with whence.run("train", params={"c": 1.0}) as run: ...
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import cast
 from uuid import UUID
 
+from whence import block as _block
 from whence import client as _client
 from whence import handles as _handles
 from whence import recorder as _recorder
@@ -77,14 +79,14 @@ def run(
     params: Mapping[str, object] | None = None,
     labels: Mapping[str, str] | None = None,
     retry_of: UUID | None = None,
-) -> _recorder.Block:
+) -> AbstractContextManager[_recorder.Recorder]:
     """A Run of `job`, for a `with` block: begun on entry, ended on exit, failed if the block raises."""
     return _client.current().run(job, params=params, labels=labels, retry_of=retry_of)
 
 
-def attach() -> _recorder.Block:
+def attach() -> AbstractContextManager[_recorder.Recorder]:
     """A `with` block that adds to the Run of another process, named by WHENCE_RUN."""
-    return _recorder.attach(_client.current())
+    return _block.attach(_client.current())
 
 
 def get(reference: str) -> Handle:

@@ -5,7 +5,7 @@ folder whose bytes count. Everything else is a parameter. What has no identity i
 """
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -96,7 +96,10 @@ def take_apart(bound: inspect.BoundArguments, root: Path, record: Record) -> Arg
     found = Arguments()
     canonical = parameters.Canonical(root)
     for name, value in bound.arguments.items():
-        found.values[name], marked = _take(found, name, value, record)
+        try:
+            found.values[name], marked = _take(found, name, value, record)
+        except RecursionError:
+            found.values[name] = marked = value  # refused below, by name
         if isinstance(value, handles.Handle):
             continue
         found.previews[name] = parameters.preview(value)
@@ -121,9 +124,20 @@ def _take(found: Arguments, role: str, value: object, record: Record) -> tuple[o
         return handle, digest.Record("whence.input", role)
     if type(value) in (list, tuple):
         kind = cast("Callable[[list[object]], object]", type(value))
-        pairs = [_take(found, role, item, record) for item in cast("list[object]", value)]
-        return kind([taken for taken, _ in pairs]), kind([marked for _, marked in pairs])
+        items = cast("list[object]", value)
+        pairs = [_take(found, role, item, record) for item in items]
+        taken = [item for item, _ in pairs]
+        return (value if _same(taken, items) else kind(taken)), kind([marked for _, marked in pairs])
     if type(value) is dict:
         named = {key: _take(found, f"{role}.{key}", item, record) for key, item in value.items()}
-        return {k: taken for k, (taken, _) in named.items()}, {k: m for k, (_, m) in named.items()}
+        given = {key: item for key, (item, _) in named.items()}
+        return (
+            value if _same(given.values(), value.values()) else given,
+            {key: marked for key, (_, marked) in named.items()},
+        )
     return value, value
+
+
+def _same(one: Iterable[object], other: Iterable[object]) -> bool:
+    """Whether nothing was replaced: then the function gets its caller's own list, which it may change."""
+    return all(a is b for a, b in zip(one, other, strict=True))

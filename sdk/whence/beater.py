@@ -23,6 +23,7 @@ class Beater:
 
     def __init__(self, beat_into: catalog.Catalog) -> None:
         self._catalog = beat_into
+        self._thread: threading.Thread | None
         self._forget()
         _all.add(self)
 
@@ -49,7 +50,7 @@ class Beater:
         """Begin without Runs and without a thread, as a forked child must: it has neither."""
         self._guard = threading.Lock()
         self._closing = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._thread = None
         self._runs: dict[UUID, Callable[[], None]] = {}
         self._missed = 0
 

@@ -3,12 +3,13 @@
 All of it is remembered in the process, so that the second step costs next to nothing.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from whence import bundle, environment, fingerprint, parameters
+from whence import bundle, environment, fingerprint, origins
 from whence_catalog import digest, model
 
 if TYPE_CHECKING:
@@ -36,9 +37,8 @@ def capture(
         if (client.url, stored) not in _stored:
             stored = bundle.store(source, client.blobs)
             _stored[client.url, stored] = True
-    module = parameters.module_name(function.__module__, root)
     return model.Capture(
-        entry=f"{module}:{function.__qualname__}",
+        entry=f"{_module_of(function, root)}:{function.__qualname__}",
         bundle=stored,
         environment=_store_environment(client, found),
         python=found.minor,
@@ -48,6 +48,13 @@ def capture(
         because=because,
         blind_spots=(*UNCHECKED, *code.widened, *source.notes),
     )
+
+
+def _module_of(function: Callable[..., object], root: Path) -> str:
+    """What an import calls its module; for a script, what an import from the project's root would."""
+    named = function.__module__
+    in_script = named in origins.MAIN_MODULES
+    return origins.module_name(function.__globals__, os.path.realpath(root)) if in_script else named
 
 
 def _store_environment(client: "Client", found: environment.Environment) -> digest.Digest:

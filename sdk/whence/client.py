@@ -5,8 +5,10 @@ WHENCE_URL      the catalog: a folder (embedded) or an address. Absent: the near
 WHENCE_PROJECT  the project that names belong to (`default`).
 WHENCE_BLOBS    where bytes go, as an fsspec URL (the catalog's own folder).
 WHENCE_SYNC     FULL (default) or NORMAL: whether an acknowledged record survives a power cut.
+WHENCE_TIMEOUT  seconds to wait for another process that is writing into the catalog (30).
 """
 
+import contextlib
 import getpass
 import os
 import socket
@@ -14,13 +16,14 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
-from whence import calls, handles, recorder, values
+from whence import beater, block, calls, handles, recorder, values
 from whence_catalog import audit, blobs, catalog, digest, lineage, model
+from whence_catalog.blobs import disk
 from whence_catalog.errors import ErrorKind, InvalidInput, NotReady, WhenceError
 
 FOLDER = ".whence"
@@ -36,6 +39,20 @@ class Client:
     project: str
     actor: model.Actor
     url: str
+    beater: "beater.Beater" = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.beater = beater.Beater(self.catalog)
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment in which another process is connected as this one is."""
+        return {"WHENCE_URL": self.url, "WHENCE_PROJECT": self.project, "WHENCE_BLOBS": self.blobs.url}
+
+    def close(self) -> None:
+        """Let go of the catalog. Idempotent; handles that have no path yet get none any more."""
+        self.beater.close()
+        self.catalog.close()
 
     # ── records ──────────────────────────────────────────────────────────────────────────────────
 
@@ -46,9 +63,9 @@ class Client:
         params: Mapping[str, object] | None = None,
         labels: Mapping[str, str] | None = None,
         retry_of: uuid.UUID | None = None,
-    ) -> "recorder.Block":
+    ) -> contextlib.AbstractContextManager[recorder.Recorder]:
         """A Run of `job`, for a `with` block: begun on entry, ended on exit, failed if the block raises."""
-        return recorder.begin_block(self, job, params or {}, labels or {}, retry_of)
+        return block.begin(self, job, params or {}, labels or {}, retry_of)
 
     def publish(
         self,
@@ -171,7 +188,7 @@ class Client:
         if staged.data is not None:
             return model.Content(self.blobs.put_bytes(staged.data), size_bytes=len(staged.data))
         path = cast("Path", staged.path)
-        if path.is_dir():
+        if os.path.isdir(path):
             tree = self.blobs.put_tree(path)
             return model.Content(tree.digest, form=model.Form.TREE, size_bytes=tree.size_bytes)
         stored = self.blobs.put_file(path)
@@ -209,10 +226,6 @@ class Client:
         except WhenceError:
             return None  # a node is gone or altered: the tree is not there
 
-    def close(self) -> None:
-        """Let go of the catalog."""
-        self.catalog.close()
-
 
 def _plain(metadata: Mapping[str, object], what: str) -> Mapping[str, digest.Framed]:
     try:
@@ -243,6 +256,8 @@ def connect(
 ) -> Client:
     """Connect to a catalog, and make it this process's own: steps and runs go to it from now on.
 
+    Those of the processes that this one starts do too, since the environment says so.
+
     Args:
         url: a folder for an embedded catalog; absent, as the module says.
         project: that names belong to.
@@ -253,6 +268,7 @@ def connect(
     """
     global _default
     client = open_client(url, project=project, blobs_url=blobs_url)
+    os.environ.update(client.env)
     with _guard:
         _default = client
     return client
@@ -304,12 +320,33 @@ def _open_embedded(folder: Path) -> catalog.Catalog:
     synchronous = os.environ.get("WHENCE_SYNC", "FULL").upper()
     if synchronous not in ("FULL", "NORMAL"):
         raise InvalidInput(f"WHENCE_SYNC is {synchronous!r}; it is FULL or NORMAL")
-    opened = sql_catalog.SqlCatalog.open(folder / DATABASE, synchronous=synchronous)
-    ignore = folder / ".gitignore"
-    if not ignore.exists():
-        ignore.write_text("# Made by whence: a catalog is not source.\n*\n")
-    opened.sweep()
+    if folder.exists() and not folder.is_dir():
+        raise InvalidInput(
+            f"{folder} is a file; an embedded catalog is named by its folder, such as {folder.parent}",
+            ErrorKind.BAD_PATH,
+        )
+    with disk.explained(str(folder)):
+        opened = sql_catalog.SqlCatalog.open(
+            folder / DATABASE, synchronous=synchronous, timeout_seconds=_timeout_seconds()
+        )
+    # What cannot be written can still be read.
+    with contextlib.suppress(OSError):
+        if not (folder / ".gitignore").exists():
+            (folder / ".gitignore").write_text("# Made by whence: a catalog is not source.\n*\n")
+    with contextlib.suppress(WhenceError):
+        opened.sweep()
     return opened
+
+
+def _timeout_seconds() -> float:
+    text = os.environ.get("WHENCE_TIMEOUT") or "30"
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds < 1e6:
+        raise InvalidInput(f"WHENCE_TIMEOUT is {text!r}; it is a number of seconds")
+    return seconds
 
 
 def find_folder(start: Path) -> Path:

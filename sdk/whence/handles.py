@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 from uuid import UUID
 
 from whence import values
@@ -18,7 +18,7 @@ from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound
 if TYPE_CHECKING:
     from whence.client import Client
 
-H = TypeVar("H", bound="Handle")
+Signature: TypeAlias = tuple[tuple[str, int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Handle:
         self._output = output
         self._client = client
         self._path = path
-        self._seen: tuple[tuple[str, int, int], ...] | None = None
+        self._seen: Signature | None = None
 
     # ── what it is ───────────────────────────────────────────────────────────────────────────────
 
@@ -180,11 +180,11 @@ class Handle:
             raise Conflict(f"input {self} was changed while the step ran", ErrorKind.INPUT_CHANGED)
 
 
-def signature(path: Path) -> tuple[tuple[str, int, int], ...]:
+def signature(path: Path) -> Signature:
     """(name, size, mtime in ns) of everything under a path: moves when somebody writes."""
     try:
         if not path.is_dir():
-            found = path.lstat()
+            found = path.stat()
             return ((path.name, found.st_size, found.st_mtime_ns),)
     except OSError:
         return ()
@@ -193,7 +193,7 @@ def signature(path: Path) -> tuple[tuple[str, int, int], ...]:
         folders.sort()
         for name in sorted(files):
             try:
-                found = os.lstat(os.path.join(folder, name))
+                found = os.stat(os.path.join(folder, name))
             except OSError:
                 continue
             rows.append((os.path.join(folder, name), found.st_size, found.st_mtime_ns))

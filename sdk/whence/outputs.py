@@ -34,8 +34,14 @@ def take_apart(made: object, job: str, root: Path) -> Parts:
     """The outputs in what a step of `job` returned."""
     if made is None:
         return Parts({}, None, job)
+    if isinstance(made, handles.Handle) or values.is_own_output(made):
+        return Parts({ROLE: made}, None, job)
     members, shape = _members(made, root)
-    if members and any(isinstance(m, handles.Handle) or values.is_own_output(m) for m in members.values()):
+    # A dataclass has no plain form, so it comes apart whatever it holds.
+    if members and (
+        is_dataclass(made)
+        or any(isinstance(m, handles.Handle) or values.is_own_output(m) for m in members.values())
+    ):
         return Parts({f"{ROLE}.{name}": member for name, member in members.items()}, shape, job)
     return Parts({ROLE: made}, None, job)
 
@@ -77,6 +83,8 @@ def handed_back(parts: Parts, recorded: Sequence[model.Output], client: "Client"
         handle = handles.bound(by_role[role], client)
         if isinstance(member, handles.Handle):
             members[role] = handle
+        elif isinstance(member, values.Pickled):
+            members[role] = member.value
         else:
             members[role] = handle.path if by_role[role].format == "path" else member
     return _together(members, parts.shape, root)
@@ -103,7 +111,7 @@ def _together(members: Mapping[str, object], shape: digest.Framed, root: Path) -
         case ["list"]:
             return list(named.values())
         case ["dataclass", module, qualname]:
-            made: object = object.__new__(parameters.restore_class([module, qualname]))
+            made: object = object.__new__(parameters.restore_class([module, qualname], root))
             for name, member in named.items():
                 object.__setattr__(made, name, member)
             return made

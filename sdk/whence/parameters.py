@@ -175,7 +175,11 @@ def keep(value: digest.Framed, store: blobs.BlobStore) -> digest.Framed:
     framed = digest.frame(value)
     if len(framed) <= _LARGEST_BYTES:
         return value
-    return {"whence.blob": store.put_bytes(framed).text, "size_bytes": len(framed)}
+    elsewhere: dict[str, digest.Framed] = {
+        "whence.blob": store.put_bytes(framed).text,
+        "size_bytes": len(framed),
+    }
+    return elsewhere
 
 
 def kept(value: digest.Framed, store: blobs.BlobStore) -> digest.Framed:

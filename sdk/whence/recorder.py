@@ -1,11 +1,13 @@
-"""Records one Run: what a `with` block or a step speaks to while it runs.
+"""Records one Run: what a `with` block (`block`) or a step speaks to while it runs.
 
 A Run is begun by one catalog call and ended by another. What the block publishes is recorded at once,
 so that others can take it by number while the Run goes on.
 """
 
+import asyncio
 import contextlib
 import contextvars
+import itertools
 import os
 import signal
 import socket
@@ -17,22 +19,25 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 from uuid import UUID
 
-from whence import beater, calls, handles, parameters
-from whence_catalog import cache, catalog, model
+from whence import calls, handles
+from whence_catalog import catalog, model
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, WhenceError
 
 if TYPE_CHECKING:
     from whence.client import Client
 
 RUN_VARIABLE = "WHENCE_RUN"
+# The Run did not fail: somebody or something ended it.
+_ABORTING = (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError)
 _FLUSH_POINTS = 1000
 _FLUSH_SECONDS = 2.0
 
 _active: "contextvars.ContextVar[Recorder | None]" = contextvars.ContextVar("whence_run", default=None)
-_beaters: dict[int, beater.Beater] = {}
+# Those that the main thread is inside of, in the order they were entered.
+_in_main_thread: "list[Recorder]" = []
 
 
 class Recorder:
@@ -44,11 +49,13 @@ class Recorder:
         self._owner = owner
         self._token = token
         self._guard = threading.Lock()
+        self._pid = os.getpid()
         self._ended: model.RunState | None = None
         self._lease_lost = False
         self._inputs: list[model.InputClaim] = []
         self._lent: list[handles.Handle] = []
-        self._roles: set[str] = set()
+        self._taken_as: dict[str, model.Source] = {}
+        self._made_as: set[str] = set()
         self._warnings: list[str] = []
         self._metrics: dict[str, float] = {}
         self._points: dict[str, list[tuple[int, float]]] = {}
@@ -70,7 +77,17 @@ class Recorder:
     @property
     def env(self) -> dict[str, str]:
         """The environment in which another process can `attach()` to this Run."""
-        return {RUN_VARIABLE: self.id, "WHENCE_URL": self.client.url}
+        return {RUN_VARIABLE: self.id, **self.client.env}
+
+    @property
+    def parent(self) -> UUID | None:
+        """The Run that this one is part of."""
+        return self._run.parent
+
+    @property
+    def is_own(self) -> bool:
+        """Whether this process began it; a forked child that goes on in its code must not end it."""
+        return self._pid == os.getpid()
 
     @property
     def lease_lost(self) -> bool:
@@ -85,9 +102,13 @@ class Recorder:
 
         Raises:
             NotFound: with near names.
+            InvalidInput: the Run takes something else in that role.
         """
         self._raise_if_ended()
-        handle = self.client.get(what) if isinstance(what, str) else self.published(what)
+        if isinstance(what, str):
+            handle = self.client.get(what)
+        else:
+            handle = self.publish(what) if what.is_draft else what
         self._take(handle, role or handle.name)
         return handle
 
@@ -111,8 +132,12 @@ class Recorder:
             derived_from: the inputs that it really came from; absent means that nobody says.
         """
         self._raise_if_ended()
+        project = None
+        if isinstance(what, str) == (content is None):
+            raise InvalidInput("publish takes a name and content, or a handle and nothing else")
         if isinstance(what, str):
             named = model.Reference.parse(what, self.client.project)
+            project = named.artifact.project
             if named.selector is not None:
                 raise InvalidInput(
                     f"{what} selects a version; publishing makes one: name {named.artifact} alone",
@@ -127,20 +152,19 @@ class Recorder:
                 description=description,
                 derived_from=derived_from,
             )
-        with tempfile.TemporaryDirectory(prefix="whence-") as folder:
-            claim = self.client.store(what, role=self._new_role(role or what.name), folder=Path(folder))
-        addition = model.Addition(
-            calls.new_uid(), self.uid, self.client.actor, inputs=self._taken(), outputs=(claim,)
-        )
-        (output,) = calls.one(self.client.catalog.add([addition]))
+        with (
+            self._making(role or what.name) as named_role,
+            tempfile.TemporaryDirectory(prefix="whence-") as folder,
+        ):
+            claim = self.client.store(what, role=named_role, folder=Path(folder), project=project)
+            (output,) = self._add((claim,))
         return handles.bound(output, self.client)
 
-    def published(self, handle: handles.Handle) -> handles.Handle:
-        """The handle, recorded as an output of this Run first if it is a draft."""
-        return self.publish(handle) if handle.is_draft else handle
-
     def log(self, step: int | None = None, **series: float) -> None:
-        """Append points to metric series: `run.log(step=10, loss=0.3)`. Flushed every two seconds.
+        """Append points to metric series: `run.log(step=10, loss=0.3)`.
+
+        They are made durable together: at the first `log` two seconds after the last time, after a
+        thousand, and when the Run ends. `flush` does it now.
 
         Args:
             step: where on the series the points lie; one more than the last unless given.
@@ -170,7 +194,13 @@ class Recorder:
             self._flushed_at = time.monotonic()
         if points:
             series = model.Series(calls.new_uid(), self.uid, self.client.actor, points)
-            calls.one(self.client.catalog.log([series]))
+            try:
+                calls.one(self.client.catalog.log([series]))
+            except WhenceError:
+                with self._guard:  # the next flush says it
+                    for name, rows in points.items():
+                        self._points[name][:0] = rows
+                raise
 
     def warn(self, text: str) -> None:
         """Keep a remark with the Run."""
@@ -190,29 +220,44 @@ class Recorder:
         """Told by the beater: the lease on the key is lost."""
         self._lease_lost = True
 
-    def reserve_roles(self, roles: Sequence[str]) -> None:
-        """These input roles are taken."""
-        self._roles |= {f"in {role}" for role in roles}
-
     def _take(self, handle: handles.Handle, role: str) -> None:
         with self._guard:
-            if f"in {role}" in self._roles:
-                raise InvalidInput(f"the run already takes an input as {role!r}; give this one role=…")
-            self._roles.add(f"in {role}")
-            self._inputs.append(model.InputClaim(role, handle.source))
+            known = self._taken_as.get(role)
+            if known is None:
+                self._taken_as[role] = handle.source
+                self._inputs.append(model.InputClaim(role, handle.source))
+            elif known != handle.source:
+                raise InvalidInput(
+                    f"the run already takes {known.artifact} {known.digest.short} as {role!r}; give this one role=…"
+                )
             self._lent.append(handle)
 
-    def _new_role(self, role: str) -> str:
+    @contextlib.contextmanager
+    def _making(self, role: str) -> Iterator[str]:
+        """Holds a role for an output, and gives it back if there comes none of it."""
         with self._guard:
-            if f"out {role}" in self._roles:
+            if role in self._made_as:
                 raise InvalidInput(f"the run already made an output as {role!r}; give this one role=…")
-            self._roles.add(f"out {role}")
-            return role
+            self._made_as.add(role)
+        try:
+            yield role
+        except BaseException:
+            self._made_as.discard(role)
+            raise
 
-    def _taken(self) -> tuple[model.InputClaim, ...]:
+    def _add(self, outputs: tuple[model.OutputClaim, ...]) -> tuple[model.Output, ...]:
+        """Record what was taken so far, and these outputs, while the Run goes on."""
         with self._guard:
             taken, self._inputs = tuple(self._inputs), []
-            return taken
+        if not taken and not outputs:
+            return ()
+        addition = model.Addition(calls.new_uid(), self.uid, self.client.actor, taken, outputs)
+        try:
+            return calls.one(self.client.catalog.add([addition]))
+        except WhenceError:
+            with self._guard:  # the next call says them
+                self._inputs[:0] = taken
+            raise
 
     def _raise_if_ended(self) -> None:
         if self._ended is not None:
@@ -227,25 +272,25 @@ class Recorder:
         *,
         outputs: tuple[model.OutputClaim, ...] = (),
         error: str | None = None,
-        uncacheable: tuple[str, ...] = (),
+        changed: tuple[str, ...] = (),
     ) -> catalog.Finished:
-        """Say how the Run ended."""
+        """Say how the Run ended; `changed` names what it was given and did not stay as it was."""
         self._raise_if_ended()
         self.flush()
-        changed = tuple(self._changed_inputs())
+        changed = (*changed, *self._changed_inputs())
         report = model.Report(
             uid=calls.new_uid(),
             run=self.uid,
             state=state,
             actor=self.client.actor,
-            inputs=self._taken(),
+            inputs=tuple(self._inputs),
             outputs=outputs,
             metrics=dict(self._metrics),
             warnings=(*self._warnings, *changed),
             error=error,
             token=self._token,
             owner=self._owner,
-            uncacheable=(*uncacheable, *changed),
+            uncacheable=changed,
             claimed_at=datetime.now(UTC),
         )
         finished = calls.one(self.client.catalog.finish_runs([report]))
@@ -262,139 +307,60 @@ class Recorder:
     def detach(self) -> None:
         """An attached process is done: what it took and logged is recorded; the Run goes on."""
         self.flush()
-        taken = self._taken()
-        if taken:
-            addition = model.Addition(calls.new_uid(), self.uid, self.client.actor, inputs=taken)
-            calls.one(self.client.catalog.add([addition]))
+        self._add(())
 
     def begin(self) -> None:
         """Beat for it."""
-        _beater(self.client.catalog).add(self.uid, self.lose_lease)
+        self.client.beater.add(self.uid, self.lose_lease)
 
-    def cease(self) -> None:
-        """Stop beating for it."""
-        _beater(self.client.catalog).remove(self.uid)
-
-
-class Block:
-    """The `with` form: begun on entry, ended on exit; failed or aborted if the block raises."""
-
-    def __init__(self, client: "Client", call: model.Call | None, attached: UUID | None = None) -> None:
-        self._client = client
-        self._call = call
-        self._attached = attached
-        self._recorder: Recorder | None = None
-        self._scopes = contextlib.ExitStack()
-
-    def __enter__(self) -> Recorder:
-        if self._attached is not None:
-            record = self._client.catalog.run(str(self._attached))
-            self._recorder = Recorder(self._client, record.run)
-        else:
-            answer = calls.one(self._client.catalog.reserve([cast("model.Call", self._call)]))
-            run = cast("cache.Execute", answer).run
-            self._recorder = Recorder(self._client, cast("model.Run", run))
-            self._recorder.begin()
-        self._scopes.enter_context(running(self._recorder))
-        return self._recorder
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: types.TracebackType | None,
-    ) -> None:
-        recorder = cast("Recorder", self._recorder)
-        self._scopes.close()
-        if self._attached is not None:
-            recorder.detach()
-            return
+    @contextlib.contextmanager
+    def recorded(self) -> Iterator[None]:
+        """Ends the Run badly if what is inside raises, and stops beating for it."""
         try:
-            if error is None:
-                recorder.end(model.RunState.COMPLETE)
-            else:
-                end_badly(recorder, error)
+            yield
+        except BaseException as error:
+            self.end_badly(error)
+            raise
         finally:
-            recorder.cease()
+            self.client.beater.remove(self.uid)
+
+    def end_badly(self, error: BaseException) -> None:
+        """Record that the Run raised. What it raised goes on; a second failure must not hide it."""
+        if self._ended is not None or not self.is_own:
+            return
+        state = model.RunState.ABORTED if isinstance(error, _ABORTING) else model.RunState.FAILED
+        try:
+            self.end(state, error=_shown(error))
+        except WhenceError as second:
+            error.add_note(f"whence could not record that run {self.id} is {state}: {second}")
 
 
-def begin_block(
-    client: "Client",
-    job: str,
-    params: Mapping[str, object],
-    labels: Mapping[str, str],
-    retry_of: UUID | None,
-) -> Block:
-    """A block that records a Run of `job`.
-
-    Raises:
-        InvalidInput: a parameter has no canonical form.
-    """
-    canonical = parameters.Canonical(Path.cwd())
-    call = model.Call(
-        run=calls.new_uid(),
-        project=client.project,
-        job=job,
-        actor=client.actor,
-        params={name: canonical.of(value, name) for name, value in params.items()},
-        parent=current_uid(),
-        retry_of=retry_of,
-        labels=dict(labels),
-        capture=model.Capture(because="it was recorded as a block of code, not as a step"),
-        claimed_at=datetime.now(UTC),
-    )
-    return Block(client, call)
-
-
-def attach(client: "Client") -> Block:
-    """A block that adds to the Run that WHENCE_RUN names.
-
-    Raises:
-        InvalidInput: there is none.
-    """
-    named = os.environ.get(RUN_VARIABLE)
-    if not named:
-        raise InvalidInput(f"{RUN_VARIABLE} names no run; start this process with env=run.env of the owner")
-    return Block(client, None, attached=UUID(named))
-
-
-def end_badly(recorder: Recorder, error: BaseException) -> None:
-    """Record that a Run raised. What it raised goes on; a second failure must not hide it."""
-    aborted = isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit)
-    state = model.RunState.ABORTED if aborted else model.RunState.FAILED
-    shown = "".join(traceback.format_exception_only(error)).strip()
-    where = traceback.extract_tb(error.__traceback__)[-1:]
+def _shown(error: BaseException) -> str:
     if isinstance(error, SystemExit) and error.code == 128 + signal.SIGTERM:
-        shown = "preempted: SIGTERM"
-    text = shown + "".join(
-        f"\n  at {Path(frame.filename).name}:{frame.lineno} in {frame.name}" for frame in where
-    )
-    try:
-        recorder.end(state, error=text.encode("utf-8", "backslashreplace").decode())
-    except WhenceError as second:
-        error.add_note(f"whence could not record that run {recorder.id} is {state}: {second}")
+        return "preempted: SIGTERM"
+    text = "".join(traceback.format_exception_only(error)).strip()
+    for frame in traceback.extract_tb(error.__traceback__)[-1:]:
+        text += f"\n  at {Path(frame.filename).name}:{frame.lineno} in {frame.name}"
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 @contextlib.contextmanager
 def running(recorder: Recorder) -> Iterator[None]:
     """Make a Recorder the current one of this context; SIGTERM ends it as it should."""
     token = _active.set(recorder)
-    restore = _catch_termination()
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if in_main_thread:
+        _in_main_thread.append(recorder)
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:  # else the program has its own way to end
+            signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
     finally:
-        if restore:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if in_main_thread:
+            _in_main_thread.remove(recorder)
+            if not _in_main_thread and signal.getsignal(signal.SIGTERM) is _terminate:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
         _active.reset(token)
-
-
-def _catch_termination() -> bool:
-    if threading.current_thread() is not threading.main_thread():
-        return False
-    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        return False  # the program has its own way to end
-    signal.signal(signal.SIGTERM, _terminate)
-    return True
 
 
 def _terminate(number: int, _: types.FrameType | None) -> None:
@@ -402,25 +368,28 @@ def _terminate(number: int, _: types.FrameType | None) -> None:
 
 
 def current() -> Recorder | None:
-    """The Run that this code is part of."""
-    return _active.get()
+    """The Run that this code is part of.
+
+    A thread that was started without a context (most are) belongs to what the main thread is inside of;
+    to nothing, where that is several Runs at once.
+    """
+    own = _active.get()
+    if own is not None or threading.current_thread() is threading.main_thread():
+        return own
+    around = list(_in_main_thread)
+    nested = all(inner.parent == outer.uid for outer, inner in itertools.pairwise(around))
+    return around[-1] if around and nested else None
 
 
 def current_uid() -> UUID | None:
     """The id of the Run that this code is part of."""
-    recorder = _active.get()
+    recorder = current()
     return None if recorder is None else recorder.uid
 
 
 def owner_of(run: UUID) -> str:
     """Who would hold a reservation for `run`, in words that a waiter can act on."""
     return f"{socket.gethostname()} pid {os.getpid()} run {run}"
-
-
-def _beater(of: catalog.Catalog) -> beater.Beater:
-    if id(of) not in _beaters:
-        _beaters[id(of)] = beater.Beater(of)
-    return _beaters[id(of)]
 
 
 def _number(name: str, value: object) -> float:

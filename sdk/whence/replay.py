@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
-from whence import calls, environment, handles, replayed, room
+from whence import calls, environment, handles, parameters, replayed, room
 from whence.client import Client
 from whence_catalog import blobs, cache, digest, facts, model
 from whence_catalog import rerun as rules
@@ -99,7 +99,7 @@ def _in_room(
     made = room.Room.make(folder, recorded, capture.bundle, client.blobs)
     arguments = results / "arguments"
     taken = [(used, *_lent(client, used)) for used in record.inputs]
-    params = {name: _whole(client, value) for name, value in record.run.params.items()}
+    params = {name: parameters.kept(value, client.blobs) for name, value in record.run.params.items()}
     replayed.write(arguments, params, taken, record.run.project)
     progress(f"executing {record.run.job}")
     began = datetime.now(UTC)
@@ -151,13 +151,6 @@ def _lent(client: Client, used: model.Input) -> tuple[model.Output, Path]:
     productions = client.catalog.productions(used.version.artifact)
     output = next(p for p in productions if p.version == used.version and used.producer in (None, p.run))
     return output, handles.bound(output, client).path
-
-
-def _whole(client: Client, value: digest.Framed) -> digest.Framed:
-    """A parameter, fetched if it was large enough to be kept as a Blob."""
-    if isinstance(value, dict) and value.keys() == {"whence.blob", "size_bytes"}:
-        return digest.unframe(client.blobs.read_bytes(digest.Digest(cast("str", value["whence.blob"]))))
-    return value
 
 
 def _start(client: Client, record: model.RunRecord) -> model.Run:

@@ -5,6 +5,7 @@ a parameter. A call costs two catalog calls; one more after it was told to verif
 """
 
 import asyncio
+import contextlib
 import dataclasses
 import functools
 import inspect
@@ -12,25 +13,25 @@ import os
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, ParamSpec, TypeAlias, TypeVar, cast, overload
 
-from whence import calls, capture, environment, fingerprint, handles, outputs, parameters, recorder
+from whence import arguments, calls, capture, environment, fingerprint, handles, outputs, parameters, recorder
 from whence import client as clients
 from whence_catalog import cache, digest, model
-from whence_catalog.errors import InvalidInput
+from whence_catalog.errors import ErrorKind, InvalidInput
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 ModeName: TypeAlias = Literal["reuse", "refresh", "record", "off"]
 
 MODE_VARIABLE = "WHENCE_CACHE"
 SALT_VARIABLE = "WHENCE_SALT"
 # Set in a room, where a step that another one calls is part of that one and nothing is recorded.
 REPLAY_VARIABLE = "WHENCE_REPLAY"
-_LARGEST_PARAMETER_BYTES = 64 * 1024
 _MARKERS = ("pyproject.toml", "setup.py", "setup.cfg", ".git", ".whence")
 
 
@@ -43,17 +44,6 @@ class Options:
     max_age: timedelta | None
     name: str | None
     max_wait: timedelta | None
-
-
-@dataclass(slots=True)
-class Arguments:
-    """A call's arguments, apart: inputs by role, parameters in canonical form, and what has no such form."""
-
-    inputs: list[tuple[str, int, handles.Handle]] = field(default_factory=list)
-    params: dict[str, digest.Framed] = field(default_factory=dict)
-    previews: dict[str, str] = field(default_factory=dict)
-    files: dict[str, Path] = field(default_factory=dict)
-    refused: list[str] = field(default_factory=list)
 
 
 @overload
@@ -89,9 +79,11 @@ def step(
             for as long as that one lives, unless given.
 
     Raises:
-        InvalidInput: an option has no meaning.
+        InvalidInput: an option has no meaning, or it is no function that returns what it makes.
     """
-    options = Options(_mode(cache, "cache"), version, _lasting(max_age), name, _lasting(max_wait))
+    options = Options(
+        _mode(cache, "cache"), version, _lasting(max_age, "max_age"), name, _lasting(max_wait, "max_wait")
+    )
     if function is not None:
         return _made(function, options)
     return lambda decorated: _made(decorated, options)
@@ -104,11 +96,16 @@ def _mode(text: str, where: str) -> model.Mode:
         raise InvalidInput(f"{where} is {text!r}; it is one of {', '.join(model.Mode)}") from error
 
 
-def _lasting(value: timedelta | float | None) -> timedelta | None:
-    return timedelta(seconds=value) if isinstance(value, int | float) else value
+def _lasting(value: object, where: str) -> timedelta | None:
+    if isinstance(value, int | float) and value >= 0:
+        return timedelta(seconds=value)
+    if value is None or (isinstance(value, timedelta) and value >= timedelta(0)):
+        return value
+    raise InvalidInput(f"{where} is {value!r}; it is a timedelta, or a number of seconds, and not negative")
 
 
 def _made(function: Callable[P, R], options: Options) -> Callable[P, R]:
+    _refuse_other_callables(function)
     signature = inspect.signature(function)
 
     if inspect.iscoroutinefunction(function):
@@ -117,15 +114,21 @@ def _made(function: Callable[P, R], options: Options) -> Callable[P, R]:
         async def call_async(*args: P.args, **kwargs: P.kwargs) -> object:
             if REPLAY_VARIABLE in os.environ:
                 return await cast("Awaitable[object]", function(*args, **kwargs))
-            # The catalog's calls block; the event loop must not.
             call = _Call(function, options, signature.bind(*args, **kwargs))
-            reused = await asyncio.to_thread(call.open)
-            if reused is not None:
-                return reused.value
-            with call.ending(), recorder.running(call.recorder):
-                coroutine = cast("Awaitable[object]", function(*call.bound.args, **call.bound.kwargs))
-                made = await coroutine
-                return await asyncio.to_thread(call.complete, made)
+            with call.scope:
+                asked = await _off_loop(call.ask)
+                while isinstance(asked, _Pause):
+                    await asyncio.sleep(asked.seconds)
+                    asked = await _off_loop(call.ask)
+                if isinstance(asked, _Reused):
+                    answer = await _off_loop(functools.partial(call.rebuild, asked))
+                else:
+                    with recorder.running(asked):
+                        made = await cast(
+                            "Awaitable[object]", function(*call.bound.args, **call.bound.kwargs)
+                        )
+                        answer = await _off_loop(functools.partial(call.complete, made))
+            return answer
 
         return cast("Callable[P, R]", call_async)
 
@@ -134,20 +137,55 @@ def _made(function: Callable[P, R], options: Options) -> Callable[P, R]:
         if REPLAY_VARIABLE in os.environ:
             return function(*args, **kwargs)
         call = _Call(function, options, signature.bind(*args, **kwargs))
-        reused = call.open()
-        if reused is not None:
-            return cast("R", reused.value)
-        with call.ending(), recorder.running(call.recorder):
-            return cast("R", call.complete(function(*call.bound.args, **call.bound.kwargs)))
+        with call.scope:
+            while isinstance(asked := call.ask(), _Pause):
+                time.sleep(asked.seconds)
+            if isinstance(asked, _Reused):
+                answer = call.rebuild(asked)
+            else:
+                with recorder.running(asked):
+                    answer = call.complete(function(*call.bound.args, **call.bound.kwargs))
+        return cast("R", answer)
 
     return call_step
 
 
+def _refuse_other_callables(function: object) -> None:
+    yields = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+    if yields or not inspect.isroutine(function):
+        raise InvalidInput(
+            f"{function!r} cannot be a step: a step is a function that returns what it makes, once",
+            ErrorKind.UNSUPPORTED_VALUE,
+        )
+
+
+async def _off_loop(work: Callable[[], T]) -> T:
+    """`work` in a thread, since the catalog's calls block and the event loop must not.
+
+    It is never left half way: whoever is cancelled waits for the end of it.
+    """
+    going = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(going)
+    except asyncio.CancelledError:
+        while not going.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([going])
+        raise
+
+
 @dataclass(frozen=True, slots=True)
 class _Reused:
-    """What a reused call answers; it may be None."""
+    """The outputs of the Run whose result is handed out again."""
 
-    value: object
+    outputs: tuple[model.Output, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pause:
+    """Somebody else computes it: ask again after a while."""
+
+    seconds: float
 
 
 class _Call:
@@ -162,78 +200,87 @@ class _Call:
         self.bound = bound
         self.client = clients.current()
         self.root = project_root(function)
-        self.started_under = recorder.current()
-        self.recorder: recorder.Recorder
-        self._files: dict[str, Path] = {}
-        self._file_digests: dict[str, digest.Digest] = {}
+        self._arguments = arguments.Arguments()
+        self._call: model.Call | None = None
+        self._recorder: recorder.Recorder | None = None
+        # Left when the call is over; ends the Run badly, where one was begun and not ended.
+        self.scope = contextlib.ExitStack()
+        self._asked_since = time.monotonic()
 
     # ── begin ────────────────────────────────────────────────────────────────────────────────────
 
-    def open(self) -> _Reused | None:
-        """Ask what this call is to do, and begin it; None: execute."""
-        call = self._call()
-        asked_since = time.monotonic()
+    def ask(self) -> recorder.Recorder | _Reused | _Pause:
+        """What this call is to do: execute under a Recorder, hand out what was made before, or wait."""
+        if self._call is None:
+            self._call = self._described()
         while True:
-            answer = calls.one(self.client.catalog.reserve([call]))
+            answer = calls.one(self.client.catalog.reserve([self._call]))
             match answer:
                 case cache.Verify():
-                    present, missing, altered = self.client.look(answer.unknown, answer.trees)
-                    call = dataclasses.replace(
-                        call,
-                        present=call.present | present,
-                        missing=call.missing | missing,
-                        altered=call.altered | altered,
-                    )
+                    self._verify(self._call, answer)
                 case cache.Wait():
-                    call = self._wait(call, answer, asked_since)
+                    return self._wait(self._call, answer)
                 case cache.Reuse():
-                    return _Reused(outputs.rebuild(answer.outputs, self.client, self.root))
+                    return _Reused(answer.outputs)
                 case cache.Execute():
-                    self.recorder = recorder.Recorder(
-                        self.client, cast("model.Run", answer.run), call.owner, answer.token
-                    )
-                    self._lend()
-                    self.recorder.begin()
-                    return None
+                    return self._begin(self._call, answer)
 
-    def _wait(self, call: model.Call, answer: cache.Wait, since: float) -> model.Call:
-        waited = time.monotonic() - since
-        if self.options.max_wait is not None and waited >= self.options.max_wait.total_seconds():
+    def _verify(self, call: model.Call, answer: cache.Verify) -> None:
+        present, missing, altered = self.client.look(answer.unknown, answer.trees)
+        self._call = dataclasses.replace(
+            call,
+            present=call.present | present,
+            missing=call.missing | missing,
+            altered=call.altered | altered,
+        )
+
+    def _wait(self, call: model.Call, answer: cache.Wait) -> _Pause:
+        waited = time.monotonic() - self._asked_since
+        limit = self.options.max_wait
+        if limit is not None and waited >= limit.total_seconds():
             # It may be computed twice now; nothing is published from here without the lease.
             why = f"waited {waited:.0f} s for {answer.holder}"
-            return dataclasses.replace(call, mode=model.Mode.RECORD, uncacheable=(why,))
-        time.sleep(min(0.05 + waited / 10, 1.0))
-        return dataclasses.replace(call, present=frozenset(), missing=frozenset(), altered=frozenset())
+            self._call = dataclasses.replace(call, mode=model.Mode.RECORD, uncacheable=(why,))
+            return _Pause(0)
+        # What was seen of the outputs is of before the wait.
+        self._call = dataclasses.replace(call, present=frozenset(), missing=frozenset(), altered=frozenset())
+        pause = min(0.05 + waited / 10, 1.0)
+        return _Pause(pause if limit is None else min(pause, limit.total_seconds() - waited))
 
-    def _call(self) -> model.Call:
+    def _begin(self, call: model.Call, answer: cache.Execute) -> recorder.Recorder:
+        began = recorder.Recorder(self.client, cast("model.Run", answer.run), call.owner, answer.token)
+        self._recorder = began
+        for _, _, handle in self._arguments.inputs:
+            began.lend(handle)
+        began.begin()
+        self.scope.enter_context(began.recorded())
+        return began
+
+    def _described(self) -> model.Call:
         mode = _mode(os.environ.get(MODE_VARIABLE) or self.options.cache.value, MODE_VARIABLE)
-        job = self._job()
-        arguments = self._arguments()
-        code = self._code()
-        captured = capture.capture(self.client, self.function, self.root, code)
-        components: list[model.Component] = []
-        uncacheable = tuple(arguments.refused)
+        taken = arguments.take_apart(self.bound, self.root, self._record_draft)
+        code = fingerprint.code_identity(self.function, self.root, list(self.bound.arguments.values()))
+        self.bound.arguments.update(taken.values)
+        self._arguments = taken
+        components: tuple[model.Component, ...] = ()
+        uncacheable = tuple(taken.refused)
         if mode is not model.Mode.OFF:
             uncacheable += code.uncacheable if self.options.version is None else ()
-            components = self._components(job, arguments, code)
-        if arguments.refused and captured.rerunnable:
-            captured = dataclasses.replace(captured, rerunnable=False, because="; ".join(arguments.refused))
+            components = () if uncacheable else (*self._components(code), *taken.components())
         run = calls.new_uid()
         return model.Call(
             run=run,
             project=self.client.project,
-            job=job,
+            job=self._job(),
             actor=self.client.actor,
             mode=mode,
-            params={name: self._kept(value) for name, value in arguments.params.items()},
-            inputs=tuple(
-                model.InputClaim(role, handle.source, ordinal) for role, ordinal, handle in arguments.inputs
-            ),
-            key=cache.key(components) if components and not uncacheable else None,
-            components=tuple(components) if not uncacheable else (),
+            params={name: parameters.keep(value, self.client.blobs) for name, value in taken.params.items()},
+            inputs=taken.claims,
+            key=cache.key(components) if components else None,
+            components=components,
             uncacheable=uncacheable,
             parent=recorder.current_uid(),
-            capture=captured,
+            capture=self._captured(code, taken),
             claimed_at=datetime.now(UTC),
             owner=recorder.owner_of(run),
             max_age=self.options.max_age,
@@ -241,164 +288,61 @@ class _Call:
             presence_age=timedelta(0) if self.client.blobs.is_local else timedelta(hours=1),
         )
 
-    def _code(self) -> fingerprint.CodeIdentity:
-        return fingerprint.code_identity(self.function, self.root)
+    def _captured(self, code: fingerprint.CodeIdentity, taken: arguments.Arguments) -> model.Capture:
+        captured = capture.capture(self.client, self.function, self.root, code)
+        obstacles = [
+            *taken.refused,
+            *(
+                f"{where} is the path of {file.path.name}, whose bytes were not kept; hand it in as an artifact"
+                for where, file in taken.files.items()
+            ),
+        ]
+        if not obstacles or not captured.rerunnable:
+            return captured
+        return dataclasses.replace(captured, rerunnable=False, because="; ".join(obstacles))
 
-    def _arguments(self) -> Arguments:
-        """Take the arguments apart; drafts among them are recorded first, since an input is a Version."""
-        found = Arguments()
-        canonical = parameters.Canonical(self.root, found.files)
-        for name, value in self.bound.arguments.items():
-            self.bound.arguments[name], marked = self._take(found, name, value)
-            if isinstance(value, handles.Handle):
-                continue
-            found.previews[name] = parameters.preview(value)
-            try:
-                found.params[name] = canonical.of(marked, name)
-            except InvalidInput as error:
-                found.refused.append(str(error))
-        self._files = found.files
-        return found
+    def _record_draft(self, draft: handles.Handle) -> handles.Handle:
+        """A draft among the arguments is recorded first, since an input is a Version."""
+        outer = recorder.current()
+        return self.client.publish_drafts([draft])[0] if outer is None else outer.publish(draft)
 
-    def _take(self, found: Arguments, role: str, value: object) -> tuple[object, object]:
-        """(`value` with every handle in it recorded, `value` with their roles in their places)."""
-        if isinstance(value, handles.Handle):
-            handle = self._recorded(value)
-            ordinal = sum(1 for known, _, _ in found.inputs if known == role)
-            found.inputs.append((role, ordinal, handle))
-            return handle, digest.Record("whence.input", role)
-        if type(value) in (list, tuple):
-            kind = cast("Callable[[list[object]], object]", type(value))
-            pairs = [self._take(found, role, item) for item in cast("list[object]", value)]
-            return kind([taken for taken, _ in pairs]), kind([marked for _, marked in pairs])
-        if type(value) is dict:
-            named = {key: self._take(found, f"{role}.{key}", item) for key, item in value.items()}
-            return {k: taken for k, (taken, _) in named.items()}, {k: m for k, (_, m) in named.items()}
-        return value, value
-
-    def _recorded(self, handle: handles.Handle) -> handles.Handle:
-        if not handle.is_draft:
-            return handle
-        if self.started_under is not None:
-            return self.started_under.publish(handle)
-        return self.client.publish_drafts([handle])[0]
-
-    def _components(
-        self, job: str, arguments: Arguments, code: fingerprint.CodeIdentity
-    ) -> list[model.Component]:
-        runs_in = environment.key_environment(environment.capture(self.root))
+    def _components(self, code: fingerprint.CodeIdentity) -> Iterator[model.Component]:
+        job, runs_in = self._job(), dict(environment.key_environment(environment.capture(self.root)))
+        signature = inspect.signature(self.function)
         shape: list[digest.Framed] = [
             [p.name, p.kind.name, p.default is not inspect.Parameter.empty]
-            for p in inspect.signature(self.function).parameters.values()
+            for p in signature.parameters.values()
         ]
-        parts = [
-            cache.component("scope", self.client.project, preview=self.client.project),
-            cache.component("job", job, preview=job),
-            cache.component("signature", shape, preview=str(inspect.signature(self.function))),
-            cache.component("environment", dict(runs_in), preview=parameters.preview(dict(runs_in))),
-            self._code_component(code),
-        ]
-        for name, value in arguments.params.items():
-            parts.append(cache.component("params", value, f"params/{name}", preview=arguments.previews[name]))
-        for role in dict.fromkeys(role for role, _, _ in arguments.inputs):
-            members = [handle for known, _, handle in arguments.inputs if known == role]
-            ordered: list[digest.Framed] = [
-                [h.version.content.strength.value, h.version.digest.raw] for h in members
-            ]
-            shown = ", ".join(f"{h.ref} {h.version.digest.short}" for h in members)
-            parts.append(cache.component("inputs", ordered, f"inputs/{role}", preview=shown))
-        for where, path in sorted(arguments.files.items()):
-            named = self._hashed(where, path)
-            parts.append(
-                cache.component("files", named.raw, f"files/{where}", preview=f"{path.name} {named.short}")
-            )
-        salt = os.environ.get(SALT_VARIABLE)
-        if salt:
-            parts.append(cache.component("salt", salt, preview=parameters.preview(salt)))
-        return parts
-
-    def _code_component(self, code: fingerprint.CodeIdentity) -> model.Component:
-        if self.options.version is not None:
+        yield cache.component("scope", self.client.project, preview=self.client.project)
+        yield cache.component("job", job, preview=job)
+        yield cache.component("signature", shape, preview=str(signature))
+        yield cache.component("environment", runs_in, preview=parameters.preview(runs_in))
+        if self.options.version is None:
+            shown = "\n".join(f"{symbol} {raw.hex()[:16]}" for symbol, raw in sorted(code.rows.items()))
+            yield cache.component("code", dict(code.rows), preview=shown)
+        else:
             stated = {"version": digest.raw_digest_of("whence.version/1", self.options.version)}
-            return cache.component("code", stated, preview=f"version {self.options.version}")
-        shown = "\n".join(f"{symbol} {raw.hex()[:16]}" for symbol, raw in sorted(code.rows.items()))
-        return cache.component("code", dict(code.rows), preview=shown)
-
-    def _hashed(self, where: str, path: Path) -> digest.Digest:
-        store = self.client.blobs
-        named = store.hash_tree(path).digest if path.is_dir() else store.hash_file(path).digest
-        self._file_digests[where] = named
-        return named
-
-    def _kept(self, value: digest.Framed) -> digest.Framed:
-        """A parameter as the Run keeps it: in place, or as a Blob where it is large."""
-        framed = digest.frame(value)
-        if len(framed) <= _LARGEST_PARAMETER_BYTES:
-            return value
-        kept: dict[str, digest.Framed] = {
-            "whence.blob": self.client.blobs.put_bytes(framed).text,
-            "size_bytes": len(framed),
-        }
-        return kept
-
-    def _lend(self) -> None:
-        for value in _handles(list(self.bound.arguments.values())):
-            self.recorder.lend(value)
-
-    # ── end ──────────────────────────────────────────────────────────────────────────────────────
-
-    def ending(self) -> "_Ending":
-        """Records a failure of what is inside, and stops the beating."""
-        return _Ending(self.recorder)
-
-    def complete(self, made: object) -> object:
-        """Record what the function returned; answers what its caller gets."""
-        changed = tuple(
-            f"{where} ({path.name}) was changed while the step ran"
-            for where, path in self._files.items()
-            if where in self._file_digests and self._file_digests[where] != self._hashed(where, path)
-        )
-        with tempfile.TemporaryDirectory(prefix="whence-") as folder:
-            plan = outputs.take_apart(made, self._job(), self.root)
-            claims = outputs.store(plan, self.client, Path(folder))
-            for text in changed:
-                self.recorder.warn(text)
-            finished = self.recorder.end(model.RunState.COMPLETE, outputs=claims, uncacheable=changed)
-        return outputs.handed_back(plan, finished.outputs, self.client, self.root)
+            yield cache.component("code", stated, preview=f"version {self.options.version}")
+        if salt := os.environ.get(SALT_VARIABLE):
+            yield cache.component("salt", salt, preview=parameters.preview(salt))
 
     def _job(self) -> str:
         return self.options.name or fingerprint.job_name(self.function, self.root)
 
+    # ── end ──────────────────────────────────────────────────────────────────────────────────────
 
-class _Ending:
-    """Ends the Run badly if what is inside raises."""
+    def rebuild(self, reused: _Reused) -> object:
+        """What the caller of the origin got."""
+        return outputs.rebuild(reused.outputs, self.client, self.root)
 
-    def __init__(self, of: recorder.Recorder) -> None:
-        self._recorder = of
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        try:
-            if error is not None:
-                recorder.end_badly(self._recorder, error)
-        finally:
-            self._recorder.cease()
-
-
-# ── arguments ────────────────────────────────────────────────────────────────────────────────────
-
-
-def _handles(value: object) -> Iterator[handles.Handle]:
-    if isinstance(value, handles.Handle):
-        yield value
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _handles(item)
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _handles(item)
+    def complete(self, made: object) -> object:
+        """Record what the function returned; answers what its caller gets."""
+        began = cast("recorder.Recorder", self._recorder)
+        with tempfile.TemporaryDirectory(prefix="whence-") as folder:
+            plan = outputs.take_apart(made, self._job(), self.root)
+            claims = outputs.store(plan, self.client, Path(folder))
+            finished = began.end(model.RunState.COMPLETE, outputs=claims, changed=self._arguments.changed())
+        return outputs.handed_back(plan, finished.outputs, self.client, self.root)
 
 
 def project_root(function: Callable[..., object]) -> Path:

@@ -1,19 +1,26 @@
 """How a value that a step makes becomes files, and comes back.
 
 A path keeps its bytes and its name. Tables become Parquet, arrays `.npy`, plain values JSON, or frames
-where JSON would lose their type. Nothing is pickled, or unpickled, unless it is asked for by name.
+where JSON would lose their type (a tuple, a set, a time, a number of numpy). Nothing is pickled, or
+unpickled, unless it is asked for by name.
 """
 
 import json
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
+from whence import parameters
 from whence_catalog import digest
 from whence_catalog.errors import Denied, ErrorKind, InvalidInput, NotReady
+
+if TYPE_CHECKING:
+    import numpy
+
+    _Array: TypeAlias = numpy.ndarray[tuple[int, ...], numpy.dtype[numpy.generic]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +42,8 @@ class Staged:
 
 # Which kind of artifact a value is, where nobody named one.
 _KINDS = {"pandas": "dataset", "polars": "dataset", "arrow": "dataset", "npy": "dataset"}
+# Forms that say something of a project; a value that is handed on says nothing of one.
+_OF_A_PROJECT = frozenset({"path", "enum", "dataclass", "whence.input"})
 
 
 def kind_of(staged: Staged) -> str:
@@ -57,7 +66,7 @@ def stage(value: object, folder: Path) -> Staged:
         return value
     if isinstance(value, os.PathLike):
         path = Path(os.fspath(value))
-        return Staged("path", path.name or "content", path=path)
+        return Staged("path", _filename(path), path=path)
     if isinstance(value, bytes):
         return Staged("bytes", "content.bin", data=value)
     if isinstance(value, Pickled):
@@ -65,18 +74,51 @@ def stage(value: object, folder: Path) -> Staged:
     library = _table_library(value)
     if library is not None:
         return _stage_table(value, library, folder)
-    if _is_json(value):
-        text = json.dumps(value, ensure_ascii=False, indent=1, sort_keys=False)
-        return Staged("json", "value.json", data=text.encode())
     try:
-        return Staged("frame", "value.frame", data=digest.frame(cast("digest.Framed", value)))
-    except InvalidInput as error:
+        if _is_json(value):
+            text = json.dumps(value, ensure_ascii=False, indent=1, sort_keys=False)
+            return Staged("json", "value.json", data=text.encode())
+        return Staged("frame", "value.frame", data=digest.frame(_canonical(value)))
+    except (InvalidInput, RecursionError) as error:
         kind = type(value)
         raise InvalidInput(
-            f"no rule says how a {kind.__module__}.{kind.__qualname__} becomes an artifact; write it to a file"
-            " and return the path, or wrap it in whence.pickled(…)",
+            f"no rule says how this {kind.__module__}.{kind.__qualname__} becomes an artifact: {error}; write it"
+            " to a file and return the path, or wrap it in whence.pickled(…)",
             ErrorKind.UNSUPPORTED_VALUE,
         ) from error
+
+
+def _filename(path: Path) -> str:
+    name = os.path.basename(os.path.abspath(path)) or "content"
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput(f"the file name {name!r} is not UTF-8; rename it", ErrorKind.BAD_PATH) from error
+    return name
+
+
+def _canonical(value: object) -> digest.Framed:
+    """The canonical form of a value that is the same in every project.
+
+    Raises:
+        InvalidInput: it has none, or would stand for something else: a path is not the file that it names.
+    """
+    framed = parameters.Canonical(Path.cwd()).of(value, "it")
+    for record in _records(framed):
+        if record.name in _OF_A_PROJECT:
+            raise InvalidInput(f"it holds a {record.name}", ErrorKind.UNSUPPORTED_VALUE)
+    return framed
+
+
+def _records(value: digest.Framed) -> Iterator[digest.Record]:
+    if isinstance(value, digest.Record):
+        yield value
+    elif isinstance(value, Mapping):
+        for pair in value.items():
+            yield from _records(pair)
+    elif isinstance(value, list | tuple | frozenset):
+        for item in value:
+            yield from _records(item)
 
 
 def load(path: Path, form: str | None, *, unpickle: bool = False) -> object:
@@ -90,7 +132,7 @@ def load(path: Path, form: str | None, *, unpickle: bool = False) -> object:
         case "json":
             return json.loads(path.read_text("utf-8"))
         case "frame":
-            return digest.unframe(path.read_bytes())
+            return parameters.restore(digest.unframe(path.read_bytes()), Path.cwd())
         case "bytes":
             return path.read_bytes()
         case "pickle":
@@ -140,19 +182,13 @@ def _table_library(value: object) -> str | None:
 
 
 def _stage_table(value: object, library: str, folder: Path) -> Staged:
-    if library == "npy":
-        import numpy
-
-        path = folder / "array.npy"
-        numpy.save(
-            path,
-            cast("numpy.ndarray[tuple[int, ...], numpy.dtype[numpy.generic]]", value),
-            allow_pickle=False,
-        )
-        return Staged("npy", path.name, path=path)
-    path = folder / "table.parquet"
+    path = folder / ("array.npy" if library == "npy" else "table.parquet")
     try:
-        if library == "pandas":
+        if library == "npy":
+            import numpy
+
+            numpy.save(path, cast("_Array", value), allow_pickle=False)
+        elif library == "pandas":
             value.to_parquet(path)  # type: ignore[attr-defined]
         elif library == "polars":
             value.write_parquet(path)  # type: ignore[attr-defined]
@@ -162,6 +198,13 @@ def _stage_table(value: object, library: str, folder: Path) -> Staged:
             pyarrow.parquet.write_table(value, path)
     except ImportError as error:
         raise _absent(library, error) from error
+    except (ValueError, TypeError, NotImplementedError, ArithmeticError) as error:
+        what = "this array" if library == "npy" else f"this {library} table"
+        raise InvalidInput(
+            f"{what} cannot be kept as {path.suffix[1:]}: {error}; change it, or write it to a file and return"
+            " the path",
+            ErrorKind.UNSUPPORTED_VALUE,
+        ) from error
     return Staged(library, path.name, path=path)
 
 

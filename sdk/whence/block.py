@@ -1,0 +1,85 @@
+"""The `with` form: a Run of a block of code, or a part in the Run of another process.
+
+`with whence.run("train") as run:` begins one on entry and ends it on exit. `with whence.attach() as run:`
+adds to the one that WHENCE_RUN names; its owner ends it.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+from uuid import UUID
+
+from whence import calls, parameters, recorder
+from whence_catalog import cache, model
+from whence_catalog.errors import Conflict, ErrorKind, InvalidInput
+
+if TYPE_CHECKING:
+    from whence.client import Client
+
+
+@contextlib.contextmanager
+def begin(
+    client: "Client",
+    job: str,
+    params: Mapping[str, object],
+    labels: Mapping[str, str],
+    retry_of: UUID | None,
+) -> Iterator[recorder.Recorder]:
+    """A block that records a Run of `job`: failed or aborted if it raises.
+
+    Raises:
+        InvalidInput: a parameter has no canonical form.
+    """
+    canonical = parameters.Canonical(Path.cwd())
+    call = model.Call(
+        run=calls.new_uid(),
+        project=client.project,
+        job=job,
+        actor=client.actor,
+        params={
+            name: parameters.keep(canonical.of(value, name), client.blobs) for name, value in params.items()
+        },
+        parent=recorder.current_uid(),
+        retry_of=retry_of,
+        labels=dict(labels),
+        capture=model.Capture(because="it was recorded as a block of code, not as a step"),
+        claimed_at=datetime.now(UTC),
+    )
+    answer = cast("cache.Execute", calls.one(client.catalog.reserve([call])))
+    begun = recorder.Recorder(client, cast("model.Run", answer.run))
+    begun.begin()
+    with begun.recorded():
+        with recorder.running(begun):
+            yield begun
+        if begun.is_own:
+            begun.end(model.RunState.COMPLETE)
+
+
+@contextlib.contextmanager
+def attach(client: "Client") -> Iterator[recorder.Recorder]:
+    """A block that adds to the Run that WHENCE_RUN names.
+
+    Raises:
+        InvalidInput: it names none.
+        NotFound: no such Run is recorded.
+        Conflict: it has ended.
+    """
+    named = os.environ.get(recorder.RUN_VARIABLE)
+    if not named:
+        raise InvalidInput(
+            f"{recorder.RUN_VARIABLE} names no run; start this process with env=run.env of the owner"
+        )
+    run = client.catalog.run(named).run
+    if run.state is not model.RunState.RUNNING:
+        raise Conflict(
+            f"run {run.uid} is already {run.state}; nothing can be added to it", ErrorKind.WRONG_STATE
+        )
+    attached = recorder.Recorder(client, run)
+    try:
+        with recorder.running(attached):
+            yield attached
+    finally:
+        attached.detach()

@@ -1,0 +1,177 @@
+"""The benchmarks' own rules: what the figures prove, what is printed, and that both sides do the same work."""
+
+import contextlib
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks import __main__ as command
+from benchmarks import history, measure, raw, recording, reusing, upstream
+from whence_catalog.sql import catalog
+
+RUNS = 60
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Histories are kept here, and not where those of real runs are."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+
+def figures(low: float, high: float, goal: float = 1.5) -> measure.Figures:
+    return measure.Figures("record", 3.0, 2.0, "ms", 1.4, low, high, goal, 9, "wall time")
+
+
+# ── statistics ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_nine_ratios_are_bound_by_all_but_the_two_at_the_ends() -> None:
+    ratios = [1.5, 1.1, 1.9, 1.2, 1.8, 1.3, 1.7, 1.4, 1.6]
+    assert measure.bound(ratios) == (1.2, 1.8)
+
+
+def test_five_ratios_cannot_be_bound_more_closely_than_by_their_range() -> None:
+    assert measure.bound([1.0, 2.0, 3.0, 4.0, 5.0]) == (1.0, 5.0)
+
+
+def test_more_ratios_bound_the_median_more_closely() -> None:
+    ratios = [1 + n / 100 for n in range(101)]
+    low, high = measure.bound(ratios)
+    assert (low, high) == (1.4, 1.6)  # the 41st and the 61st of 101: binomial tables
+
+
+def test_one_slow_pair_in_nine_moves_no_bound() -> None:
+    calm = [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8]
+    assert measure.bound([*calm[:-1], 900.0]) == measure.bound(calm)
+
+
+def test_the_median_lies_within_the_bound_as_often_as_it_says() -> None:
+    chance = random.Random(7)
+    within = 0
+    for _ in range(500):
+        low, high = measure.bound([chance.lognormvariate(0, 0.5) for _ in range(15)])
+        within += low <= 1.0 <= high
+    assert within >= 0.95 * 500 - 15
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict", "ok"),
+    [
+        (1.2, 1.4, measure.Verdict.UNDER, True),
+        (1.2, 1.5, measure.Verdict.UNDER, True),
+        (1.4, 1.6, measure.Verdict.STRADDLES, True),
+        (1.5, 1.6, measure.Verdict.STRADDLES, True),
+        (1.6, 1.9, measure.Verdict.OVER, False),
+    ],
+)
+def test_only_a_bound_wholly_over_the_goal_fails(
+    low: float, high: float, verdict: measure.Verdict, ok: bool
+) -> None:
+    judged = figures(low, high)
+    assert (judged.verdict, judged.is_ok) == (verdict, ok)
+
+
+# ── running ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_pairs_are_taken_until_there_are_nine_and_each_contender_does_as_many_operations() -> None:
+    done = {"ours": 0, "floor": 0}
+
+    @contextlib.contextmanager
+    def contenders() -> Iterator[measure.Contenders]:
+        def contender(name: str) -> measure.Contender:
+            def operation() -> None:
+                done[name] += 1
+                sum(range(20_000 if name == "ours" else 2_000))
+
+            return lambda: operation
+
+        yield measure.Contenders(contender("ours"), contender("floor"))
+
+    found = measure.run(measure.Benchmark("sums", 2.0, measure.Clock.CPU, contenders, 3), seconds=0)
+    assert found.pairs == measure.MINIMUM_PAIRS
+    assert done["ours"] == done["floor"] == 3 * (measure.MINIMUM_PAIRS + 1)  # one before the clock runs
+    assert found.verdict is measure.Verdict.OVER
+
+
+def test_what_is_synced_to_the_disk_is_told_with_the_disk_s_own_time(tmp_path: Path) -> None:
+    @contextlib.contextmanager
+    def contenders() -> Iterator[measure.Contenders]:
+        busy = [lambda: sum(range(2_000))] * 2
+        yield measure.Contenders(lambda: busy[0], lambda: busy[1], tmp_path)
+
+    found = measure.run(measure.Benchmark("sums", 2.0, measure.Clock.WALL, contenders), seconds=0)
+    assert "fdatasync alone" in found.note
+
+
+# ── what is printed ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_json_has_the_agreed_keys() -> None:
+    wire = command.wire(figures(1.2, 1.4))
+    assert list(wire)[:7] == ["name", "ours", "floor", "unit", "ratio", "goal", "ok"]
+    assert set(wire) - {"name", "ours", "floor", "unit", "ratio", "goal", "ok"} == {
+        "low",
+        "high",
+        "pairs",
+        "note",
+    }
+    assert json.loads(json.dumps(wire)) == wire
+
+
+def test_the_name_of_every_benchmark_is_its_own() -> None:
+    names = [benchmark.name for benchmark in command.catalogue(quick=False)]
+    assert len(set(names)) == len(names)
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["--quick", "--only", "no-such"]) == 2
+    assert "record-100" in capsys.readouterr().err
+
+
+def test_a_benchmark_runs_from_end_to_end(capsys: pytest.CaptureFixture[str]) -> None:
+    code = command.run(reusing.benchmarks(RUNS, RUNS)[:1], seconds=0, as_json=True)
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["name"], found["unit"], code) == ("look-up", "µs", 0 if found["ok"] else 1)
+    assert found["low"] <= found["ratio"] <= found["high"]
+
+
+# ── the floor is a fair one ──────────────────────────────────────────────────────────────────────
+
+
+def test_the_history_is_a_catalog_in_which_whence_finds_no_fault(tmp_path: Path) -> None:
+    history.write(tmp_path / "history.db", RUNS)
+    checked = catalog.SqlCatalog.open(tmp_path / "history.db").check()
+    assert (checked.facts, checked.problems) == (2 * RUNS, ())
+
+
+@pytest.mark.parametrize(
+    "benchmark",
+    [*recording.benchmarks(RUNS), *reusing.benchmarks(RUNS, RUNS)],
+    ids=lambda benchmark: benchmark.name,
+)
+def test_both_sides_write_the_same_number_of_rows(benchmark: measure.Benchmark, tmp_path: Path) -> None:
+    with benchmark.contenders() as contenders:
+        for contender in (contenders.ours, contenders.floor):
+            contender()()
+        written = [_rows(file) for name in ("ours.db", "floor.db") for file in tmp_path.rglob(name)]
+    assert written[:1] == written[1:]
+
+
+@pytest.mark.parametrize("benchmark", upstream.benchmarks(RUNS), ids=lambda benchmark: benchmark.name)
+def test_both_sides_find_the_same_ancestry(benchmark: measure.Benchmark) -> None:
+    with benchmark.contenders() as contenders:
+        graph, rows = contenders.ours()(), contenders.floor()()
+    assert isinstance(rows, raw.Ancestry)
+    assert len(graph.edges) == len([row for row in rows.taken if row[3] is not None]) + len(rows.made)  # type: ignore[attr-defined]
+
+
+def _rows(file: Path) -> dict[str, int]:
+    connection = raw.connect(file)
+    names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    counts = {name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in names}
+    connection.close()
+    return counts

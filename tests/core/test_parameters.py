@@ -1,0 +1,252 @@
+"""A parameter has one canonical form, which gives it back; what has none is refused by where it is."""
+
+import dataclasses
+import datetime
+import decimal
+import enum
+import math
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from whence import parameters
+from whence_catalog import digest
+from whence_catalog.blobs import BlobStore
+from whence_catalog.errors import ErrorKind, InvalidInput
+
+ROOT = Path(__file__).parents[2]
+
+
+class Colour(enum.Enum):
+    RED = 1
+    CRIMSON = 1
+    BLUE = 2
+
+
+class Way(enum.Flag):
+    UP = 1
+    DOWN = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    rate: float
+    inner: "Config | None" = None
+
+
+@dataclasses.dataclass(slots=True)
+class Slotted:
+    made: list[int] = dataclasses.field(init=False, default_factory=list)
+
+
+def canonical(value: object) -> digest.Framed:
+    return parameters.Canonical(ROOT).of(value, "it")
+
+
+def named(value: object) -> digest.Digest:
+    return digest.digest_of("test/1", canonical(value))
+
+
+def back(value: object) -> object:
+    """As another process would have it: through bytes."""
+    return parameters.restore(digest.unframe(digest.frame(canonical(value))), ROOT)
+
+
+PLAIN = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(st.characters(exclude_categories=["Cs"]))
+    | st.binary()
+    | st.datetimes(timezones=st.just(datetime.UTC))
+    | st.datetimes()
+    | st.dates()
+    | st.timedeltas()
+    | st.uuids()
+    | st.decimals(allow_nan=False)
+    | st.sampled_from(Colour)
+    | st.builds(Config, st.floats(allow_nan=False)),
+    lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text("ab"), inner),
+    max_leaves=12,
+)
+
+
+@given(PLAIN)
+def test_what_is_made_canonical_comes_back_as_it_was(value: object) -> None:
+    assert back(value) == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {1, 2},
+        {frozenset({1, 2}): {"x"}, (1, frozenset({2})): None, b"k": ()},
+        Way.UP | Way.DOWN,
+        Way(0),
+        Colour.CRIMSON,
+        1 + 2j,
+        datetime.time(1, 2, 3),
+        numpy.float32(0.1),
+        Slotted(),
+        -0.0,
+        2**100,
+    ],
+)
+def test_odd_values_come_back_as_they_were(value: object) -> None:
+    again = back(value)
+    assert (type(again), again) == (type(value), value)
+    assert math.copysign(1, again) == math.copysign(1, value) if isinstance(value, float) else True
+
+
+def test_arrays_come_back_to_the_bit() -> None:
+    for array in (
+        numpy.arange(6, dtype=">i4").reshape(2, 3).T,
+        numpy.array([numpy.nan, -0.0]),
+        numpy.zeros((0, 2)),
+    ):
+        again = back(array)
+        assert isinstance(again, numpy.ndarray)
+        assert numpy.array_equal(again, array, equal_nan=array.dtype.kind == "f")
+        assert again.shape == array.shape
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        (1, 1.0, True, "1", b"1", decimal.Decimal(1), Colour.RED, numpy.int64(1), numpy.int32(1)),
+        ([1], (1,), {1}, {1: None}, [[1]]),
+        (None, False, 0, "", b"", [], (), {}),
+        (0.0, -0.0, math.nan, math.inf),
+        (
+            datetime.date(2026, 5, 3),
+            datetime.datetime(2026, 5, 3),
+            datetime.datetime(2026, 5, 3, tzinfo=datetime.UTC),
+        ),
+        (uuid.UUID(int=1), str(uuid.UUID(int=1)), uuid.UUID(int=1).bytes),
+        (Config(1.0), Config(1.0, Config(1.0)), {"rate": 1.0}),
+    ],
+)
+def test_what_differs_in_kind_differs_in_identity(values: tuple[object, ...]) -> None:
+    assert len({named(value) for value in values}) == len(values)
+
+
+def test_what_is_equal_has_one_identity() -> None:
+    berlin = datetime.timezone(datetime.timedelta(hours=2))
+    at = datetime.datetime(2026, 5, 3, 12, tzinfo=datetime.UTC)
+    for one, other in (
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
+        ({3, 1, 2}, {2, 3, 1}),
+        (float("nan"), -float("nan")),
+        (Colour.RED, Colour.CRIMSON),
+        (at, at.astimezone(berlin)),
+        (numpy.arange(3, dtype="<i4"), numpy.arange(3, dtype=">i4").astype("<i4")),
+        (ROOT / "x" / ".." / "y", ROOT / "y"),
+    ):
+        assert named(one) == named(other)
+
+
+class Opaque:
+    pass
+
+
+class Text(str):
+    __slots__ = ()
+
+
+def _local() -> object:
+    @dataclasses.dataclass
+    class Hidden:
+        n: int = 1
+
+    return Hidden()
+
+
+@pytest.mark.parametrize(
+    ("make", "where"),
+    [
+        (Opaque, r"^it is a .*Opaque, which has no stable identity; pass plain values, or an artifact"),
+        (lambda: {"a": [1, {"b": Opaque()}]}, r"^it\['a'\]\[1\]\['b'\] is a "),
+        (lambda: Config(Opaque()), r"^it\.rate is a "),  # type: ignore[arg-type]
+        (lambda: {Opaque(): 1}, r"^a key of it is a "),
+        (lambda: Text("x"), r"Text"),
+        (_local, r"Hidden, which no other process can find"),
+        (lambda: "\ud800", r"^it: .*lone surrogate"),
+        (lambda: [10**5000], r"^it\[0\]: an integer of more than"),
+        (lambda: numpy.array([object()]), r"dtype object"),
+        (lambda: numpy.zeros(1, dtype=[("a", "i4")]), r"dtype \[\('a'"),
+        (lambda: lambda: 1, r"builtins\.function"),
+    ],
+)
+def test_what_has_no_identity_is_refused_by_where_it_is(make: Callable[[], object], where: str) -> None:
+    with pytest.raises(InvalidInput, match=where) as refused:
+        digest.frame(canonical(make()))
+    assert refused.value.kind is ErrorKind.UNSUPPORTED_VALUE
+
+
+def test_what_holds_itself_is_refused() -> None:
+    loop: list[object] = []
+    loop.append({"again": loop})
+    with pytest.raises(InvalidInput, match="nested too deeply, or contains itself"):
+        canonical(loop)
+
+
+def test_a_class_is_found_wherever_it_is_imported_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tools" / "deep").mkdir(parents=True)
+    (tmp_path / "tools" / "deep" / "kinds_of_mine.py").write_text("class Kind: pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "tools"))
+    found = parameters.restore_class(["tools.deep.kinds_of_mine", "Kind"], tmp_path)
+    assert found.__module__ == "deep.kinds_of_mine"
+    assert parameters.Canonical(tmp_path).class_name(found, "it") == ["tools.deep.kinds_of_mine", "Kind"]
+    with pytest.raises(
+        InvalidInput, match=r"tools\.deep\.kinds_of_mine\.Gone, which can no longer be imported"
+    ):
+        parameters.restore_class(["tools.deep.kinds_of_mine", "Gone"], tmp_path)
+    with pytest.raises(InvalidInput, match=r"nowhere\.at_all\.X"):
+        parameters.restore_class(["nowhere.at_all", "X"], tmp_path)
+
+
+def test_a_path_is_a_place_in_the_project_and_what_lies_there_is_a_file(tmp_path: Path) -> None:
+    made = parameters.Canonical(tmp_path)
+    (tmp_path / "there").write_text("x")
+    values = {
+        "there": tmp_path / "there",
+        "not yet": tmp_path / "out" / "x",
+        "outside": Path("/etc/hostname"),
+    }
+    assert made.of(values, "it") == {
+        "there": digest.Record("path", "there"),
+        "not yet": digest.Record("path", "out/x"),
+        "outside": digest.Record("path", "/etc/hostname"),
+    }
+    assert set(made.files) >= {"it['there']"}
+    assert parameters.restore(made.of(values, "it"), tmp_path) == values
+
+
+def test_what_is_large_is_kept_as_a_blob_and_comes_back(tmp_path: Path) -> None:
+    store = BlobStore.open(str(tmp_path / "blobs"))
+    large, small = list(range(20_000)), {"whence.blob": 1}
+    kept = parameters.keep(large, store)
+    assert isinstance(kept, dict)
+    assert kept["size_bytes"] == len(digest.frame(large))
+    assert parameters.kept(kept, store) == large
+    assert parameters.kept(parameters.keep(small, store), store) == small
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+
+def test_a_preview_is_one_short_line_whatever_the_value() -> None:
+    assert parameters.preview([1, "a\nb"]) == r"[1, 'a\nb']"
+    assert parameters.preview("x" * 1000) == "'" + "x" * 198 + "…"
+    assert parameters.preview(Unprintable()) == "<Unprintable, which cannot be shown: RuntimeError>"
+    parameters.preview("\ud800").encode()

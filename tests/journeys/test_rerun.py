@@ -1,0 +1,312 @@
+"""Runs are made again from their record alone: the project is gone, and so is the environment it ran in."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Project
+from whence import replay, room
+from whence.cli import printing
+from whence.client import Client
+from whence_catalog import model
+from whence_catalog.errors import Conflict, ErrorKind
+from whence_catalog.rerun import Identical
+
+
+def requirements_of_whence() -> list[str]:
+    """What an embedded catalog needs, at the versions that are installed here."""
+    found: dict[str, str] = {}
+    waiting = ["sqlmodel", "alembic", "fsspec", "msgspec", "urllib3"]
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        distribution = metadata.distribution(name)
+        found[name] = distribution.version
+        for line in distribution.requires or ():
+            if "extra ==" not in line:
+                needed = re.split(r"[^\w.-]", line)[0]
+                if any(metadata.distributions(name=needed)):
+                    waiting.append(needed)
+    return [f"{name}=={version}" for name, version in found.items()]
+
+
+def uv(*arguments: str) -> str:
+    done = subprocess.run([room._uv_binary(), *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with whence, as a wheel, and what it needs: all out of uv's cache."""
+    folder = tmp_path_factory.mktemp("installed")
+    wheel = room.wheel_of_whence(folder)
+    uv("venv", "--no-project", "--python", sys.executable, str(folder / "venv"))
+    python = str(folder / "venv" / "bin" / "python")
+    uv("pip", "install", "--offline", "--no-deps", "--python", python, str(wheel), *requirements_of_whence())
+    return folder / "venv"
+
+
+@pytest.fixture(autouse=True)
+def no_network_and_an_empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UV_CACHE_DIR", uv("cache", "dir"))
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    (tmp_path / "no-home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "no-home"))
+
+
+def ran(project: Project, venv: Path, name: str = "pipeline.py") -> Client:
+    """Run the project in its own environment, and delete it; answers the catalog that is left."""
+    variables = {"PATH": os.defpath, "HOME": os.environ["HOME"], "WHENCE_URL": str(project.url)}
+    command = [str(venv / "bin" / "python"), name]
+    done = subprocess.run(
+        command, cwd=project.folder, env=variables, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    shutil.rmtree(project.folder)
+    return project.client
+
+
+def of_job(client: Client, job: str) -> model.Run:
+    (run,) = [run for run in client.catalog.runs() if run.job == job and run.rerun_of is None]
+    return run
+
+
+TWO_STEPS = """
+from steps.numbers import collect, summarise
+
+if __name__ == "__main__":
+    summarise(collect(5), unit="m")
+"""
+STEPS = """
+from steps.shared import describe
+
+@whence.step
+def collect(count):
+    return whence.dataset("numbers", [n * n for n in range(count)])
+
+@whence.step
+def summarise(numbers, unit):
+    folder = Path("summary")
+    folder.mkdir()
+    values = numbers.load()
+    (folder / "sum.json").write_text(json.dumps(describe(sum(values), unit)))
+    (folder / "count.txt").write_text(str(len(values)))
+    return {"text": folder, "mean": whence.metrics("mean", {"mean": sum(values) / len(values)})}
+"""
+
+
+def test_a_pipeline_is_made_again_when_project_home_and_environment_are_gone(
+    project: Project, venv: Path, tmp_path: Path
+) -> None:
+    project.write(TWO_STEPS)
+    project.write(STEPS, "steps/numbers.py")
+    project.write(
+        "def describe(total, unit):\n    return {'total': total, 'unit': unit}\n", "steps/shared.py"
+    )
+    client = ran(project, venv)
+    original = of_job(client, "steps.numbers.summarise")
+    before = client.catalog.run(str(original.uid)).outputs
+    (tmp_path / "elsewhere").mkdir()
+    away = venv.rename(venv.with_name("moved-away"))
+    try:
+        done = subprocess.run(
+            [str(Path(sys.executable).parent / "whence"), "rerun", str(original.uid), "--json"],
+            cwd=tmp_path / "elsewhere",
+            env={
+                "HOME": os.environ["HOME"],
+                "UV_CACHE_DIR": os.environ["UV_CACHE_DIR"],
+                "UV_OFFLINE": "1",
+                "WHENCE_URL": str(project.url),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        away.rename(venv)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert {each["role"]: each["after"] for each in said["outputs"]} == {
+        output.role: str(output.version.digest) for output in before
+    }
+    assert all(each["before"] == each["after"] for each in said["outputs"])
+    assert len(said["outputs"]) == 2
+    again = client.catalog.run(said["run"])
+    assert (again.run.state, again.run.rerun_of) == (model.RunState.COMPLETE, original.uid)
+    assert [output.version.ref for output in again.outputs] == [output.version.ref for output in before]
+    assert client.catalog.check().problems == ()
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert list(Path(os.environ["HOME"]).iterdir()) == []
+
+
+EVERY_KIND = """
+import asyncio, dataclasses, datetime, decimal, enum, uuid
+
+class Colour(enum.Enum):
+    RED = "r"
+
+class Way(enum.Flag):
+    UP = 1
+    DOWN = 2
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    rate: float
+    inner: "Config | None" = None
+
+def said(value):
+    if isinstance(value, dict):
+        return sorted(([said(key), said(item)] for key, item in value.items()), key=str)
+    if isinstance(value, (set, frozenset)):
+        return ["set", *sorted(map(said, value), key=str)]
+    if isinstance(value, (list, tuple)):
+        return [type(value).__name__, *map(said, value)]
+    if isinstance(value, Path):
+        return value.name
+    return f"{type(value).__name__} {value!r}"
+
+@whence.step
+def every(a, /, b, *more, c=-0.0, large=(), **rest):
+    assert isinstance(a, Config) and a.inner.rate == 2.0
+    return json.dumps(said([a, b, more, c, large, rest]))
+
+@whence.step
+def join(parts, named, *, weights):
+    return json.dumps([
+        [part.load() for part in parts], {key: part.load() for key, part in sorted(named.items()) if key != "n"},
+        named["n"], [[inner.load() for inner in pair] for pair in weights], [part.ref for part in parts],
+    ])
+
+@whence.step
+async def later(seconds):
+    await asyncio.sleep(seconds)
+    nested = await inside(3)
+    return {"slept": seconds, "nested": nested}
+
+@whence.step
+async def inside(n):
+    return n + 1
+
+@whence.step
+def needs_a_file():
+    return (Path(__file__).parent / "beside.txt").read_text()
+
+@whence.step
+def opens(path):
+    return path.read_text()
+
+@whence.step
+def lucky(n):
+    return os.urandom(n)
+
+@whence.step
+def takes(thing):
+    return 1
+
+if __name__ == "__main__":
+    every(
+        Config(1.0, Config(2.0)), [True, 1, 2**70, 0.1, "ä", None, b"\\x00", (1, (2,)), float("nan"), float("inf")],
+        Colour.RED, Way.UP | Way.DOWN, Way(0), {1, 2}, {frozenset({1, 2}): {"x"}, (3, frozenset({4})): 5, 1: "one"},
+        large=list(range(30000)),
+        times=[datetime.datetime(2026, 5, 3, 1, 2, 3, 4, datetime.UTC), datetime.datetime(2026, 5, 3),
+               datetime.date(2026, 5, 3), datetime.time(1, 2), datetime.timedelta(microseconds=-1)],
+        numbers=[decimal.Decimal("1.10"), uuid.UUID(int=7), 1 + 2j], where=Path("made") / "later",
+    )
+    one, two, three = (whence.publish(f"dataset:part{n}", [n]) for n in range(3))
+    join([two, one, two], {"third": three, "first": one, "n": 7}, weights=[(one, two), [three]])
+    asyncio.run(later(0.01))
+    Path("beside.txt").write_text("beside")
+    needs_a_file()
+    opens(Path("beside.txt"))
+    lucky(8)
+    takes(object())
+    with whence.run("block"):
+        pass
+"""
+
+
+@pytest.fixture
+def every_kind(project: Project, venv: Path) -> Client:
+    project.write(EVERY_KIND)
+    return ran(project, venv)
+
+
+def test_every_kind_of_call_is_made_again_or_says_why_not(
+    every_kind: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def again(job: str) -> replay.Rerun:
+        original = of_job(every_kind, job)
+        return replay.rerun(every_kind, str(original.uid), keep=None, progress=lambda text: None)
+
+    for job in ("pipeline.every", "pipeline.join", "pipeline.later"):
+        done = again(job)
+        assert isinstance(done.likeness, Identical), (job, done)
+        assert every_kind.catalog.run(done.run).run.rerun_of == of_job(every_kind, job).uid
+    differs = again("pipeline.lucky")
+    assert not differs.identical
+    assert [output.role for output in differs.outputs] == ["return"]
+    printing.show_rerun(differs)
+    assert "all in all: different" in capsys.readouterr().out
+
+    with pytest.raises(Conflict, match=r"beside\.txt") as failed:
+        again("pipeline.needs_a_file")
+    assert failed.value.kind is ErrorKind.NOT_RERUNNABLE
+    assert "was started again and failed:" in str(failed.value)
+    newest = every_kind.catalog.runs(limit=1)[0]
+    assert (newest.job, newest.state) == ("pipeline.needs_a_file", model.RunState.FAILED)
+    assert newest.rerun_of == of_job(every_kind, "pipeline.needs_a_file").uid
+    assert "FileNotFoundError" in str(every_kind.catalog.run(str(newest.uid)).run.error)
+
+    count = len(every_kind.catalog.runs(limit=100))
+    for job, why in (
+        (
+            "pipeline.opens",
+            "path is the path of beside.txt, whose bytes were not kept; hand it in as an artifact",
+        ),
+        ("pipeline.takes", "thing is a builtins.object, which has no stable identity"),
+        ("block", "it was recorded as a block of code, not as a step"),
+        ("whence.publish", None),
+    ):
+        uid = next(run.uid for run in every_kind.catalog.runs(limit=100) if run.job == job)
+        with pytest.raises(Conflict, match="cannot be made again: ") as blocked:
+            replay.rerun(every_kind, str(uid), keep=None, progress=lambda text: None)
+        assert why is None or why in str(blocked.value)
+    assert len(every_kind.catalog.runs(limit=100)) == count, "what is blocked begins nothing"
+    assert every_kind.catalog.check().problems == ()
+
+
+def test_a_reused_run_is_made_again_by_making_its_origin_and_lost_bytes_block_it(
+    project: Project, venv: Path, tmp_path: Path
+) -> None:
+    project.write(
+        """
+        @whence.step
+        def double(data):
+            return [2 * n for n in data.load()]
+        if __name__ == "__main__":
+            data = whence.publish("dataset:d", [1, 2])
+            double(data)
+            double(data)
+        """
+    )
+    client = ran(project, venv)
+    reused, origin = (run for run in client.catalog.runs() if run.job == "pipeline.double")
+    assert reused.origin == origin.uid
+    done = replay.rerun(client, str(reused.uid), keep=tmp_path / "kept", progress=lambda text: None)
+    assert (done.original, done.identical) == (str(origin.uid), True)
+    assert (tmp_path / "kept" / "source" / "pipeline.py").exists()
+
+    shutil.rmtree(project.url / "blobs")
+    shutil.rmtree(project.url / "cache", ignore_errors=True)
+    with pytest.raises(Conflict, match=r"cannot be made again: .*missing or altered") as blocked:
+        replay.rerun(client, str(origin.uid), keep=None, progress=lambda text: None)
+    assert blocked.value.kind is ErrorKind.NOT_RERUNNABLE
