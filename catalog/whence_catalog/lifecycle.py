@@ -98,6 +98,16 @@ def add(before: model.Run, at: datetime) -> model.Run:
     return before
 
 
+def log(before: model.Run, series: model.Series, at: datetime) -> model.Run:
+    """The Run after points were logged: the last value of each series is one of its metrics.
+
+    Raises:
+        Conflict: where it has ended.
+    """
+    last = {name: points[-1][1] for name, points in series.points.items() if points}
+    return replace(add(before, at), metrics={**before.metrics, **last})
+
+
 def presume_aborted(before: model.Run, at: datetime) -> model.Run:
     """The Run after its process was not heard of: presumed, so that its own later report stands."""
     if before.state is not model.RunState.RUNNING:

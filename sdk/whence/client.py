@@ -132,16 +132,26 @@ class Client:
         parsed = model.Reference.parse(reference, self.project)
         return handles.bound(calls.one(self.catalog.resolve([parsed])), self)
 
+    def full_name(self, text: str) -> str:
+        """A reference with this client's project, where it names none; a Run's id as it is."""
+        return str(model.Reference.parse(text, self.project)) if ":" in text else text
+
     def audit(self, subject: str, policy: audit.Policy) -> audit.AuditReport:
         """Judge how the Version that `subject` means came to be, after a look at all the bytes behind it."""
         ref = self.get(subject).ref
         graph = self.catalog.lineage([ref], lineage.Direction.UP, lineage.Bounds(max_nodes=None))
-        names = [node.id for node in graph.nodes if node.type is lineage.NodeType.VERSION]
-        found = self.catalog.resolve([model.Reference.parse(name) for name in names])
+        versions = [node.id for node in graph.nodes if node.type is lineage.NodeType.VERSION]
+        found = self.catalog.resolve([model.Reference.parse(name) for name in versions])
         contents = [item.version.content for item in found if isinstance(item, model.Output)]
         ours = [content for content in contents if content.strength is model.Strength.CONTENT]
-        trees = frozenset(content.digest for content in ours if content.form is model.Form.TREE)
-        present, missing, altered = self.look(frozenset(content.digest for content in ours), trees)
+        trees = {content.digest for content in ours if content.form is model.Form.TREE}
+        asked = {content.digest for content in ours}
+        for node in graph.nodes:
+            if node.type is lineage.NodeType.RUN:
+                captured = self.catalog.run(node.id).run.capture
+                trees |= {captured.bundle} if captured.bundle else set()
+                asked |= {kept for kept in (captured.bundle, captured.environment) if kept}
+        present, missing, altered = self.look(frozenset(asked), frozenset(trees))
         presence = dict.fromkeys(present, audit.Presence.PRESENT)
         presence |= dict.fromkeys(missing, audit.Presence.MISSING)
         presence |= dict.fromkeys(altered, audit.Presence.ALTERED)

@@ -138,6 +138,7 @@ def test_series_come_back_in_the_order_they_were_logged(world: World) -> None:
     assert [step for step, _ in series["loss"]] == [0, 1, 2]
     assert series["loss"][2][1] == float("inf")
     assert series["lr"] == ((0, 0.1),)
+    assert world.catalog.run(str(call.run)).run.metrics == {"loss": float("inf"), "lr": 0.1}
 
 
 def test_what_an_output_says_comes_back(world: World) -> None:

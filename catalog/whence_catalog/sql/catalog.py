@@ -418,14 +418,14 @@ def _add(tx: Transaction, addition: model.Addition) -> tuple[model.Output, ...]:
 
 
 def _log(tx: Transaction, series: model.Series) -> None:
-    run = runs.get(tx, series.run)
+    before = runs.get(tx, series.run)
     stored = fact_log.find(tx, series.uid)
     if stored is not None:
         fact_log.reject_other(tx, stored, "log", series.actor, lambda _: facts.log(series))
         return
-    lifecycle.add(run.run, tx.at)
+    after = lifecycle.log(before.run, series, tx.at)
     position = fact_log.append(tx, "log", series.uid, series.actor, lambda _: facts.log(series))
-    runs.put_series(tx, run.id, series, position)
+    projections.log(tx, position, before.id, after, series)
 
 
 def _move_alias(tx: Transaction, move: model.AliasMove) -> model.Alias:

@@ -30,7 +30,9 @@ def check(database: SqliteEngine) -> catalog.CheckReport:
                 rows += real.total()
     finally:
         rebuilt.close()
-    return catalog.CheckReport(count, rows, tuple(problems), tuple(table.name for table in tables.EXEMPT))
+    return catalog.CheckReport(
+        count, rows, tuple(problems), tuple(str(table.name) for table in tables.EXEMPT)
+    )
 
 
 def _replay(tx: Transaction, copy: Transaction, problems: list[str]) -> int:

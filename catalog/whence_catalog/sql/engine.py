@@ -67,7 +67,7 @@ class Transaction:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        # SQLite's clock is that of this process: to ask it in SQL costs more than a look-up of a key.
+        # SQLite's clock is that of this process; to ask for it in SQL is one more statement each time.
         self.micros = time.time_ns() // 1000
 
     @property
@@ -107,8 +107,7 @@ class Transaction:
     @contextlib.contextmanager
     def savepoint(self) -> Iterator[None]:
         """What happens inside happens whole or not at all, whatever becomes of the rest."""
-        # One name for all, since the innermost is meant: a new one each time would be SQL to compile, and
-        # would drive the statements of the items themselves out of the driver's cache.
+        # One name for all, since the innermost is meant: a new one each time would be SQL to compile.
         self._connection.execute("SAVEPOINT item")
         try:
             yield
@@ -175,6 +174,14 @@ class SqliteEngine:
                 if not durable:
                     connection.execute(f"PRAGMA synchronous={self._synchronous}")
 
+    def log_writes_ahead(self) -> None:
+        """Put the database into WAL mode, in which readers and the writer never wait for one another.
+
+        It stays in it; so this is for who makes the database, and nobody else's is touched by opening it.
+        """
+        with _translated(self.path), self._connection() as (connection, lock), self._queue(lock):
+            connection.execute("PRAGMA journal_mode=WAL")
+
     def close(self) -> None:
         """Close every idle connection; a busy one closes when it is handed back."""
         with self._guard:
@@ -217,11 +224,8 @@ class SqliteEngine:
                 timeout=self._timeout_seconds,
                 isolation_level=None,
                 check_same_thread=False,
-                cached_statements=512,
             )
             try:
-                if self.path is not None:
-                    connection.execute("PRAGMA journal_mode=WAL")
                 connection.execute(f"PRAGMA synchronous={self._synchronous}")
                 connection.execute("PRAGMA temp_store=MEMORY")
                 connection.execute("PRAGMA cache_size=-65536")

@@ -64,6 +64,12 @@ def add(tx: Transaction, position: int, at: datetime, run_id: int, addition: mod
     artifacts.put_outputs(tx, run_id, addition.run, addition.outputs, position, model.microseconds(at))
 
 
+def log(tx: Transaction, position: int, run_id: int, after: model.Run, series: model.Series) -> None:
+    """Points of metric series were logged."""
+    runs.put_series(tx, run_id, series, position)
+    runs.replace_metrics(tx, run_id, after)
+
+
 def alias(tx: Transaction, position: int, at: datetime, actor: model.Actor, move: model.AliasMove) -> None:
     """An alias was moved."""
     artifacts.put_alias(tx, move, runs.actor_id(tx, actor), position, model.microseconds(at))
@@ -97,7 +103,8 @@ def replay(tx: Transaction, position: int, fact: facts.Fact) -> None:
             add(tx, position, fact.at, runs.get(tx, addition.run).id, addition)
         case "log":
             series = facts.read_log(fact.uid, fact.body)
-            runs.put_series(tx, runs.get(tx, series.run).id, series, position)
+            stored = runs.get(tx, series.run)
+            log(tx, position, stored.id, lifecycle.log(stored.run, series, fact.at), series)
         case "alias":
             alias(tx, position, fact.at, fact.actor, facts.read_alias(fact.uid, fact.body))
         case "presume":

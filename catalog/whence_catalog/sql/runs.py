@@ -96,6 +96,9 @@ _finish = Statement(
         }
     )
 )
+_measure = Statement(
+    update(_RUN).where(_RUN.c.id == bindparam("of_id")).values(metrics=bindparam("new_metrics"))
+)
 _COLUMNS = (
     _RUN.c.id,
     _RUN.c.uid,
@@ -305,6 +308,11 @@ def replace_run(tx: Transaction, run_id: int, after: model.Run, position: int) -
         new_warnings=digest.frame(list(after.warnings)),
         new_finish_position=position,
     )
+
+
+def replace_metrics(tx: Transaction, run_id: int, after: model.Run) -> None:
+    """Record a Run's metrics as they are now."""
+    tx.run(_measure, of_id=run_id, new_metrics=digest.frame(dict(after.metrics)))
 
 
 def put_inputs(tx: Transaction, run_id: int, claims: Sequence[model.InputClaim]) -> None:

@@ -48,6 +48,7 @@ def ensure(database: SqliteEngine) -> None:
         if found is not None:
             return
     path.parent.mkdir(parents=True, exist_ok=True)
+    database.log_writes_ahead()
     with database.writing() as tx:
         if revision(tx) is None:  # another process may have made it meanwhile
             create_tables(tx)

@@ -1,5 +1,6 @@
 """The commands. Each parses, calls one function of the library, and prints the value that it returns."""
 
+import contextlib
 import os
 import sys
 import tomllib
@@ -26,6 +27,9 @@ cli = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+# What a command opened, and leaves when it is done.
+_scope = contextlib.ExitStack()
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Ref = Annotated[
     str, typer.Argument(help="A version: `model:digits@3`, `model:digits@prod`, `dataset:x@latest`.")
@@ -43,6 +47,15 @@ def run() -> None:
         # Whoever read our output is gone. Python would complain once more while it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    finally:
+        _scope.close()
+
+
+def _open() -> client.Client:
+    """The catalog that this command is about; closed when the command is done."""
+    opened = client.open_client()
+    _scope.callback(opened.close)
+    return opened
 
 
 def _print(json: bool, value: object, text: Callable[[], None]) -> None:
@@ -60,7 +73,7 @@ def _refuse(error: WhenceError) -> NoReturn:
 @cli.command(epilog="Example: `whence init` in the folder of a project.")
 def init(json: Json = False) -> None:
     """Make a catalog in this folder, unless one is found upwards from it."""
-    identity = client.open_client().catalog.identity()
+    identity = _open().catalog.identity()
     _print(json, identity, lambda: printing.show_catalog(identity))
 
 
@@ -71,7 +84,7 @@ def ls(
     json: Json = False,
 ) -> None:
     """List artifacts, with their newest version and their aliases."""
-    found = client.open_client().catalog.artifacts(project, kind)
+    found = _open().catalog.artifacts(project, kind)
     _print(json, found, lambda: printing.show_artifacts(found))
 
 
@@ -80,7 +93,7 @@ def show(
     what: Annotated[str, typer.Argument(help="A version, or a run by its id.")], json: Json = False
 ) -> None:
     """Show a version, or a run: what it took, what it made, whether it can be made again."""
-    opened = client.open_client()
+    opened = _open()
     if ":" in what:
         output = opened.get(what).output
         made_by = opened.catalog.run(str(output.run))
@@ -102,7 +115,7 @@ def log(
     json: Json = False,
 ) -> None:
     """List runs, newest first."""
-    runs = client.open_client().catalog.runs(project, job, state or (), limit)
+    runs = _open().catalog.runs(project, job, state or (), limit)
     _print(json, runs, lambda: printing.show_runs(runs))
 
 
@@ -124,15 +137,17 @@ def lineage(
         if up and down
         else (lineages.Direction.DOWN if down else lineages.Direction.UP)
     )
-    opened = client.open_client()
-    graph = opened.catalog.lineage(root, direction, lineages.Bounds(depth, max_nodes), after)
+    opened = _open()
+    graph = opened.catalog.lineage(
+        [opened.full_name(text) for text in root], direction, lineages.Bounds(depth, max_nodes), after
+    )
     _print(json, graph, lambda: printing.show_lineage(graph, direction))
 
 
 @cli.command(epilog="Example: `whence why 01a2139b-beef`")
 def why(run: RunId, json: Json = False) -> None:
     """Say why a run executed: which parts of its key changed since the nearest earlier run."""
-    opened = client.open_client()
+    opened = _open()
     explained = opened.catalog.explain(run)
     _print(json, explained, lambda: printing.show_explanation(explained, opened.catalog.run(run).run))
 
@@ -149,7 +164,7 @@ def rerun(
 
     Exit code 0: identical; 2: it differs; 1: it could not be made.
     """
-    outcome = replay.rerun(client.open_client(), run, keep=keep, progress=printing.progress(json))
+    outcome = replay.rerun(_open(), run, keep=keep, progress=printing.progress(json))
     _print(json, outcome, lambda: printing.show_rerun(outcome))
     raise typer.Exit(0 if outcome.identical else 2)
 
@@ -167,7 +182,7 @@ def audit(
     Exit code 0: pass; 2: fail; 3: unknown.
     """
     chosen = audits.Policy.default() if policy is None else audits.Policy.parse(_toml(policy))
-    report = client.open_client().audit(ref, chosen)
+    report = _open().audit(ref, chosen)
     _print(json, report, lambda: printing.show_audit(report))
     raise typer.Exit(
         {audits.Verdict.PASS: 0, audits.Verdict.FAIL: 2, audits.Verdict.UNKNOWN: 3}[report.verdict]
@@ -194,7 +209,7 @@ def alias(
     json: Json = False,
 ) -> None:
     """Point an alias at a version."""
-    moved = client.open_client().alias(ref, name, reason=reason, expected=expected)
+    moved = _open().alias(ref, name, reason=reason, expected=expected)
     _print(json, moved, lambda: printing.show_alias(moved))
 
 
@@ -211,7 +226,7 @@ def publish(
     if not file.exists() and not file.is_symlink():
         raise NotFound(f"no file {file}", ErrorKind.NO_SUCH_FILE)
     named = name or str(model.Artifact(model.DEFAULT_PROJECT, "file", file.resolve().name))
-    handle = client.open_client().publish(named, file, description=description)
+    handle = _open().publish(named, file, description=description)
     _print(json, handle.output, lambda: printing.show_published(handle.output))
 
 
@@ -224,7 +239,7 @@ def get(
     json: Json = False,
 ) -> None:
     """Copy the bytes of a version to here. Nothing is overwritten."""
-    opened = client.open_client()
+    opened = _open()
     output = opened.get(ref).output
     target = to or Path(output.filename or output.version.artifact.name.replace("/", "_"))
     content = output.version.content
@@ -239,7 +254,7 @@ def check(json: Json = False) -> None:
 
     Exit code 0: they agree; 2: they do not.
     """
-    report = client.open_client().catalog.check()
+    report = _open().catalog.check()
     _print(json, report, lambda: printing.show_check(report))
     raise typer.Exit(2 if report.problems else 0)
 
@@ -258,5 +273,5 @@ def demo(json: Json = False) -> None:
     """Run a real pipeline: record, reuse, change, rerun, lineage, audit. Leaves a catalog to explore."""
     from whence.demo import tour
 
-    done = tour.run(client.open_client(), printing.progress(json))
+    done = tour.run(_open(), printing.progress(json))
     _print(json, tour.summary(done), lambda: tour.show(done))

@@ -19,7 +19,7 @@ from whence_catalog.sql.engine import SqliteEngine
 class Migration:
     """From which schema to which; equal where there was nothing to do."""
 
-    catalog: Path
+    catalog: str
     before: str
     after: str
 
@@ -41,7 +41,7 @@ def migrate(path: Path) -> Migration:
     config.attributes["url"] = f"sqlite:///{path}"
     with contextlib.redirect_stdout(io.StringIO()):
         command.upgrade(config, "head")
-    return Migration(path, before, _revision(path))
+    return Migration(str(path), before, _revision(path))
 
 
 def _revision(path: Path) -> str:
