@@ -65,4 +65,5 @@ def test_it_leaves_a_catalog_that_the_other_commands_explore(folder: Path, told:
     named = {item["artifact"] for item in json.loads(whence(folder, "ls", "--json").stdout)}
     assert {"dataset:digits", "model:digits"} <= named
     runs = json.loads(whence(folder, "log", "--json", "--job", "pipeline.train").stdout)
-    assert "params/c" in whence(folder, "why", runs[-1]["uid"]).stdout
+    (changed,) = [run for run in runs if run["params"] == {"c": 0.5}]
+    assert "params/c" in whence(folder, "why", changed["uid"]).stdout

@@ -403,7 +403,7 @@ def version_of(row: Record) -> model.Version:
 
 def _output_of(tx: Transaction, row: Record, clear: dict[str, str]) -> model.Output:
     uid, role, filename, form, location, described, derives, _, place, run_id = row[9:]
-    says = cast("facts.Body", digest.unframe(described))
+    says = cast("facts.Body", digest.unframe_own(described))
     return model.Output(
         role=role,
         version=version_of(row),

@@ -80,12 +80,12 @@ class SqlCatalog:
 
     def reserve(self, calls: Sequence[model.Call]) -> Sequence[catalog.Result[cache.Answer]]:
         answers: dict[int, catalog.Result[cache.Answer]] = {}
-        with self._database.reading() as tx:
-            # Verify and Wait record nothing: whoever gets them need not queue for the write lock.
-            for place, call in enumerate(calls):
-                answer = _advice(tx, call)
-                if answer is not None:
-                    answers[place] = answer
+        if any(map(_may_be_advised, calls)):
+            with self._database.reading() as tx:
+                for place, call in enumerate(calls):
+                    answer = _advice(tx, call) if _may_be_advised(call) else None
+                    if answer is not None:
+                        answers[place] = answer
         begun = [place for place in range(len(calls)) if place not in answers]
         if begun:
             results = self._each([calls[place] for place in begun], _begin)
@@ -243,9 +243,15 @@ def _wants_key(call: model.Call) -> bool:
     return call.key is not None and call.mode in _PUBLISHING
 
 
+def _may_be_advised(call: model.Call) -> bool:
+    """Whether the answer may be Verify or Wait: these record nothing, so nobody need queue to write for them."""
+    told = call.present or call.missing or call.altered
+    return _wants_key(call) and call.presence_age is not None and not told
+
+
 def _advice(tx: Transaction, call: model.Call) -> cache.Answer | None:
     """The answer, where it needs nothing recorded."""
-    if not _wants_key(call) or fact_log.find(tx, call.run) is not None:
+    if fact_log.find(tx, call.run) is not None:
         return None
     assert call.key is not None
     decision, _ = _decide(tx, call)

@@ -105,7 +105,7 @@ def every(tx: Transaction) -> Iterator[tuple[int, UUID, int, str, bytes, bytes]]
 def opened_at(tx: Transaction, position: int | None) -> dict[str, str]:
     """What the commitments of the fact at a position stand for, by path; what was erased is absent."""
     rows = [] if position is None else tx.all(_opened_at, position=position)
-    return {path: str(digest.unframe(value)) for path, value in rows}
+    return {path: str(digest.unframe_own(value)) for path, value in rows}
 
 
 def salts(tx: Transaction, uid: UUID) -> dict[str, tuple[bytes, bytes]]:

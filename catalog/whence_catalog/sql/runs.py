@@ -423,10 +423,10 @@ def _stored(row: Record) -> Stored:
         started_at=model.moment(row[14]),
         finished_at=None if row[15] is None else model.moment(row[15]),
         presumed=bool(row[16]),
-        params=cast("facts.Body", digest.unframe(row[17])),
-        metrics=cast("Mapping[str, float]", digest.unframe(row[18])),
-        warnings=tuple(cast("Sequence[str]", digest.unframe(row[19]))),
-        capture=facts.read_capture(cast("facts.Body", digest.unframe(row[20]))),
+        params=cast("facts.Body", digest.unframe_own(row[17])),
+        metrics=cast("Mapping[str, float]", digest.unframe_own(row[18])),
+        warnings=tuple(cast("Sequence[str]", digest.unframe_own(row[19]))),
+        capture=facts.read_capture(cast("facts.Body", digest.unframe_own(row[20]))),
     )
     return Stored(row[0], run, row[21], row[22], row[23], row[24])
 
@@ -543,7 +543,7 @@ def series_of(tx: Transaction, run_id: int) -> dict[str, tuple[tuple[int, float]
     """All points of a Run's series, in the order they were logged."""
     series: dict[str, list[tuple[int, float]]] = {}
     for (raw,) in tx.all(_series_of, run_id=run_id):
-        flush = cast("Mapping[str, Sequence[Sequence[float]]]", digest.unframe(raw))
+        flush = cast("Mapping[str, Sequence[Sequence[float]]]", digest.unframe_own(raw))
         for name, points in flush.items():
             series.setdefault(name, []).extend((int(step), value) for step, value in points)
     return {name: tuple(points) for name, points in series.items()}
