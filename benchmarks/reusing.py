@@ -17,7 +17,7 @@ def benchmarks(runs: int, entries: int) -> list[measure.Benchmark]:
     wall, cpu = measure.Clock.WALL, measure.Clock.CPU
     return [
         measure.Benchmark("look-up", 4.0, cpu, partial(_look_ups, entries), operations=200, unit="µs"),
-        measure.Benchmark("reuse", 1.5, wall, partial(_reuses, runs), operations=20),
+        measure.Benchmark("reuse", 3.0, wall, partial(_reuses, runs), operations=20),
     ]
 
 
