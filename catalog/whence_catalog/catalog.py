@@ -58,10 +58,14 @@ class ArtifactSummary:
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """What `check` found. `problems` is empty when the projections are what the facts say."""
+    """What `check` found. `problems` is empty when the projections are what the facts say.
+
+    `unopened` counts the redactable values that are not there: erased, or lost.
+    """
 
     facts: int
     rows: int
+    unopened: int
     problems: tuple[str, ...]
     exempt: tuple[str, ...]
 

@@ -21,8 +21,9 @@ def start(call: model.Call, at: datetime) -> model.Run:
     """The Run that `call` begins.
 
     Raises:
-        InvalidInput: where two of its inputs share a role and an ordinal.
+        InvalidInput: where two of its inputs share a role and an ordinal, or its job has no name.
     """
+    model.checked_job(call.job)
     _reject_doubles([(claim.role, claim.ordinal) for claim in call.inputs], "input")
     return model.Run(
         uid=call.run,
@@ -85,27 +86,27 @@ def finish(before: model.Run, report: model.Report, outcome: str, at: datetime) 
     )
 
 
-def add(before: model.Run, at: datetime) -> model.Run:
-    """The Run that an attached process may add to.
+def refuse_additions(to: model.Run) -> None:
+    """Nothing, as long as inputs, outputs and points may be added to the Run.
 
     Raises:
         Conflict: where it has ended.
     """
-    if before.state is not model.RunState.RUNNING:
+    if to.state is not model.RunState.RUNNING:
         raise Conflict(
-            f"run {before.uid} is already {before.state}; nothing can be added to it", ErrorKind.WRONG_STATE
+            f"run {to.uid} is already {to.state}; nothing can be added to it", ErrorKind.WRONG_STATE
         )
-    return before
 
 
-def log(before: model.Run, series: model.Series, at: datetime) -> model.Run:
+def log(before: model.Run, series: model.Series) -> model.Run:
     """The Run after points were logged: the last value of each series is one of its metrics.
 
     Raises:
         Conflict: where it has ended.
     """
+    refuse_additions(before)
     last = {name: points[-1][1] for name, points in series.points.items() if points}
-    return replace(add(before, at), metrics={**before.metrics, **last})
+    return replace(before, metrics={**before.metrics, **last})
 
 
 def presume_aborted(before: model.Run, at: datetime) -> model.Run:

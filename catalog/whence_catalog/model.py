@@ -182,6 +182,11 @@ def _checked_selector(selector: str) -> str:
     return _checked_text(selector, "selector", "/:")
 
 
+def checked_job(name: str) -> str:
+    """`name`, if it can be a job's: any text that is not empty and holds no control characters."""
+    return _checked_text(name, "job name", "")
+
+
 def checked_alias(name: str) -> str:
     """`name`, if it can be an alias: never digits, `latest` or a digest, which select otherwise."""
     if name.isdigit() or name == "latest" or name.startswith("sha256:"):

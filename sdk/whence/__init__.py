@@ -90,8 +90,13 @@ def attach() -> AbstractContextManager[_recorder.Recorder]:
 
 
 def get(reference: str) -> Handle:
-    """A handle of the Version that `reference` means, such as `dataset:images@latest`."""
-    return _client.current().get(reference)
+    """A handle of the Version that `reference` means, such as `dataset:images@latest`.
+
+    Inside a Run it is an input of that Run; a step that takes one so is not cached, since the next call
+    might find another Version: hand it in as an argument.
+    """
+    active = _recorder.current()
+    return _client.current().get(reference) if active is None else active.use(reference)
 
 
 def publish(

@@ -15,11 +15,11 @@ import socket
 import tempfile
 import threading
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
+from typing import TypeAlias, cast
 
 from whence import beater, block, calls, handles, recorder, values
 from whence_catalog import audit, blobs, catalog, digest, lineage, model
@@ -28,6 +28,10 @@ from whence_catalog.errors import ErrorKind, InvalidInput, NotReady, WhenceError
 
 FOLDER = ".whence"
 DATABASE = "catalog.db"
+
+
+# A way to look at Blobs: the store's quick one, or the one that hashes.
+_Verify: TypeAlias = Callable[[Iterable[digest.Digest]], blobs.Presence]
 
 
 @dataclass(slots=True)
@@ -132,12 +136,22 @@ class Client:
         parsed = model.Reference.parse(reference, self.project)
         return handles.bound(calls.one(self.catalog.resolve([parsed])), self)
 
+    def known(self, handle: handles.Handle) -> handles.Handle:
+        """A handle from elsewhere (another process, another catalog), if this catalog has what it names.
+
+        Raises:
+            NotFound: it has not.
+        """
+        named = model.Reference(handle.version.artifact, handle.digest)
+        calls.one(self.catalog.resolve([named]))
+        return handles.bound(handle.output, self)
+
     def full_name(self, text: str) -> str:
         """A reference with this client's project, where it names none; a Run's id as it is."""
         return str(model.Reference.parse(text, self.project)) if ":" in text else text
 
     def audit(self, subject: str, policy: audit.Policy) -> audit.AuditReport:
-        """Judge how the Version that `subject` means came to be, after a look at all the bytes behind it."""
+        """Judge how the Version that `subject` means came to be, after hashing all the bytes behind it."""
         ref = self.get(subject).ref
         graph = self.catalog.lineage([ref], lineage.Direction.UP, lineage.Bounds(max_nodes=None))
         versions = [node.id for node in graph.nodes if node.type is lineage.NodeType.VERSION]
@@ -151,7 +165,8 @@ class Client:
                 captured = self.catalog.run(node.id).run.capture
                 trees |= {captured.bundle} if captured.bundle else set()
                 asked |= {kept for kept in (captured.bundle, captured.environment) if kept}
-        present, missing, altered = self.look(frozenset(asked), frozenset(trees))
+        # Every byte is hashed: a quick look would miss what a failing disk altered.
+        present, missing, altered = self.look(frozenset(asked), frozenset(trees), self.blobs.verify_deep)
         presence = dict.fromkeys(present, audit.Presence.PRESENT)
         presence |= dict.fromkeys(missing, audit.Presence.MISSING)
         presence |= dict.fromkeys(altered, audit.Presence.ALTERED)
@@ -189,7 +204,7 @@ class Client:
             filename=staged.filename,
             format=staged.format,
             metadata=metadata,
-            metrics={metric: _number(value, metric) for metric, value in draft.metrics.items()},
+            metrics={metric: calls.number(metric, value) for metric, value in draft.metrics.items()},
             description=draft.description,
             derived_from=None if derived is None else tuple(handle.source for handle in derived),
         )
@@ -220,12 +235,18 @@ class Client:
         )
 
     def look(
-        self, asked: frozenset[digest.Digest], trees: frozenset[digest.Digest]
+        self,
+        asked: frozenset[digest.Digest],
+        trees: frozenset[digest.Digest],
+        verify: _Verify | None = None,
     ) -> tuple[frozenset[digest.Digest], frozenset[digest.Digest], frozenset[digest.Digest]]:
-        """(present, missing, altered) of these contents; one that is in `trees` is all the Blobs of a tree."""
+        """(present, missing, altered) of these contents; one that is in `trees` is all the Blobs of a tree.
+
+        `verify` is how closely to look: the store's quick way unless given.
+        """
         members = {named: self._members(named) if named in trees else {named} for named in asked}
         every = frozenset().union(*[found for found in members.values() if found is not None])
-        seen = self.blobs.verify(every)
+        seen = (verify or self.blobs.verify)(every)
         missing = frozenset(n for n, m in members.items() if m is None or m & seen.missing)
         altered = frozenset(n for n, m in members.items() if m is not None and m & seen.altered) - missing
         return asked - missing - altered, missing, altered
@@ -243,13 +264,6 @@ def _plain(metadata: Mapping[str, object], what: str) -> Mapping[str, digest.Fra
     except WhenceError as error:
         raise InvalidInput(f"{what}: {error}; metadata holds plain values only", error.kind) from error
     return cast("Mapping[str, digest.Framed]", dict(metadata))
-
-
-def _number(value: object, name: str) -> float:
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError) as error:
-        raise InvalidInput(f"metric {name!r} is {value!r}, not a number") from error
 
 
 # ── connecting ───────────────────────────────────────────────────────────────────────────────────

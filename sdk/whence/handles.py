@@ -61,6 +61,10 @@ class Handle:
         """Whether it is not recorded yet."""
         return self._output is None
 
+    def is_of(self, client: "Client") -> bool:
+        """Whether it was got from that client, whose catalog then knows it."""
+        return self._client is client
+
     @property
     def draft(self) -> Draft:
         """What is to be recorded."""

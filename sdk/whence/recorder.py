@@ -24,7 +24,7 @@ from uuid import UUID
 
 from whence import calls, handles
 from whence_catalog import catalog, model
-from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, WhenceError
+from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound, WhenceError
 
 if TYPE_CHECKING:
     from whence.client import Client
@@ -56,6 +56,7 @@ class Recorder:
         self._lent: list[handles.Handle] = []
         self._taken_as: dict[str, model.Source] = {}
         self._made_as: set[str] = set()
+        self._spoilt: list[str] = []
         self._warnings: list[str] = []
         self._metrics: dict[str, float] = {}
         self._points: dict[str, list[tuple[int, float]]] = {}
@@ -107,10 +108,25 @@ class Recorder:
         self._raise_if_ended()
         if isinstance(what, str):
             handle = self.client.get(what)
+        elif what.is_draft:
+            handle = self.hand_on(what)
         else:
-            handle = self.publish(what) if what.is_draft else what
-        self._take(handle, role or handle.name)
+            handle = what if what.is_of(self.client) else self.client.known(what)
+        if self._token is not None:
+            self._spoilt.append(
+                f"it took {handle.ref} while it ran, which is no part of its key; hand it in as an argument"
+            )
+        with self._guard:
+            self._take(handle.source, role or self._free_role(handle.name, handle.source))
+            self._lent.append(handle)
         return handle
+
+    def hand_on(self, draft: handles.Handle) -> handles.Handle:
+        """Record a draft that is on its way to a step, in a role of its own."""
+        with self._guard:
+            names = itertools.chain([draft.name], (f"{draft.name} {n}" for n in itertools.count(2)))
+            role = next(name for name in names if name not in self._made_as)
+        return self.publish(draft, role=role)
 
     def publish(
         self,
@@ -172,9 +188,11 @@ class Recorder:
         Raises:
             InvalidInput: a value is not a number. NaN and infinities are numbers.
         """
-        self._raise_if_ended()
-        numbers = {name: _number(name, value) for name, value in series.items()}
+        if step is not None and type(step) is not int:
+            raise InvalidInput(f"step is {step!r}; it is a whole number")
+        numbers = {name: calls.number(name, value) for name, value in series.items()}
         with self._guard:
+            self._raise_if_ended()
             for name, value in numbers.items():
                 points = self._points.setdefault(name, [])
                 points.append((step if step is not None else self._next_step(name), value))
@@ -220,17 +238,35 @@ class Recorder:
         """Told by the beater: the lease on the key is lost."""
         self._lease_lost = True
 
-    def _take(self, handle: handles.Handle, role: str) -> None:
+    def took(self, claims: Sequence[model.InputClaim]) -> None:
+        """Told by a step: its arguments are inputs already."""
+        for claim in claims:
+            self._taken_as.setdefault(
+                f"{claim.role}#{claim.ordinal}" if claim.ordinal else claim.role, claim.source
+            )
+
+    def _take(self, source: model.Source, role: str) -> None:
+        """Note an input; the guard is held."""
+        known = self._taken_as.setdefault(role, source)
+        if known != source:
+            raise InvalidInput(
+                f"the run already takes {known.artifact} {known.digest.short} as {role!r}; give this one role=…"
+            )
+        claim = model.InputClaim(role, source)
+        if claim not in self._inputs:
+            self._inputs.append(claim)
+
+    def _free_role(self, name: str, source: model.Source) -> str:
+        """`name`, or the first like it that no other source is taken as; the guard is held."""
+        names = itertools.chain([name], (f"{name} {n}" for n in itertools.count(2)))
+        return next(role for role in names if self._taken_as.get(role, source) == source)
+
+    def _take_what_these_come_from(self, outputs: Sequence[model.OutputClaim]) -> None:
+        """What an output comes from is an input, whoever forgot to say so: lineage must not end here."""
         with self._guard:
-            known = self._taken_as.get(role)
-            if known is None:
-                self._taken_as[role] = handle.source
-                self._inputs.append(model.InputClaim(role, handle.source))
-            elif known != handle.source:
-                raise InvalidInput(
-                    f"the run already takes {known.artifact} {known.digest.short} as {role!r}; give this one role=…"
-                )
-            self._lent.append(handle)
+            for source in (source for claim in outputs for source in claim.derived_from or ()):
+                if source not in self._taken_as.values():
+                    self._take(source, self._free_role(source.artifact.name, source))
 
     @contextlib.contextmanager
     def _making(self, role: str) -> Iterator[str]:
@@ -247,6 +283,7 @@ class Recorder:
 
     def _add(self, outputs: tuple[model.OutputClaim, ...]) -> tuple[model.Output, ...]:
         """Record what was taken so far, and these outputs, while the Run goes on."""
+        self._take_what_these_come_from(outputs)
         with self._guard:
             taken, self._inputs = tuple(self._inputs), []
         if not taken and not outputs:
@@ -275,9 +312,9 @@ class Recorder:
         changed: tuple[str, ...] = (),
     ) -> catalog.Finished:
         """Say how the Run ended; `changed` names what it was given and did not stay as it was."""
-        self._raise_if_ended()
-        self.flush()
+        self._take_what_these_come_from(outputs)
         changed = (*changed, *self._changed_inputs())
+        self._close(state)
         report = model.Report(
             uid=calls.new_uid(),
             run=self.uid,
@@ -286,16 +323,28 @@ class Recorder:
             inputs=tuple(self._inputs),
             outputs=outputs,
             metrics=dict(self._metrics),
-            warnings=(*self._warnings, *changed),
+            warnings=(*self._warnings, *changed, *self._spoilt),
             error=error,
             token=self._token,
             owner=self._owner,
-            uncacheable=changed,
+            uncacheable=(*changed, *self._spoilt),
             claimed_at=datetime.now(UTC),
         )
-        finished = calls.one(self.client.catalog.finish_runs([report]))
-        self._ended = state
-        return finished
+        try:
+            return calls.one(self.client.catalog.finish_runs([report]))
+        except BaseException:
+            self._ended = None
+            raise
+
+    def _close(self, state: model.RunState) -> None:
+        """Let nothing more be logged, once all that was is durable."""
+        while True:
+            self.flush()
+            with self._guard:
+                self._raise_if_ended()
+                if not any(self._points.values()):
+                    self._ended = state
+                    return
 
     def _changed_inputs(self) -> Iterator[str]:
         for handle in self._lent:
@@ -330,7 +379,13 @@ class Recorder:
             return
         state = model.RunState.ABORTED if isinstance(error, _ABORTING) else model.RunState.FAILED
         try:
-            self.end(state, error=_shown(error))
+            try:
+                self.end(state, error=_shown(error))
+            except (InvalidInput, NotFound) as refused:
+                # Not for an input that is refused must the end of the Run be lost.
+                self._inputs = []
+                self.warn(f"its last inputs were not recorded: {refused}")
+                self.end(state, error=_shown(error))
         except WhenceError as second:
             error.add_note(f"whence could not record that run {self.id} is {state}: {second}")
 
@@ -390,10 +445,3 @@ def current_uid() -> UUID | None:
 def owner_of(run: UUID) -> str:
     """Who would hold a reservation for `run`, in words that a waiter can act on."""
     return f"{socket.gethostname()} pid {os.getpid()} run {run}"
-
-
-def _number(name: str, value: object) -> float:
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError) as error:
-        raise InvalidInput(f"metric {name!r} is {value!r}, not a number") from error

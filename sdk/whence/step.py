@@ -250,6 +250,7 @@ class _Call:
     def _begin(self, call: model.Call, answer: cache.Execute) -> recorder.Recorder:
         began = recorder.Recorder(self.client, cast("model.Run", answer.run), call.owner, answer.token)
         self._recorder = began
+        began.took(call.inputs)
         for _, _, handle in self._arguments.inputs:
             began.lend(handle)
         began.begin()
@@ -304,7 +305,7 @@ class _Call:
     def _record_draft(self, draft: handles.Handle) -> handles.Handle:
         """A draft among the arguments is recorded first, since an input is a Version."""
         outer = recorder.current()
-        return self.client.publish_drafts([draft])[0] if outer is None else outer.publish(draft)
+        return self.client.publish_drafts([draft])[0] if outer is None else outer.hand_on(draft)
 
     def _components(self, code: fingerprint.CodeIdentity) -> Iterator[model.Component]:
         job, runs_in = self._job(), dict(environment.key_environment(environment.capture(self.root)))

@@ -114,6 +114,33 @@ def test_two_inputs_of_one_role_need_an_order(world: World) -> None:
     assert [i.ordinal for i in world.catalog.run(str(call.run)).inputs] == [0, 1]
 
 
+def test_the_same_input_said_twice_is_one_and_another_in_its_role_is_refused(world: World) -> None:
+    data, other = (world.note("load", {"dataset:d": c}).outputs[0] for c in (b"D", b"E"))
+    call = world.plain_call(inputs=[taken(data, "x")])
+    world.begin(call)
+    again = world.report(call, {"model:m": b"M"}, inputs=(taken(other, "x"),))
+    with pytest.raises(InvalidInput):
+        world.finish(again)
+    world.finish(replace(again, inputs=(taken(data, "x"),)))
+    assert len(world.catalog.run(str(call.run)).inputs) == 1
+
+
+def test_what_an_output_comes_from_must_be_an_input(world: World) -> None:
+    data = world.note("load", {"dataset:d": b"D"}).outputs[0]
+    made = claim("model:m", b"M", derived_from=(taken(data).source,))
+    call = world.plain_call()
+    with pytest.raises(InvalidInput, match="no input of its run"):
+        simulator.one(world.catalog.record_runs([(call, replace(world.report(call), outputs=(made,)))]))
+    with pytest.raises(NotFound):
+        world.catalog.run(str(call.run))
+
+
+def test_a_job_has_a_name(world: World) -> None:
+    for name in ("", "a\nb"):
+        with pytest.raises(InvalidInput):
+            world.begin(world.plain_call(name))
+
+
 def test_an_attached_process_adds_to_a_run_while_it_runs_and_no_longer(world: World) -> None:
     call = world.plain_call()
     world.begin(call)

@@ -48,7 +48,7 @@ def test_only_a_running_run_is_presumed_aborted_or_added_to() -> None:
     with pytest.raises(Conflict):
         lifecycle.presume_aborted(ended, LATER)
     with pytest.raises(Conflict):
-        lifecycle.add(ended, LATER)
+        lifecycle.refuse_additions(ended)
 
 
 def test_a_reused_run_is_final_and_names_its_origin() -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import Select, bindparam, func, literal_column, select, update
 from sqlmodel import insert
 
 from whence_catalog import catalog, digest, facts, model
-from whence_catalog.errors import Conflict, ErrorKind, NotFound
+from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql import tables
 from whence_catalog.sql.engine import Record, Statement, Transaction
@@ -18,6 +18,7 @@ _ARTIFACT = tables.table(tables.ArtifactRow)
 _VERSION = tables.table(tables.VersionRow)
 _OUTPUT = tables.table(tables.OutputRow)
 _DERIVED = tables.table(tables.DerivedRow)
+_INPUT = tables.table(tables.InputRow)
 _RUN = tables.table(tables.RunRow)
 _ALIAS = tables.table(tables.AliasRow)
 _ACTOR = tables.table(tables.ActorRow)
@@ -168,6 +169,9 @@ _every_artifact = Statement(
     .order_by(_PROJECT.c.name, _ARTIFACT.c.kind, _ARTIFACT.c.name)
 )
 _put_output = Statement(insert(_OUTPUT))
+_taken_by = Statement(
+    select(_INPUT.c.version_id, _INPUT.c.producer_run_id).where(_INPUT.c.run_id == bindparam("run_id"))
+)
 _put_derived = Statement(insert(_DERIVED))
 _derived_of = Statement(
     select(_PROJECT.c.name, _ARTIFACT.c.kind, _ARTIFACT.c.name, _VERSION.c.digest, _RUN.c.uid)
@@ -306,6 +310,11 @@ def _put_output_of(
     )
     for ordinal, source in enumerate(claim.derived_from or ()):
         from_id, producer_id = source_ids(tx, source)
+        if (from_id, producer_id) not in tx.all(_taken_by, run_id=run_id):
+            raise InvalidInput(
+                f"output {claim.role!r} is said to come from {source.artifact} {source.digest.short}, which is no"
+                " input of its run; record that as an input too"
+            )
         tx.run(
             _put_derived,
             run_id=run_id,

@@ -416,7 +416,7 @@ def _add(tx: Transaction, addition: model.Addition) -> tuple[model.Output, ...]:
     if stored is not None:
         fact_log.reject_other(tx, stored, "add", addition.actor, body)
     else:
-        lifecycle.add(before.run, tx.at)
+        lifecycle.refuse_additions(before.run)
         position = fact_log.append(tx, "add", addition.uid, addition.actor, body)
         projections.add(tx, position, tx.at, before.id, addition)
     mine = {claim.role for claim in addition.outputs}
@@ -429,7 +429,7 @@ def _log(tx: Transaction, series: model.Series) -> None:
     if stored is not None:
         fact_log.reject_other(tx, stored, "log", series.actor, lambda _: facts.log(series))
         return
-    after = lifecycle.log(before.run, series, tx.at)
+    after = lifecycle.log(before.run, series)
     position = fact_log.append(tx, "log", series.uid, series.actor, lambda _: facts.log(series))
     projections.log(tx, position, before.id, after, series)
 

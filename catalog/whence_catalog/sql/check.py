@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from sqlalchemy import Table, select
 
@@ -22,7 +23,10 @@ def check(database: SqliteEngine) -> catalog.CheckReport:
     try:
         with database.reading() as tx, rebuilt.writing() as copy:
             schema.create_tables(copy)
-            count = _replay(tx, copy, problems)
+            replayed = _replay(tx, copy, problems)
+            strays = fact_log.count_redactable(tx) - replayed.opened
+            if strays:
+                problems.append(f"{strays} redactable values belong to no fact")
             rows = 0
             for table in tables.PROJECTIONS:
                 real = _by_natural_key(tx, table)
@@ -30,13 +34,21 @@ def check(database: SqliteEngine) -> catalog.CheckReport:
                 rows += real.total()
     finally:
         rebuilt.close()
-    return catalog.CheckReport(
-        count, rows, tuple(problems), tuple(str(table.name) for table in tables.EXEMPT)
-    )
+    exempt = tuple(str(table.name) for table in tables.EXEMPT)
+    return catalog.CheckReport(replayed.facts, rows, replayed.unopened, tuple(problems), exempt)
 
 
-def _replay(tx: Transaction, copy: Transaction, problems: list[str]) -> int:
-    count, sequenced_before = 0, 0
+@dataclass(frozen=True, slots=True)
+class _Replayed:
+    """How many facts there were; of their commitments, how many are opened and how many are not."""
+
+    facts: int
+    opened: int
+    unopened: int
+
+
+def _replay(tx: Transaction, copy: Transaction, problems: list[str]) -> _Replayed:
+    count, sequenced_before, opened, committed = 0, 0, 0, 0
     for position, uid, sequenced_at, verb, canonical, leaf in fact_log.every(tx):
         count += 1
         where = f"fact {position}"
@@ -52,12 +64,14 @@ def _replay(tx: Transaction, copy: Transaction, problems: list[str]) -> int:
             fact = facts.decode(canonical)
             if fact.uid != uid or fact.verb != verb:
                 problems.append(f"{where}: its uid or verb beside it is not the one inside it")
-            problems += [f"{where}: {why}" for why in _wrong_openings(fact, fact_log.salts(tx, uid))]
+            salts = fact_log.salts(tx, uid)
+            opened, committed = opened + len(salts), committed + len(facts.commitments(fact.body))
+            problems += [f"{where}: {why}" for why in _wrong_openings(fact, salts)]
             with copy.savepoint():
                 projections.replay(copy, position, fact)
         except (WhenceError, AssertionError, LookupError, TypeError, ValueError) as error:
             problems.append(f"{where}: cannot be replayed: {error}")
-    return count
+    return _Replayed(count, opened, committed - opened)
 
 
 def _wrong_openings(fact: facts.Fact, salts: Mapping[str, tuple[bytes, bytes]]) -> list[str]:

@@ -37,6 +37,8 @@ _opened_at = Statement(
 )
 _last_before = Statement(select(func.max(_FACT.position)).where(_FACT.sequenced_at <= bindparam("moment")))
 
+_redactable = Statement(select(func.count()).select_from(tables.table(tables.RedactableRow)))
+
 BodyOf = Callable[[facts.Redactor], facts.Body]
 
 
@@ -111,6 +113,12 @@ def opened_at(tx: Transaction, position: int | None) -> dict[str, str]:
 def salts(tx: Transaction, uid: UUID) -> dict[str, tuple[bytes, bytes]]:
     """(salt, framed value) by path."""
     return {path: (salt, value) for path, salt, value in tx.all(_salts, fact_uid=uid.bytes)}
+
+
+def count_redactable(tx: Transaction) -> int:
+    """How many values open a commitment."""
+    row = tx.one(_redactable)
+    return 0 if row is None else row[0]
 
 
 def head(tx: Transaction) -> int:

@@ -59,7 +59,7 @@ def record(
 
 
 def add(tx: Transaction, position: int, at: datetime, run_id: int, addition: model.Addition) -> None:
-    """An attached process added to a Run."""
+    """Something was added to a Run that goes on: what it published, or what an attached process did."""
     runs.put_inputs(tx, run_id, addition.inputs)
     artifacts.put_outputs(tx, run_id, addition.run, addition.outputs, position, model.microseconds(at))
 
@@ -104,7 +104,7 @@ def replay(tx: Transaction, position: int, fact: facts.Fact) -> None:
         case "log":
             series = facts.read_log(fact.uid, fact.body)
             stored = runs.get(tx, series.run)
-            log(tx, position, stored.id, lifecycle.log(stored.run, series, fact.at), series)
+            log(tx, position, stored.id, lifecycle.log(stored.run, series), series)
         case "alias":
             alias(tx, position, fact.at, fact.actor, facts.read_alias(fact.uid, fact.body))
         case "presume":

@@ -94,9 +94,7 @@ _extend = Statement(
     )
     .values(until=bindparam("lasts"))
 )
-_reserved_key = Statement(
-    select(_RUN.c.key).where(_RUN.c.uid == bindparam("uid"), literal_column("mode IN ('reuse', 'refresh')"))
-)
+_beating = Statement(select(_RUN.c.state, _RUN.c.key, _RUN.c.mode).where(_RUN.c.uid == bindparam("uid")))
 _beat_new = upsert(_BEAT).values(run_uid=bindparam("run_uid"), until=bindparam("until"))
 _beat = Statement(
     _beat_new.on_conflict_do_update(index_elements=["run_uid"], set_={"until": _beat_new.excluded.until})
@@ -218,11 +216,13 @@ def release(tx: Transaction, key: str, run: UUID) -> None:
 
 def beat(tx: Transaction, run: UUID, lasting_micros: int) -> bool:
     """Extend a Run's life and its lease; False if it should hold a lease and no longer does."""
+    row = tx.one(_beating, uid=run.bytes)
+    if row is None or row[0] != model.RunState.RUNNING:
+        return True  # it ended since: nobody listens for it any more
     until = tx.micros + lasting_micros
     tx.run(_beat, run_uid=run.bytes, until=until)
     extended = tx.run(_extend, of_run=run.bytes, moment=tx.micros, lasts=until)
-    row = tx.one(_reserved_key, uid=run.bytes)
-    return extended > 0 or row is None or row[0] is None
+    return extended > 0 or row[1] is None or row[2] not in (model.Mode.REUSE, model.Mode.REFRESH)
 
 
 def begin_beat(tx: Transaction, run: UUID, lasting_micros: int) -> None:

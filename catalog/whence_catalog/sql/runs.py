@@ -179,8 +179,10 @@ _inputs_of = Statement(
     .where(_INPUT.c.run_id == bindparam("run_id"))
     .order_by(_INPUT.c.role, _INPUT.c.ordinal)
 )
-_input_roles = Statement(
-    select(_INPUT.c.role, _INPUT.c.ordinal).where(_INPUT.c.run_id == bindparam("run_id"))
+_input_ids = Statement(
+    select(_INPUT.c.role, _INPUT.c.ordinal, _INPUT.c.version_id, _INPUT.c.producer_run_id).where(
+        _INPUT.c.run_id == bindparam("run_id")
+    )
 )
 _inputs_named = Statement(
     select(
@@ -316,7 +318,7 @@ def replace_metrics(tx: Transaction, run_id: int, after: model.Run) -> None:
 
 
 def put_inputs(tx: Transaction, run_id: int, claims: Sequence[model.InputClaim]) -> None:
-    """Record what a Run took.
+    """Record what a Run took. The same input in the same role said again changes nothing.
 
     Raises:
         NotFound: a Version, or the Run it is said to come from, is not recorded.
@@ -324,13 +326,18 @@ def put_inputs(tx: Transaction, run_id: int, claims: Sequence[model.InputClaim])
     """
     if not claims:
         return
-    taken = {(role, ordinal) for role, ordinal in tx.all(_input_roles, run_id=run_id)}
+    taken = {(row[0], row[1]): tuple(row[2:]) for row in tx.all(_input_ids, run_id=run_id)}
     rows: list[dict[str, Value]] = []
     for claim in claims:
-        if (claim.role, claim.ordinal) in taken:
-            raise InvalidInput(f"the run already has an input {claim.role!r}; give this one another role")
-        taken.add((claim.role, claim.ordinal))
-        version_id, producer_id = artifacts.source_ids(tx, claim.source)
+        place, what = (claim.role, claim.ordinal), artifacts.source_ids(tx, claim.source)
+        if place in taken:
+            if taken[place] != what:
+                raise InvalidInput(
+                    f"the run already has another input {claim.role!r}; give this one another role"
+                )
+            continue
+        taken[place] = what
+        version_id, producer_id = what
         rows.append(
             {
                 "run_id": run_id,

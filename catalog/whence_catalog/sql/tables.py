@@ -373,4 +373,4 @@ PROJECTIONS = tuple(
         SeriesRow,
     )
 )
-EXEMPT = tuple(table(row) for row in (ReservationRow, BeatRow, BlobRow))
+EXEMPT = tuple(table(row) for row in (CatalogRow, ReservationRow, BeatRow, BlobRow))

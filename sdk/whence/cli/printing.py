@@ -18,6 +18,7 @@ _out = Console(highlight=False, soft_wrap=True)
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 _EVIDENCE = 5
+_WHOLE = ("run", "job", "state", "started", "artifact", "version", "output", "recorded")
 _STATE_STYLE = {
     "complete": "green",
     "reused": "cyan",
@@ -105,7 +106,7 @@ def show_version(output: model.Output, made_by: model.RunRecord, aliases: Sequen
     _line("description", output.description)
     _line("metrics", numbers(output.metrics))
     _line("metadata", ", ".join(f"{k}={wire.plain(v)}" for k, v in output.metadata.items()))
-    _line("made by", f"{made_by.run.job} [dim]{made_by.run.uid}[/dim] {time(made_by.run.started_at)}")
+    _line("made by", f"{made_by.run.job} {made_by.run.uid} {time(made_by.run.started_at)}")
     _line("from", ", ".join(f"{i.version.ref} ({i.role})" for i in made_by.inputs))
     for alias in aliases:
         if alias.version.number == version.number:
@@ -162,7 +163,7 @@ def show_lineage(graph: lineage.Graph, direction: lineage.Direction) -> None:
     for tree in trees.build(graph, direction):
         _out.print(tree)
     whole = graph.completeness
-    counts = f"{len(graph.nodes)} nodes, {len(graph.edges)} edges"
+    counts = f"nodes: {len(graph.nodes)}, edges: {len(graph.edges)}"
     if whole.complete:
         _out.print(f"[dim]{counts}; complete[/dim]")
     else:
@@ -266,6 +267,8 @@ def show_got(output: model.Output, target: Path) -> None:
 
 def show_check(report: catalog.CheckReport) -> None:
     _out.print(f"{report.facts} facts, {report.rows} rows made from them; exempt: {', '.join(report.exempt)}")
+    if report.unopened:
+        _out.print(f"[yellow]{report.unopened} redactable values are not there: erased, or lost[/yellow]")
     for problem in report.problems:
         _out.print(f"[red]{escape(problem)}[/red]")
     _out.print("[red]they do not agree[/red]" if report.problems else "[green]they agree[/green]")
@@ -301,5 +304,6 @@ def _line(name: str, value: str | None, *, markup: bool = False) -> None:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", show_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        # Ids and digests are of use whole; a table may rather be wider than the terminal.
+        table.add_column(column, overflow="fold", no_wrap=column in _WHOLE)
     return table
