@@ -1,7 +1,8 @@
 """Random histories against a catalog of plain dicts: bytes made again, self-loops, reverts, reuse."""
 
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from tests import simulator
-from tests.simulator import World, taken
+from tests.simulator import World, claim, taken
 from whence_catalog import cache, lineage, model
 from whence_catalog.errors import NotFound
 from whence_catalog.sql.catalog import SqlCatalog
@@ -70,12 +71,32 @@ class CatalogMachine(RuleBasedStateMachine):
         self.plain.produce(finished.run.uid, {name: content}, set())
         return finished.outputs[0]
 
-    @rule(target=outputs, source=outputs, name=NAMES, content=CONTENTS)
-    def derive(self, source: model.Output, name: str, content: bytes) -> model.Output:
-        """May make the very Version that it takes."""
-        finished = self.world.note("derive", {name: content}, [taken(source, "in")])
-        self.plain.produce(finished.run.uid, {name: content}, {source.run})
+    @rule(target=outputs, source=outputs, other=outputs, name=NAMES, content=CONTENTS)
+    def derive(self, source: model.Output, other: model.Output, name: str, content: bytes) -> model.Output:
+        """Takes two, and says which of them it comes from; may make the very Version that it takes."""
+        call = self.world.plain_call("derive", [taken(source, "in"), taken(other, "also")])
+        made = claim(name, content, derived_from=(taken(source).source,))
+        report = replace(self.world.report(call), outputs=(made,))
+        finished = simulator.one(self.catalog.record_runs([(call, report)]))
+        self.plain.produce(call.run, {name: content}, {source.run, other.run})
+        assert finished.outputs[0].derived_from == made.derived_from
         return finished.outputs[0]
+
+    @rule(target=outputs, source=outputs, name=NAMES, content=CONTENTS, again=st.booleans())
+    def add_as_it_runs(self, source: model.Output, name: str, content: bytes, again: bool) -> model.Output:
+        """Publishes while it runs, says so twice, or is not heard of and reports after all."""
+        call = self.world.plain_call("add")
+        self.world.begin(call)
+        addition = model.Addition(
+            simulator.uid(), call.run, simulator.ACTOR, (taken(source, "in"),), (claim(name, content),)
+        )
+        added = [simulator.one(self.catalog.add([addition])) for _ in range(2 if again else 1)]
+        if again:
+            self.catalog.beat([call.run], timedelta(microseconds=-1))
+            assert self.catalog.sweep() == [call.run]
+        self.world.finish(self.world.report(call))
+        self.plain.produce(call.run, {name: content}, {source.run})
+        return added[-1][0]
 
     @rule(
         target=outputs, source=outputs, c=st.sampled_from([1, 1.0, True, "1"]), name=NAMES, content=CONTENTS

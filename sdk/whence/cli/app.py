@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from whence import client, replay
+from whence import client, environment, replay
 from whence.cli import printing
 from whence_catalog import audit as audits
 from whence_catalog import lineage as lineages
@@ -35,6 +35,22 @@ Ref = Annotated[
     str, typer.Argument(help="A version: `model:digits@3`, `model:digits@prod`, `dataset:x@latest`.")
 ]
 RunId = Annotated[str, typer.Argument(help="A run: its id, or the first eight or more characters of it.")]
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        printing.show_text(f"whence {environment.whence_version()}")
+        raise typer.Exit
+
+
+@cli.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print which whence this is."),
+    ] = False,
+) -> None:
+    pass
 
 
 def run() -> None:
