@@ -46,6 +46,7 @@ REGISTERED = frozenset(
         "ndarray",
         "whence.input",
         "whence.commitment",
+        "whence.blob",
     }
 )
 

@@ -9,9 +9,9 @@ def train(images: Dataset, c: float = 1.0) -> Model: ...
 with whence.run("train", params={"c": 1.0}) as run: ...
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import cast
+from typing import Unpack, cast
 from uuid import UUID
 
 from whence import block as _block
@@ -19,7 +19,7 @@ from whence import client as _client
 from whence import handles as _handles
 from whence import recorder as _recorder
 from whence.client import Client, connect, current
-from whence.handles import Dataset, File, Handle, Metrics, Model, Report
+from whence.handles import Dataset, File, Handle, Metrics, Model, Report, Says
 from whence.recorder import Recorder
 from whence.step import step
 from whence.values import Pickled
@@ -52,6 +52,7 @@ __all__ = [
     "Pickled",
     "Recorder",
     "Report",
+    "Says",
     "Unreachable",
     "WhenceError",
     "alias",
@@ -99,18 +100,9 @@ def get(reference: str) -> Handle:
     return _client.current().get(reference) if active is None else active.use(reference)
 
 
-def publish(
-    reference: str,
-    content: object,
-    *,
-    metrics: Mapping[str, float] | None = None,
-    metadata: Mapping[str, object] | None = None,
-    description: str | None = None,
-) -> Handle:
-    """Record content that no Run of ours made, such as data from outside."""
-    return _client.current().publish(
-        reference, content, metrics=metrics, metadata=metadata, description=description
-    )
+def publish(reference: str, content: object, **says: Unpack[Says]) -> Handle:
+    """Record content that no Run of ours made, such as data from outside; see `Says`."""
+    return _client.current().publish(reference, content, **says)
 
 
 def alias(reference: str, name: str, *, reason: str | None = None, expected: int | None = None) -> Alias:
@@ -130,79 +122,26 @@ def pickled(value: object) -> Pickled:
     return Pickled(value)
 
 
-def artifact(
-    kind: str,
-    name: str,
-    content: object,
-    *,
-    metrics: Mapping[str, float] | None = None,
-    metadata: Mapping[str, object] | None = None,
-    description: str | None = None,
-    derived_from: Sequence[Handle] | None = None,
-) -> Handle:
+def artifact(kind: str, name: str, content: object, **says: Unpack[Says]) -> Handle:
     """A draft of any kind, to return from a step or to hand to one; see `whence.model` and its like.
 
     Args:
         kind: `dataset`, `model`, `metrics`, `report`, `file`, or one of your own.
         name: of the artifact.
         content: a path to a file or a folder, bytes, a table, an array, a plain value.
-        metrics: numbers to find it by.
-        metadata: plain values about it.
-        derived_from: the inputs that it really came from; absent means that nobody says.
+        says: `metrics`, `metadata`, `description`, `derived_from`; see `Says`.
     """
-    return _handles.draft(
-        kind,
-        name,
-        content,
-        metrics=metrics,
-        metadata=metadata,
-        description=description,
-        derived_from=derived_from,
-    )
+    return _handles.draft(kind, name, content, **says)
 
 
-def dataset(
-    name: str,
-    content: object,
-    *,
-    metrics: Mapping[str, float] | None = None,
-    metadata: Mapping[str, object] | None = None,
-    description: str | None = None,
-    derived_from: Sequence[Handle] | None = None,
-) -> Dataset:
+def dataset(name: str, content: object, **says: Unpack[Says]) -> Dataset:
     """A draft dataset; see `whence.artifact`."""
-    made = _handles.draft(
-        "dataset",
-        name,
-        content,
-        metrics=metrics,
-        metadata=metadata,
-        description=description,
-        derived_from=derived_from,
-    )
-    return cast("Dataset", made)
+    return cast("Dataset", _handles.draft("dataset", name, content, **says))
 
 
-def model(
-    name: str,
-    content: object,
-    *,
-    metrics: Mapping[str, float] | None = None,
-    metadata: Mapping[str, object] | None = None,
-    description: str | None = None,
-    derived_from: Sequence[Handle] | None = None,
-) -> Model:
+def model(name: str, content: object, **says: Unpack[Says]) -> Model:
     """A draft model; see `whence.artifact`."""
-    made = _handles.draft(
-        "model",
-        name,
-        content,
-        metrics=metrics,
-        metadata=metadata,
-        description=description,
-        derived_from=derived_from,
-    )
-    return cast("Model", made)
+    return cast("Model", _handles.draft("model", name, content, **says))
 
 
 def metrics(name: str, values: Mapping[str, float], *, description: str | None = None) -> Metrics:
@@ -211,11 +150,11 @@ def metrics(name: str, values: Mapping[str, float], *, description: str | None =
     return cast("Metrics", _handles.draft("metrics", name, numbers, metrics=numbers, description=description))
 
 
-def report(name: str, content: object, *, description: str | None = None) -> Report:
+def report(name: str, content: object, **says: Unpack[Says]) -> Report:
     """A draft of something for people to read; see `whence.artifact`."""
-    return cast("Report", _handles.draft("report", name, content, description=description))
+    return cast("Report", _handles.draft("report", name, content, **says))
 
 
-def file(name: str, content: object, *, description: str | None = None) -> File:
+def file(name: str, content: object, **says: Unpack[Says]) -> File:
     """A draft of any other bytes; see `whence.artifact`."""
-    return cast("File", _handles.draft("file", name, content, description=description))
+    return cast("File", _handles.draft("file", name, content, **says))

@@ -1,18 +1,26 @@
 """Takes the arguments of a step's call apart: inputs by role, parameters, and files named by a path.
 
-A handle, also in lists, tuples and dicts, is an input. A path of something that exists names a file or a
-folder whose bytes count. Everything else is a parameter. What has no identity is refused, by where it is.
+A handle, also in lists, tuples and dicts, is an input; elsewhere it is an error, since nobody would see it.
+A path of something that exists names a file or a folder whose bytes count. Everything else is a parameter.
+What has no identity is refused, by where it is.
 """
 
+import collections
 import inspect
+import types
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import cast
 
 from whence import handles, parameters
 from whence_catalog import blobs, cache, digest, model
-from whence_catalog.errors import InvalidInput, WhenceError
+from whence_catalog.errors import ErrorKind, InvalidInput, WhenceError
+
+_SCALARS = frozenset({type(None), bool, int, float, complex, str, bytes})
+_SEQUENCES = (list, tuple, collections.deque)
+_MAPPINGS = (dict, types.MappingProxyType)
+_ESCAPES = str.maketrans({"%": "%25", ".": "%2E", "[": "%5B"})
 
 Record = Callable[[handles.Handle], handles.Handle]
 
@@ -92,7 +100,13 @@ def _digest(path: Path) -> digest.Digest:
 
 
 def take_apart(bound: inspect.BoundArguments, root: Path, record: Record) -> Arguments:
-    """The arguments apart, for the project at `root`; `record` makes a Version of a draft among them."""
+    """The arguments apart, for the project at `root`; `record` makes a Version of a draft among them.
+
+    Raises:
+        InvalidInput: a handle is where it would be no input.
+    """
+    for name, value in bound.arguments.items():
+        _refuse_hidden_handles(name, value)
     found = Arguments()
     canonical = parameters.Canonical(root)
     for name, value in bound.arguments.items():
@@ -116,7 +130,10 @@ def take_apart(bound: inspect.BoundArguments, root: Path, record: Record) -> Arg
 
 
 def _take(found: Arguments, role: str, value: object, record: Record) -> tuple[object, object]:
-    """(`value` with every handle in it recorded, `value` with their roles in their places)."""
+    """(`value` with every handle in it recorded, `value` with their roles in their places).
+
+    Two places of one mapping never share a role; members of a list do, and rise in `ordinal`.
+    """
     if isinstance(value, handles.Handle):
         handle = record(value) if value.is_draft else value
         ordinal = sum(1 for known, _, _ in found.inputs if known == role)
@@ -129,13 +146,71 @@ def _take(found: Arguments, role: str, value: object, record: Record) -> tuple[o
         taken = [item for item, _ in pairs]
         return (value if _same(taken, items) else kind(taken)), kind([marked for _, marked in pairs])
     if type(value) is dict:
-        named = {key: _take(found, f"{role}.{key}", item, record) for key, item in value.items()}
+        roles = {key: _role(role, key) for key in value}
+        inputs = len(found.inputs)
+        named = {key: _take(found, roles[key], item, record) for key, item in value.items()}
+        if len(found.inputs) > inputs and len(set(roles.values())) < len(roles):
+            # Keys of classes whose `repr` does not tell them apart.
+            raise InvalidInput(
+                f"two keys of {role} are written the same; use text as keys", ErrorKind.UNSUPPORTED_VALUE
+            )
         given = {key: item for key, (item, _) in named.items()}
         return (
             value if _same(given.values(), value.values()) else given,
             {key: marked for key, (_, marked) in named.items()},
         )
     return value, value
+
+
+def _role(role: str, key: object) -> str:
+    """The role of a mapping's member: `role.key`, or `role[key]` for a key that is not text."""
+    if type(key) is str:
+        return f"{role}.{key.translate(_ESCAPES)}"
+    try:
+        return f"{role}[{key!r}]"
+    except Exception:  # refused as a parameter, by what it is
+        return f"{role}[{id(key)}]"
+
+
+def _refuse_hidden_handles(name: str, argument: object) -> None:
+    """Nothing, unless a handle is held by a set, a dataclass, a key, or a subclass of list, tuple or dict."""
+    todo: list[tuple[object, str, bool]] = [(argument, name, True)]
+    seen: dict[tuple[int, bool], object] = {}  # kept, since an address is used again
+    while todo:
+        value, where, may_be_handle = todo.pop()
+        if isinstance(value, handles.Handle):
+            if may_be_handle:
+                continue
+            raise InvalidInput(
+                f"{where} is a handle, and would be no input there; hand it in directly, or in a list, tuple"
+                " or dict",
+                ErrorKind.UNSUPPORTED_VALUE,
+            )
+        if (id(value), may_be_handle) in seen:
+            continue
+        seen[id(value), may_be_handle] = value
+        may = may_be_handle and type(value) in (list, tuple, dict)
+        todo += [(item, at, may) for item, at in _members(value, where)]
+        if isinstance(value, _MAPPINGS):
+            todo += [(key, f"a key of {where}", False) for key in value if type(key) not in _SCALARS]
+
+
+def _members(value: object, where: str) -> Iterator[tuple[object, str]]:
+    """What a value holds, but for scalars, and where that is."""
+    if isinstance(value, _MAPPINGS):
+        for key, item in value.items():
+            if type(item) not in _SCALARS:
+                yield item, f"{where}[{parameters.preview(key)}]"
+    elif isinstance(value, _SEQUENCES):
+        for place, item in enumerate(value):
+            if type(item) not in _SCALARS:
+                yield item, f"{where}[{place}]"
+    elif isinstance(value, set | frozenset):
+        yield from ((item, f"a member of {where}") for item in value if type(item) not in _SCALARS)
+    if is_dataclass(value) and not isinstance(value, type):
+        held = {item.name: getattr(value, item.name, None) for item in fields(value)}
+        for name, item in {**held, **getattr(value, "__dict__", {})}.items():
+            yield item, f"{where}.{name}"
 
 
 def _same(one: Iterable[object], other: Iterable[object]) -> bool:

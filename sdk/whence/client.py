@@ -15,11 +15,11 @@ import socket
 import tempfile
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import TypeAlias, Unpack, cast
 
 from whence import beater, block, calls, handles, recorder, values
 from whence_catalog import audit, blobs, catalog, digest, lineage, model
@@ -71,51 +71,34 @@ class Client:
         """A Run of `job`, for a `with` block: begun on entry, ended on exit, failed if the block raises."""
         return block.begin(self, job, params or {}, labels or {}, retry_of)
 
-    def publish(
-        self,
-        reference: str,
-        content: object,
-        *,
-        metrics: Mapping[str, float] | None = None,
-        metadata: Mapping[str, object] | None = None,
-        description: str | None = None,
-    ) -> handles.Handle:
-        """Record content that no Run of ours made, such as data from outside."""
-        named = self._named(reference)
-        made = handles.draft(
-            named.kind, named.name, content, metrics=metrics, metadata=metadata, description=description
-        )
-        return self.publish_drafts([made], named.project)[0]
+    def publish(self, reference: str, content: object, **says: Unpack[handles.Says]) -> handles.Handle:
+        """Record content that no Run of ours made, such as data from outside; see `handles.Says`."""
+        named = self.named(reference)
+        made = handles.draft(named.kind, named.name, content, **says)
+        return self.publish_draft(made, named.project)
 
-    def publish_drafts(
-        self, drafts: Sequence[handles.Handle], project: str | None = None
-    ) -> list[handles.Handle]:
-        """Record drafts in a Run of their own, without inputs: they are roots."""
+    def publish_draft(self, draft: handles.Handle, project: str | None = None) -> handles.Handle:
+        """Record a draft in a Run of its own, whose inputs are what the draft says it comes from, if anything."""
         with tempfile.TemporaryDirectory(prefix="whence-") as folder:
-            claims = tuple(
-                self.store(
-                    item,
-                    role=f"{place}" if len(drafts) > 1 else "output",
-                    folder=Path(folder),
-                    project=project,
-                )
-                for place, item in enumerate(drafts)
-            )
+            claim = self.store(draft, role="output", folder=Path(folder), project=project)
         run, now = calls.new_uid(), datetime.now(UTC)
         call = model.Call(
             run,
             project or self.project,
             "whence.publish",
             self.actor,
+            inputs=tuple(
+                model.InputClaim("derived from", source, place)
+                for place, source in enumerate(dict.fromkeys(claim.derived_from or ()))
+            ),
             parent=recorder.current_uid(),
             claimed_at=now,
         )
         report = model.Report(
-            calls.new_uid(), run, model.RunState.COMPLETE, self.actor, outputs=claims, claimed_at=now
+            calls.new_uid(), run, model.RunState.COMPLETE, self.actor, outputs=(claim,), claimed_at=now
         )
-        finished = calls.one(self.catalog.record_runs([(call, report)]))
-        by_role = {output.role: output for output in finished.outputs}
-        return [handles.bound(by_role[claim.role], self) for claim in claims]
+        (output,) = calls.one(self.catalog.record_runs([(call, report)])).outputs
+        return handles.bound(output, self)
 
     def alias(
         self, reference: str, name: str, *, reason: str | None = None, expected: int | None = None
@@ -172,7 +155,12 @@ class Client:
         presence |= dict.fromkeys(altered, audit.Presence.ALTERED)
         return self.catalog.audit(ref, policy, tuple(presence.items()))
 
-    def _named(self, reference: str) -> model.Artifact:
+    def named(self, reference: str) -> model.Artifact:
+        """The Artifact that a name for publishing means.
+
+        Raises:
+            InvalidInput: it selects a version.
+        """
         parsed = model.Reference.parse(reference, self.project)
         if parsed.selector is not None:
             raise InvalidInput(

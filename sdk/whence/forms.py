@@ -17,6 +17,7 @@ import operator
 import os
 import pathlib
 import re
+import sys
 import types
 import uuid
 from collections.abc import Callable, Mapping
@@ -69,6 +70,10 @@ class Opaque(Exception):
     """A value has no form: what it holds cannot be told from outside. The message is its type."""
 
 
+class Unrecorded(Opaque):
+    """A value is a draft: no statement stands for it, since the content is whatever it holds by then."""
+
+
 def is_code(value: object) -> bool:
     """Whether a value stands for code, rather than being data."""
     return isinstance(value, _CODE) or type(value).__name__ in _COMPILED or is_wrapper(value)
@@ -77,6 +82,12 @@ def is_code(value: object) -> bool:
 def is_wrapper(value: object) -> bool:
     """Whether a value has a `__wrapped__` of its own; asked without running any `__getattr__`."""
     return inspect.getattr_static(value, "__wrapped__", None) is not None
+
+
+def is_handle(value: object) -> bool:
+    """Whether a value is a handle of whence's. Nobody has one before the module that makes them is there."""
+    kind = getattr(sys.modules.get("whence.handles"), "Handle", None)
+    return isinstance(kind, type) and isinstance(value, kind)
 
 
 class Forms:
@@ -95,6 +106,8 @@ class Forms:
         Raises:
             Opaque: there is none.
         """
+        if is_handle(value):
+            return _handle(value)
         if is_code(value):
             return self._refer(value)
         plain = self._scalar(value)
@@ -113,6 +126,29 @@ class Forms:
             raise Opaque(f"{type(value).__qualname__}, which raises {type(error).__name__}") from error
         finally:
             self._open.discard(id(value))
+
+    def handles(self, value: object) -> list[digest.Framed]:
+        """The forms of the handles in a value that has none itself, as far as they can be found.
+
+        Raises:
+            Unrecorded: one is a draft.
+        """
+        found: list[digest.Framed] = []
+        todo, seen = [value], dict[int, object]()
+        while todo:
+            item = todo.pop()
+            if id(item) in seen:
+                continue
+            seen[id(item)] = item
+            if is_handle(item):
+                found.append(_handle(item))
+            elif isinstance(item, _MAPPINGS):
+                todo += item.values()
+            elif isinstance(item, (*_SEQUENCES, set, frozenset)):
+                todo += item
+            elif isinstance(item, types.SimpleNamespace) or loaded.origin(type(item)) is _PROJECT:
+                todo += getattr(item, "__dict__", {}).values()
+        return found
 
     def _scalar(self, value: object) -> digest.Framed:
         kind = type(value)
@@ -212,10 +248,20 @@ def _contents(value: object) -> object:
             return None
 
 
+def _handle(handle: object) -> digest.Framed:
+    """A handle, by the content that it names: its name may come to mean another Version."""
+    if handle.is_draft:  # type: ignore[attr-defined]
+        raise Unrecorded(f"{handle!r}; publish it first, or hand it in as an argument")
+    version = handle.version  # type: ignore[attr-defined]
+    return ["handle", version.content.strength.value, version.digest.raw]
+
+
 def _array(value: object) -> digest.Framed:
     kind = value.dtype  # type: ignore[attr-defined]
     if kind.hasobject:
         raise Opaque("numpy array of objects")
     # `descr` names the fields of a structured type; `str` has the byte order.
     described = repr(kind.descr) if kind.names else kind.str
-    return ["array", described, list(value.shape), value.tobytes()]  # type: ignore[attr-defined]
+    # A matrix multiplies otherwise than an array of the same numbers.
+    name = "matrix" if type(value).__name__ == "matrix" else "array"
+    return [name, described, list(value.shape), value.tobytes()]  # type: ignore[attr-defined]

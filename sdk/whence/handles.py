@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias, TypedDict, Unpack
 from uuid import UUID
 
 from whence import values
@@ -243,27 +243,38 @@ def bound(output: model.Output, client: "Client | None" = None, path: Path | Non
     return _CLASSES.get(kind, Handle)(kind=kind, output=output, client=client, path=path)
 
 
-def draft(
-    kind: str,
-    name: str,
-    content: object,
-    *,
-    metrics: Mapping[str, float] | None = None,
-    metadata: Mapping[str, object] | None = None,
-    description: str | None = None,
-    derived_from: Sequence[Handle] | None = None,
-) -> Handle:
+class Says(TypedDict, total=False):
+    """What its maker says of an artifact.
+
+    metrics: numbers to find it by. metadata: plain values about it. description: for people.
+    derived_from: the inputs that it really came from; absent means that nobody says.
+    """
+
+    metrics: Mapping[str, float] | None
+    metadata: Mapping[str, object] | None
+    description: str | None
+    derived_from: Sequence[Handle] | None
+
+
+def draft(kind: str, name: str, content: object, **says: Unpack[Says]) -> Handle:
     """A draft of any kind.
 
     Args:
         name: of the artifact, in the project of whoever records it.
         content: a path to a file or a folder, bytes, a table, an array, a plain value.
-        metrics: numbers to find it by.
-        metadata: plain values about it.
-        derived_from: the inputs that it really came from; absent means that nobody says.
+        says: see `Says`.
     """
+    if unknown := says.keys() - Says.__annotations__.keys():
+        raise TypeError(f"no argument {sorted(unknown)[0]!r}; there are {', '.join(Says.__annotations__)}")
     model.Artifact(model.DEFAULT_PROJECT, kind, name)  # refuses a bad kind or name where it is written
-    made = Draft(name, content, dict(metrics or {}), dict(metadata or {}), description, derived_from)
+    made = Draft(
+        name,
+        content,
+        dict(says.get("metrics") or {}),
+        dict(says.get("metadata") or {}),
+        says.get("description"),
+        says.get("derived_from"),
+    )
     return _CLASSES.get(kind, Handle)(kind=kind, draft=made)
 
 

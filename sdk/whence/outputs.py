@@ -5,7 +5,7 @@ bytes, a table or an array. Any other value is one output, kept as JSON or frame
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -53,7 +53,7 @@ def _members(made: object, root: Path) -> tuple[Mapping[str, object], digest.Fra
     if type(made) is dict and all(type(key) is str for key in made):
         return cast("dict[str, object]", made), ["dict"]
     if is_dataclass(made) and not isinstance(made, type):
-        named = {item.name: getattr(made, item.name) for item in fields(made)}
+        named = parameters.fields_of(made, "the returned value")
         return named, ["dataclass", *parameters.Canonical(root).class_name(type(made), "the returned value")]
     return {}, None
 

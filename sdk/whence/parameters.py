@@ -5,6 +5,7 @@ refused by the path to it (`options['rates'][2]`), since guessing would make two
 """
 
 import contextlib
+import dataclasses
 import datetime
 import decimal
 import enum
@@ -17,7 +18,7 @@ import sys
 import types
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, is_dataclass
 from typing import cast
 
 from whence import origins
@@ -29,7 +30,6 @@ _MICROSECOND = datetime.timedelta(microseconds=1)
 _DEEPEST = 100
 _PREVIEW_CHARACTERS = 200
 _LARGEST_BYTES = 64 * 1024
-_KEPT = frozenset({"whence.blob", "size_bytes"})
 
 
 @dataclass(slots=True)
@@ -48,8 +48,10 @@ class Canonical:
         if depth > _DEEPEST:
             raise _refused(where, "is nested too deeply, or contains itself")
         kind = type(value)
-        if value is None or kind in (bool, float, bytes, digest.Record):
+        if value is None or kind in (bool, float, bytes):
             return cast("digest.Framed", value)
+        if isinstance(value, digest.Record) and value.name == "whence.input":
+            return value
         if kind is str or kind is int:
             return _plain(cast("str | int", value), where)
         if kind is list or kind is tuple:
@@ -77,12 +79,14 @@ class Canonical:
             case enum.Enum():
                 return digest.Record("enum", [*self.class_name(kind, where), value.name])
             case datetime.datetime() if kind is datetime.datetime:
+                _refuse_unclear_time(value, where)
                 if value.tzinfo is None:
                     return digest.Record("naive-datetime", value.isoformat())
                 return digest.Record("datetime", (value - _EPOCH) // _MICROSECOND)
             case datetime.date() if kind is datetime.date:
                 return digest.Record("date", value.isoformat())
             case datetime.time() if kind is datetime.time:
+                _refuse_unclear_time(value, where)
                 return digest.Record("time", value.isoformat())
             case datetime.timedelta() if kind is datetime.timedelta:
                 return digest.Record("timedelta", value // _MICROSECOND)
@@ -95,9 +99,11 @@ class Canonical:
             case pathlib.PurePath():
                 return self._path(pathlib.Path(value), where)
             case _ if is_dataclass(value) and not isinstance(value, type):
+                if pseudo := _init_only(kind):
+                    raise _refused(where, f"has the InitVar {pseudo!r}, whose value it does not keep")
                 named = {
-                    item.name: self.of(getattr(value, item.name), f"{where}.{item.name}", depth + 1)
-                    for item in fields(value)
+                    name: self.of(item, f"{where}.{name}", depth + 1)
+                    for name, item in fields_of(value, where).items()
                 }
                 return digest.Record("dataclass", [self.class_name(kind, where), named])
             case _ if kind.__module__ == "numpy" and hasattr(value, "dtype"):
@@ -111,8 +117,11 @@ class Canonical:
         absolute = pathlib.Path.cwd() / path
         if os.path.lexists(absolute):
             self.files[where] = absolute
+        # The last name stays, since two links to one file are two names; `..` at the end is no name.
+        parent, name = os.path.split(absolute)
+        real = os.path.realpath(absolute) if name == ".." else os.path.join(os.path.realpath(parent), name)
         try:
-            named = pathlib.Path(os.path.realpath(absolute)).relative_to(self.root).as_posix()
+            named = pathlib.Path(real).relative_to(self.root).as_posix()
         except ValueError:
             named = path.as_posix()
         return digest.Record("path", _plain(named, where))
@@ -152,12 +161,58 @@ def _hashable(items: list[digest.Framed], where: str) -> list[digest.Framed]:
 def _array(value: object, where: str) -> digest.Framed:
     import numpy
 
+    if type(value) is not numpy.ndarray and not isinstance(value, numpy.generic):
+        raise _refused(where, f"is a numpy.{type(value).__name__}; make it a plain array: numpy.array(value)")
     array = numpy.asarray(value)
     if array.dtype.hasobject or array.dtype.names is not None:
         # `dtype.str` of a structured type leaves its fields out: two types would be one.
         raise _refused(where, f"is an array of dtype {array.dtype}, which has no stable identity")
     little = numpy.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
     return digest.Record("ndarray", [little.dtype.str, list(array.shape), little.tobytes()])
+
+
+def fields_of(value: object, where: str) -> dict[str, object]:
+    """The fields of a dataclass instance, which are all that it holds.
+
+    Raises:
+        InvalidInput: it holds something besides them, or one was never set.
+    """
+    kind = type(value)
+    names = [item.name for item in dataclasses.fields(cast("type", kind))]
+    slots = [vars(base).get("__slots__", ()) for base in kind.__mro__]
+    slotted = {name for each in slots for name in ([each] if isinstance(each, str) else each)}
+    held = {name for name in slotted - {"__dict__", "__weakref__"} if hasattr(value, name)}
+    for name in sorted((held | getattr(value, "__dict__", {}).keys()) - set(names)):
+        raise _refused(f"{where}.{name}", f"is no field of {kind.__qualname__}, so it would be lost")
+    if isinstance(value, int | float | str | bytes | list | tuple | dict | set | frozenset):
+        raise _refused(where, f"is a {kind.__qualname__}, which holds more than its fields")
+    for name in names:
+        if not hasattr(value, name):
+            raise _refused(f"{where}.{name}", "was never set")
+    return {name: getattr(value, name) for name in names}
+
+
+def _init_only(kind: type) -> str | None:
+    """The name of an `InitVar` of a dataclass. Such a pseudo-field is in no public list."""
+    pseudo: object = dataclasses._FIELD_INITVAR  # type: ignore[attr-defined]
+    declared: Mapping[str, object] = getattr(kind, "__dataclass_fields__", {})
+    return next(
+        (name for name, item in declared.items() if getattr(item, "_field_type", None) is pseudo), None
+    )
+
+
+def _refuse_unclear_time(value: datetime.datetime | datetime.time, where: str) -> None:
+    """Nothing, if ISO 8601 or microseconds say all of `value`: they have no zone, and no `fold`."""
+    if value.fold:
+        raise _refused(where, "has fold=1, which its canonical form leaves out; pass it in UTC")
+    if value.tzinfo is None:
+        return
+    if isinstance(value, datetime.time):
+        raise _refused(where, "is a time of day with a zone, which has no stable identity")
+    if value.utcoffset() != datetime.timedelta(0):
+        raise _refused(
+            where, "is not in UTC, and its zone would be lost; pass it in UTC: value.astimezone(UTC)"
+        )
 
 
 def _refused(where: str, why: str) -> InvalidInput:
@@ -175,17 +230,14 @@ def keep(value: digest.Framed, store: blobs.BlobStore) -> digest.Framed:
     framed = digest.frame(value)
     if len(framed) <= _LARGEST_BYTES:
         return value
-    elsewhere: dict[str, digest.Framed] = {
-        "whence.blob": store.put_bytes(framed).text,
-        "size_bytes": len(framed),
-    }
-    return elsewhere
+    return digest.Record("whence.blob", [store.put_bytes(framed).raw, len(framed)])
 
 
 def kept(value: digest.Framed, store: blobs.BlobStore) -> digest.Framed:
     """What `keep` was given."""
-    if isinstance(value, dict) and value.keys() == _KEPT:
-        return digest.unframe(store.read_bytes(digest.Digest(cast("str", value["whence.blob"]))))
+    if isinstance(value, digest.Record) and value.name == "whence.blob":
+        raw, _ = cast("tuple[bytes, int]", value.value)
+        return digest.unframe(store.read_bytes(digest.Digest.of(raw)))
     return value
 
 

@@ -346,7 +346,8 @@ class Walk:
                 held.append([name, self._forms.of(value)])
             except forms.Opaque as error:
                 held.append([name, "opaque"])
-                if not is_written:  # otherwise the statement in the class's body counts
+                is_draft = isinstance(error, forms.Unrecorded)
+                if is_draft or not is_written:  # otherwise the statement in the class's body counts
                     self.uncacheable.add(f"{symbol}.{name}: {error}")
         return held
 
@@ -431,9 +432,23 @@ class Walk:
         try:
             return self._forms.of(value)
         except forms.Opaque as error:
-            if owner is not None:  # its statement is in the body of the class
-                return ["attribute", self._refer(owner), chain[-1]]
-            return self._by_statements(name, value, namespace, str(error), frozenset())
+            opaque = error
+        held: list[digest.Framed] = []
+        try:
+            # A statement does not say which version it was that a name stood for.
+            held = self._forms.handles(value)
+        except forms.Unrecorded as error:
+            opaque = error
+        # A script that hands its draft to a step as it is imported says with that what the draft is.
+        if isinstance(opaque, forms.Unrecorded) and not self._at.startswith("effects "):
+            self.uncacheable.add(f"{self._at} reads {'.'.join(chain)}: {opaque}")
+            return ["opaque", str(opaque)]
+        form: digest.Framed
+        if owner is not None:  # its statement is in the body of the class
+            form = ["attribute", self._refer(owner), chain[-1]]
+        else:
+            form = self._by_statements(name, value, namespace, str(opaque), frozenset())
+        return ["holding", form, held] if held else form
 
     def _attribute(self, module: types.ModuleType, name: str) -> object:
         if name in vars(module):

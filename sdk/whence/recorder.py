@@ -16,10 +16,10 @@ import threading
 import time
 import traceback
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 from uuid import UUID
 
 from whence import calls, handles
@@ -134,10 +134,7 @@ class Recorder:
         content: object = None,
         *,
         role: str | None = None,
-        metrics: Mapping[str, float] | None = None,
-        metadata: Mapping[str, object] | None = None,
-        description: str | None = None,
-        derived_from: Sequence[handles.Handle] | None = None,
+        **says: Unpack[handles.Says],
     ) -> handles.Handle:
         """Record an output: `publish("model:digits", folder)`. Answers a handle of its Version.
 
@@ -145,29 +142,16 @@ class Recorder:
             what: kind and name, or a draft such as `whence.model("digits", folder)`.
             content: a path to a file or folder, bytes, a table, an array, a plain value.
             role: what the Run makes it as; the artifact's name unless given.
-            derived_from: the inputs that it really came from; absent means that nobody says.
+            says: `metrics`, `metadata`, `description`, `derived_from`; see `handles.Says`.
         """
         self._raise_if_ended()
         project = None
         if isinstance(what, str) == (content is None):
             raise InvalidInput("publish takes a name and content, or a handle and nothing else")
         if isinstance(what, str):
-            named = model.Reference.parse(what, self.client.project)
-            project = named.artifact.project
-            if named.selector is not None:
-                raise InvalidInput(
-                    f"{what} selects a version; publishing makes one: name {named.artifact} alone",
-                    ErrorKind.BAD_REFERENCE,
-                )
-            what = handles.draft(
-                named.artifact.kind,
-                named.artifact.name,
-                content,
-                metrics=metrics,
-                metadata=metadata,
-                description=description,
-                derived_from=derived_from,
-            )
+            named = self.client.named(what)
+            project = named.project
+            what = handles.draft(named.kind, named.name, content, **says)
         with (
             self._making(role or what.name) as named_role,
             tempfile.TemporaryDirectory(prefix="whence-") as folder,

@@ -305,7 +305,7 @@ class _Call:
     def _record_draft(self, draft: handles.Handle) -> handles.Handle:
         """A draft among the arguments is recorded first, since an input is a Version."""
         outer = recorder.current()
-        return self.client.publish_drafts([draft])[0] if outer is None else outer.hand_on(draft)
+        return self.client.publish_draft(draft) if outer is None else outer.hand_on(draft)
 
     def _components(self, code: fingerprint.CodeIdentity) -> Iterator[model.Component]:
         job, runs_in = self._job(), dict(environment.key_environment(environment.capture(self.root)))

@@ -79,7 +79,8 @@ def stage(value: object, folder: Path) -> Staged:
             text = json.dumps(value, ensure_ascii=False, indent=1, sort_keys=False)
             return Staged("json", "value.json", data=text.encode())
         return Staged("frame", "value.frame", data=digest.frame(_canonical(value)))
-    except (InvalidInput, RecursionError) as error:
+    # ValueError: JSON has no way to write an integer of thousands of digits either.
+    except (InvalidInput, RecursionError, ValueError) as error:
         kind = type(value)
         raise InvalidInput(
             f"no rule says how this {kind.__module__}.{kind.__qualname__} becomes an artifact: {error}; write it"

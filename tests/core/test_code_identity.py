@@ -16,6 +16,7 @@ import pytest
 from tests.core import code_corpus
 from tests.core.code_corpus import EDITS, KNOWN_HOLES, PROJECT, edited
 from whence import fingerprint
+from whence.client import Client
 from whence_catalog.errors import InvalidInput
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
@@ -396,3 +397,42 @@ def test_a_job_is_named_after_its_module_and_function(tmp_path: pathlib.Path) ->
     exec("def train(): ...", namespace)
     with pytest.raises(InvalidInput, match="name="):
         fingerprint.job_name(namespace["train"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    "bind",
+    ["DATA = {}", "DATA = {{'a': [{}]}}", "DATA = {{'lock': iter([]), 'a': {}}}"],
+)
+def test_a_handle_in_a_global_counts_by_its_content(
+    client: Client, tmp_path: pathlib.Path, bind: str
+) -> None:
+    versions = [client.publish("dataset:d", [number]) for number in (1, 2)]
+    function = load_one(f"def step(x): return DATA\nGIVEN = None\n{bind.format('GIVEN')}", tmp_path, "holder")
+    identities = []
+    for given in (versions[0], client.get("dataset:d@1"), versions[1]):
+        exec(bind.format("GIVEN"), {"GIVEN": given}, made := {})
+        function.__globals__["DATA"] = made["DATA"]
+        identities.append(fingerprint.code_identity(function, tmp_path))
+    assert [identity.uncacheable for identity in identities] == [()] * 3
+    assert identities[0].rows == identities[1].rows != identities[2].rows
+
+
+@pytest.mark.parametrize("bind", ["{}", "{{'a': {}}}", "{{'lock': iter([]), 'a': {}}}"])
+def test_a_draft_in_a_global_is_named_and_leaves_no_key(tmp_path: pathlib.Path, bind: str) -> None:
+    source = f"def step(x): return DATA\nimport whence\nDATA = {bind.format('whence.dataset(str(1), [])')}"
+    identity = fingerprint.code_identity(load_one(source, tmp_path, "drafts"), tmp_path)
+    (why,) = identity.uncacheable
+    assert why.startswith("drafts:step reads DATA: <dataset:1, not recorded yet>; publish it first")
+
+
+def test_a_draft_that_a_script_hands_to_its_step_is_no_part_of_the_code(tmp_path: pathlib.Path) -> None:
+    source = "def step(x): return x\nimport whence\nDATA = whence.dataset('d', [])\nprint(step(DATA))"
+    assert fingerprint.code_identity(load_one(source, tmp_path, "script"), tmp_path).uncacheable == ()
+
+
+def test_a_matrix_is_no_array_of_the_same_numbers(tmp_path: pathlib.Path) -> None:
+    source = "def step(x): return x @ DATA\nimport numpy\nDATA = numpy.eye(2)"
+    function = load_one(source, tmp_path, "algebra")
+    before = fingerprint.code_identity(function, tmp_path)
+    function.__globals__["DATA"] = function.__globals__["DATA"].view(function.__globals__["numpy"].matrix)
+    assert fingerprint.code_identity(function, tmp_path).rows != before.rows

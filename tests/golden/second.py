@@ -30,6 +30,7 @@ NAMES = (
     "ndarray",
     "whence.input",
     "whence.commitment",
+    "whence.blob",
 )
 MANIFEST = "whence.manifest/1"
 BUNDLE = "whence.bundle/1"

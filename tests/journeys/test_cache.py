@@ -287,3 +287,59 @@ def test_the_salt_and_the_project_keep_results_apart(
     one()
     one()
     assert len(times) == 3
+
+
+def test_every_place_of_a_mapping_has_a_role_of_its_own(client: Client) -> None:
+    one, other = (client.publish(f"dataset:{name}", name) for name in ("one", "other"))
+
+    @whence.step(version="1")
+    def read(options: dict[object, object]) -> str:
+        return repr(options)
+
+    for first, second, roles in (
+        ({"x": {"y": one}, "x.y": other}, {"x.y": one, "x": {"y": other}}, {"options.x.y", "options.x%2Ey"}),
+        ({1: one, "1": other}, {"1": one, 1: other}, {"options[1]", "options.1"}),
+        ({"[1]": one, 1: other}, {1: one, "[1]": other}, {"options.%5B1]", "options[1]"}),
+        ({"a%2Eb": one, "a.b": other}, {"a.b": one, "a%2Eb": other}, {"options.a%252Eb", "options.a%2Eb"}),
+    ):
+        assert read(first) != read(second)
+        run = client.catalog.run(str(client.catalog.runs(limit=1)[0].uid))
+        assert {taken.role for taken in run.inputs} == roles
+
+
+class Alike:
+    def __repr__(self) -> str:
+        return "Alike()"
+
+
+def test_two_keys_that_are_written_the_same_are_refused_where_they_lead_to_inputs(client: Client) -> None:
+    ran: list[object] = []
+
+    @whence.step(version="1")
+    def read(options: dict[object, object]) -> None:
+        ran.append(options)
+
+    read({Alike(): 1, Alike(): 2})
+    with pytest.raises(InvalidInput, match="two keys of options are written the same"):
+        read({Alike(): client.publish("dataset:d", [1]), Alike(): 2})
+    assert len(ran) == 1
+
+
+def test_a_global_handle_that_is_bound_to_another_version_executes_again(project: Project) -> None:
+    project.write(
+        """
+        DATA = whence.get("dataset:d")
+
+        @whence.step
+        def read():
+            mark("read")
+            return DATA.load()
+
+        if __name__ == "__main__":
+            show(read())
+        """
+    )
+    project.client.publish("dataset:d", [1])
+    assert [project.run(), project.run(), project.executed()] == [[1], [1], ["read"]]
+    project.client.publish("dataset:d", [2])
+    assert [project.run(), project.executed()] == [[2], ["read"]]

@@ -66,6 +66,17 @@ def test_what_an_output_is_said_to_come_from_is_an_input(client: Client) -> None
     assert "dataset:source" in above(client, "model:m")
 
 
+def test_what_is_brought_in_may_say_what_it_comes_from(client: Client) -> None:
+    source = whence.publish("dataset:source", b"source")
+    whence.publish("dataset:shrunk", b"s", derived_from=[source])
+    assert "dataset:source" in above(client, "dataset:shrunk")
+
+
+def test_a_misspelt_argument_is_refused() -> None:
+    with pytest.raises(TypeError, match="metric"):
+        whence.model("m", b"model", metric={"r2": 1.0})  # type: ignore[call-arg]
+
+
 def test_a_version_that_a_step_gets_while_it_runs_is_an_input_and_the_step_is_not_cached(
     client: Client,
 ) -> None:

@@ -14,7 +14,7 @@ import whence
 from tests.conftest import Project
 from whence import Dataset, Model
 from whence.client import Client
-from whence_catalog import model
+from whence_catalog import digest, model
 from whence_catalog.errors import Conflict, InvalidInput
 from whence_catalog.model import RunState
 
@@ -379,8 +379,8 @@ def test_a_parameter_above_64_kib_is_kept_as_a_blob(client: Client) -> None:
     assert (executed.state, reused.state) == (RunState.COMPLETE, RunState.REUSED)
     for run in (executed, only(client, "block").run):
         kept = run.params["table"]
-        assert isinstance(kept, dict)
-        assert kept.keys() == {"whence.blob", "size_bytes"}
+        assert isinstance(kept, digest.Record)
+        assert kept.name == "whence.blob"
 
 
 def test_metrics_may_be_no_numbers_and_may_be_endless(client: Client) -> None:

@@ -1,5 +1,6 @@
 """What a step returns comes back equal in another process, and what has no rule is refused by name."""
 
+import collections
 import dataclasses
 import enum
 import math
@@ -144,6 +145,10 @@ class Opaque:
         ({"deep": [Opaque()]}, r"it\['deep'\]\[0\] is a .*Opaque"),
         ({"where": {"deep": Path("x")}}, "it holds a path"),
         ([Colour.RED], "it holds a enum"),
+        pytest.param(10**5000, "4300 digits", id="an endless integer"),
+        ({"deep": [10**5000]}, "4300 digits"),
+        (numpy.eye(2).view(numpy.matrix), "numpy.matrix"),
+        ([numpy.eye(2).view(numpy.matrix)], "numpy.matrix"),
         ({"config": [Config(1.0)]}, "it holds a dataclass"),
         (lambda: 1, "function"),
         ("\ud800", "lone surrogate"),
@@ -165,6 +170,17 @@ def test_what_has_no_rule_is_refused_with_what_to_do(client: Client, value: obje
     (run,) = client.catalog.runs()
     assert run.state == "failed"
     assert client.catalog.check().problems == ()
+
+
+def test_a_returned_dataclass_that_holds_more_than_its_fields_is_refused(client: Client) -> None:
+    @whence.step(version="1")
+    def give() -> Config:
+        made = Config(1.0)
+        made.more = 1  # type: ignore[attr-defined]
+        return made
+
+    with pytest.raises(InvalidInput, match=r"the returned value\.more is no field of Config"):
+        give()
 
 
 def test_a_value_that_holds_itself_is_refused(client: Client) -> None:
@@ -226,7 +242,6 @@ def test_a_parameter_that_is_no_number_has_one_identity(client: Client, nan: obj
         ([Config(Opaque())], r"options\[0\]\.rate is a "),  # type: ignore[arg-type]
         ({}.keys(), "options is a builtins.dict_keys"),
         ("\ud800", "options: .* lone surrogate"),
-        ({whence.dataset("d", [1])}, "a member of options is a whence.handles.Dataset"),
     ],
 )
 def test_a_parameter_without_identity_is_executed_each_time_and_says_where(
@@ -248,6 +263,40 @@ def test_a_parameter_without_identity_is_executed_each_time_and_says_where(
         assert not run.capture.rerunnable
     with pytest.raises(InvalidInput, match=where), whence.run("block", params={"options": value}):
         pass
+
+
+@dataclasses.dataclass(frozen=True)
+class Sources:
+    data: object
+
+
+@pytest.mark.parametrize(
+    ("hide", "where"),
+    [
+        (Sources, r"options\.data"),
+        (lambda handle: {"a": [Sources((handle,))]}, r"options\['a'\]\[0\]\.data\[0\]"),
+        (lambda handle: [{handle}], r"a member of options\[0\]"),
+        (lambda handle: {handle: 1}, "a key of options"),
+        (lambda handle: collections.namedtuple("Pair", "a b")(1, handle), r"options\[1\]"),
+        (lambda handle: [Opaque(), collections.OrderedDict(a=handle)], r"options\[1\]\['a'\]"),
+    ],
+)
+@pytest.mark.parametrize("is_draft", [True, False])
+def test_a_handle_where_it_would_be_no_input_is_refused_before_the_step_runs(
+    client: Client, hide: Callable[[object], object], where: str, is_draft: bool
+) -> None:
+    ran: list[object] = []
+
+    @whence.step(version="1")
+    def odd(options: object) -> int:
+        ran.append(options)
+        return 1
+
+    handle = whence.dataset("d", [1]) if is_draft else client.publish("dataset:d", [1])
+    before = len(client.catalog.runs())
+    with pytest.raises(InvalidInput, match=f"^{where} is a handle, .*directly, or in a list, tuple or dict"):
+        odd(hide(handle))
+    assert (ran, len(client.catalog.runs())) == ([], before)
 
 
 def test_a_list_that_holds_itself_as_a_parameter_is_executed(client: Client) -> None:
