@@ -204,11 +204,10 @@ def test_a_place_is_on_the_nearest_mount(place: str, kind: str) -> None:
     assert engine.filesystem_type(Path(place), MOUNTS) == kind
 
 
-def test_a_network_filesystem_is_refused_with_what_to_do(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # What this machine mounts is beyond a test: the kind of its own filesystem is declared to be one.
+def test_a_network_filesystem_is_refused_with_what_to_do(path: Path) -> None:
+    # None is mounted here: the type of this machine's own filesystem stands in for one.
     own = frozenset({engine.filesystem_type(path.parent)})
-    monkeypatch.setattr(engine, "NETWORK_FILESYSTEMS", own)
     with pytest.raises(NotReady) as refused:
-        schema.refuse_network_filesystem(path)
+        schema.refuse_network_filesystem(path, own)
     assert refused.value.kind is ErrorKind.NETWORK_FILESYSTEM
     assert "WHENCE_URL" in str(refused.value)

@@ -206,16 +206,14 @@ def test_code_edited_after_its_import_is_noted(
     assert project.collect().obstacles == obstacles
 
 
-def test_a_second_step_pays_almost_nothing(project: Project) -> None:
+def test_a_second_step_is_answered_from_memory(project: Project) -> None:
     names = [f"bmany{number}" for number in range(100)]
     project.write({f"{name}.py": f"import os\nimport bmany{99}\n" for name in names})
     for name in names:
         project.load(name)
     first = project.collect()
-    seconds = min(timed(project.collect) for _ in range(5))
     assert len(first.files) == 100
     assert project.collect() is first
-    assert seconds < 0.02  # 2 ms on two quiet cores
 
 
 SCRIPT = """
@@ -323,9 +321,3 @@ if __name__ == "__main__":
         [sys.executable, str(project.root / "scripts/btrain.py")], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "['scripts/bbeside.py', 'scripts/btrain.py'] (True, None)"
-
-
-def timed(call: Callable[[], object]) -> float:
-    begun = time.perf_counter()
-    call()
-    return time.perf_counter() - begun

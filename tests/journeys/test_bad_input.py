@@ -273,7 +273,7 @@ def test_a_catalog_that_another_process_holds_is_locked(
         ) as refused:
             impatient.publish("dataset:d", [2])
         assert refused.value.kind is ErrorKind.LOCKED
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 25, "the setting counts, not the default of 30 s"
         assert impatient.get("dataset:d").number == 1, "reading goes on"
         clients.open_client(client.url).close()
         other.execute("ROLLBACK")

@@ -94,15 +94,15 @@ def revision(tx: Transaction) -> str | None:
     return str(found)
 
 
-def refuse_revision(found: str | None, path: Path) -> None:
-    """Refuse tables that are older or newer than the declarations.
+def refuse_revision(found: str | None, path: Path, known: tuple[str, ...] = tables.KNOWN_REVISIONS) -> None:
+    """Refuse tables that are older (of a revision that is `known`) or newer than the declarations.
 
     Raises:
         NotReady: with the command to run.
     """
     if found is None or found == tables.REVISION:
         return
-    if found in tables.KNOWN_REVISIONS:
+    if found in known:
         raise NotReady(
             f"the catalog {path} has schema {found}, this whence needs {tables.REVISION}; back it up, then run:"
             f" whence migrate",
@@ -115,15 +115,15 @@ def refuse_revision(found: str | None, path: Path) -> None:
     )
 
 
-def refuse_network_filesystem(path: Path) -> None:
-    """Refuse a place where SQLite's WAL is unsafe.
+def refuse_network_filesystem(path: Path, network: frozenset[str] = engine.NETWORK_FILESYSTEMS) -> None:
+    """Refuse a place where SQLite's WAL is unsafe: on a filesystem of one of the types `network`.
 
     Raises:
         NotReady: with what to do instead.
     """
     existing = next(parent for parent in (path, *path.parents) if parent.exists())
     kind = engine.filesystem_type(existing)
-    if kind in engine.NETWORK_FILESYSTEMS:
+    if kind in network:
         raise NotReady(
             f"{path} is on a network filesystem ({kind}), where an embedded catalog is unsafe; put it on a local"
             " disk with WHENCE_URL=/local/folder/.whence, or run a server where the disk is: whence serve",
