@@ -108,7 +108,9 @@ def is_generated(function: types.FunctionType) -> bool:
     """Whether Python wrote a function from what its class says, as it does for a dataclass."""
     inner = wrapped(function)
     code = inner.__code__ if isinstance(inner, types.FunctionType) else function.__code__
-    return code.co_filename.startswith("<") and not linecache.getlines(code.co_filename)
+    # From 3.13 on `python -c` has lines, under the name that dataclasses give to what they generate too.
+    by_dataclass = code.co_qualname.startswith("__create_fn__.")
+    return code.co_filename.startswith("<") and (by_dataclass or not linecache.getlines(code.co_filename))
 
 
 def is_enum(kind: type) -> bool:
