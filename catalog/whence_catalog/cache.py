@@ -1,7 +1,7 @@
 """The cache's rules: what a key is, what a look-up answers, what a publish does, why a key differs.
 
 Decides with facts that it is given, and returns the decision with its reason. Leaves to others: who
-holds a lease (`sql.reservations`, on the database's clock), whether bytes are there (`blobs`), and what
+holds a lease (`sql.reservations`, on the catalog's clock), whether bytes are there (`blobs`), and what
 the components of a step are (`whence.fingerprint`, `whence.parameters`).
 """
 
@@ -61,6 +61,10 @@ class Reason(StrEnum):
 SUPERSEDING = frozenset(
     {Reason.EXPIRED, Reason.OUTPUT_MISSING, Reason.OUTPUT_ALTERED, Reason.REVOKED, Reason.REFRESHED}
 )
+
+
+# The modes in which a step looks up, reserves and publishes.
+PUBLISHING = frozenset({model.Mode.REUSE, model.Mode.REFRESH})
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +199,32 @@ def publish(
             model.Outcome.SUPERSEDED, f"{reason}; other bytes for {differing}", is_divergence=True
         )
     return model.Publication(model.Outcome.DIVERGED, f"other bytes for {differing}", is_divergence=True)
+
+
+def settle(
+    run: model.Run,
+    report: model.Report,
+    live: Mapping[str, digest.Digest] | None,
+    made: Mapping[str, digest.Digest],
+    fenced: Reason | None,
+) -> model.Publication:
+    """What a finish does to the cache: nothing, unless the Run holds its lease and all that it made is sound.
+
+    Args:
+        live: the outputs of the live entry of its key, by role, if there is one.
+        made: all outputs of the Run, by role.
+        fenced: why the step ran, if it still holds a live lease under the token it reports; else None.
+    """
+    if run.key is None or run.mode not in PUBLISHING or report.state is not model.RunState.COMPLETE:
+        return model.Publication(model.Outcome.NONE)
+    weak = [c.role for c in report.outputs if c.content.strength is not model.Strength.CONTENT]
+    reasons = (*report.uncacheable, *(f"output {role} is not identified by its content" for role in weak))
+    if reasons:
+        return model.Publication(model.Outcome.REFUSED, "; ".join(reasons))
+    if fenced is None:
+        # A stale fence publishes nothing, but what it made is still evidence about the key.
+        return model.Publication(model.Outcome.REFUSED, "lease lost", live is not None and live != made)
+    return publish(live, made, fenced)
 
 
 # ── explaining ───────────────────────────────────────────────────────────────────────────────────

@@ -15,6 +15,9 @@ from uuid import UUID
 from whence_catalog import audit, cache, digest, facts, lineage, model, rerun
 from whence_catalog.errors import WhenceError
 
+# How long a Run lives, and holds its lease, without being heard of.
+LEASE = timedelta(seconds=60)
+
 T = TypeVar("T")
 Result: TypeAlias = T | WhenceError
 

@@ -8,13 +8,11 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from datetime import timedelta
 from uuid import UUID
 
 from whence_catalog import catalog
 
 EVERY_SECONDS = 20.0
-LASTING = timedelta(seconds=60)
 _MISSES = 2
 
 
@@ -63,7 +61,7 @@ class Beater:
 
     def _lost(self, runs: dict[UUID, Callable[[], None]]) -> frozenset[UUID]:
         try:
-            lost = self._catalog.beat(list(runs), LASTING)
+            lost = self._catalog.beat(list(runs), catalog.LEASE)
         except Exception:
             # Whatever it was, the thread must live: the next beat may get through. Two missed ones are
             # told to the steps, since the lease may be gone before the third.

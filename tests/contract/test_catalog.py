@@ -70,6 +70,28 @@ def test_a_finish_with_other_content_under_the_same_uid_is_a_conflict(world: Wor
         world.finish(replace(report, metrics={"loss": 1.0}))
 
 
+def test_an_id_that_said_one_thing_says_no_other(world: World) -> None:
+    call = world.plain_call()
+    world.begin(call)
+    said = [
+        lambda: world.finish(replace(world.report(call), uid=call.run)),
+        lambda: simulator.one(
+            world.catalog.log([model.Series(call.run, call.run, simulator.ACTOR, {"x": ((0, 1.0),)})])
+        ),
+        lambda: simulator.one(world.catalog.add([model.Addition(call.run, call.run, simulator.ACTOR)])),
+        lambda: simulator.one(world.catalog.record_runs([(call, world.report(call))])),
+    ]
+    for again in said:
+        with pytest.raises(Conflict) as refused:
+            again()
+        assert refused.value.kind is ErrorKind.OTHER_CONTENT
+    report = world.report(call)
+    world.finish(report)
+    for other in (world.plain_call(run=report.uid), world.call(run=report.uid, presence_age=NEVER_FRESH)):
+        with pytest.raises(Conflict):
+            world.ask(other)
+
+
 def test_a_run_that_ended_by_its_own_word_ends_once(world: World) -> None:
     call = world.plain_call()
     world.begin(call)

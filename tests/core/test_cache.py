@@ -1,5 +1,6 @@
 """The cache's rules, by themselves."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.simulator import ACTOR, claim
 from whence_catalog import cache, digest, model
 from whence_catalog.errors import InvalidInput
 
@@ -116,3 +118,35 @@ def test_the_nearest_key_differs_in_the_fewest_components_and_is_the_newest_amon
     earlier = {near: mine[:1], nearer: mine[:2], UUID(int=4): mine[:2]}
     assert cache.nearest(mine, earlier) == nearer
     assert cache.nearest(mine, {}) is None
+
+
+def run_and_report(**fields: object) -> tuple[model.Run, model.Report]:
+    run = model.Run(RUN, "p", "j", model.RunState.RUNNING, ACTOR, NOW, mode=model.Mode.REUSE, key="wk1:k")
+    report = model.Report(UUID(int=9), RUN, model.RunState.COMPLETE, ACTOR)
+    own = {name: value for name, value in fields.items() if name in ("mode", "key")}
+    said = {name: value for name, value in fields.items() if name not in own}
+    return replace(run, **own), replace(report, **said)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "fields", [{"key": None}, {"mode": model.Mode.RECORD}, {"state": model.RunState.FAILED}]
+)
+def test_what_asks_for_no_place_in_the_cache_gets_none(fields: dict[str, object]) -> None:
+    settled = cache.settle(*run_and_report(**fields), None, {"m": A}, cache.Reason.NO_ENTRY)
+    assert settled == model.Publication(model.Outcome.NONE)
+
+
+def test_what_is_unsound_is_refused_even_under_a_lease() -> None:
+    weak = replace(claim("model:m", b"A"), content=model.Content(A, model.Strength.WEAK))
+    for fields, why in (({"uncacheable": ("changed",)}, "changed"), ({"outputs": (weak,)}, "model:m")):
+        settled = cache.settle(*run_and_report(**fields), None, {"m": A}, cache.Reason.NO_ENTRY)
+        assert settled.outcome is model.Outcome.REFUSED
+        assert why in str(settled)
+
+
+@pytest.mark.parametrize(("live", "diverges"), [(None, False), ({"m": A}, False), ({"m": B}, True)])
+def test_a_lost_lease_publishes_nothing_and_is_compared(
+    live: dict[str, digest.Digest] | None, diverges: bool
+) -> None:
+    settled = cache.settle(*run_and_report(), live, {"m": A}, None)
+    assert settled == model.Publication(model.Outcome.REFUSED, "lease lost", diverges)

@@ -18,9 +18,6 @@ from whence_catalog.sql.engine import SqliteEngine, Transaction
 I = TypeVar("I")  # noqa: E741 - an item of a batch
 R = TypeVar("R")
 
-LEASE = timedelta(seconds=60)
-_PUBLISHING = frozenset({model.Mode.REUSE, model.Mode.REFRESH})
-
 
 class SqlCatalog:
     """A Catalog in one SQLite file. Safe from threads and after a fork; see `catalog.Catalog`."""
@@ -109,13 +106,13 @@ class SqlCatalog:
     def move_aliases(self, moves: Sequence[model.AliasMove]) -> Sequence[catalog.Result[model.Alias]]:
         return self._each(moves, _move_alias)
 
-    def beat(self, runs: Sequence[UUID], lasting: timedelta = LEASE) -> frozenset[UUID]:
+    def beat(self, runs: Sequence[UUID], lasting: timedelta = catalog.LEASE) -> frozenset[UUID]:
         with self._database.writing(durable=False) as tx:
             return frozenset(run for run in runs if not reservations.beat(tx, run, _micros(lasting)))
 
     def sweep(self) -> Sequence[UUID]:
         with self._database.reading() as tx:
-            silent = runs.silent(tx, _micros(LEASE))
+            silent = runs.silent(tx, _micros(catalog.LEASE))
         results = self._each(silent, _presume) if silent else []
         return [
             run for run, result in zip(silent, results, strict=True) if not isinstance(result, WhenceError)
@@ -240,7 +237,7 @@ def _decide(
 
 
 def _wants_key(call: model.Call) -> bool:
-    return call.key is not None and call.mode in _PUBLISHING
+    return call.key is not None and call.mode in cache.PUBLISHING
 
 
 def _may_be_advised(call: model.Call) -> bool:
@@ -251,7 +248,7 @@ def _may_be_advised(call: model.Call) -> bool:
 
 def _advice(tx: Transaction, call: model.Call) -> cache.Answer | None:
     """The answer, where it needs nothing recorded."""
-    if fact_log.find(tx, call.run) is not None:
+    if runs.is_recorded(tx, call.run):
         return None
     assert call.key is not None
     decision, _ = _decide(tx, call)
@@ -265,11 +262,11 @@ def _advice(tx: Transaction, call: model.Call) -> cache.Answer | None:
 
 
 def _begin(tx: Transaction, call: model.Call) -> cache.Answer:
-    stored = fact_log.find(tx, call.run)
+    stored = fact_log.find(tx, call.run, "start", "reuse", "record")
     if stored is not None:
         return _begin_again(tx, call, stored)
     if not _wants_key(call):
-        wanted = call.mode in _PUBLISHING
+        wanted = call.mode in cache.PUBLISHING
         reason = cache.Reason.UNCACHEABLE if wanted else cache.Reason.NOT_ASKED
         return cache.Execute(reason, run=_start(tx, call), details=call.uncacheable)
     assert call.key is not None
@@ -282,7 +279,7 @@ def _begin(tx: Transaction, call: model.Call) -> cache.Answer:
             assert found is not None
             return _reuse(tx, call, entry, found)
         case cache.Execute(reason, digests):
-            token = reservations.take(tx, call.key, call.owner, call.run, reason, _micros(LEASE))
+            token = reservations.take(tx, call.key, call.owner, call.run, reason, _micros(catalog.LEASE))
             if isinstance(token, cache.Wait):
                 return token
             return cache.Execute(reason, digests, _start(tx, call), token)
@@ -292,7 +289,7 @@ def _start(tx: Transaction, call: model.Call) -> model.Run:
     run = lifecycle.start(call, tx.at)
     position = fact_log.append(tx, "start", call.run, call.actor, lambda r: facts.start(call, r))
     projections.start(tx, position, run, call)
-    reservations.begin_beat(tx, call.run, _micros(LEASE))
+    reservations.begin_beat(tx, call.run, _micros(catalog.LEASE))
     return run
 
 
@@ -325,13 +322,13 @@ def _begin_again(tx: Transaction, call: model.Call, stored: bytes) -> cache.Answ
     assert call.key is not None
     held = reservations.lease(tx, call.key)
     reason = cache.Reason.NO_ENTRY if held is None else held.reason
-    token = reservations.take(tx, call.key, call.owner, call.run, reason, _micros(LEASE))
+    token = reservations.take(tx, call.key, call.owner, call.run, reason, _micros(catalog.LEASE))
     return token if isinstance(token, cache.Wait) else cache.Execute(reason, run=run, token=token)
 
 
 def _finish(tx: Transaction, report: model.Report) -> catalog.Finished:
     before = runs.get(tx, report.run)
-    stored = fact_log.find(tx, report.uid)
+    stored = fact_log.find(tx, report.uid, "finish")
     if stored is not None:
         _, publication = facts.read_finish(report.uid, facts.decode(stored).body)
         fact_log.reject_other(
@@ -366,22 +363,19 @@ def _remember(tx: Transaction, report: model.Report) -> None:
 def _publication(
     tx: Transaction, run: model.Run, earlier: Sequence[model.Output], report: model.Report
 ) -> model.Publication:
-    """What this finish does to the cache: nothing, unless it holds a live lease and all of it is sound."""
-    if run.key is None or run.mode not in _PUBLISHING or report.state is not model.RunState.COMPLETE:
+    if run.key is None:
         return model.Publication(model.Outcome.NONE)
-    weak = [c.role for c in report.outputs if c.content.strength is not model.Strength.CONTENT]
-    reasons = (*report.uncacheable, *(f"output {role} is not identified by its content" for role in weak))
-    if reasons:
-        return model.Publication(model.Outcome.REFUSED, "; ".join(reasons))
     made = {output.role: output.version.digest for output in earlier}
     made |= {claim.role: claim.content.digest for claim in report.outputs}
     found = reservations.live(tx, run.key)
-    live = None if found is None else found.digests
     held = reservations.lease(tx, run.key)
-    if held is None or (held.owner, held.token) != (report.owner, report.token) or held.until <= tx.micros:
-        # A stale fence publishes nothing, but what it made is still evidence about the key.
-        return model.Publication(model.Outcome.REFUSED, "lease lost", live is not None and live != made)
-    return cache.publish(live, made, held.reason)
+    is_fenced = (
+        held is not None
+        and (held.owner, held.token) == (report.owner, report.token)
+        and held.until > tx.micros
+    )
+    live = None if found is None else found.digests
+    return cache.settle(run, report, live, made, held.reason if held is not None and is_fenced else None)
 
 
 def _record(tx: Transaction, item: tuple[model.Call, model.Report]) -> catalog.Finished:
@@ -393,7 +387,7 @@ def _record(tx: Transaction, item: tuple[model.Call, model.Report]) -> catalog.F
 
     if call.run != report.run:
         raise InvalidInput(f"the call is of run {call.run}, the report of run {report.run}")
-    stored = fact_log.find(tx, call.run)
+    stored = fact_log.find(tx, call.run, "record", "start", "reuse")
     if stored is not None:
         fact_log.reject_other(tx, stored, "record", call.actor, body)
         known = runs.get(tx, call.run)
@@ -412,7 +406,7 @@ def _add(tx: Transaction, addition: model.Addition) -> tuple[model.Output, ...]:
     def body(redactor: facts.Redactor) -> facts.Body:
         return facts.add(addition, redactor)
 
-    stored = fact_log.find(tx, addition.uid)
+    stored = fact_log.find(tx, addition.uid, "add")
     if stored is not None:
         fact_log.reject_other(tx, stored, "add", addition.actor, body)
     else:
@@ -425,7 +419,7 @@ def _add(tx: Transaction, addition: model.Addition) -> tuple[model.Output, ...]:
 
 def _log(tx: Transaction, series: model.Series) -> None:
     before = runs.get(tx, series.run)
-    stored = fact_log.find(tx, series.uid)
+    stored = fact_log.find(tx, series.uid, "log")
     if stored is not None:
         fact_log.reject_other(tx, stored, "log", series.actor, lambda _: facts.log(series))
         return
@@ -440,7 +434,7 @@ def _move_alias(tx: Transaction, move: model.AliasMove) -> model.Alias:
     def body(redactor: facts.Redactor) -> facts.Body:
         return facts.alias(move, redactor)
 
-    stored = fact_log.find(tx, move.uid)
+    stored = fact_log.find(tx, move.uid, "alias")
     if stored is not None:
         fact_log.reject_other(tx, stored, "alias", move.actor, body)
     else:

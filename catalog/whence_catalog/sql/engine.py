@@ -63,7 +63,7 @@ class Statement:
 
 
 class Transaction:
-    """One open transaction. `at` is the database's clock when it began."""
+    """One open transaction. `at` is the catalog's clock when it began: in SQLite, this process's own."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection

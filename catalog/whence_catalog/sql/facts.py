@@ -35,7 +35,6 @@ _opened_at = Statement(
     .join(tables.table(tables.FactRow), _FACT.uid == _REDACTABLE.fact_uid)
     .where(_FACT.position == bindparam("position"))
 )
-_last_before = Statement(select(func.max(_FACT.position)).where(_FACT.sequenced_at <= bindparam("moment")))
 
 _redactable = Statement(select(func.count()).select_from(tables.table(tables.RedactableRow)))
 
@@ -63,10 +62,19 @@ def append(tx: Transaction, verb: str, uid: UUID, actor: model.Actor, body_of: B
     return position
 
 
-def find(tx: Transaction, uid: UUID) -> bytes | None:
-    """The canonical bytes of the fact with that uid."""
+def find(tx: Transaction, uid: UUID, *verbs: str) -> bytes | None:
+    """The canonical bytes of the fact with that uid.
+
+    Raises:
+        Conflict: it is there, and says none of `verbs`.
+    """
     row = tx.one(_find, uid=uid.bytes)
-    return None if row is None else row[0]
+    if row is None:
+        return None
+    canonical, _, verb = row
+    if verb not in verbs:
+        raise Conflict(f"{uid} was already used for a {verb}; use a new id", ErrorKind.OTHER_CONTENT)
+    return bytes(canonical)
 
 
 def reject_other(
@@ -125,9 +133,3 @@ def head(tx: Transaction) -> int:
     """The last position; 0 for an empty log."""
     row = tx.one(_head)
     return 0 if row is None else row[0]
-
-
-def position_at(tx: Transaction, moment: int) -> int:
-    """The greatest position that was sequenced at or before that time."""
-    row = tx.one(_last_before, moment=moment)
-    return 0 if row is None or row[0] is None else row[0]

@@ -1,6 +1,6 @@
 """Cache entries and leases: what is there to reuse, and who may compute what is not.
 
-Leases are exempt from facts. One statement decides who holds one, on the database's clock.
+Leases are exempt from facts. One statement decides who holds one, on the catalog's clock.
 """
 
 from collections.abc import Mapping

@@ -394,6 +394,11 @@ def put_series(tx: Transaction, run_id: int, series: model.Series, position: int
 # ── reading ──────────────────────────────────────────────────────────────────────────────────────
 
 
+def is_recorded(tx: Transaction, uid: UUID) -> bool:
+    """Whether there is a Run of that id."""
+    return tx.one(_id_of, uid=uid.bytes) is not None
+
+
 def find(tx: Transaction, uid: UUID) -> Stored | None:
     """The Run of that id."""
     row = tx.one(_get, uid=uid.bytes)

@@ -3,13 +3,14 @@
 What executed is counted by the marks that the steps' own bodies leave, not by the catalog's word.
 """
 
+import itertools
 import os
 import secrets
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
@@ -119,22 +120,28 @@ class _Pipeline:
         seconds = time.monotonic() - began
         executed = tuple(ledger.read_text().split()) if ledger.exists() else ()
         ledger.unlink(missing_ok=True)
-        return Pass(executed, _STEPS - len(executed), seconds, self._reasons(last))
+        runs = self._since(last)
+        reused = sum(run.state is model.RunState.REUSED for run in runs)
+        return Pass(executed, reused, seconds, self._reasons(runs))
 
     def _environment(self, ledger: Path) -> dict[str, str]:
         # Without compiled modules every process would spend seconds on compiling its imports.
         inherited = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         return {**inherited, **self._variables, "DEMO_LEDGER": str(ledger)}
 
-    def _reasons(self, last: model.Run | None) -> tuple[str, ...]:
-        """Why each step that executed since `last` did, in the order they ran."""
-        said = []
-        for run in self._client.catalog.runs(limit=20):
-            if last is not None and run.uid == last.uid:
-                break
-            if run.state is model.RunState.COMPLETE and run.key is not None:
-                said.append(f"{run.job}: {_differs(self._client.catalog.explain(str(run.uid)))}")
-        return tuple(reversed(said))
+    def _since(self, last: model.Run | None) -> list[model.Run]:
+        """The Runs that were recorded since `last`, in the order they began."""
+        newest = self._client.catalog.runs(limit=20)
+        fresh = itertools.takewhile(lambda run: last is None or run.uid != last.uid, newest)
+        return list(fresh)[::-1]
+
+    def _reasons(self, runs: Sequence[model.Run]) -> tuple[str, ...]:
+        """Why each step that executed did."""
+        return tuple(
+            f"{run.job}: {_differs(self._client.catalog.explain(str(run.uid)))}"
+            for run in runs
+            if run.state is model.RunState.COMPLETE and run.key is not None
+        )
 
 
 def _differs(explained: cache.Explanation) -> str:
