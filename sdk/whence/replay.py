@@ -2,8 +2,8 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from whence import calls, environment, handles, parameters, replayed, room
 from whence.client import Client
 from whence_catalog import blobs, cache, digest, facts, model
 from whence_catalog import rerun as rules
-from whence_catalog.errors import Conflict, ErrorKind
+from whence_catalog.errors import Conflict, ErrorKind, WhenceError
 
 Progress = Callable[[str], None]
 _SHOWN_LINES = 15
@@ -103,18 +103,18 @@ def _in_room(
     replayed.write(arguments, params, taken, record.run.project)
     progress(f"executing {record.run.job}")
     began = datetime.now(UTC)
-    again = _start(client, record)
-    ended = made.run(capture.entry, arguments, results / "made")
-    if ended.returncode:
-        said = "\n".join(ended.stderr.strip().splitlines()[-_SHOWN_LINES:])
-        _finish(client, again, model.RunState.FAILED, (), said)
-        raise Conflict(
-            f"run {record.run.short} was started again and failed:\n{said}", ErrorKind.NOT_RERUNNABLE
-        )
-    claims = _collect(client, record, results / "made")
-    progress("comparing")
-    comparison = rules.compare(record.outputs, claims)
-    _finish(client, again, model.RunState.COMPLETE, claims, None, made.could_not_restore)
+    again = _start(client, record, taken)
+    with _ended(client, again):
+        ended = made.run(capture.entry, arguments, results / "made")
+        if ended.returncode:
+            said = "\n".join(ended.stderr.strip().splitlines()[-_SHOWN_LINES:])
+            raise Conflict(
+                f"run {record.run.short} was started again and failed:\n{said}", ErrorKind.NOT_RERUNNABLE
+            )
+        claims = _collect(client, record, results / "made")
+        progress("comparing")
+        comparison = rules.compare(record.outputs, claims)
+        _finish(client, again, model.RunState.COMPLETE, claims, None, made.could_not_restore)
     return Rerun(
         run=str(again.uid),
         original=str(record.run.uid),
@@ -153,7 +153,9 @@ def _lent(client: Client, used: model.Input) -> tuple[model.Output, Path]:
     return output, handles.bound(output, client).path
 
 
-def _start(client: Client, record: model.RunRecord) -> model.Run:
+def _start(
+    client: Client, record: model.RunRecord, taken: Sequence[tuple[model.Input, model.Output, Path]]
+) -> model.Run:
     call = model.Call(
         run=calls.new_uid(),
         project=record.run.project,
@@ -163,9 +165,11 @@ def _start(client: Client, record: model.RunRecord) -> model.Run:
         params=record.run.params,
         inputs=tuple(
             model.InputClaim(
-                i.role, model.Source(i.version.artifact, i.version.digest, i.producer), i.ordinal
+                used.role,
+                model.Source(output.version.artifact, output.version.digest, output.run),
+                used.ordinal,
             )
-            for i in record.inputs
+            for used, output, _ in taken
         ),
         rerun_of=record.run.uid,
         capture=record.run.capture,
@@ -173,6 +177,24 @@ def _start(client: Client, record: model.RunRecord) -> model.Run:
     )
     answer = calls.one(client.catalog.reserve([call]))
     return cast("model.Run", cast("cache.Execute", answer).run)
+
+
+@contextmanager
+def _ended(client: Client, run: model.Run) -> Iterator[None]:
+    """Beats for the Run that makes another again, and ends it badly if what is inside raises."""
+    client.beater.add(run.uid, lambda: None)
+    try:
+        yield
+    except BaseException as error:
+        stopped = isinstance(error, KeyboardInterrupt | SystemExit)
+        state = model.RunState.ABORTED if stopped else model.RunState.FAILED
+        try:
+            _finish(client, run, state, (), str(error) or type(error).__name__)
+        except WhenceError as second:
+            error.add_note(f"whence could not record that run {run.uid} is {state}: {second}")
+        raise
+    finally:
+        client.beater.remove(run.uid)
 
 
 def _finish(
