@@ -50,6 +50,14 @@ class ErrorKind(StrEnum):
     LOCKED = "locked"
     UNREACHABLE = "unreachable"
     PERMISSION = "permission"
+    UNAUTHENTICATED = "unauthenticated"
+    NOT_GRANTED = "not-granted"
+    TOO_LARGE = "too-large"
+    TOO_MANY = "too-many-requests"
+    PROTOCOL = "protocol"
+    NO_SUCH_TOKEN = "no-such-token"
+    NO_SUCH_ROUTE = "no-such-route"
+    BAD_SETTING = "bad-setting"
 
 
 class WhenceError(Exception):
