@@ -15,8 +15,14 @@ from typing import Any
 
 import pytest
 
+from tests import postgres
 from whence import client as clients
 from whence.client import Client
+
+
+def pytest_sessionfinish() -> None:
+    """Whatever became of the tests, nothing that they started goes on."""
+    postgres.end()
 
 
 @pytest.fixture(autouse=True)

@@ -6,13 +6,13 @@ none of the others. All that succeeded is durable when the call returns. Every w
 its uid: the same item again is the same fact; another content under the same uid is a `Conflict`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, TypeAlias, TypeVar
 from uuid import UUID
 
-from whence_catalog import audit, cache, digest, facts, lineage, model, rerun
+from whence_catalog import access, audit, cache, digest, facts, lineage, model, rerun
 from whence_catalog.errors import WhenceError
 
 # How long a Run lives, and holds its lease, without being heard of.
@@ -170,6 +170,10 @@ class Catalog(Protocol):
         """Runs, newest first; `before` is the last one of the page before."""
         ...
 
+    def projects_of(self, runs: Sequence[UUID]) -> Mapping[UUID, str]:
+        """The project of each Run; one that is not recorded is absent."""
+        ...
+
     def series(self, run: UUID) -> dict[str, tuple[tuple[int, float], ...]]:
         """All points of a Run's metric series, by name, in the order they were logged."""
         ...
@@ -207,6 +211,30 @@ class Catalog(Protocol):
     def facts(self, after: int = 0, limit: int = 1000) -> Sequence[StoredFact]:
         """Facts in position order, from the one after `after`."""
         ...
+
+    # ── access ───────────────────────────────────────────────────────────────────────────────────
+
+    def add_token(self, token: access.Token) -> access.Token:
+        """Let whoever holds the secret behind `token.hash` in; answers the token as it is kept.
+
+        Raises:
+            Conflict: the uid, or the secret, was used for another token.
+        """
+        ...
+
+    def tokens(self) -> Sequence[access.Token]:
+        """All tokens, the newest first, with those that have expired or were revoked."""
+        ...
+
+    def revoke_token(self, uid: UUID) -> access.Token:
+        """Let a token's holder in no more. Idempotent.
+
+        Raises:
+            NotFound: no such token.
+        """
+        ...
+
+    # ── upkeep ───────────────────────────────────────────────────────────────────────────────────
 
     def check(self) -> CheckReport:
         """Rebuild every projection from the facts, beside the real one, and compare."""

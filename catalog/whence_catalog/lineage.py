@@ -88,6 +88,7 @@ class Node(NamedTuple):
     at: datetime
     kind: str | None = None
     depth: int = 0
+    project: str = ""
 
     @property
     def ref(self) -> str | None:
@@ -444,7 +445,7 @@ def _graph(walk: _Walk, reasons: tuple[str, ...]) -> Graph:
 
 
 def _at_depth(node: Node, depth: int) -> Node:
-    return Node(*node[:6], depth)
+    return Node(*node[:6], depth, node.project)
 
 
 def _shown(walk: _Walk, rows: Sequence[_Row]) -> Mapping[NodeKey, Node]:

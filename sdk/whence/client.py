@@ -306,6 +306,12 @@ def open_client(
     )
 
 
+def database_url() -> str:
+    """The database that the environment names: an embedded catalog's file, or a `postgresql://` address."""
+    named = os.environ.get("WHENCE_URL", "")
+    return named if named.startswith("postgres") else str(embedded_folder() / DATABASE)
+
+
 def embedded_folder(url: str | os.PathLike[str] | None = None) -> Path:
     """The folder of the embedded catalog that `url`, or else the environment, names.
 

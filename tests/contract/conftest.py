@@ -1,4 +1,4 @@
-"""The Catalogs that the contract holds for. Each is a real one; PostgreSQL and HTTP join here."""
+"""The Catalogs that the contract holds for. Each is a real one."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import postgres
 from tests.simulator import World
 from whence_catalog import catalog
 from whence_catalog.sql.catalog import SqlCatalog
@@ -20,7 +21,17 @@ def _sqlite(folder: Path) -> Iterator[catalog.Catalog]:
         opened.close()
 
 
-CATALOGS = {"sqlite": _sqlite}
+@contextmanager
+def _postgresql(_: Path) -> Iterator[catalog.Catalog]:
+    with postgres.shared().database() as url:
+        opened = SqlCatalog.connect(url, timeout_seconds=10)
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+
+CATALOGS = {"sqlite": _sqlite, "postgresql": _postgresql}
 
 
 @pytest.fixture(params=sorted(CATALOGS))

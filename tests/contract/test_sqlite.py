@@ -17,7 +17,7 @@ from tests import simulator
 from tests.simulator import World, taken
 from whence_catalog import model
 from whence_catalog.errors import ErrorKind, NotReady, Unreachable
-from whence_catalog.sql import engine, schema
+from whence_catalog.sql import sqlite, schema
 from whence_catalog.sql.catalog import SqlCatalog
 
 
@@ -57,13 +57,13 @@ def tamper(path: Path, *statements: str) -> None:
         ("UPDATE cache_entry SET superseded_at = 1", "table cache_entry"),
         ("UPDATE output SET filename = 'other'", "table output"),
         ("UPDATE component SET digest = x'00' WHERE place = 0", "table component"),
-        ("UPDATE redactable SET fact_uid = x'00' WHERE path = 'labels/team'", "belong to no fact"),
+        ("UPDATE redactable SET fact = 77 WHERE path = 'labels/team'", "belong to no fact"),
         ("DELETE FROM fact WHERE position = 2", "facts are missing"),
         ("UPDATE fact SET canonical = x'00' WHERE position = 1", "its bytes are not those"),
         ("UPDATE fact SET verb = 'reuse' WHERE position = 1", "its uid or verb"),
         ("UPDATE fact SET sequenced_at = 0 WHERE position = 2", "sequenced before"),
         ("UPDATE redactable SET value = x'53000000000000000161' WHERE path = 'labels/team'", "is not the one it commits to"),
-        ("INSERT INTO redactable SELECT fact_uid, 'labels/b', salt, value FROM redactable WHERE path = 'labels/team'", "nothing in it commits"),
+        ("INSERT INTO redactable SELECT fact, 'labels/b', salt, value FROM redactable WHERE path = 'labels/team'", "nothing in it commits"),
     ],
 )  # fmt: skip
 def test_check_finds_every_kind_of_tampering(world: World, path: Path, statement: str, found: str) -> None:
@@ -201,12 +201,12 @@ MOUNTS = r"""22 1 254:0 / / rw - ext4 /dev/vda rw
     [("/home/x", "ext4"), ("/mnt/team/p/.whence", "nfs4"), ("/mnt/team/local disk/.whence", "xfs"), ("/mnt/tea", "ext4"), ("/mnt/te", "tmpfs")],
 )  # fmt: skip
 def test_a_place_is_on_the_nearest_mount(place: str, kind: str) -> None:
-    assert engine.filesystem_type(Path(place), MOUNTS) == kind
+    assert sqlite.filesystem_type(Path(place), MOUNTS) == kind
 
 
 def test_a_network_filesystem_is_refused_with_what_to_do(path: Path) -> None:
     # None is mounted here: the type of this machine's own filesystem stands in for one.
-    own = frozenset({engine.filesystem_type(path.parent)})
+    own = frozenset({sqlite.filesystem_type(path.parent)})
     with pytest.raises(NotReady) as refused:
         schema.refuse_network_filesystem(path, own)
     assert refused.value.kind is ErrorKind.NETWORK_FILESYSTEM

@@ -1,16 +1,20 @@
 """The migrations make the tables that the code declares; opening never migrates."""
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
+from tests import postgres
+from tests.simulator import World, taken
 from whence.cli import migration
 from whence_catalog.errors import ErrorKind, NotReady
 from whence_catalog.sql import schema, tables
-from whence_catalog.sql.catalog import SqlCatalog
+from whence_catalog.sql.catalog import SqlCatalog, open_url
+from whence_catalog.sql.postgres import PostgresEngine
 
 
 def _schema(path: Path) -> dict[str, list[tuple[object, ...]]]:
@@ -37,14 +41,14 @@ def _schema(path: Path) -> dict[str, list[tuple[object, ...]]]:
     return found
 
 
-def _migrated(path: Path) -> Path:
-    """A database that went through all migrations from nothing."""
+def _migrated(path: Path, to: str = "head") -> Path:
+    """A database that went through all migrations from nothing, to a revision."""
     config = Config()
     config.set_main_option("script_location", str(migration._scripts()))
     config.attributes["url"] = f"sqlite:///{path}"
     from alembic import command
 
-    command.upgrade(config, "head")
+    command.upgrade(config, to)
     return path
 
 
@@ -63,7 +67,7 @@ def test_the_declared_revision_is_the_newest_migration() -> None:
 
 def test_a_current_catalog_needs_no_migration(tmp_path: Path) -> None:
     SqlCatalog.open(tmp_path / "catalog.db").close()
-    done = migration.migrate(tmp_path / "catalog.db")
+    done = migration.migrate(str(tmp_path / "catalog.db"))
     assert (done.before, done.after) == (tables.REVISION, tables.REVISION)
 
 
@@ -73,9 +77,9 @@ def test_a_newer_catalog_is_refused_with_the_command(tmp_path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
-    for use in (SqlCatalog.open, migration.migrate):
+    for use in (open_url, migration.migrate):
         with pytest.raises(NotReady, match="pip install -U whence") as refused:
-            use(path)
+            use(str(path))
         assert refused.value.kind is ErrorKind.SCHEMA_NEWER
 
 
@@ -102,3 +106,76 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NotReady) as refused:
         SqlCatalog.open(path)
     assert refused.value.kind is ErrorKind.NOT_A_CATALOG
+
+
+def test_what_was_recorded_before_is_the_same_after(tmp_path: Path) -> None:
+    made = SqlCatalog.open(tmp_path / "new.db")
+    world = World(made)
+    data = world.note("load", {"dataset:d": b"D"}).outputs[0]
+    run = world.run("train", {"model:m": b"M"}, inputs=[taken(data)], labels={"team": "perception"})
+    made.close()
+    _as_of_revision_0001(tmp_path / "new.db", _migrated(tmp_path / "old.db", to="0001"))
+    with pytest.raises(NotReady, match="whence migrate"):
+        SqlCatalog.open(tmp_path / "old.db")
+    done = migration.migrate(str(tmp_path / "old.db"))
+    assert (done.before, done.after) == ("0001", tables.REVISION)
+    with closing(SqlCatalog.open(tmp_path / "old.db")) as upgraded:
+        assert upgraded.check().problems == ()
+        record = upgraded.run(str(run.run.uid))
+        assert record.run.labels == {"team": "perception"}
+        assert record.outputs == run.outputs
+        assert len(upgraded.facts()) == 3
+
+
+def _as_of_revision_0001(new: Path, old: Path) -> None:
+    """Copy what a catalog holds into the tables of the first schema."""
+    renamed = {"fact": "position", "start_fact": "start_position", "finish_fact": "finish_position"}
+    with closing(sqlite3.connect(old)) as database, database:
+        database.execute("ATTACH ? AS new", (str(new),))
+        names = [r[0] for r in database.execute("SELECT name FROM main.sqlite_master WHERE type = 'table'")]
+        for name in set(names) - {"alembic_version", "redactable"}:
+            columns = [row[1] for row in database.execute(f"PRAGMA new.table_info('{name}')")]
+            if name == "fact":
+                columns = ["position", "uid", "sequenced_at", "verb", "canonical", "leaf"]
+            into = [renamed.get(column, column) for column in columns]
+            database.execute(
+                f"INSERT INTO main.{name} ({', '.join(into)}) SELECT {', '.join(columns)} FROM new.{name}"
+            )
+        database.execute(
+            "INSERT INTO main.redactable SELECT f.uid, r.path, r.salt, r.value"
+            " FROM new.redactable r JOIN new.fact f ON f.id = r.fact"
+        )
+
+
+_COLUMNS = (
+    "SELECT table_name, column_name, data_type, is_nullable, column_default IS NOT NULL"
+    " FROM information_schema.columns WHERE table_schema = current_schema() AND table_name != 'alembic_version'"
+    " ORDER BY 1, 2"
+)
+_INDEXES = "SELECT indexdef FROM pg_indexes WHERE schemaname = current_schema() AND tablename != 'alembic_version' ORDER BY 1"
+_SEQUENCES = "SELECT sequencename, increment_by FROM pg_sequences ORDER BY 1"
+
+
+def test_on_postgresql_too_the_migrations_make_what_is_declared() -> None:
+    found = []
+    for template in (postgres.TEMPLATE, "template0"):
+        with postgres.shared().database(template) as url, closing(PostgresEngine(url)) as database:
+            if template == "template0":
+                database.write(schema.create_tables)
+            with database.reading() as tx:
+                found.append([tx.script(query) for query in (_COLUMNS, _INDEXES, _SEQUENCES)])
+    migrated, declared = found
+    assert migrated == declared
+
+
+def test_an_empty_database_is_no_catalog_until_it_is_migrated() -> None:
+    with postgres.shared().database("template0") as url:
+        with pytest.raises(NotReady, match="whence migrate"):
+            open_url(url)
+        migration.migrate(url)
+        with closing(open_url(url)) as opened:
+            assert opened.check().facts == 0
+            first = opened.identity()
+        migration.migrate(url)
+        with closing(open_url(url)) as opened:
+            assert opened.identity() == first

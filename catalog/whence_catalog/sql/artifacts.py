@@ -4,13 +4,14 @@ import difflib
 from typing import cast
 from uuid import UUID
 
-from sqlalchemy import Select, bindparam, func, literal_column, select, update
+from sqlalchemy import BigInteger, Select, bindparam, func, literal_column, select, update
+from sqlalchemy import cast as cast_as
 from sqlmodel import insert
 
 from whence_catalog import catalog, digest, facts, model
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound
+from whence_catalog.sql import engine, tables
 from whence_catalog.sql import facts as fact_log
-from whence_catalog.sql import tables
 from whence_catalog.sql.engine import Record, Statement, Transaction
 
 _PROJECT = tables.table(tables.ProjectRow)
@@ -70,7 +71,7 @@ _make_version = Statement(
             bindparam("digest"),
             bindparam("strength"),
             bindparam("form"),
-            bindparam("size_bytes"),
+            cast_as(bindparam("size_bytes"), BigInteger),
             bindparam("created_at"),
         ).where(_VERSION.c.artifact_id == bindparam("of_artifact")),
     )
@@ -109,7 +110,7 @@ _OUTPUT_COLUMNS = (
     _OUTPUT.c.location,
     _OUTPUT.c.described,
     _OUTPUT.c.derives,
-    _OUTPUT.c.position,
+    _OUTPUT.c.fact,
     _OUTPUT.c.place,
     _OUTPUT.c.run_id,
 )
@@ -126,11 +127,11 @@ def _productions() -> Select[tuple[object, ...]]:
     )
 
 
-_newest_first = (_OUTPUT.c.position.desc(), _OUTPUT.c.place.desc())
+_newest_first = (engine.place(_OUTPUT.c.fact).desc(), _OUTPUT.c.place.desc())
 _outputs_of_run = Statement(
     _productions()
     .where(_OUTPUT.c.run_id == bindparam("run_id"))
-    .order_by(_OUTPUT.c.position, _OUTPUT.c.place)
+    .order_by(engine.place(_OUTPUT.c.fact), _OUTPUT.c.place)
 )
 _productions_of_artifact = Statement(
     _productions().where(_OUTPUT.c.artifact_id == bindparam("artifact_id")).order_by(*_newest_first)
@@ -198,7 +199,7 @@ _put_alias = Statement(
         name=bindparam("name"),
         version_id=bindparam("version_id"),
         since=bindparam("since"),
-        position=bindparam("position"),
+        fact=bindparam("fact"),
         actor_id=bindparam("actor_id"),
         replaced=bindparam("replaced"),
     )
@@ -212,7 +213,7 @@ _aliases_of = Statement(
         _ACTOR.c.name,
         _ACTOR.c.authenticated,
         _ALIAS.c.replaced,
-        _ALIAS.c.position,
+        _ALIAS.c.fact,
     )
     .select_from(_ALIAS)
     .join(_VERSION, _VERSION.c.id == _ALIAS.c.version_id)
@@ -220,11 +221,25 @@ _aliases_of = Statement(
     .join(_PROJECT, _PROJECT.c.id == _ARTIFACT.c.project_id)
     .join(_ACTOR, _ACTOR.c.id == _ALIAS.c.actor_id)
     .where(_ALIAS.c.artifact_id == bindparam("artifact_id"))
-    .order_by(_ALIAS.c.position.desc())
+    .order_by(engine.place(_ALIAS.c.fact).desc())
 )
 
 
 # ── writing (projections: only what a fact says) ─────────────────────────────────────────────────
+
+
+def find_project(tx: Transaction, name: str) -> int | None:
+    """The project's row."""
+    row = tx.one(_find_project, name=name)
+    return None if row is None else row[0]
+
+
+def find_version(tx: Transaction, artifact: model.Artifact, raw: bytes | None) -> tuple[int | None, bool]:
+    """The Artifact's row, and whether it has a Version with that digest."""
+    row = tx.one(
+        _find_content, project=artifact.project, kind=artifact.kind, name=artifact.name, digest=raw or b""
+    )
+    return (None, False) if row is None else (row[0], row[1] is not None)
 
 
 def project_id(tx: Transaction, name: str) -> int:
@@ -281,17 +296,17 @@ def put_outputs(
     run_id: int,
     run: UUID,
     claims: tuple[model.OutputClaim, ...],
-    position: int,
+    fact: int,
     at: int,
 ) -> tuple[model.Output, ...]:
-    """Record productions of a Run, made known by the fact at `position`; answers them."""
+    """Record productions of a Run, made known by that fact; answers them."""
     return tuple(
-        _put_output_of(tx, run_id, run, place, claim, position, at) for place, claim in enumerate(claims)
+        _put_output_of(tx, run_id, run, place, claim, fact, at) for place, claim in enumerate(claims)
     )
 
 
 def _put_output_of(
-    tx: Transaction, run_id: int, run: UUID, place: int, claim: model.OutputClaim, position: int, at: int
+    tx: Transaction, run_id: int, run: UUID, place: int, claim: model.OutputClaim, fact: int, at: int
 ) -> model.Output:
     artifact_id, version_id, version = publish(tx, claim.artifact, claim.content, at)
     tx.run(
@@ -300,7 +315,7 @@ def _put_output_of(
         role=claim.role,
         version_id=version_id,
         artifact_id=artifact_id,
-        position=position,
+        fact=fact,
         place=place,
         filename=claim.filename,
         format=claim.format,
@@ -365,7 +380,7 @@ def source_ids(tx: Transaction, source: model.Source) -> tuple[int, int | None]:
     return version_id, producer_id
 
 
-def put_alias(tx: Transaction, move: model.AliasMove, actor_id: int, position: int, at: int) -> None:
+def put_alias(tx: Transaction, move: model.AliasMove, actor_id: int, fact: int, at: int) -> None:
     """End what the alias meant, and begin what it means.
 
     Raises:
@@ -394,7 +409,7 @@ def put_alias(tx: Transaction, move: model.AliasMove, actor_id: int, position: i
         name=move.name,
         version_id=row[0],
         since=at,
-        position=position,
+        fact=fact,
         actor_id=actor_id,
         replaced=replaced,
     )
@@ -439,7 +454,7 @@ def _derived(tx: Transaction, run_id: int, role: str) -> tuple[model.Source, ...
 
 
 def _described(tx: Transaction, rows: list[Record]) -> tuple[model.Output, ...]:
-    clear = {position: fact_log.opened_at(tx, position) for position in {row[16] for row in rows}}
+    clear = {fact: fact_log.opened(tx, fact) for fact in {row[16] for row in rows}}
     return tuple(_output_of(tx, row, clear[row[16]]) for row in rows)
 
 
@@ -461,7 +476,9 @@ def find(tx: Transaction, artifact: model.Artifact) -> int:
     """
     row = tx.one(_find_artifact, project=artifact.project, kind=artifact.kind, name=artifact.name)
     if row is None:
-        known = [str(model.Artifact(*parts)) for _, *parts in tx.all(_every_artifact)]
+        # Names of other projects are not for everyone who may ask for this one.
+        every = [model.Artifact(*parts) for _, *parts in tx.all(_every_artifact)]
+        known = [str(other) for other in every if other.project == artifact.project]
         raise NotFound(
             f"no artifact {artifact} is recorded{near(str(artifact), known)}", ErrorKind.NO_SUCH_ARTIFACT
         )
@@ -528,7 +545,7 @@ def aliases(tx: Transaction, artifact: model.Artifact) -> tuple[model.Alias, ...
 
 def _alias_of(tx: Transaction, row: Record) -> model.Alias:
     version = version_of(row)
-    name, since, until, actor, authenticated, replaced, position = row[9:]
+    name, since, until, actor, authenticated, replaced, fact = row[9:]
     return model.Alias(
         artifact=version.artifact,
         name=name,
@@ -536,7 +553,7 @@ def _alias_of(tx: Transaction, row: Record) -> model.Alias:
         since=model.moment(since),
         until=None if until is None else model.moment(until),
         actor=model.Actor(actor, bool(authenticated)),
-        reason=fact_log.opened_at(tx, position).get("reason"),
+        reason=fact_log.opened(tx, fact).get("reason"),
         replaced=replaced,
     )
 

@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Table, select
 
@@ -11,12 +12,13 @@ from whence_catalog import catalog, digest, facts
 from whence_catalog.errors import WhenceError
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql import projections, schema, tables
-from whence_catalog.sql.engine import Record, SqliteEngine, Statement, Transaction, Value
+from whence_catalog.sql.engine import Engine, Record, Statement, Transaction, Value
+from whence_catalog.sql.sqlite import SqliteEngine
 
 _SHOWN = 5
 
 
-def check(database: SqliteEngine) -> catalog.CheckReport:
+def check(database: Engine[Any]) -> catalog.CheckReport:
     """What the facts say, beside what the tables hold. Needs memory for a copy of the projections."""
     rebuilt = SqliteEngine(None)
     problems: list[str] = []
@@ -29,7 +31,7 @@ def check(database: SqliteEngine) -> catalog.CheckReport:
                 problems.append(f"{strays} redactable values belong to no fact")
             rows = 0
             for table in tables.PROJECTIONS:
-                real = _by_natural_key(tx, table)
+                real = _by_natural_key(tx, table, replayed.places)
                 problems += _differences(table, real, _by_natural_key(copy, table))
                 rows += real.total()
     finally:
@@ -40,38 +42,44 @@ def check(database: SqliteEngine) -> catalog.CheckReport:
 
 @dataclass(frozen=True, slots=True)
 class _Replayed:
-    """How many facts there were; of their commitments, how many are opened and how many are not."""
+    """How many facts there were, and the place of each by its number; of their commitments, how many are opened
+    and how many are not."""
 
     facts: int
+    places: Mapping[Value, Value]
     opened: int
     unopened: int
 
 
 def _replay(tx: Transaction, copy: Transaction, problems: list[str]) -> _Replayed:
     count, sequenced_before, opened, committed = 0, 0, 0, 0
-    for position, uid, sequenced_at, verb, canonical, leaf in fact_log.every(tx):
+    places: dict[Value, Value] = {}
+    for logged in fact_log.every(tx):
         count += 1
-        where = f"fact {position}"
-        if position != count:
+        where = f"fact {count}"
+        if logged.position is not None and logged.position != count:
+            where = f"fact {logged.position}"
             problems.append(f"{where}: expected position {count}; facts are missing")
-            count = position
-        if sequenced_at < sequenced_before:
-            problems.append(f"{where}: was sequenced before the one in front of it")
-        sequenced_before = sequenced_at
-        if leaf != facts.leaf(canonical):
+            count = logged.position
+        if logged.sequenced_at is not None:
+            if logged.sequenced_at < sequenced_before:
+                problems.append(f"{where}: was sequenced before the one in front of it")
+            sequenced_before = logged.sequenced_at
+        places[logged.id] = count
+        if logged.leaf != facts.leaf(logged.canonical):
             problems.append(f"{where}: its bytes are not those that its leaf was made of")
         try:
-            fact = facts.decode(canonical)
-            if fact.uid != uid or fact.verb != verb:
+            fact = facts.decode(logged.canonical)
+            if fact.uid != logged.uid or fact.verb != logged.verb:
                 problems.append(f"{where}: its uid or verb beside it is not the one inside it")
-            salts = fact_log.salts(tx, uid)
+            salts = fact_log.salts(tx, logged.id)
             opened, committed = opened + len(salts), committed + len(facts.commitments(fact.body))
             problems += [f"{where}: {why}" for why in _wrong_openings(fact, salts)]
             with copy.savepoint():
-                projections.replay(copy, position, fact)
+                projections.replay(copy, count, fact)
         except (WhenceError, AssertionError, LookupError, TypeError, ValueError) as error:
             problems.append(f"{where}: cannot be replayed: {error}")
-    return _Replayed(count, opened, committed - opened)
+    return _Replayed(count, places, opened, committed - opened)
 
 
 def _wrong_openings(fact: facts.Fact, salts: Mapping[str, tuple[bytes, bytes]]) -> list[str]:
@@ -85,14 +93,21 @@ def _wrong_openings(fact: facts.Fact, salts: Mapping[str, tuple[bytes, bytes]]) 
     return wrong
 
 
-def _by_natural_key(tx: Transaction, table: Table) -> "Counter[Record]":
-    """Every row, with each row number replaced by what it stands for, so that numbering may differ."""
+def _by_natural_key(
+    tx: Transaction, table: Table, places: Mapping[Value, Value] | None = None
+) -> "Counter[Record]":
+    """Every row, with each row number replaced by what it stands for, so that numbering may differ.
+
+    `places` are those of facts in the order of all, by their numbers; in the copy the two are equal.
+    """
     own_number = {
         column.name for column in table.primary_key if column.autoincrement is True or column.name == "id"
     }
     columns = [column for column in table.c if column.name not in own_number]
-    names: dict[str, Mapping[Value, Record]] = {}
+    names: dict[str, Mapping[Value, object]] = {}
     for column in columns:
+        if column.name in tables.FACT_COLUMNS and places is not None:
+            names[column.name] = places
         for key in column.foreign_keys:
             names[column.name] = _names(tx, key.column.table)
     return Counter(

@@ -1,108 +1,257 @@
-"""Connections, transactions and compiled statements. All that differs between databases stands here.
+"""Compiled statements, transactions, and what every database's engine has in common.
 
-A statement is SQLAlchemy Core over the tables, compiled once to (SQL, order of parameters) and then run
-on the driver's own connection: Core's own execution costs two to three times as much.
+A statement is SQLAlchemy Core over the tables, compiled once for each dialect to (SQL, order of
+parameters) and then run on the driver's own connection: Core's own execution costs two to three times
+as much. What differs between databases stands here and in `sqlite` and `postgres`; nothing else knows.
 """
 
 import contextlib
-import fcntl
 import os
-import random
-import sqlite3
 import threading
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import BigInteger, Boolean, ColumnElement, bindparam
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import dml as postgresql_dml
+from sqlalchemy.dialects.sqlite import dml as sqlite_dml
+from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import ClauseElement
+from sqlalchemy.sql.functions import FunctionElement
 
 from whence_catalog import model
-from whence_catalog.errors import ErrorKind, NotReady, Unreachable, WhenceError
+from whence_catalog.errors import Unreachable
 
 Value: TypeAlias = int | str | bytes | float | None
+Given: TypeAlias = Value | Sequence[int] | Sequence[bytes]
 Record: TypeAlias = tuple[Any, ...]
+T = TypeVar("T")
+C = TypeVar("C")
 
-DIALECT = sqlite.dialect(paramstyle="qmark")
+DIALECTS: Mapping[str, Dialect] = {
+    "sqlite": sqlite.dialect(paramstyle="qmark"),
+    "postgresql": postgresql.dialect(paramstyle="format"),  # type: ignore[no-untyped-call]
+}
+_UPSERT: Mapping[str, Callable[..., Any]] = {"sqlite": sqlite_dml.insert, "postgresql": postgresql_dml.insert}
 
-# Filesystems on which SQLite's WAL is unsafe, since its shared memory is not shared between machines.
-NETWORK_FILESYSTEMS = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "glusterfs", "gpfs", "beegfs"}
-    | {"fuse.sshfs", "fuse.glusterfs", "fuse.s3fs", "fuse.gcsfuse", "fuse.rclone", "fuse.juicefs"}
-)
+# A fact that has no position yet comes behind all that have one, in the order in which it was written.
+UNSEQUENCED = 2**62
 
 
-class Statement:
-    """A Core statement, compiled at its first use and never again."""
+# ── what the dialects write differently ──────────────────────────────────────────────────────────
 
-    __slots__ = ("_core", "defaults", "order", "sql")
 
-    def __init__(self, core: ClauseElement) -> None:
-        self._core = core
-        self.sql = ""
-        self.order: tuple[str, ...] = ()
-        self.defaults: Mapping[str, Value] = {}
+class _Among(FunctionElement[bool]):
+    inherit_cache = True
+    type = Boolean()
+    name = "among"
 
-    def compiled(self) -> "Statement":
-        """This statement, ready to run."""
-        if not self.sql:
-            compiled = self._core.compile(dialect=DIALECT)
-            self.order = tuple(getattr(compiled, "positiontup", None) or ())
-            given = getattr(compiled, "params", {}) or {}
-            self.defaults = {name: value for name, value in given.items() if value is not None}
-            self.sql = str(compiled)
-        return self
 
-    def arguments(self, given: Mapping[str, Value]) -> tuple[Value, ...]:
+class _AmongBytes(_Among):
+    inherit_cache = True
+
+
+def among(column: ColumnElement[Any], parameter: str) -> ColumnElement[bool]:
+    """Whether a column is one of the numbers that `parameter` lists: one parameter, whatever their number."""
+    return _Among(column, bindparam(parameter))
+
+
+def among_bytes(column: ColumnElement[Any], parameter: str) -> ColumnElement[bool]:
+    """As `among`, of bytes."""
+    return _AmongBytes(column, bindparam(parameter))
+
+
+class _Place(FunctionElement[int]):
+    inherit_cache = True
+    type = BigInteger()
+    name = "place"
+
+
+def place(fact: ColumnElement[Any]) -> ColumnElement[int]:
+    """Where the fact with that number stands in the order of facts."""
+    return _Place(fact)
+
+
+class _Larger(FunctionElement[int]):
+    inherit_cache = True
+    type = BigInteger()
+    name = "larger"
+
+
+def larger(one: ColumnElement[Any], other: ColumnElement[Any]) -> ColumnElement[int]:
+    """The greater of two values."""
+    return _Larger(one, other)
+
+
+def _parts(element: FunctionElement[Any], compiler: Any, keywords: Any) -> list[str]:
+    return [compiler.process(clause, **keywords) for clause in element.clauses]
+
+
+@compiles(_Among, "sqlite")
+def _(element: _Among, compiler: Any, **keywords: Any) -> str:
+    column, parameter = _parts(element, compiler, keywords)
+    return f"{column} IN (SELECT value FROM json_each({parameter}))"
+
+
+@compiles(_AmongBytes, "sqlite")
+def _(element: _AmongBytes, compiler: Any, **keywords: Any) -> str:
+    column, parameter = _parts(element, compiler, keywords)
+    return f"{column} IN (SELECT whence_unhex(value) FROM json_each({parameter}))"
+
+
+@compiles(_Among, "postgresql")
+def _(element: _Among, compiler: Any, **keywords: Any) -> str:
+    column, parameter = _parts(element, compiler, keywords)
+    return f"{column} = ANY(CAST({parameter} AS bigint[]))"
+
+
+@compiles(_AmongBytes, "postgresql")
+def _(element: _AmongBytes, compiler: Any, **keywords: Any) -> str:
+    column, parameter = _parts(element, compiler, keywords)
+    return f"{column} = ANY(CAST({parameter} AS bytea[]))"
+
+
+@compiles(_Place, "sqlite")
+def _(element: _Place, compiler: Any, **keywords: Any) -> str:
+    # There the number of a fact is its position.
+    return _parts(element, compiler, keywords)[0]
+
+
+@compiles(_Place, "postgresql")
+def _(element: _Place, compiler: Any, **keywords: Any) -> str:
+    (column,) = _parts(element, compiler, keywords)
+    return f"(SELECT coalesce(f.position, {UNSEQUENCED} + f.ordinal) FROM fact f WHERE f.id = {column})"
+
+
+@compiles(_Larger, "sqlite")
+def _(element: _Larger, compiler: Any, **keywords: Any) -> str:
+    return f"max({', '.join(_parts(element, compiler, keywords))})"
+
+
+@compiles(_Larger, "postgresql")
+def _(element: _Larger, compiler: Any, **keywords: Any) -> str:
+    return f"greatest({', '.join(_parts(element, compiler, keywords))})"
+
+
+# ── statements ───────────────────────────────────────────────────────────────────────────────────
+
+
+class Ready(NamedTuple):
+    """A statement as a driver takes it: SQL, the names of its parameters in order, and hidden ones' values."""
+
+    sql: str
+    order: tuple[str, ...]
+    defaults: Mapping[str, Value]
+
+    def arguments(self, given: Mapping[str, Given]) -> list[Given]:
         """The parameters in the order the driver wants."""
         if self.defaults:
             given = {**self.defaults, **given}
-        return tuple([given[name] for name in self.order])
+        return [given[name] for name in self.order]
 
 
-class Transaction:
-    """One open transaction. `at` is the catalog's clock when it began: in SQLite, this process's own."""
+class Statement:
+    """A Core statement, compiled for a dialect at its first use there and never again.
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    One that `INSERT … ON CONFLICT` builds is given as a function of the dialect's own `insert`.
+    """
+
+    __slots__ = ("_core", "_ready")
+
+    def __init__(self, core: ClauseElement | Callable[[Callable[..., Any]], ClauseElement]) -> None:
+        self._core = core
+        self._ready: dict[str, Ready] = {}
+
+    def on(self, dialect: str) -> Ready:
+        """This statement, ready to run."""
+        return self._ready.get(dialect) or self._compiled(dialect)
+
+    def _compiled(self, dialect: str) -> Ready:
+        core = self._core if isinstance(self._core, ClauseElement) else self._core(_UPSERT[dialect])
+        compiled: Any = core.compile(dialect=DIALECTS[dialect])
+        given = getattr(compiled, "params", {}) or {}
+        ready = Ready(
+            str(compiled),
+            tuple(getattr(compiled, "positiontup", None) or ()),
+            {name: value for name, value in given.items() if value is not None},
+        )
+        self._ready[dialect] = ready
+        return ready
+
+
+class Transaction(ABC):
+    """One open transaction.
+
+    What is put off with `at_the_end` is carried out when the item of the batch, or the transaction, is
+    done; nothing of an item that failed is.
+    """
+
+    dialect: str
+    # Whether a fact gets its position now: whoever writes is the only one who does.
+    is_sequencing: bool
+
+    def __init__(self, connection: Any) -> None:
         self._connection = connection
-        # SQLite's clock is that of this process; to ask for it in SQL is one more statement each time.
-        self.micros = time.time_ns() // 1000
+        self._put_off: list[tuple[Statement, Mapping[str, Given]]] = []
+
+    @property
+    @abstractmethod
+    def micros(self) -> int:
+        """The catalog's clock, once for the whole transaction: microseconds since the epoch."""
 
     @property
     def at(self) -> datetime:
         """The time of this transaction."""
         return model.moment(self.micros)
 
-    def all(self, statement: Statement, **parameters: Value) -> list[Record]:
-        """Every row."""
-        ready = statement.compiled()
-        return self._connection.execute(ready.sql, ready.arguments(parameters)).fetchall()
+    def next_fact(self) -> int:
+        """A number for a fact, where it does not come with the position. It says nothing about order."""
+        raise AssertionError(f"{self.dialect} numbers facts as it sequences them")
 
-    def one(self, statement: Statement, **parameters: Value) -> Record | None:
+    @abstractmethod
+    def _execute(self, statement: Statement, given: Mapping[str, Given]) -> Any:
+        """Run it; answers the driver's cursor."""
+
+    def all(self, statement: Statement, **parameters: Given) -> list[Record]:
+        """Every row."""
+        rows: list[Record] = self._execute(statement, parameters).fetchall()
+        return rows
+
+    def one(self, statement: Statement, **parameters: Given) -> Record | None:
         """The first row, if there is one."""
-        ready = statement.compiled()
-        row: Record | None = self._connection.execute(ready.sql, ready.arguments(parameters)).fetchone()
+        row: Record | None = self._execute(statement, parameters).fetchone()
         return row
 
-    def run(self, statement: Statement, **parameters: Value) -> int:
+    def run(self, statement: Statement, **parameters: Given) -> int:
         """Carry it out; answers how many rows it changed."""
-        ready = statement.compiled()
-        return self._connection.execute(ready.sql, ready.arguments(parameters)).rowcount
+        changed: int = self._execute(statement, parameters).rowcount
+        return changed
 
+    @abstractmethod
     def many(self, statement: Statement, rows: Sequence[Mapping[str, Value]]) -> None:
         """Carry it out once for each of `rows`."""
-        ready = statement.compiled()
-        self._connection.executemany(ready.sql, [ready.arguments(row) for row in rows])
 
-    def rows(self, sql: str) -> list[Record]:
-        """Every row of a query of the engine's own making (the master table, a pragma)."""
-        return self._connection.execute(sql).fetchall()
+    @abstractmethod
+    def tables(self) -> set[str]:
+        """The names of the tables that are there."""
 
-    def script(self, sql: str) -> None:
-        """Run one statement of the engine's own making (DDL, a pragma)."""
-        self._connection.execute(sql)
+    def script(self, sql: str) -> list[Record]:
+        """Run one statement of the engine's own making (DDL, a pragma); answers its rows."""
+        cursor = self._connection.execute(sql)
+        return [] if cursor.description is None else cursor.fetchall()
+
+    def at_the_end(self, statement: Statement, **parameters: Given) -> None:
+        """Carry it out when all else of this item is."""
+        self._put_off.append((statement, parameters))
+
+    def settle(self) -> None:
+        """Carry out what was put off."""
+        put_off, self._put_off = self._put_off, []
+        for statement, parameters in put_off:
+            self._execute(statement, parameters)
 
     @contextlib.contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -111,104 +260,99 @@ class Transaction:
         self._connection.execute("SAVEPOINT item")
         try:
             yield
+            self.settle()
         except BaseException:
+            self._put_off.clear()
             self._connection.execute("ROLLBACK TO item")
             self._connection.execute("RELEASE item")
             raise
         self._connection.execute("RELEASE item")
 
 
-class SqliteEngine:
-    """Connections to one SQLite file (or to a private database in memory, where `path` is None).
+# ── engines ──────────────────────────────────────────────────────────────────────────────────────
 
-    Writers queue for a file lock beside the database: SQLite's own busy time-out starves some of them.
+
+class Engine(ABC, Generic[C]):
+    """Connections to one database, kept for the next who needs one.
+
     Safe from threads; a forked child opens connections of its own.
     """
 
-    def __init__(
-        self, path: Path | None, *, synchronous: str = "FULL", timeout_seconds: float = 30.0
-    ) -> None:
-        self.path = path
-        self._synchronous = synchronous
-        self._timeout_seconds = timeout_seconds
-        self._idle: list[tuple[sqlite3.Connection, int | None]] = []
-        self._inherited: list[tuple[sqlite3.Connection, int | None]] = []
+    # In words that hold no secret.
+    url: str
+    dialect: str
+
+    def __init__(self) -> None:
+        self._idle: list[C] = []
+        self._inherited: list[C] = []
         self._guard = threading.Lock()
         self._pid = os.getpid()
         self._closed = False
 
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[Transaction]:
+    @abstractmethod
+    def reading(self) -> contextlib.AbstractContextManager[Transaction]:
         """One unchanging view of what is committed."""
-        with _translated(self.path), self._connection() as (connection, _):
-            connection.execute("BEGIN")
-            try:
-                yield Transaction(connection)
-            finally:
-                connection.execute("ROLLBACK")
 
-    @contextlib.contextmanager
-    def writing(self, *, durable: bool = True) -> Iterator[Transaction]:
-        """A transaction that is the only writer. Durable: on the disk when this returns.
+    @abstractmethod
+    def writing(self, *, durable: bool = True) -> contextlib.AbstractContextManager[Transaction]:
+        """A transaction that writes. Durable: on the disk when this returns.
 
-        Not durable is for leases and heartbeats alone: a power cut may lose the last of them, and the
-        next durable commit carries them to the disk.
+        Not durable is for leases and heartbeats alone: a power cut may lose the last of them.
         """
-        with _translated(self.path), self._connection() as (connection, lock), self._queue(lock):
-            if not durable:
-                connection.execute("PRAGMA synchronous=NORMAL")
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield Transaction(connection)
-                except BaseException:
-                    connection.execute("ROLLBACK")
-                    raise
-                try:
-                    connection.execute("COMMIT")
-                except BaseException:
-                    if connection.in_transaction:
-                        connection.execute("ROLLBACK")
-                    raise
-            finally:
-                if not durable:
-                    connection.execute(f"PRAGMA synchronous={self._synchronous}")
 
-    def log_writes_ahead(self) -> None:
-        """Put the database into WAL mode, in which readers and the writer never wait for one another.
+    def read(self, work: Callable[[Transaction], T]) -> T:
+        """What `work` answers of one unchanging view."""
+        with self.reading() as tx:
+            return work(tx)
 
-        It stays in it; so this is for who makes the database, and nobody else's is touched by opening it.
-        """
-        with _translated(self.path), self._connection() as (connection, lock), self._queue(lock):
-            connection.execute("PRAGMA journal_mode=WAL")
+    def write(self, work: Callable[[Transaction], T], *, durable: bool = True) -> T:
+        """What `work` answers, once what it wrote is committed; it may be carried out again from the start."""
+        with self.writing(durable=durable) as tx:
+            return work(tx)
+
+    @abstractmethod
+    def _open(self) -> C:
+        """A new connection."""
+
+    @abstractmethod
+    def _dispose(self, connection: C) -> None:
+        """Close it."""
 
     def close(self) -> None:
         """Close every idle connection; a busy one closes when it is handed back."""
         with self._guard:
             self._closed = True
+        self._close_idle()
+
+    def _close_idle(self) -> None:
+        with self._guard:
             idle, self._idle = self._idle, []
-        for entry in idle:
-            _dispose(*entry)
+        for connection in idle:
+            self._dispose(connection)
 
     @contextlib.contextmanager
-    def _connection(self) -> Iterator[tuple[sqlite3.Connection, int | None]]:
-        entry = self._take()
+    def _connection(self) -> Iterator[C]:
+        connection = self._take()
         try:
-            yield entry
+            yield connection
         finally:
             with self._guard:
-                keep = not self._closed and self._pid == os.getpid()
+                keep = not self._closed and self._pid == os.getpid() and self._is_usable(connection)
                 if keep:
-                    self._idle.append(entry)
+                    self._idle.append(connection)
             if not keep:
-                _dispose(*entry)
+                self._dispose(connection)
 
-    def _take(self) -> tuple[sqlite3.Connection, int | None]:
+    def _is_usable(self, connection: C) -> bool:
+        return True
+
+    def _take(self) -> C:
         if self._pid != os.getpid():
-            # Closing an inherited connection would drop the parent's locks: keep it, and never touch it.
+            # Closing an inherited connection would end the parent's too: keep it, and never touch it.
             self._guard = threading.Lock()
             self._inherited += self._idle
             self._idle, self._pid = [], os.getpid()
+            self._forget_inherited()
         with self._guard:
             if self._closed:
                 raise Unreachable("this catalog was closed; connect again")
@@ -216,116 +360,5 @@ class SqliteEngine:
                 return self._idle.pop()
         return self._open()
 
-    def _open(self) -> tuple[sqlite3.Connection, int | None]:
-        with _translated(self.path):
-            # A database in memory lives as long as its one connection, which `_idle` keeps.
-            connection = sqlite3.connect(
-                self.path or ":memory:",
-                timeout=self._timeout_seconds,
-                isolation_level=None,
-                check_same_thread=False,
-            )
-            try:
-                connection.execute(f"PRAGMA synchronous={self._synchronous}")
-                connection.execute("PRAGMA temp_store=MEMORY")
-                connection.execute("PRAGMA cache_size=-65536")
-                connection.execute("PRAGMA mmap_size=268435456")
-            except BaseException:
-                connection.close()
-                raise
-        return connection, None if self.path is None else _open_lock(self.path)
-
-    @contextlib.contextmanager
-    def _queue(self, lock: int | None) -> Iterator[None]:
-        if lock is None:
-            yield
-            return
-        give_up_at = time.monotonic() + self._timeout_seconds
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > give_up_at:
-                    raise _locked(self.path) from None
-                time.sleep(random.uniform(0.0002, 0.002))
-        try:
-            yield
-        finally:
-            fcntl.flock(lock, fcntl.LOCK_UN)
-
-
-def _open_lock(path: Path) -> int | None:
-    try:
-        return os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    except OSError:
-        return None  # a read-only catalog can be read; a write will say what is wrong
-
-
-def _dispose(connection: sqlite3.Connection, lock: int | None) -> None:
-    connection.close()
-    if lock is not None:
-        os.close(lock)
-
-
-def _locked(path: Path | None) -> Unreachable:
-    return Unreachable(
-        f"the catalog {path} is locked by another process; find it with `fuser {path}`, end it or wait, and try again",
-        ErrorKind.LOCKED,
-    )
-
-
-@contextlib.contextmanager
-def _translated(path: Path | None) -> Iterator[None]:
-    try:
-        yield
-    except WhenceError:
-        raise
-    except sqlite3.Error as error:
-        meant = _meaning(error, path)
-        if meant is None:
-            raise
-        raise meant from error
-
-
-def _meaning(error: sqlite3.Error, path: Path | None) -> WhenceError | None:
-    code = getattr(error, "sqlite_errorcode", None)
-    match None if code is None else code & 0xFF:
-        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return _locked(path)
-        case sqlite3.SQLITE_READONLY:
-            return NotReady(f"the catalog {path} cannot be written: {error}", ErrorKind.READ_ONLY)
-        case sqlite3.SQLITE_FULL:
-            return NotReady(
-                f"no space is left for the catalog {path}; nothing was recorded. Free some and try again",
-                ErrorKind.DISK_FULL,
-            )
-        case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
-            return NotReady(
-                f"{path} is not a whence catalog, or it is damaged: {error}", ErrorKind.NOT_A_CATALOG
-            )
-        case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_IOERR | sqlite3.SQLITE_PERM:
-            return NotReady(f"the catalog {path} cannot be opened: {error}", ErrorKind.NOT_A_CATALOG)
-        case _:
-            return None
-
-
-def filesystem_type(path: Path, mounts: str | None = None) -> str:
-    """The type of the filesystem that holds `path`, as Linux names it; empty where that is not known.
-
-    `mounts` is what /proc/self/mountinfo says, read now unless given.
-    """
-    if mounts is None:
-        try:
-            mounts = Path("/proc/self/mountinfo").read_text()
-        except OSError:
-            return ""
-    best, kind = "", ""
-    target = str(path.resolve())
-    for line in mounts.splitlines():
-        fields, _, rest = line.partition(" - ")
-        point = fields.split()[4].encode().decode("unicode_escape")  # a space is \040
-        inside = target == point or target.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= len(best):
-            best, kind = point, rest.split()[0]
-    return kind
+    def _forget_inherited(self) -> None:
+        """Let go of what a parent process may use too."""

@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Callable, Iterator
+from typing import NamedTuple, cast
 from uuid import UUID
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, func, select, text
 from sqlmodel import insert
 
 from whence_catalog import digest, facts, model
@@ -15,55 +16,130 @@ from whence_catalog.sql.engine import Statement, Transaction
 _FACT = tables.table(tables.FactRow).c
 _REDACTABLE = tables.table(tables.RedactableRow).c
 
-_find = Statement(select(_FACT.canonical, _FACT.position, _FACT.verb).where(_FACT.uid == bindparam("uid")))
-_head = Statement(select(_FACT.position, _FACT.sequenced_at).order_by(_FACT.position.desc()).limit(1))
-_append = Statement(insert(tables.table(tables.FactRow)))
+_find = Statement(select(_FACT.id, _FACT.canonical, _FACT.verb).where(_FACT.uid == bindparam("uid")))
+_head = Statement(
+    select(_FACT.position, _FACT.sequenced_at)
+    .where(_FACT.position.is_not(None))
+    .order_by(_FACT.position.desc())
+    .limit(1)
+)
+_APPENDED = ("id", "uid", "verb", "canonical", "leaf")
+_append = Statement(
+    insert(tables.table(tables.FactRow)).values(
+        {name: bindparam(name) for name in (*_APPENDED, "position", "sequenced_at")}
+    )
+)
+_append_unsequenced = Statement(
+    insert(tables.table(tables.FactRow)).values(
+        {name: bindparam(name) for name in _APPENDED} | {"ordinal": tables.FACT_ORDINAL.next_value()}
+    )
+)
+_logged = select(
+    _FACT.position,
+    _FACT.uid,
+    _FACT.verb,
+    _FACT.canonical,
+    _FACT.id,
+    _FACT.ordinal,
+    _FACT.sequenced_at,
+    _FACT.leaf,
+)
 _page = Statement(
-    select(_FACT.position, _FACT.uid, _FACT.sequenced_at, _FACT.verb, _FACT.canonical, _FACT.leaf)
-    .where(_FACT.position > bindparam("after"))
-    .order_by(_FACT.position)
+    _logged.where(_FACT.position > bindparam("after")).order_by(_FACT.position).limit(bindparam("many"))
+)
+_page_unsequenced = Statement(
+    _logged.where(_FACT.position.is_(None), _FACT.ordinal > bindparam("after"))
+    .order_by(_FACT.ordinal)
     .limit(bindparam("many"))
 )
 _keep_salt = Statement(insert(tables.table(tables.RedactableRow)))
 _salts = Statement(
-    select(_REDACTABLE.path, _REDACTABLE.salt, _REDACTABLE.value).where(
-        _REDACTABLE.fact_uid == bindparam("fact_uid")
-    )
+    select(_REDACTABLE.path, _REDACTABLE.salt, _REDACTABLE.value).where(_REDACTABLE.fact == bindparam("fact"))
 )
-_opened_at = Statement(
-    select(_REDACTABLE.path, _REDACTABLE.value)
-    .join(tables.table(tables.FactRow), _FACT.uid == _REDACTABLE.fact_uid)
-    .where(_FACT.position == bindparam("position"))
-)
-
 _redactable = Statement(select(func.count()).select_from(tables.table(tables.RedactableRow)))
+
+# Whoever holds this lock gives positions to facts ("whence", as a number).
+_SEQUENCER = 0x7768656E6365
+_try_to_sequence = Statement(select(func.pg_try_advisory_xact_lock(bindparam("key"))))
+_sequence = Statement(
+    text(
+        "UPDATE fact SET position = :base + due.n, sequenced_at = :moment"
+        " FROM (SELECT id, row_number() OVER (ORDER BY ordinal) AS n FROM fact WHERE position IS NULL"
+        " ORDER BY ordinal LIMIT :many) AS due WHERE fact.id = due.id"
+    ).bindparams(bindparam("base"), bindparam("moment"), bindparam("many"))
+)
+_SEQUENCED_AT_ONCE = 5000
 
 BodyOf = Callable[[facts.Redactor], facts.Body]
 
 
+class Logged(NamedTuple):
+    """A fact as it lies in the log. It has an `ordinal` on PostgreSQL, and there no position until a moment later."""
+
+    position: int | None
+    uid: UUID
+    verb: str
+    canonical: bytes
+    id: int
+    ordinal: int | None
+    sequenced_at: int | None
+    leaf: bytes
+
+
+class Stored(NamedTuple):
+    """A fact that was said before: its number and its canonical bytes."""
+
+    id: int
+    canonical: bytes
+
+
 def append(tx: Transaction, verb: str, uid: UUID, actor: model.Actor, body_of: BodyOf) -> int:
-    """Write one fact at the next position; answers the position."""
+    """Write one fact; answers its number.
+
+    Where writers work side by side its row is written last of all of its item: what comes after in the
+    order of facts may then have seen it, and what it saw comes before.
+    """
     redactor = facts.Redactor(lambda _: os.urandom(16))
     canonical = facts.encode(verb, uid, tx.at, actor, body_of(redactor))
-    last, sequenced_at = tx.one(_head) or (0, 0)
-    position: int = last + 1
-    tx.run(
-        _append,
-        position=position,
-        uid=uid.bytes,
-        # A clock that was set back must not make a later fact look earlier.
-        sequenced_at=max(tx.micros, sequenced_at),
-        verb=verb,
-        canonical=canonical,
-        leaf=facts.leaf(canonical),
-    )
+    leaf = facts.leaf(canonical)
+    if not tx.is_sequencing:
+        number = tx.next_fact()
+        tx.at_the_end(
+            _append_unsequenced, id=number, uid=uid.bytes, verb=verb, canonical=canonical, leaf=leaf
+        )
+    else:
+        last, sequenced_at = tx.one(_head) or (0, 0)
+        number = last + 1
+        tx.run(
+            _append,
+            id=number,
+            uid=uid.bytes,
+            verb=verb,
+            canonical=canonical,
+            leaf=leaf,
+            position=number,
+            # A clock that was set back must not make a later fact look earlier.
+            sequenced_at=max(tx.micros, sequenced_at),
+        )
     for path, salt, value in redactor.opened:
-        tx.run(_keep_salt, fact_uid=uid.bytes, path=path, salt=salt, value=value)
-    return position
+        tx.run(_keep_salt, fact=number, path=path, salt=salt, value=value)
+    return number
 
 
-def find(tx: Transaction, uid: UUID, *verbs: str) -> bytes | None:
-    """The canonical bytes of the fact with that uid.
+def sequence(tx: Transaction) -> int:
+    """Give the next positions to facts that have none, in the order in which they were written; answers how many.
+
+    None where somebody else is at it. A fact that another one saw was committed before that one was
+    written, so it comes before it. Times never decrease.
+    """
+    if not cast("tuple[bool]", tx.one(_try_to_sequence, key=_SEQUENCER))[0]:
+        return 0
+    base, sequenced_at = tx.one(_head) or (0, 0)
+    return tx.run(_sequence, base=base, moment=max(tx.micros, sequenced_at), many=_SEQUENCED_AT_ONCE)
+
+
+def find(tx: Transaction, uid: UUID, *verbs: str) -> Stored | None:
+    """The fact with that uid.
 
     Raises:
         Conflict: it is there, and says none of `verbs`.
@@ -71,26 +147,26 @@ def find(tx: Transaction, uid: UUID, *verbs: str) -> bytes | None:
     row = tx.one(_find, uid=uid.bytes)
     if row is None:
         return None
-    canonical, _, verb = row
+    number, canonical, verb = row
     if verb not in verbs:
         raise Conflict(f"{uid} was already used for a {verb}; use a new id", ErrorKind.OTHER_CONTENT)
-    return bytes(canonical)
+    return Stored(number, bytes(canonical))
 
 
 def reject_other(
-    tx: Transaction, stored: bytes, verb: str, actor: model.Actor, body_of: BodyOf
+    tx: Transaction, stored: Stored, verb: str, actor: model.Actor, body_of: BodyOf
 ) -> facts.Fact:
     """The stored fact, if saying it again says the same.
 
     Raises:
         Conflict: it says something else under the same uid.
     """
-    known = facts.decode(stored)
-    salts = {path: salt for path, salt, _ in tx.all(_salts, fact_uid=known.uid.bytes)}
+    known = facts.decode(stored.canonical)
+    salts = {path: salt for path, salt, _ in tx.all(_salts, fact=stored.id)}
     # Where a salt was erased the commitment cannot be made again: the rest decides.
     erased = {path: c for path, c in facts.commitments(known.body).items() if path not in salts}
     redactor = facts.Redactor(lambda path: salts.get(path, b""), erased)
-    if facts.encode(verb, known.uid, known.at, actor, body_of(redactor)) != stored:
+    if facts.encode(verb, known.uid, known.at, actor, body_of(redactor)) != stored.canonical:
         raise Conflict(
             f"{known.uid} was already used for a {known.verb} with other content; use a new id",
             ErrorKind.OTHER_CONTENT,
@@ -98,29 +174,36 @@ def reject_other(
     return known
 
 
-def page(tx: Transaction, after: int, limit: int) -> list[tuple[int, UUID, int, str, bytes, bytes]]:
-    """(position, uid, sequenced_at, verb, canonical bytes, leaf) of facts behind `after`, in order."""
-    rows = tx.all(_page, after=after, many=limit)
-    return [(row[0], UUID(bytes=row[1]), row[2], row[3], row[4], row[5]) for row in rows]
+def page(tx: Transaction, after: int, limit: int) -> list[Logged]:
+    """Facts behind position `after`, in order."""
+    return _logged_of(tx.all(_page, after=after, many=limit))
 
 
-def every(tx: Transaction) -> Iterator[tuple[int, UUID, int, str, bytes, bytes]]:
-    """All facts in position order, in pages."""
+def every(tx: Transaction) -> Iterator[Logged]:
+    """All facts in order, in pages; those without a position last."""
     after = 0
     while rows := page(tx, after, 1000):
         yield from rows
-        after = rows[-1][0]
+        after = rows[-1].position or 0
+    after = 0
+    while rows := _logged_of(tx.all(_page_unsequenced, after=after, many=1000)):
+        yield from rows
+        after = rows[-1].ordinal or 0
 
 
-def opened_at(tx: Transaction, position: int | None) -> dict[str, str]:
-    """What the commitments of the fact at a position stand for, by path; what was erased is absent."""
-    rows = [] if position is None else tx.all(_opened_at, position=position)
-    return {path: str(digest.unframe_own(value)) for path, value in rows}
+def _logged_of(rows: list[tuple[object, ...]]) -> list[Logged]:
+    return [Logged(row[0], UUID(bytes=row[1]), *row[2:]) for row in rows]  # type: ignore[arg-type]
 
 
-def salts(tx: Transaction, uid: UUID) -> dict[str, tuple[bytes, bytes]]:
+def opened(tx: Transaction, fact: int | None) -> dict[str, str]:
+    """What the commitments of the fact with that number stand for, by path; what was erased is absent."""
+    rows = [] if fact is None else tx.all(_salts, fact=fact)
+    return {path: str(digest.unframe_own(value)) for path, _, value in rows}
+
+
+def salts(tx: Transaction, fact: int) -> dict[str, tuple[bytes, bytes]]:
     """(salt, framed value) by path."""
-    return {path: (salt, value) for path, salt, value in tx.all(_salts, fact_uid=uid.bytes)}
+    return {path: (salt, value) for path, salt, value in tx.all(_salts, fact=fact)}
 
 
 def count_redactable(tx: Transaction) -> int:

@@ -1,14 +1,13 @@
 """Lineage over SQL: one query for each question of `lineage.Neighbours`, whatever the number of ids."""
 
-import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, bindparam, func, select
+from sqlalchemy import bindparam, select
 
 from whence_catalog import audit, digest, lineage, model
-from whence_catalog.sql import artifacts, runs, tables
+from whence_catalog.sql import artifacts, engine, runs, tables
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Record, Statement, Transaction
 
@@ -22,33 +21,27 @@ _ARTIFACT = tables.table(tables.ArtifactRow)
 _PROJECT = tables.table(tables.ProjectRow)
 
 
-def _among(where: ColumnElement[int]) -> ColumnElement[bool]:
-    """`where` is one of the ids that are passed as a JSON list: one parameter, whatever their number."""
-    ids = func.json_each(bindparam("ids")).table_valued("value")
-    return where.in_(select(ids.c.value))
-
-
 _TAKEN = (
     _INPUT.c.run_id,
     _INPUT.c.version_id,
     _INPUT.c.role,
     _INPUT.c.ordinal,
     _INPUT.c.producer_run_id,
-    _RUN.c.start_position,
+    engine.place(_RUN.c.start_fact),
 )
-_MADE = (_OUTPUT.c.run_id, _OUTPUT.c.version_id, _OUTPUT.c.role, _OUTPUT.c.position)
-_REUSED = (_RUN.c.id, _RUN.c.origin_id, _RUN.c.start_position)
+_MADE = (_OUTPUT.c.run_id, _OUTPUT.c.version_id, _OUTPUT.c.role, engine.place(_OUTPUT.c.fact))
+_REUSED = (_RUN.c.id, _RUN.c.origin_id, engine.place(_RUN.c.start_fact))
 
 _taken = select(*_TAKEN).join(_RUN, _RUN.c.id == _INPUT.c.run_id)
-_inputs_of = Statement(_taken.where(_among(_INPUT.c.run_id)))
-_consumers_of = Statement(_taken.where(_among(_INPUT.c.version_id)))
-_outputs_of = Statement(select(*_MADE).where(_among(_OUTPUT.c.run_id)))
-_producers_of = Statement(select(*_MADE).where(_among(_OUTPUT.c.version_id)))
-_origins_of = Statement(select(*_REUSED).where(_among(_RUN.c.id), _RUN.c.origin_id.is_not(None)))
-_reuses_of = Statement(select(*_REUSED).where(_among(_RUN.c.origin_id)))
+_inputs_of = Statement(_taken.where(engine.among(_INPUT.c.run_id, "ids")))
+_consumers_of = Statement(_taken.where(engine.among(_INPUT.c.version_id, "ids")))
+_outputs_of = Statement(select(*_MADE).where(engine.among(_OUTPUT.c.run_id, "ids")))
+_producers_of = Statement(select(*_MADE).where(engine.among(_OUTPUT.c.version_id, "ids")))
+_origins_of = Statement(select(*_REUSED).where(engine.among(_RUN.c.id, "ids"), _RUN.c.origin_id.is_not(None)))
+_reuses_of = Statement(select(*_REUSED).where(engine.among(_RUN.c.origin_id, "ids")))
 _derivations_of = Statement(
     select(_DERIVED.c.run_id, _DERIVED.c.role, _DERIVED.c.ordinal, _DERIVED.c.version_id).where(
-        _among(_DERIVED.c.run_id)
+        engine.among(_DERIVED.c.run_id, "ids")
     )
 )
 _versions = Statement(
@@ -62,12 +55,13 @@ _versions = Statement(
     )
     .join(_ARTIFACT, _ARTIFACT.c.id == _VERSION.c.artifact_id)
     .join(_PROJECT, _PROJECT.c.id == _ARTIFACT.c.project_id)
-    .where(_among(_VERSION.c.id))
+    .where(engine.among(_VERSION.c.id, "ids"))
 )
 _runs = Statement(
-    select(_RUN.c.id, _RUN.c.uid, _JOB.c.name, _RUN.c.state, _RUN.c.started_at)
+    select(_RUN.c.id, _RUN.c.uid, _JOB.c.name, _RUN.c.state, _RUN.c.started_at, _PROJECT.c.name)
     .join(_JOB, _JOB.c.id == _RUN.c.job_id)
-    .where(_among(_RUN.c.id))
+    .join(_PROJECT, _PROJECT.c.id == _RUN.c.project_id)
+    .where(engine.among(_RUN.c.id, "ids"))
 )
 _reruns_of = Statement(
     select(_RUN.c.uid).where(_RUN.c.rerun_of == bindparam("original"), _RUN.c.state == bindparam("complete"))
@@ -81,7 +75,7 @@ class SqlNeighbours:
         self._tx = tx
 
     def _ask(self, statement: Statement, ids: Sequence[int]) -> list[Record]:
-        return self._tx.all(statement, ids=json.dumps(list(ids)))
+        return self._tx.all(statement, ids=list(ids))
 
     def edges_of(self, runs: Sequence[int]) -> Iterator[lineage.Link]:
         yield from _inputs(self._ask(_inputs_of, runs))
@@ -106,14 +100,22 @@ class SqlNeighbours:
             named = (project, kind, name)
             artifact = names.get(named) or names.setdefault(named, str(model.Artifact(*named)))
             described[row] = lineage.Node(
-                f"{artifact}@{number}", lineage.NodeType.VERSION, artifact, "live", model.moment(at), kind
+                f"{artifact}@{number}",
+                lineage.NodeType.VERSION,
+                artifact,
+                "live",
+                model.moment(at),
+                kind,
+                project=project,
             )
         return described
 
     def runs(self, rows: Sequence[int]) -> Mapping[int, lineage.Node]:
         return {
-            row: lineage.Node(str(UUID(bytes=uid)), lineage.NodeType.RUN, job, state, model.moment(at))
-            for row, uid, job, state, at in self._ask(_runs, rows)
+            row: lineage.Node(
+                str(UUID(bytes=uid)), lineage.NodeType.RUN, job, state, model.moment(at), project=project
+            )
+            for row, uid, job, state, at, project in self._ask(_runs, rows)
         }
 
 

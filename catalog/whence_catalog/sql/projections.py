@@ -13,17 +13,17 @@ from whence_catalog.sql import artifacts, reservations, runs
 from whence_catalog.sql.engine import Transaction
 
 
-def start(tx: Transaction, position: int, run: model.Run, call: model.Call) -> int:
+def start(tx: Transaction, fact: int, run: model.Run, call: model.Call) -> int:
     """A Run began; answers its row."""
-    run_id = runs.insert_run(tx, run, position, None, None)
+    run_id = runs.insert_run(tx, run, fact, None, None)
     runs.put_inputs(tx, run_id, call.inputs)
     runs.put_components(tx, run_id, call.components)
     return run_id
 
 
-def reuse(tx: Transaction, position: int, run: model.Run, call: model.Call, origin_id: int) -> int:
+def reuse(tx: Transaction, fact: int, run: model.Run, call: model.Call, origin_id: int) -> int:
     """A Run stands for not running. Its inputs are kept only where they are not exactly the origin's."""
-    run_id = runs.insert_run(tx, run, position, None, origin_id)
+    run_id = runs.insert_run(tx, run, fact, None, origin_id)
     if not runs.takes_the_same(tx, origin_id, call.inputs):
         runs.put_inputs(tx, run_id, call.inputs)
     return run_id
@@ -31,7 +31,7 @@ def reuse(tx: Transaction, position: int, run: model.Run, call: model.Call, orig
 
 def finish(
     tx: Transaction,
-    position: int,
+    fact: int,
     at: datetime,
     run_id: int,
     after: model.Run,
@@ -41,74 +41,74 @@ def finish(
     """A Run ended; answers the outputs that its report names."""
     micros = model.microseconds(at)
     runs.put_inputs(tx, run_id, report.inputs)
-    made = artifacts.put_outputs(tx, run_id, after.uid, report.outputs, position, micros)
-    runs.replace_run(tx, run_id, after, position)
+    made = artifacts.put_outputs(tx, run_id, after.uid, report.outputs, fact, micros)
+    runs.replace_run(tx, run_id, after, fact)
     if after.key is not None:
         reservations.put_publication(tx, run_id, after.key, publication, micros)
     return made
 
 
 def record(
-    tx: Transaction, position: int, at: datetime, after: model.Run, call: model.Call, report: model.Report
+    tx: Transaction, fact: int, at: datetime, after: model.Run, call: model.Call, report: model.Report
 ) -> tuple[model.Output, ...]:
     """A Run began and ended, and touched the cache in no way; answers its outputs."""
-    run_id = runs.insert_run(tx, after, position, position, None)
+    run_id = runs.insert_run(tx, after, fact, fact, None)
     runs.put_inputs(tx, run_id, (*call.inputs, *report.inputs))
     runs.put_components(tx, run_id, call.components)
-    return artifacts.put_outputs(tx, run_id, after.uid, report.outputs, position, model.microseconds(at))
+    return artifacts.put_outputs(tx, run_id, after.uid, report.outputs, fact, model.microseconds(at))
 
 
-def add(tx: Transaction, position: int, at: datetime, run_id: int, addition: model.Addition) -> None:
+def add(tx: Transaction, fact: int, at: datetime, run_id: int, addition: model.Addition) -> None:
     """Something was added to a Run that goes on: what it published, or what an attached process did."""
     runs.put_inputs(tx, run_id, addition.inputs)
-    artifacts.put_outputs(tx, run_id, addition.run, addition.outputs, position, model.microseconds(at))
+    artifacts.put_outputs(tx, run_id, addition.run, addition.outputs, fact, model.microseconds(at))
 
 
-def log(tx: Transaction, position: int, run_id: int, after: model.Run, series: model.Series) -> None:
+def log(tx: Transaction, fact: int, run_id: int, after: model.Run, series: model.Series) -> None:
     """Points of metric series were logged."""
-    runs.put_series(tx, run_id, series, position)
+    runs.put_series(tx, run_id, series, fact)
     runs.replace_metrics(tx, run_id, after)
 
 
-def alias(tx: Transaction, position: int, at: datetime, actor: model.Actor, move: model.AliasMove) -> None:
+def alias(tx: Transaction, fact: int, at: datetime, actor: model.Actor, move: model.AliasMove) -> None:
     """An alias was moved."""
-    artifacts.put_alias(tx, move, runs.actor_id(tx, actor), position, model.microseconds(at))
+    artifacts.put_alias(tx, move, runs.actor_id(tx, actor), fact, model.microseconds(at))
 
 
-def replay(tx: Transaction, position: int, fact: facts.Fact) -> None:
+def replay(tx: Transaction, number: int, fact: facts.Fact) -> None:
     """Do what a stored fact says."""
     match fact.verb:
         case "start":
             call = replace(facts.read_start(fact.body), actor=fact.actor)
-            start(tx, position, lifecycle.start(call, fact.at), call)
+            start(tx, number, lifecycle.start(call, fact.at), call)
         case "reuse":
             call = replace(facts.read_start(fact.body), actor=fact.actor)
             origin = facts.read_origin(fact.body)
             run = lifecycle.reuse(call, origin, fact.at)
-            reuse(tx, position, run, call, runs.get(tx, origin).id)
+            reuse(tx, number, run, call, runs.get(tx, origin).id)
         case "finish":
             report, publication = facts.read_finish(fact.uid, fact.body)
             stored = runs.get(tx, report.run)
             after = lifecycle.finish(stored.run, report, str(publication), fact.at)
-            finish(tx, position, fact.at, stored.id, after, report, publication)
+            finish(tx, number, fact.at, stored.id, after, report, publication)
         case "record":
             began = cast("facts.Body", fact.body["start"])
             call = replace(facts.read_start(began), actor=fact.actor)
             report, publication = facts.read_finish(fact.uid, cast("facts.Body", fact.body["finish"]))
             started = lifecycle.start(call, fact.at)
             after = lifecycle.finish(started, report, str(publication), fact.at)
-            record(tx, position, fact.at, after, call, report)
+            record(tx, number, fact.at, after, call, report)
         case "add":
             addition = facts.read_add(fact.uid, fact.body)
-            add(tx, position, fact.at, runs.get(tx, addition.run).id, addition)
+            add(tx, number, fact.at, runs.get(tx, addition.run).id, addition)
         case "log":
             series = facts.read_log(fact.uid, fact.body)
             stored = runs.get(tx, series.run)
-            log(tx, position, stored.id, lifecycle.log(stored.run, series), series)
+            log(tx, number, stored.id, lifecycle.log(stored.run, series), series)
         case "alias":
-            alias(tx, position, fact.at, fact.actor, facts.read_alias(fact.uid, fact.body))
+            alias(tx, number, fact.at, fact.actor, facts.read_alias(fact.uid, fact.body))
         case "presume":
             stored = runs.get(tx, facts.read_presume(fact.body))
-            runs.replace_run(tx, stored.id, lifecycle.presume_aborted(stored.run, fact.at), position)
+            runs.replace_run(tx, stored.id, lifecycle.presume_aborted(stored.run, fact.at), number)
         case verb:
             raise AssertionError(f"a fact with the verb {verb} has no projection")

@@ -3,18 +3,22 @@
 Leases are exempt from facts. One statement decides who holds one, on the catalog's clock.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, TypeAlias, cast
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, func, literal_column, select, text, update
-from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy import bindparam, delete, literal_column, select, text, update
+from sqlalchemy.sql import ClauseElement
 from sqlmodel import insert
 
 from whence_catalog import cache, digest, model
-from whence_catalog.sql import tables
+from whence_catalog.sql import engine, tables
 from whence_catalog.sql.engine import Record, Statement, Transaction
+
+# A dialect's own `insert`.
+Insert: TypeAlias = Callable[..., Any]
+
 
 _ENTRY = tables.table(tables.CacheEntryRow)
 _RUN = tables.table(tables.RunRow)
@@ -52,24 +56,39 @@ _supersede = Statement(
 )
 _diverge = Statement(insert(_DIVERGENCE))
 
-_new = upsert(_RESERVATION).values(
-    {name: bindparam(name) for name in ("key", "owner", "run_uid", "reason", "token", "since", "until")}
-)
-# The one statement that decides. A token only grows: past a lost commit it still exceeds the clock then.
-_take = Statement(
-    _new.on_conflict_do_update(
+
+def _taking(insert: Insert) -> ClauseElement:
+    new = insert(_RESERVATION).values(
+        {name: bindparam(name) for name in ("key", "owner", "run_uid", "reason", "token", "since", "until")}
+    )
+    told = {name: new.excluded[name] for name in ("owner", "run_uid", "reason", "since", "until")}
+    token = engine.larger(_RESERVATION.c.token + literal_column("1"), new.excluded.token)
+    deciding: ClauseElement = new.on_conflict_do_update(
         index_elements=["key"],
-        set_={
-            "owner": _new.excluded.owner,
-            "run_uid": _new.excluded.run_uid,
-            "reason": _new.excluded.reason,
-            "token": func.max(_RESERVATION.c.token + literal_column("1"), _new.excluded.token),
-            "since": _new.excluded.since,
-            "until": _new.excluded.until,
-        },
-        where=(_RESERVATION.c.owner == _new.excluded.owner) | (_RESERVATION.c.until <= _new.excluded.since),
+        set_={**told, "token": token},
+        where=(_RESERVATION.c.owner == new.excluded.owner) | (_RESERVATION.c.until <= new.excluded.since),
     ).returning(_RESERVATION.c.token)
-)
+    return deciding
+
+
+def _beating_on(insert: Insert) -> ClauseElement:
+    new = insert(_BEAT).values(run_uid=bindparam("run_uid"), until=bindparam("until"))
+    told: ClauseElement = new.on_conflict_do_update(
+        index_elements=["run_uid"], set_={"until": new.excluded.until}
+    )
+    return told
+
+
+def _knowing(insert: Insert) -> ClauseElement:
+    new = insert(_BLOB).values(digest=bindparam("digest"), known_at=bindparam("known_at"))
+    told: ClauseElement = new.on_conflict_do_update(
+        index_elements=["digest"], set_={"known_at": new.excluded.known_at}
+    )
+    return told
+
+
+# The one statement that decides. A token only grows: past a lost commit it still exceeds the clock then.
+_take = Statement(_taking)
 _held = Statement(
     select(
         _RESERVATION.c.owner,
@@ -95,15 +114,9 @@ _extend = Statement(
     .values(until=bindparam("lasts"))
 )
 _beating = Statement(select(_RUN.c.state, _RUN.c.key, _RUN.c.mode).where(_RUN.c.uid == bindparam("uid")))
-_beat_new = upsert(_BEAT).values(run_uid=bindparam("run_uid"), until=bindparam("until"))
-_beat = Statement(
-    _beat_new.on_conflict_do_update(index_elements=["run_uid"], set_={"until": _beat_new.excluded.until})
-)
+_beat = Statement(_beating_on)
 _unbeat = Statement(delete(_BEAT).where(_BEAT.c.run_uid == bindparam("uid")))
-_blob_new = upsert(_BLOB).values(digest=bindparam("digest"), known_at=bindparam("known_at"))
-_know = Statement(
-    _blob_new.on_conflict_do_update(index_elements=["digest"], set_={"known_at": _blob_new.excluded.known_at})
-)
+_know = Statement(_knowing)
 _forget = Statement(delete(_BLOB).where(_BLOB.c.digest == bindparam("gone")))
 
 
@@ -166,9 +179,10 @@ def presence(tx: Transaction, found: LiveEntry | None, call: model.Call) -> cach
 def remember(tx: Transaction, present: frozenset[digest.Digest], gone: frozenset[digest.Digest]) -> None:
     """Keep what somebody just saw of these Blobs."""
     if present:
-        tx.many(_know, [{"digest": named.raw, "known_at": tx.micros} for named in present])
+        # In one order for all: two writers that know the same Blobs must not wait for each other.
+        tx.many(_know, [{"digest": raw, "known_at": tx.micros} for raw in sorted(d.raw for d in present)])
     if gone:
-        tx.many(_forget, [{"gone": named.raw} for named in gone])
+        tx.many(_forget, [{"gone": raw} for raw in sorted(d.raw for d in gone)])
 
 
 def take(

@@ -11,7 +11,7 @@ from sqlmodel import insert
 
 from whence_catalog import digest, facts, model
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
-from whence_catalog.sql import artifacts, tables
+from whence_catalog.sql import artifacts, engine, tables
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Record, Statement, Transaction, Value
 
@@ -74,8 +74,8 @@ _INSERTED = [
     "metrics",
     "warnings",
     "capture",
-    "start_position",
-    "finish_position",
+    "start_fact",
+    "finish_fact",
 ]
 _insert = Statement(insert(_RUN).values({name: bindparam(name) for name in _INSERTED}).returning(_RUN.c.id))
 _finish = Statement(
@@ -91,7 +91,7 @@ _finish = Statement(
                 "outcome",
                 "metrics",
                 "warnings",
-                "finish_position",
+                "finish_fact",
             )
         }
     )
@@ -121,8 +121,8 @@ _COLUMNS = (
     _RUN.c.metrics,
     _RUN.c.warnings,
     _RUN.c.capture,
-    _RUN.c.start_position,
-    _RUN.c.finish_position,
+    _RUN.c.start_fact,
+    _RUN.c.finish_fact,
     _RUN.c.origin_id,
     _RUN.c.job_id,
 )
@@ -147,6 +147,11 @@ _between = Statement(
     .limit(bindparam("many"))
 )
 _id_of = Statement(select(_RUN.c.id).where(_RUN.c.uid == bindparam("uid")))
+_projects_of = Statement(
+    select(_RUN.c.uid, _PROJECT.c.name)
+    .join(_PROJECT, _PROJECT.c.id == _RUN.c.project_id)
+    .where(engine.among_bytes(_RUN.c.uid, "uids"))
+)
 _listed = Statement(
     _runs()
     .where(
@@ -211,7 +216,9 @@ _components_of = Statement(
 )
 _put_series = Statement(insert(_SERIES))
 _series_of = Statement(
-    select(_SERIES.c.points).where(_SERIES.c.run_id == bindparam("run_id")).order_by(_SERIES.c.position)
+    select(_SERIES.c.points)
+    .where(_SERIES.c.run_id == bindparam("run_id"))
+    .order_by(engine.place(_SERIES.c.fact))
 )
 _silent = Statement(
     select(_RUN.c.uid)
@@ -228,17 +235,30 @@ MINIMUM_PREFIX = 8
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A Run with where it lies. Its labels and error are in the facts at its positions."""
+    """A Run with where it lies. Its labels and error are in the facts that made it."""
 
     id: int
     run: model.Run
-    start_position: int
-    finish_position: int | None
+    start_fact: int
+    finish_fact: int | None
     origin_id: int | None
     job_id: int
 
 
 # ── writing ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def find_actor(tx: Transaction, actor: model.Actor) -> int | None:
+    """The Actor's row."""
+    row = tx.one(_find_actor, name=actor.name, authenticated=int(actor.authenticated))
+    return None if row is None else row[0]
+
+
+def find_job(tx: Transaction, project: str, name: str) -> int | None:
+    """The row of a project's job."""
+    project_id = artifacts.find_project(tx, project)
+    row = None if project_id is None else tx.one(_find_job, project_id=project_id, name=name)
+    return None if row is None else row[0]
 
 
 def actor_id(tx: Transaction, actor: model.Actor) -> int:
@@ -266,7 +286,7 @@ def _names(tx: Transaction, run: model.Run) -> Record:
 
 
 def insert_run(
-    tx: Transaction, run: model.Run, position: int, finish_position: int | None, origin_id: int | None
+    tx: Transaction, run: model.Run, fact: int, finish_fact: int | None, origin_id: int | None
 ) -> int:
     """Record a new Run, which may have ended already; answers its row."""
     project_id, job_id, by = _names(tx, run)
@@ -291,13 +311,13 @@ def insert_run(
         metrics=digest.frame(dict(run.metrics)),
         warnings=digest.frame(list(run.warnings)),
         capture=digest.frame(facts.capture(run.capture)),
-        start_position=position,
-        finish_position=finish_position,
+        start_fact=fact,
+        finish_fact=finish_fact,
     )
     return cast("Record", row)[0]  # type: ignore[no-any-return]
 
 
-def replace_run(tx: Transaction, run_id: int, after: model.Run, position: int) -> None:
+def replace_run(tx: Transaction, run_id: int, after: model.Run, fact: int) -> None:
     """Record what a Run has become."""
     tx.run(
         _finish,
@@ -308,7 +328,7 @@ def replace_run(tx: Transaction, run_id: int, after: model.Run, position: int) -
         new_outcome=after.outcome,
         new_metrics=digest.frame(dict(after.metrics)),
         new_warnings=digest.frame(list(after.warnings)),
-        new_finish_position=position,
+        new_finish_fact=fact,
     )
 
 
@@ -385,10 +405,10 @@ def put_components(tx: Transaction, run_id: int, components: Sequence[model.Comp
     )
 
 
-def put_series(tx: Transaction, run_id: int, series: model.Series, position: int) -> None:
+def put_series(tx: Transaction, run_id: int, series: model.Series, fact: int) -> None:
     """Record the points of one flush."""
     points = cast("facts.Body", facts.log(series)["points"])
-    tx.run(_put_series, run_id=run_id, position=position, points=digest.frame(points))
+    tx.run(_put_series, run_id=run_id, fact=fact, points=digest.frame(points))
 
 
 # ── reading ──────────────────────────────────────────────────────────────────────────────────────
@@ -484,8 +504,8 @@ def record(tx: Transaction, stored: Stored) -> model.RunRecord:
 
 def with_texts(tx: Transaction, stored: Stored) -> model.Run:
     """The Run with its labels and its error in clear, where they were not erased."""
-    began = fact_log.opened_at(tx, stored.start_position)
-    ended = fact_log.opened_at(tx, stored.finish_position)
+    began = fact_log.opened(tx, stored.start_fact)
+    ended = fact_log.opened(tx, stored.finish_fact)
     labels = {path[7:]: text for path, text in began.items() if path.startswith("labels/")}
     return dataclasses.replace(stored.run, labels=labels, error=ended.get("error"))
 
@@ -505,11 +525,11 @@ def inputs_of(tx: Transaction, run_id: int) -> tuple[model.Input, ...]:
 
 def components_of(tx: Transaction, stored: Stored) -> tuple[model.Component, ...]:
     """The parts of a Run's key, with their previews; a reused Run's are its origin's."""
-    run_id, position = stored.id, stored.start_position
+    run_id, fact = stored.id, stored.start_fact
     if stored.run.origin is not None:
         origin = get(tx, stored.run.origin)
-        run_id, position = origin.id, origin.start_position
-    clear = fact_log.opened_at(tx, position)
+        run_id, fact = origin.id, origin.start_fact
+    clear = fact_log.opened(tx, fact)
     return tuple(
         model.Component(name, kind, raw, clear.get(f"components/{place}/preview"), bool(ignored))
         for place, name, kind, raw, ignored in tx.all(_components_of, run_id=run_id)
@@ -559,6 +579,12 @@ def series_of(tx: Transaction, run_id: int) -> dict[str, tuple[tuple[int, float]
         for name, points in flush.items():
             series.setdefault(name, []).extend((int(step), value) for step, value in points)
     return {name: tuple(points) for name, points in series.items()}
+
+
+def projects_of(tx: Transaction, uids: Sequence[UUID]) -> dict[UUID, str]:
+    """The project of each of these Runs that is recorded."""
+    rows = tx.all(_projects_of, uids=[uid.bytes for uid in uids])
+    return {UUID(bytes=uid): project for uid, project in rows}
 
 
 def silent(tx: Transaction, grace_micros: int) -> list[UUID]:

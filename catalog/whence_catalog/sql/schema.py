@@ -1,19 +1,21 @@
 """Makes an embedded catalog that does not exist yet, and refuses one that this whence cannot use.
 
-Opening never migrates: it says which command to run.
+Opening never migrates, and makes nothing in a database that is shared: it says which command to run.
 """
 
 import os
 import uuid
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import bindparam, select
-from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.schema import CreateIndex, CreateSequence, CreateTable
 from sqlmodel import insert
 
 from whence_catalog.errors import ErrorKind, NotReady
-from whence_catalog.sql import engine, tables
-from whence_catalog.sql.engine import SqliteEngine, Statement, Transaction
+from whence_catalog.sql import engine, sqlite, tables
+from whence_catalog.sql.engine import Engine, Statement, Transaction
+from whence_catalog.sql.sqlite import SqliteEngine
 
 _CATALOG = tables.table(tables.CatalogRow)
 _make_identity = Statement(
@@ -25,11 +27,15 @@ _identity = Statement(select(_CATALOG.c.uid, _CATALOG.c.key))
 
 
 def create_tables(tx: Transaction) -> None:
-    """Make every table and index that the declarations name."""
+    """Make every table, index and sequence that the declarations name."""
+    dialect = engine.DIALECTS[tx.dialect]
+    if dialect.supports_sequences:
+        for sequence in (tables.FACT_NUMBER, tables.FACT_ORDINAL):
+            tx.script(str(CreateSequence(sequence).compile(dialect=dialect)))
     for table in tables.Row.metadata.sorted_tables:
-        tx.script(str(CreateTable(table).compile(dialect=engine.DIALECT)))
+        tx.script(str(CreateTable(table).compile(dialect=dialect)))
         for index in sorted(table.indexes, key=lambda index: str(index.name)):
-            tx.script(str(CreateIndex(index).compile(dialect=engine.DIALECT)))
+            tx.script(str(CreateIndex(index).compile(dialect=dialect)))
 
 
 def ensure(database: SqliteEngine) -> None:
@@ -56,9 +62,25 @@ def ensure(database: SqliteEngine) -> None:
             stamp(tx, tables.REVISION)
 
 
+def require(database: Engine[Any]) -> None:
+    """See that a catalog is there that this whence can use.
+
+    Raises:
+        NotReady: none is, or it is older or newer; with the command to run.
+    """
+    found = database.read(revision)
+    if found is None:
+        raise NotReady(
+            f"{database.url} holds no whence catalog yet; make it with: whence migrate",
+            ErrorKind.NOT_A_CATALOG,
+        )
+    refuse_revision(found, database.url)
+
+
 def make_identity(tx: Transaction) -> None:
-    """Give the catalog its name and its own secret."""
-    tx.run(_make_identity, id=1, uid=uuid.uuid4().bytes, key=os.urandom(32), created_at=tx.micros)
+    """Give the catalog its name and its own secret, unless it has them."""
+    if tx.one(_identity) is None:
+        tx.run(_make_identity, id=1, uid=uuid.uuid4().bytes, key=os.urandom(32), created_at=tx.micros)
 
 
 def identity(tx: Transaction) -> tuple[uuid.UUID, bytes]:
@@ -73,7 +95,8 @@ def stamp(tx: Transaction, to: str) -> None:
     """Say, as Alembic does, which revision the tables are; and that the file is a whence catalog."""
     tx.script("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
     tx.script(f"INSERT INTO alembic_version VALUES ('{to}')")
-    tx.script(f"PRAGMA application_id = {tables.APPLICATION_ID}")
+    if tx.dialect == "sqlite":
+        tx.script(f"PRAGMA application_id = {tables.APPLICATION_ID}")
 
 
 def revision(tx: Transaction) -> str | None:
@@ -82,19 +105,21 @@ def revision(tx: Transaction) -> str | None:
     Raises:
         NotReady: it holds tables that are not whence's.
     """
-    names = {row[0] for row in tx.rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if not names:
+    names = tx.tables()
+    if not names or names == {"alembic_version"}:
         return None
     if not {"alembic_version", "fact", "catalog"} <= names:
         raise NotReady(
-            "that database holds the tables of another program; name a folder for whence with WHENCE_URL",
+            "that database holds the tables of another program; name another place for whence with WHENCE_URL",
             ErrorKind.NOT_A_CATALOG,
         )
-    (found,) = tx.rows("SELECT version_num FROM alembic_version")[0]
-    return str(found)
+    rows = tx.script("SELECT version_num FROM alembic_version")
+    return str(rows[0][0]) if rows else None
 
 
-def refuse_revision(found: str | None, path: Path, known: tuple[str, ...] = tables.KNOWN_REVISIONS) -> None:
+def refuse_revision(
+    found: str | None, where: Path | str, known: tuple[str, ...] = tables.KNOWN_REVISIONS
+) -> None:
     """Refuse tables that are older (of a revision that is `known`) or newer than the declarations.
 
     Raises:
@@ -104,25 +129,25 @@ def refuse_revision(found: str | None, path: Path, known: tuple[str, ...] = tabl
         return
     if found in known:
         raise NotReady(
-            f"the catalog {path} has schema {found}, this whence needs {tables.REVISION}; back it up, then run:"
+            f"the catalog {where} has schema {found}, this whence needs {tables.REVISION}; back it up, then run:"
             f" whence migrate",
             ErrorKind.SCHEMA_OLDER,
         )
     raise NotReady(
-        f"the catalog {path} has schema {found}, which is newer than this whence knows ({tables.REVISION});"
+        f"the catalog {where} has schema {found}, which is newer than this whence knows ({tables.REVISION});"
         " upgrade whence: pip install -U whence",
         ErrorKind.SCHEMA_NEWER,
     )
 
 
-def refuse_network_filesystem(path: Path, network: frozenset[str] = engine.NETWORK_FILESYSTEMS) -> None:
+def refuse_network_filesystem(path: Path, network: frozenset[str] = sqlite.NETWORK_FILESYSTEMS) -> None:
     """Refuse a place where SQLite's WAL is unsafe: on a filesystem of one of the types `network`.
 
     Raises:
         NotReady: with what to do instead.
     """
     existing = next(parent for parent in (path, *path.parents) if parent.exists())
-    kind = engine.filesystem_type(existing)
+    kind = sqlite.filesystem_type(existing)
     if kind in network:
         raise NotReady(
             f"{path} is on a network filesystem ({kind}), where an embedded catalog is unsafe; put it on a local"

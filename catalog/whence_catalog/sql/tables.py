@@ -3,6 +3,10 @@
 Edges are narrow integers; the client-made UUID of a Run is `run.uid` alone. Times are microseconds
 since the epoch. Structured values are frames. Nothing is updated that can be appended.
 
+A fact has a number as soon as it is written, which every row that it made names. Its position comes
+with it where there is one writer at a time (SQLite: then the two are equal), and a moment later on
+PostgreSQL, from whoever sequences: `ordinal` keeps the order in which facts were written until then.
+
 `fact` is the truth. `PROJECTIONS` can be rebuilt from it; `EXEMPT` tables cannot and need not: losing
 them costs time, never truth. `redactable` opens what facts hold as commitments.
 """
@@ -18,6 +22,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    Sequence,
     Table,
     Text,
     UniqueConstraint,
@@ -26,9 +31,9 @@ from sqlalchemy import (
 from sqlmodel import Field, SQLModel
 
 # The Alembic revision that these declarations are; a test holds the two together.
-REVISION = "0001"
+REVISION = "0002"
 # Revisions that this whence can upgrade from, oldest first.
-KNOWN_REVISIONS = ("0001",)
+KNOWN_REVISIONS = ("0001", "0002")
 
 # Marks a SQLite file as a whence catalog ("whnc").
 APPLICATION_ID = 0x77686E63
@@ -36,9 +41,10 @@ APPLICATION_ID = 0x77686E63
 _WITHOUT_ROWID = {"sqlite_with_rowid": False}
 
 
-def _id() -> Column[int]:
+def _id(counted: bool = True) -> Column[int]:
     # SQLite gives a rowid only to a column declared exactly INTEGER.
-    return Column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    number = BigInteger().with_variant(Integer, "sqlite")
+    return Column(number, primary_key=True, autoincrement="auto" if counted else False)
 
 
 def _to(target: str, primary: bool = False, optional: bool = False) -> Column[int]:
@@ -78,12 +84,23 @@ class FactRow(Row, table=True):
     """The log: the canonical bytes of each fact; `leaf` is its Merkle leaf."""
 
     __tablename__ = "fact"
-    position: int = Field(sa_column=_id())
+    __table_args__ = (
+        Index("fact_by_position", "position", unique=True),
+        Index(
+            "fact_unsequenced",
+            "ordinal",
+            sqlite_where=text("position IS NULL"),
+            postgresql_where=text("position IS NULL"),
+        ),
+    )
+    id: int = Field(sa_column=_id(counted=False))
     uid: bytes = Field(sa_column=Column(LargeBinary, nullable=False, unique=True))
-    sequenced_at: int = Field(sa_column=_int())
     verb: str = Field(sa_column=_text())
     canonical: bytes = Field(sa_column=_blob())
     leaf: bytes = Field(sa_column=_blob())
+    ordinal: int | None = Field(sa_column=_int(optional=True))
+    position: int | None = Field(sa_column=_int(optional=True))
+    sequenced_at: int | None = Field(sa_column=_int(optional=True))
 
 
 class RedactableRow(Row, table=True):
@@ -91,7 +108,7 @@ class RedactableRow(Row, table=True):
 
     __tablename__ = "redactable"
     __table_args__ = _WITHOUT_ROWID
-    fact_uid: bytes = Field(sa_column=_blob(primary=True))
+    fact: int = Field(sa_column=_int(primary=True))
     path: str = Field(sa_column=_text(primary=True))
     salt: bytes = Field(sa_column=_blob())
     value: bytes = Field(sa_column=_blob())
@@ -161,9 +178,24 @@ class RunRow(Row, table=True):
     __tablename__ = "run"
     __table_args__ = (
         Index("run_by_job", "job_id", "id"),
-        Index("run_by_origin", "origin_id", sqlite_where=text("origin_id IS NOT NULL")),
-        Index("run_by_parent", "parent", sqlite_where=text("parent IS NOT NULL")),
-        Index("run_running", "state", sqlite_where=text("state = 'running'")),
+        Index(
+            "run_by_origin",
+            "origin_id",
+            sqlite_where=text("origin_id IS NOT NULL"),
+            postgresql_where=text("origin_id IS NOT NULL"),
+        ),
+        Index(
+            "run_by_parent",
+            "parent",
+            sqlite_where=text("parent IS NOT NULL"),
+            postgresql_where=text("parent IS NOT NULL"),
+        ),
+        Index(
+            "run_running",
+            "state",
+            sqlite_where=text("state = 'running'"),
+            postgresql_where=text("state = 'running'"),
+        ),
     )
     id: int = Field(sa_column=_id())
     uid: bytes = Field(sa_column=Column(LargeBinary, nullable=False, unique=True))
@@ -185,8 +217,8 @@ class RunRow(Row, table=True):
     metrics: bytes = Field(sa_column=_blob())
     warnings: bytes = Field(sa_column=_blob())
     capture: bytes = Field(sa_column=_blob())
-    start_position: int = Field(sa_column=_int())
-    finish_position: int | None = Field(sa_column=_int(optional=True))
+    start_fact: int = Field(sa_column=_int())
+    finish_fact: int | None = Field(sa_column=_int(optional=True))
 
 
 class InputRow(Row, table=True):
@@ -207,14 +239,14 @@ class OutputRow(Row, table=True):
     __tablename__ = "output"
     __table_args__ = (
         Index("output_by_version", "version_id", "run_id"),
-        Index("output_by_artifact", "artifact_id", "position"),
+        Index("output_by_artifact", "artifact_id", "fact"),
         _WITHOUT_ROWID,
     )
     run_id: int = Field(sa_column=_to("run.id", primary=True))
     role: str = Field(sa_column=_text(primary=True))
     version_id: int = Field(sa_column=_to("version.id"))
     artifact_id: int = Field(sa_column=_to("artifact.id"))
-    position: int = Field(sa_column=_int())
+    fact: int = Field(sa_column=_int())
     place: int = Field(sa_column=_int())
     filename: str | None = Field(sa_column=_text(optional=True))
     format: str | None = Field(sa_column=_text(optional=True))
@@ -294,7 +326,7 @@ class AliasRow(Row, table=True):
             sqlite_where=text("until IS NULL"),
             postgresql_where=text("until IS NULL"),
         ),
-        Index("alias_by_artifact", "artifact_id", "position"),
+        Index("alias_by_artifact", "artifact_id", "fact"),
     )
     id: int = Field(sa_column=_id())
     artifact_id: int = Field(sa_column=_to("artifact.id"))
@@ -302,7 +334,7 @@ class AliasRow(Row, table=True):
     version_id: int = Field(sa_column=_to("version.id"))
     since: int = Field(sa_column=_int())
     until: int | None = Field(sa_column=_int(optional=True))
-    position: int = Field(sa_column=_int())
+    fact: int = Field(sa_column=_int())
     actor_id: int = Field(sa_column=_to("actor.id"))
     replaced: int | None = Field(sa_column=_int(optional=True))
 
@@ -313,7 +345,7 @@ class SeriesRow(Row, table=True):
     __tablename__ = "series"
     __table_args__ = _WITHOUT_ROWID
     run_id: int = Field(sa_column=_to("run.id", primary=True))
-    position: int = Field(sa_column=_int(primary=True))
+    fact: int = Field(sa_column=_int(primary=True))
     points: bytes = Field(sa_column=_blob())
 
 
@@ -349,6 +381,28 @@ class BlobRow(Row, table=True):
     known_at: int = Field(sa_column=_int())
 
 
+class TokenRow(Row, table=True):
+    """A bearer token; `hash` is the SHA-256 of its secret."""
+
+    __tablename__ = "token"
+    __table_args__ = _WITHOUT_ROWID
+    uid: bytes = Field(sa_column=_blob(primary=True))
+    name: str = Field(sa_column=_text())
+    actor: str = Field(sa_column=_text())
+    hash: bytes = Field(sa_column=Column(LargeBinary, nullable=False, unique=True))
+    grants: bytes = Field(sa_column=_blob())
+    created_at: int = Field(sa_column=_int())
+    expires_at: int | None = Field(sa_column=_int(optional=True))
+    revoked_at: int | None = Field(sa_column=_int(optional=True))
+
+
+# On PostgreSQL, where writers work side by side: numbers for facts, taken many at once, and their order.
+FACT_NUMBER = Sequence("fact_number", metadata=Row.metadata, increment=50)
+FACT_ORDINAL = Sequence("fact_ordinal", metadata=Row.metadata)
+# Those columns of a row that name the fact that made it.
+FACT_COLUMNS = frozenset({"start_fact", "finish_fact", "fact"})
+
+
 def table(row: type[Row]) -> Table:
     """The table that a row class declares."""
     return row.metadata.tables[str(row.__tablename__)]
@@ -373,4 +427,4 @@ PROJECTIONS = tuple(
         SeriesRow,
     )
 )
-EXEMPT = tuple(table(row) for row in (CatalogRow, ReservationRow, BeatRow, BlobRow))
+EXEMPT = tuple(table(row) for row in (CatalogRow, ReservationRow, BeatRow, BlobRow, TokenRow))

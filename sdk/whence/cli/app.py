@@ -280,7 +280,7 @@ def migrate(json: Json = False) -> None:
     """Bring the catalog's tables to the form that this whence needs. Back it up before."""
     from whence.cli import migration
 
-    done = migration.migrate(client.embedded_folder() / client.DATABASE)
+    done = migration.migrate(client.database_url())
     _print(json, done, lambda: printing.show_migration(done.before, done.after))
 
 

@@ -1,0 +1,94 @@
+"""What a writer holds on to before it looks, where writers work side by side.
+
+Whoever decides from what it read must be the only one to change that until its commit. Locks are taken
+in one order by everybody, so that no two wait for each other: Runs, names that are about to be made,
+Artifacts that are about to get a Version or an alias, keys; and within each by number. SQLite has one
+writer at a time and needs none.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+from sqlalchemy import bindparam, func, select
+
+from whence_catalog import model
+from whence_catalog.sql import artifacts, engine, runs, tables
+from whence_catalog.sql.engine import Statement, Transaction
+
+_RUN = tables.table(tables.RunRow)
+_ARTIFACT = tables.table(tables.ArtifactRow)
+_RESERVATION = tables.table(tables.ReservationRow)
+
+_lock_runs = Statement(
+    select(_RUN.c.id, _RUN.c.key)
+    .where(engine.among_bytes(_RUN.c.uid, "uids"))
+    .order_by(_RUN.c.id)
+    .with_for_update(key_share=True)
+)
+_lock_artifacts = Statement(
+    select(_ARTIFACT.c.id)
+    .where(engine.among(_ARTIFACT.c.id, "ids"))
+    .order_by(_ARTIFACT.c.id)
+    .with_for_update(key_share=True)
+)
+_lock_key = Statement(
+    select(_RESERVATION.c.token).where(_RESERVATION.c.key == bindparam("key")).with_for_update(key_share=True)
+)
+_lock_name = Statement(select(func.pg_advisory_xact_lock(bindparam("number"))))
+
+
+def hold_runs(tx: Transaction, uids: Iterable[UUID]) -> list[str]:
+    """Let nobody else change these Runs; answers their keys."""
+    if tx.is_sequencing:
+        return []
+    rows = tx.all(_lock_runs, uids=sorted({uid.bytes for uid in uids}))
+    return [key for _, key in rows if key is not None]
+
+
+def hold_names(
+    tx: Transaction,
+    jobs: Iterable[tuple[str, str]] = (),
+    actors: Iterable[model.Actor] = (),
+    made: Sequence[tuple[model.Artifact, bytes | None]] = (),
+) -> None:
+    """Let nobody else make the names among these that do not exist yet, nor Versions of these Artifacts.
+
+    Args:
+        jobs: (project, job).
+        actors: who is named.
+        made: (Artifact, digest of a Version that will be there); without a digest its aliases move.
+    """
+    if tx.is_sequencing:
+        return
+    absent = {f"project {project}" for project, _ in jobs if artifacts.find_project(tx, project) is None}
+    absent |= {f"job {project} {job}" for project, job in jobs if runs.find_job(tx, project, job) is None}
+    absent |= {f"actor {actor}" for actor in actors if runs.find_actor(tx, actor) is None}
+    wanted = sorted(set(made), key=lambda item: (item[0], item[1] or b""))
+    found = [(artifact, *artifacts.find_version(tx, artifact, raw)) for artifact, raw in wanted]
+    for artifact, artifact_id, _ in found:
+        if artifact_id is None:
+            absent.add(f"artifact {artifact}")
+            if artifacts.find_project(tx, artifact.project) is None:
+                absent.add(f"project {artifact.project}")
+    if absent:
+        for number in sorted(map(_number, absent)):
+            tx.one(_lock_name, number=number)
+        # While we waited somebody may have made them.
+        found = [(artifact, *artifacts.find_version(tx, artifact, raw)) for artifact, raw in wanted]
+    changing = {artifact_id for _, artifact_id, is_there in found if artifact_id is not None and not is_there}
+    if changing:
+        tx.all(_lock_artifacts, ids=sorted(changing))
+
+
+def hold_keys(tx: Transaction, keys: Iterable[str]) -> None:
+    """Let nobody else take, publish under or release these keys."""
+    if tx.is_sequencing:
+        return
+    for key in sorted(set(keys)):
+        tx.one(_lock_key, key=key)
+
+
+def _number(name: str) -> int:
+    """A name as the 64 bits that an advisory lock has. Two that meet wait for each other, no more."""
+    return int.from_bytes(hashlib.sha256(f"whence {name}".encode()).digest()[:8], signed=True)

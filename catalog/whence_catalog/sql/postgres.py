@@ -1,0 +1,266 @@
+"""A PostgreSQL database, by psycopg.
+
+Writers work side by side, each in a transaction of its own. What the database refuses because two of
+them met (a deadlock, a serialisation failure, the same new row), and what a dropped connection or a
+restart cut short, is carried out again from the start: every write is idempotent on its uid. Both are
+bounded; past the bound the caller is told.
+"""
+
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import conninfo
+from psycopg.types.numeric import Int8Dumper
+
+from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotReady, Unreachable, WhenceError
+from whence_catalog.sql.engine import Engine, Given, Statement, Transaction, Value
+
+T = TypeVar("T")
+
+# How often a transaction that met another one is carried out again.
+_ENCOUNTERS = 30
+# How many numbers of facts are taken from the sequence at once (its increment).
+NUMBERS_AT_ONCE = 50
+_KEPT_IDLE = 16
+
+_CLOCK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
+
+
+class PostgresTransaction(Transaction):
+    """A transaction on PostgreSQL; its clock is the database's, when it was first looked at."""
+
+    dialect = "postgresql"
+    is_sequencing = False
+
+    def __init__(self, connection: "psycopg.Connection[Any]", next_fact: Callable[[], int]) -> None:
+        super().__init__(connection)
+        self._next_fact = next_fact
+        self._micros = 0
+
+    @property
+    def micros(self) -> int:
+        """The database's clock: `now()` would be the time before a lock was waited for."""
+        if not self._micros:
+            self._micros = self._connection.execute(_CLOCK).fetchone()[0]
+        return self._micros
+
+    def next_fact(self) -> int:
+        """A number for a fact, which nobody else has. It says nothing about order."""
+        return self._next_fact()
+
+    def _execute(self, statement: Statement, given: Mapping[str, Given]) -> Any:
+        ready = statement.on("postgresql")
+        return self._connection.execute(ready.sql, ready.arguments(given), prepare=True, binary=True)
+
+    def many(self, statement: Statement, rows: Sequence[Mapping[str, Value]]) -> None:
+        """Carry it out once for each of `rows`, without waiting in between."""
+        if rows:
+            ready = statement.on("postgresql")
+            with self._connection.cursor() as cursor:
+                cursor.executemany(ready.sql, [ready.arguments(row) for row in rows])
+
+    def tables(self) -> set[str]:
+        """The names of the tables that are there."""
+        return {row[0] for row in self.script(_TABLES)}
+
+
+class PostgresEngine(Engine["psycopg.Connection[Any]"]):
+    """Connections to one PostgreSQL database."""
+
+    dialect = "postgresql"
+
+    def __init__(self, url: str, *, timeout_seconds: float = 30.0) -> None:
+        """Nothing is asked of the database yet.
+
+        Args:
+            url: `postgresql://user:password@host:port/database?option=value`, as libpq takes it.
+            timeout_seconds: how long to try while it does not answer, or somebody else holds a lock.
+
+        Raises:
+            InvalidInput: libpq cannot read the URL.
+        """
+        super().__init__()
+        try:
+            given = conninfo.conninfo_to_dict("postgresql://" + url.partition("://")[2])
+        except psycopg.ProgrammingError as error:
+            raise InvalidInput(
+                "the catalog's URL cannot be read; expected postgresql://user@host:5432/database"
+            ) from error
+        self.url = _shown(given)
+        self._timeout_seconds = timeout_seconds
+        milliseconds = max(1, int(timeout_seconds * 1000))
+        ours: dict[str, Any] = {
+            "application_name": "whence",
+            "connect_timeout": max(2, min(10, int(timeout_seconds))),
+            # A peer that is gone without a word is noticed, on both sides.
+            "keepalives_idle": 10,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+            "tcp_user_timeout": milliseconds,
+        }
+        options = f"-c lock_timeout={milliseconds} -c idle_in_transaction_session_timeout=300000"
+        self._parameters = {**ours, **given, "options": f"{options} {given.get('options', '')}".strip()}
+        self._numbers: list[int] = []
+        self._numbers_guard = threading.Lock()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Transaction]:
+        """One unchanging view of what is committed."""
+        with self._translated(), self._transaction("ISOLATION LEVEL REPEATABLE READ READ ONLY") as tx:
+            yield tx
+
+    @contextlib.contextmanager
+    def writing(self, *, durable: bool = True) -> Iterator[Transaction]:
+        """A transaction beside others. Durable: on the disk when this returns."""
+        with self._translated(), self._transaction("READ WRITE", durable=durable) as tx:
+            yield tx
+
+    def read(self, work: Callable[[Transaction], T]) -> T:
+        """What `work` answers of one unchanging view; tried again while the database is away."""
+        return self._persistently("ISOLATION LEVEL REPEATABLE READ READ ONLY", True, work)
+
+    def write(self, work: Callable[[Transaction], T], *, durable: bool = True) -> T:
+        """What `work` answers, once what it wrote is committed; carried out again where it was cut short."""
+        return self._persistently("READ WRITE", durable, work)
+
+    def _persistently(self, mode: str, durable: bool, work: Callable[[Transaction], T]) -> T:
+        give_up_at = time.monotonic() + self._timeout_seconds
+        encounters = failures = 0
+        with self._translated():
+            while True:
+                try:
+                    with self._transaction(mode, durable=durable) as tx:
+                        return work(tx)
+                except psycopg.Error as error:
+                    encounters, failures = encounters + _is_encounter(error), failures + 1
+                    is_cut = _is_cut_short(error)
+                    if not (is_cut or _is_encounter(error)):
+                        raise
+                    if encounters > _ENCOUNTERS or time.monotonic() > give_up_at:
+                        raise
+                    if is_cut:
+                        self._close_idle()  # whatever ended one connection ended the others too
+                time.sleep(random.uniform(0, min(0.5, 0.002 * 2 ** min(failures, 10))))
+
+    @contextlib.contextmanager
+    def _transaction(self, mode: str, *, durable: bool = True) -> Iterator[Transaction]:
+        with self._connection() as connection:
+            connection.execute(f"BEGIN {mode}")
+            try:
+                if not durable:
+                    connection.execute("SET LOCAL synchronous_commit = off")
+                tx = PostgresTransaction(connection, self._next_fact)
+                yield tx
+                tx.settle()
+                connection.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(psycopg.Error):
+                    connection.execute("ROLLBACK")
+                raise
+
+    def _next_fact(self) -> int:
+        with self._numbers_guard:
+            if not self._numbers:
+                with self._connection() as connection:
+                    row = connection.execute("SELECT nextval('fact_number')").fetchone()
+                first: int = row[0]  # type: ignore[index]
+                self._numbers = list(range(first + NUMBERS_AT_ONCE - 1, first - 1, -1))
+            return self._numbers.pop()
+
+    def _forget_inherited(self) -> None:
+        # The parent uses them too.
+        self._numbers, self._numbers_guard = [], threading.Lock()
+
+    def _open(self) -> "psycopg.Connection[Any]":
+        connection: psycopg.Connection[Any] = psycopg.connect(**self._parameters, autocommit=True)
+        # One type for all integers, or each size would be a statement to prepare of its own.
+        connection.adapters.register_dumper(int, Int8Dumper)
+        return connection
+
+    def _dispose(self, connection: "psycopg.Connection[Any]") -> None:
+        connection.close()
+
+    def _is_usable(self, connection: "psycopg.Connection[Any]") -> bool:
+        is_clean = connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+        return is_clean and not connection.broken and len(self._idle) < _KEPT_IDLE
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as error:
+            meant = _meaning(error, self.url)
+            if meant is None:
+                raise
+            raise meant from error
+
+
+def _shown(given: Mapping[str, Any]) -> str:
+    """A URL without a password."""
+    user = f"{given['user']}@" if given.get("user") else ""
+    host, port = given.get("host", ""), f":{given['port']}" if given.get("port") else ""
+    where = f"{user}{port}/{given.get('dbname', '')}?host={host}" if "/" in host else None
+    return "postgresql://" + (where or f"{user}{host}{port}/{given.get('dbname', '')}")
+
+
+def _is_encounter(error: psycopg.Error) -> bool:
+    """Whether two transactions met: one of them is carried out again.
+
+    serialization_failure, deadlock_detected; unique_violation, since both looked before either wrote.
+    """
+    return error.sqlstate in ("40001", "40P01", "23505")
+
+
+def _is_cut_short(error: psycopg.Error) -> bool:
+    """Whether the connection is gone, or the database is coming up or going down."""
+    if isinstance(error, psycopg.errors.InvalidPassword | psycopg.errors.InvalidAuthorizationSpecification):
+        return False
+    state = error.sqlstate or ""
+    if state:
+        return state.startswith("08") or state in ("57P01", "57P02", "57P03", "53300", "25P03")
+    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and not _is_hopeless(error)
+
+
+def _is_hopeless(error: psycopg.Error) -> bool:
+    """Whether a connection was refused for what waiting does not mend. libpq tells only in words."""
+    told = str(error)
+    return any(word in told for word in ("does not exist", "authentication failed", "no password supplied"))
+
+
+def _meaning(error: psycopg.Error, url: str) -> WhenceError | None:
+    state = error.sqlstate or ""
+    if state == "23505":
+        return Conflict(
+            "others recorded the same at the same time, again and again; try again", ErrorKind.OTHER_CONTENT
+        )
+    if state in ("40001", "40P01", "55P03"):
+        return Unreachable(
+            f"the catalog {url} is busy: somebody holds what this needs; try again", ErrorKind.LOCKED
+        )
+    if _is_cut_short(error):
+        return Unreachable(f"the catalog {url} does not answer; see that the database runs, and try again")
+    if _is_hopeless(error) or state.startswith("28") or state == "3D000":
+        return NotReady(
+            f"the database of the catalog {url} lets nobody in by that name and password, or is not there;"
+            " correct WHENCE_URL, or make the database: createdb",
+            ErrorKind.BAD_SETTING,
+        )
+    if state in ("42P01", "42703"):
+        return NotReady(
+            f"{url} holds no whence catalog; make one with: whence migrate", ErrorKind.NOT_A_CATALOG
+        )
+    if state in ("25006", "42501"):
+        return NotReady(f"the catalog {url} cannot be written as this user", ErrorKind.READ_ONLY)
+    if state.startswith("53"):
+        return NotReady(
+            f"the database of the catalog {url} has no room left; nothing was recorded", ErrorKind.DISK_FULL
+        )
+    if isinstance(error, psycopg.DataError):
+        return InvalidInput(f"a value cannot be kept: {str(error).splitlines()[0]}")
+    return None

@@ -1,0 +1,263 @@
+"""What each writing verb does with one item: reads, asks the core, writes."""
+
+import dataclasses
+import uuid
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from whence_catalog import cache, catalog, facts, lifecycle, model
+from whence_catalog.errors import Conflict, ErrorKind, InvalidInput
+from whence_catalog.sql import artifacts, projections, reservations, runs
+from whence_catalog.sql import facts as fact_log
+from whence_catalog.sql.engine import Transaction
+
+LEASE_MICROS = catalog.LEASE // timedelta(microseconds=1)
+
+
+def _decide(
+    tx: Transaction, call: model.Call
+) -> tuple[cache.Reuse | cache.Verify | cache.Execute, reservations.LiveEntry | None]:
+    assert call.key is not None
+    found = reservations.live(tx, call.key)
+    if call.mode is model.Mode.REFRESH:
+        return cache.Execute(cache.Reason.REFRESHED), found
+    seen = reservations.presence(tx, found, call)
+    decision = cache.decide(None if found is None else found.entry, seen, tx.at, call.max_age)
+    if isinstance(decision, cache.Verify) and found is not None:
+        return cache.Verify(decision.entry, decision.unknown, decision.unknown & found.trees), found
+    return decision, found
+
+
+def _wants_key(call: model.Call) -> bool:
+    return call.key is not None and call.mode in cache.PUBLISHING
+
+
+def may_be_advised(call: model.Call) -> bool:
+    """Whether the answer may be Verify or Wait: these record nothing, so nobody need queue to write for them."""
+    told = call.present or call.missing or call.altered
+    return _wants_key(call) and call.presence_age is not None and not told
+
+
+def advice(tx: Transaction, call: model.Call) -> cache.Answer | None:
+    """The answer, where it needs nothing recorded."""
+    if runs.is_recorded(tx, call.run):
+        return None
+    assert call.key is not None
+    decision, _ = _decide(tx, call)
+    match decision:
+        case cache.Verify():
+            return decision
+        case cache.Execute():
+            return reservations.waiting(tx, call.key, call.owner)
+        case cache.Reuse():
+            return None
+
+
+def begin(tx: Transaction, call: model.Call) -> cache.Answer:
+    """Decide what a call is to do, and begin it."""
+    stored = fact_log.find(tx, call.run, "start", "reuse", "record")
+    if stored is not None:
+        return _begin_again(tx, call, stored)
+    if not _wants_key(call):
+        wanted = call.mode in cache.PUBLISHING
+        reason = cache.Reason.UNCACHEABLE if wanted else cache.Reason.NOT_ASKED
+        return cache.Execute(reason, run=_start(tx, call), details=call.uncacheable)
+    assert call.key is not None
+    decision, found = _decide(tx, call)
+    reservations.remember(tx, call.present, call.missing | call.altered)
+    token: int | None = None
+    if isinstance(decision, cache.Execute):
+        taken = reservations.take(tx, call.key, call.owner, call.run, decision.reason, LEASE_MICROS)
+        if isinstance(taken, cache.Wait):
+            return taken
+        token = taken
+        # Whoever held it may have published while we waited for its row: look once more.
+        decision, found = (decision, found) if tx.is_sequencing else _decide(tx, call)
+        if not isinstance(decision, cache.Execute):
+            reservations.release(tx, call.key, call.run)
+    match decision:
+        case cache.Verify():
+            return decision
+        case cache.Reuse(entry):
+            assert found is not None
+            return _reuse(tx, call, entry, found)
+        case cache.Execute(reason, digests):
+            return cache.Execute(reason, digests, _start(tx, call), token)
+
+
+def _start(tx: Transaction, call: model.Call) -> model.Run:
+    run = lifecycle.start(call, tx.at)
+    fact = fact_log.append(tx, "start", call.run, call.actor, lambda r: facts.start(call, r))
+    projections.start(tx, fact, run, call)
+    reservations.begin_beat(tx, call.run, LEASE_MICROS)
+    return run
+
+
+def _reuse(
+    tx: Transaction, call: model.Call, entry: cache.CacheEntry, found: reservations.LiveEntry
+) -> cache.Reuse:
+    run = lifecycle.reuse(call, entry.run, tx.at)
+    fact = fact_log.append(tx, "reuse", call.run, call.actor, lambda r: facts.reuse(call, entry.run, r))
+    projections.reuse(tx, fact, run, call, found.run_id)
+    return cache.Reuse(entry, run, artifacts.outputs_of(tx, found.run_id))
+
+
+def _begin_again(tx: Transaction, call: model.Call, stored: fact_log.Stored) -> cache.Answer:
+    """The same call said twice: the answer of the first time, and its lease while the Run still runs."""
+    verb = facts.decode(stored.canonical).verb
+    known = runs.get(tx, call.run)
+    run = runs.with_texts(tx, known)
+    if verb == "reuse" and known.run.origin is not None:
+        origin = known.run.origin
+        fact_log.reject_other(tx, stored, verb, call.actor, lambda r: facts.reuse(call, origin, r))
+        assert known.origin_id is not None
+        assert known.run.key is not None
+        entry = cache.CacheEntry(known.run.key, origin, known.run.started_at, known.run.started_at)
+        return cache.Reuse(entry, run, artifacts.outputs_of(tx, known.origin_id))
+    fact_log.reject_other(tx, stored, "start", call.actor, lambda r: facts.start(call, r))
+    if known.run.is_final:
+        raise Conflict(f"run {call.run} is already {known.run.state}; start a new run", ErrorKind.WRONG_STATE)
+    if not _wants_key(call):
+        return cache.Execute(cache.Reason.NOT_ASKED, run=run, details=call.uncacheable)
+    assert call.key is not None
+    held = reservations.lease(tx, call.key)
+    reason = cache.Reason.NO_ENTRY if held is None else held.reason
+    token = reservations.take(tx, call.key, call.owner, call.run, reason, LEASE_MICROS)
+    return token if isinstance(token, cache.Wait) else cache.Execute(reason, run=run, token=token)
+
+
+def finish(tx: Transaction, report: model.Report) -> catalog.Finished:
+    """End a Run, with what it made; publish it under its key where it may."""
+    before = runs.get(tx, report.run)
+    stored = fact_log.find(tx, report.uid, "finish")
+    if stored is not None:
+        _, publication = facts.read_finish(report.uid, facts.decode(stored.canonical).body)
+        fact_log.reject_other(
+            tx, stored, "finish", report.actor, lambda r: facts.finish(report, publication, r)
+        )
+        said = dataclasses.replace(before.run, error=report.error)
+        return catalog.Finished(said, artifacts.outputs_of(tx, before.id), publication)
+    earlier = artifacts.outputs_of(tx, before.id)
+    publication = _publication(tx, before.run, earlier, report)
+    after = lifecycle.finish(before.run, report, str(publication), tx.at)
+    fact = fact_log.append(
+        tx, "finish", report.uid, report.actor, lambda r: facts.finish(report, publication, r)
+    )
+    made = projections.finish(tx, fact, tx.at, before.id, after, report, publication)
+    reservations.end_beat(tx, after.uid)
+    if after.key is not None:
+        reservations.release(tx, after.key, after.uid)
+    _remember(tx, report)
+    return catalog.Finished(after, (*earlier, *made), publication)
+
+
+def _remember(tx: Transaction, report: model.Report) -> None:
+    """The Blobs of these outputs are in the store: they were put there before this was said."""
+    stored = frozenset(
+        claim.content.digest
+        for claim in report.outputs
+        if claim.content.strength is model.Strength.CONTENT and claim.location is None
+    )
+    reservations.remember(tx, stored, frozenset())
+
+
+def _publication(
+    tx: Transaction, run: model.Run, earlier: Sequence[model.Output], report: model.Report
+) -> model.Publication:
+    if run.key is None:
+        return model.Publication(model.Outcome.NONE)
+    made = {output.role: output.version.digest for output in earlier}
+    made |= {claim.role: claim.content.digest for claim in report.outputs}
+    found = reservations.live(tx, run.key)
+    held = reservations.lease(tx, run.key)
+    is_fenced = (
+        held is not None
+        and (held.owner, held.token) == (report.owner, report.token)
+        and held.until > tx.micros
+    )
+    live = None if found is None else found.digests
+    return cache.settle(run, report, live, made, held.reason if held is not None and is_fenced else None)
+
+
+def record(tx: Transaction, item: tuple[model.Call, model.Report]) -> catalog.Finished:
+    """Record a whole Run in one fact."""
+    call, report = item
+    nothing = model.Publication(model.Outcome.NONE)
+
+    def body(redactor: facts.Redactor) -> facts.Body:
+        return facts.record(facts.start(call, redactor), facts.finish(report, nothing, redactor))
+
+    if call.run != report.run:
+        raise InvalidInput(f"the call is of run {call.run}, the report of run {report.run}")
+    stored = fact_log.find(tx, call.run, "record", "start", "reuse")
+    if stored is not None:
+        fact_log.reject_other(tx, stored, "record", call.actor, body)
+        known = runs.get(tx, call.run)
+        return catalog.Finished(known.run, artifacts.outputs_of(tx, known.id), nothing)
+    began = lifecycle.start(call, tx.at)
+    after = lifecycle.finish(began, report, str(nothing), tx.at)
+    fact = fact_log.append(tx, "record", call.run, call.actor, body)
+    made = projections.record(tx, fact, tx.at, after, call, report)
+    _remember(tx, report)
+    return catalog.Finished(after, made, nothing)
+
+
+def add(tx: Transaction, addition: model.Addition) -> tuple[model.Output, ...]:
+    """Add what was taken and made to a Run that goes on."""
+    before = runs.get(tx, addition.run)
+
+    def body(redactor: facts.Redactor) -> facts.Body:
+        return facts.add(addition, redactor)
+
+    stored = fact_log.find(tx, addition.uid, "add")
+    if stored is not None:
+        fact_log.reject_other(tx, stored, "add", addition.actor, body)
+    else:
+        lifecycle.refuse_additions(before.run)
+        fact = fact_log.append(tx, "add", addition.uid, addition.actor, body)
+        projections.add(tx, fact, tx.at, before.id, addition)
+    mine = {claim.role for claim in addition.outputs}
+    return tuple(output for output in artifacts.outputs_of(tx, before.id) if output.role in mine)
+
+
+def log(tx: Transaction, series: model.Series) -> None:
+    """Append points to a Run's series."""
+    before = runs.get(tx, series.run)
+    stored = fact_log.find(tx, series.uid, "log")
+    if stored is not None:
+        fact_log.reject_other(tx, stored, "log", series.actor, lambda _: facts.log(series))
+        return
+    after = lifecycle.log(before.run, series)
+    fact = fact_log.append(tx, "log", series.uid, series.actor, lambda _: facts.log(series))
+    projections.log(tx, fact, before.id, after, series)
+
+
+def move_alias(tx: Transaction, move: model.AliasMove) -> model.Alias:
+    """Point an alias at a Version."""
+    model.checked_alias(move.name)
+
+    def body(redactor: facts.Redactor) -> facts.Body:
+        return facts.alias(move, redactor)
+
+    stored = fact_log.find(tx, move.uid, "alias")
+    if stored is not None:
+        fact_log.reject_other(tx, stored, "alias", move.actor, body)
+    else:
+        artifacts.find(tx, move.artifact)
+        fact = fact_log.append(tx, "alias", move.uid, move.actor, body)
+        projections.alias(tx, fact, tx.at, move.actor, move)
+    return next(alias for alias in artifacts.aliases(tx, move.artifact) if alias.name == move.name)
+
+
+def presume(tx: Transaction, run: UUID) -> None:
+    """Presume aborted a Run that was not heard of."""
+    before = runs.get(tx, run)
+    after = lifecycle.presume_aborted(before.run, tx.at)
+    fact = fact_log.append(
+        tx, "presume", uuid.uuid4(), model.Actor("whence sweep"), lambda _: facts.presume(run)
+    )
+    runs.replace_run(tx, before.id, after, fact)
+    reservations.end_beat(tx, run)
+    if after.key is not None:
+        reservations.release(tx, after.key, run)
