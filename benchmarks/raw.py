@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from whence_catalog import digest, facts, model
-from whence_catalog.sql import engine
+from whence_catalog.sql import sqlite
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -26,8 +26,10 @@ _PRAGMAS = ("synchronous", "temp_store", "cache_size", "mmap_size")
 _LEASE = 60_000_000
 _RUNS_FROM = "FROM json_each(?) AS wanted JOIN run ON run.id = wanted.value"
 
-FACT = "INSERT INTO fact (uid, sequenced_at, verb, canonical, leaf) VALUES (?, ?, ?, ?, ?)"
-REDACTABLE = "INSERT INTO redactable (fact_uid, path, salt, value) VALUES (?, ?, ?, ?)"
+FACT = """
+    INSERT INTO fact (uid, sequenced_at, verb, canonical, leaf, position)
+    SELECT ?, ?, ?, ?, ?, coalesce(max(position), 0) + 1 FROM fact"""
+REDACTABLE = "INSERT INTO redactable (fact, path, salt, value) VALUES (?, ?, ?, ?)"
 NAMES = """
     SELECT project.id, job.id, actor.id FROM project
     JOIN job ON job.project_id = project.id AND job.name = ?
@@ -35,10 +37,10 @@ NAMES = """
     WHERE project.name = ?"""
 RUN = """
     INSERT INTO run (uid, project_id, job_id, actor_id, state, mode, key, origin_id, started_at, finished_at,
-                     presumed, outcome, params, metrics, warnings, capture, start_position, finish_position)
+                     presumed, outcome, params, metrics, warnings, capture, start_fact, finish_fact)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?)"""
 RUN_ENDS = """
-    UPDATE run SET state = ?, finished_at = ?, outcome = ?, metrics = ?, warnings = ?, finish_position = ?
+    UPDATE run SET state = ?, finished_at = ?, outcome = ?, metrics = ?, warnings = ?, finish_fact = ?
     WHERE id = ?"""
 INPUT = """
     INSERT INTO input (run_id, role, ordinal, version_id, producer_run_id)
@@ -56,7 +58,7 @@ VERSION = """
     ON CONFLICT (artifact_id, digest) DO UPDATE SET digest = excluded.digest
     RETURNING id, number"""
 OUTPUT = """
-    INSERT INTO output (run_id, role, version_id, artifact_id, position, place, filename, format, location,
+    INSERT INTO output (run_id, role, version_id, artifact_id, fact, place, filename, format, location,
                         described, derives)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, 0)"""
 BLOB = """
@@ -84,11 +86,11 @@ BEAT = "INSERT INTO beat (run_uid, until) VALUES (?, ?)"
 UNBEAT = "DELETE FROM beat WHERE run_uid = ?"
 RUN_ID = "SELECT id FROM run WHERE uid = ?"
 LEVEL_TAKEN = f"""
-    SELECT run.id, run.start_position, run.origin_id, input.version_id, input.role, input.ordinal,
+    SELECT run.id, run.start_fact, run.origin_id, input.version_id, input.role, input.ordinal,
            input.producer_run_id
     {_RUNS_FROM} LEFT JOIN input ON input.run_id = run.id"""
 LEVEL_MADE = """
-    SELECT run_id, version_id, role, position, derives FROM output
+    SELECT run_id, version_id, role, fact, derives FROM output
     WHERE run_id IN (SELECT value FROM json_each(?))"""
 RUNS = f"SELECT run.id, run.uid, job.name, run.state, run.started_at {_RUNS_FROM} JOIN job ON job.id = run.job_id"
 VERSIONS = """
@@ -103,9 +105,9 @@ VERSIONS = """
 
 def connect(path: Path, synchronous: str = "FULL") -> sqlite3.Connection:
     """A connection to a catalog's file, with the pragmas that whence gives its own."""
-    database = engine.SqliteEngine(path, synchronous=synchronous)
+    database = sqlite.SqliteEngine(path, synchronous=synchronous)
     with database.reading() as tx:
-        pragmas = [(name, tx.rows(f"PRAGMA {name}")[0][0]) for name in _PRAGMAS]
+        pragmas = [(name, tx.script(f"PRAGMA {name}")[0][0]) for name in _PRAGMAS]
     database.close()
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode=WAL")
@@ -229,7 +231,7 @@ def _begun(
             (place, part.name, part.kind, part.digest, int(part.ignored))
             for place, part in enumerate(call.components)
         ],
-        redactables=[(call.run.bytes, path, salt, value) for path, salt, value in redactor.opened],
+        redactables=list(redactor.opened),
         canonical=canonical,
     )
 
@@ -301,17 +303,17 @@ def name_artifacts(connection: sqlite3.Connection, artifacts: Sequence[model.Art
 
 def record(connection: sqlite3.Connection, began: Begun, end: Ended) -> list[Row]:
     """A whole run; answers the versions it made."""
-    position = _append(connection, began.uid, began.at, "record", began.canonical)
+    fact = _append(connection, began.uid, began.at, "record", began.canonical)
     names = connection.execute(NAMES, (began.job, began.actor, began.project)).fetchone()
     run_id = connection.execute(
         RUN,
         (
             *(began.uid, *names, end.state, began.mode, began.key, None, began.at, end.at, end.outcome),
-            *(began.texts[0], end.metrics, end.warnings, began.texts[3], position, position),
+            *(began.texts[0], end.metrics, end.warnings, began.texts[3], fact, fact),
         ),
     ).lastrowid
     connection.executemany(INPUT, [(run_id, *taken) for taken in began.inputs])
-    return _put_outputs(connection, run_id, position, end)
+    return _put_outputs(connection, run_id, fact, end)
 
 
 def reserve(connection: sqlite3.Connection, began: Begun) -> int:
@@ -321,9 +323,9 @@ def reserve(connection: sqlite3.Connection, began: Begun) -> int:
     (token,) = connection.execute(
         TAKE, (began.key, began.owner, began.uid, "no entry", began.at, began.at, began.at + _LEASE)
     ).fetchone()
-    position = _append(connection, began.uid, began.at, "start", began.canonical)
-    connection.executemany(REDACTABLE, began.redactables)
-    run_id = _put_run(connection, began, "running", None, None, position)
+    fact = _append(connection, began.uid, began.at, "start", began.canonical)
+    connection.executemany(REDACTABLE, [(fact, *row) for row in began.redactables])
+    run_id = _put_run(connection, began, "running", None, None, fact)
     connection.executemany(INPUT, [(run_id, *taken) for taken in began.inputs])
     connection.executemany(COMPONENT, [(run_id, *part) for part in began.components])
     connection.execute(BEAT, (began.uid, began.at + _LEASE))
@@ -335,20 +337,20 @@ def finish(connection: sqlite3.Connection, end: Ended, token: int) -> list[Row]:
     (run_id,) = connection.execute(RUN_ID, (end.run,)).fetchone()
     held = connection.execute(RELEASE, (end.key, end.owner, token)).rowcount
     assert held, "the lease is still held"
-    position = _append(connection, end.uid, end.at, "finish", end.canonical)
+    fact = _append(connection, end.uid, end.at, "finish", end.canonical)
     connection.execute(
-        RUN_ENDS, (end.state, end.at, end.outcome, end.metrics, end.warnings, position, run_id)
+        RUN_ENDS, (end.state, end.at, end.outcome, end.metrics, end.warnings, fact, run_id)
     )
     connection.execute(ENTER, (end.key, run_id, end.at, end.at))
     connection.execute(UNBEAT, (end.run,))
-    return _put_outputs(connection, run_id, position, end)
+    return _put_outputs(connection, run_id, fact, end)
 
 
 def reuse(connection: sqlite3.Connection, began: Begun) -> list[Row]:
     """Look up the key and record the run that stands for not running; answers the outputs."""
     entry, made = look_up(connection, began.key)
-    position = _append(connection, began.uid, began.at, "reuse", began.canonical)
-    _put_run(connection, began, "reused", entry[0], began.at, position)
+    fact = _append(connection, began.uid, began.at, "reuse", began.canonical)
+    _put_run(connection, began, "reused", entry[0], began.at, fact)
     return made
 
 
@@ -363,20 +365,20 @@ def _put_run(
     state: str,
     origin_id: int | None,
     finished_at: int | None,
-    position: int | None,
+    fact: int | None,
 ) -> int | None:
     names = connection.execute(NAMES, (began.job, began.actor, began.project)).fetchone()
     return connection.execute(
         RUN,
         (
             *(began.uid, *names, state, began.mode, began.key, origin_id, began.at, finished_at, None),
-            *(*began.texts, position, None),
+            *(*began.texts, fact, None),
         ),
     ).lastrowid
 
 
 def _put_outputs(
-    connection: sqlite3.Connection, run_id: int | None, position: int | None, end: Ended
+    connection: sqlite3.Connection, run_id: int | None, fact: int | None, end: Ended
 ) -> list[Row]:
     versions = []
     for place, (named, content, (role, filename, form, described)) in enumerate(end.outputs):
@@ -384,7 +386,7 @@ def _put_outputs(
         version_id, number = connection.execute(VERSION, (artifact_id, *content)).fetchone()
         connection.execute(
             OUTPUT,
-            (run_id, role, version_id, artifact_id, position, place, filename, form, described),
+            (run_id, role, version_id, artifact_id, fact, place, filename, form, described),
         )
         versions.append((role, number))
     connection.executemany(BLOB, [(named, end.at) for named in end.digests])

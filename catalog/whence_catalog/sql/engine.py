@@ -49,6 +49,10 @@ class _Among(FunctionElement[bool]):
     type = Boolean()
     name = "among"
 
+    def self_group(self, against: Any = None) -> "_Among":
+        # Else SQLite is given `… IN (…) = 1`, which no index serves.
+        return self
+
 
 class _AmongBytes(_Among):
     inherit_cache = True
