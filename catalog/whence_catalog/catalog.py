@@ -50,6 +50,14 @@ class StoredFact:
 
 
 @dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """How far a log goes: its last position, and the Merkle leaf of the fact there (empty for an empty log)."""
+
+    position: int
+    leaf: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class ArtifactSummary:
     """An Artifact at a glance: its newest Version by production, and the aliases that stand."""
 

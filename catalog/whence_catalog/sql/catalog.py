@@ -8,7 +8,7 @@ from uuid import UUID
 
 from whence_catalog import access, audit, cache, catalog, digest, facts, lineage, model, rerun
 from whence_catalog.errors import ErrorKind, InvalidInput, NotReady, Unreachable, WhenceError
-from whence_catalog.sql import artifacts, graph, locks, recording, reservations, runs, schema, tokens
+from whence_catalog.sql import artifacts, copying, graph, locks, recording, reservations, runs, schema, tokens
 from whence_catalog.sql import check as checking
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Engine, Transaction
@@ -285,6 +285,13 @@ class SqlCatalog:
         return self._database.read(lambda tx: tokens.find(tx, hash))
 
     # ── upkeep ───────────────────────────────────────────────────────────────────────────────────
+
+    def copy_into(
+        self, target: "SqlCatalog", progress: Callable[[int, int], None] = lambda done, of: None
+    ) -> catalog.Checkpoint:
+        """Make an empty catalog, in whatever database, what this one is now; see `copying.copy`."""
+        self.sequence()
+        return copying.copy(self._database, target._database, progress)
 
     def check(self) -> catalog.CheckReport:
         self.sequence()

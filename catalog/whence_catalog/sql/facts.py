@@ -1,7 +1,7 @@
 """The log of facts: appended once, read in position order, never changed."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, cast
 from uuid import UUID
 
@@ -69,6 +69,7 @@ _sequence = Statement(
     ).bindparams(bindparam("base"), bindparam("moment"), bindparam("many"))
 )
 _SEQUENCED_AT_ONCE = 5000
+_set_number = Statement(select(func.setval("fact_number", bindparam("beyond"))))
 
 BodyOf = Callable[[facts.Redactor], facts.Body]
 
@@ -124,6 +125,28 @@ def append(tx: Transaction, verb: str, uid: UUID, actor: model.Actor, body_of: B
     for path, salt, value in redactor.opened:
         tx.run(_keep_salt, fact=number, path=path, salt=salt, value=value)
     return number
+
+
+def put(tx: Transaction, logged: Logged, opened: Mapping[str, tuple[bytes, bytes]]) -> None:
+    """Write a fact of another catalog, with its position for its number, and what opens its commitments."""
+    tx.run(
+        _append,
+        id=logged.position,
+        uid=logged.uid.bytes,
+        verb=logged.verb,
+        canonical=logged.canonical,
+        leaf=logged.leaf,
+        position=logged.position,
+        sequenced_at=logged.sequenced_at,
+    )
+    for path, (salt, value) in opened.items():
+        tx.run(_keep_salt, fact=logged.position, path=path, salt=salt, value=value)
+
+
+def number_from(tx: Transaction, last: int) -> None:
+    """Let the facts that come after have numbers beyond `last`."""
+    if not tx.is_sequencing:
+        tx.one(_set_number, beyond=last + 1)
 
 
 def sequence(tx: Transaction) -> int:
