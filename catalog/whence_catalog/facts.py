@@ -8,7 +8,7 @@ Writing and reading stand side by side, so that the projections can be rebuilt f
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeAlias, cast
@@ -447,3 +447,54 @@ def read_presume(body: Body) -> UUID:
 def record(began: Body, ended: Body) -> Body:
     """What `record` says: a whole Run in one fact."""
     return {"start": began, "finish": ended}
+
+
+def blobs(fact: Fact) -> dict[digest.Digest, model.Form]:
+    """The contents in the Blob store that a fact names: what its Run made, its source, its large parameters.
+
+    What lies elsewhere, or is identified by less than its bytes, is not in the store.
+    """
+    match fact.verb:
+        case "start" | "reuse":
+            return _blobs_of_call(read_start(fact.body))
+        case "finish":
+            return _blobs_of_outputs(read_finish(fact.uid, fact.body)[0].outputs)
+        case "record":
+            report, _ = read_finish(fact.uid, cast("Body", fact.body["finish"]))
+            return _blobs_of_call(read_start(cast("Body", fact.body["start"]))) | _blobs_of_outputs(report.outputs)
+        case "add":
+            return _blobs_of_outputs(read_add(fact.uid, fact.body).outputs)
+        case _:
+            return {}
+
+
+def _blobs_of_outputs(claims: Sequence[model.OutputClaim]) -> dict[digest.Digest, model.Form]:
+    return {
+        claim.content.digest: claim.content.form
+        for claim in claims
+        if claim.content.strength is model.Strength.CONTENT and claim.location is None
+    }
+
+
+def _blobs_of_call(call: model.Call) -> dict[digest.Digest, model.Form]:
+    found = {digest.Digest.of(raw): model.Form.FILE for value in call.params.values() for raw in _large(value)}
+    if call.capture.bundle is not None:
+        found[call.capture.bundle] = model.Form.TREE
+    if call.capture.environment is not None:
+        found[call.capture.environment] = model.Form.FILE
+    return found
+
+
+def _large(value: digest.Framed) -> Iterator[bytes]:
+    """The digests of parameters that were put into the Blob store for their size."""
+    if isinstance(value, digest.Record):
+        if value.name == "whence.blob":
+            yield cast("Sequence[bytes]", value.value)[0]
+        else:
+            yield from _large(value.value)
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from _large(part)
+    elif isinstance(value, list | tuple | frozenset):
+        for part in value:
+            yield from _large(part)

@@ -284,6 +284,38 @@ def migrate(json: Json = False) -> None:
     _print(json, done, lambda: printing.show_migration(done.before, done.after))
 
 
+@cli.command(epilog="Examples: `whence backup /backups/monday --blobs` · `whence check` with WHENCE_URL=/backups/monday")
+def backup(
+    to: Annotated[Path, typer.Argument(help="A new folder.")],
+    blobs: Annotated[bool, typer.Option("--blobs", help="The bytes too, after the catalog.")] = False,
+    json: Json = False,
+) -> None:
+    """Copy the catalog, as it is at one position, into a folder that is itself a catalog.
+
+    It is taken from the database (a folder, or `postgresql://…`) while others go on recording. Every fact
+    is checked against its leaf on the way.
+    """
+    from whence.cli import backup as backups
+
+    done = backups.back_up(to, blobs, printing.progress(json))
+    _print(json, done, lambda: printing.show_copied(done))
+
+
+@cli.command(epilog="Example: `whence migrate`, then `whence restore /backups/monday`")
+def restore(
+    backup: Annotated[Path, typer.Argument(help="The folder of a backup, or of any embedded catalog.")],
+    json: Json = False,
+) -> None:
+    """Copy a backup into the empty catalog that WHENCE_URL names, with the bytes that are beside it.
+
+    So an embedded catalog becomes a shared one, and back.
+    """
+    from whence.cli import backup as backups
+
+    done = backups.restore(backup, printing.progress(json))
+    _print(json, done, lambda: printing.show_copied(done))
+
+
 @cli.command(epilog="Example: `whence demo` in an empty folder.")
 def demo(json: Json = False) -> None:
     """Run a real pipeline: record, reuse, change, rerun, lineage, audit. Leaves a catalog to explore."""

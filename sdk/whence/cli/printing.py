@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,6 +13,9 @@ from rich.table import Table
 from whence import replay
 from whence.cli import trees
 from whence_catalog import audit, cache, catalog, lineage, model, rerun, wire
+
+if TYPE_CHECKING:
+    from whence.cli import backup as backups
 
 _out = Console(highlight=False, soft_wrap=True)
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -277,6 +280,14 @@ def show_check(report: catalog.CheckReport) -> None:
 def show_migration(before: str, after: str) -> None:
     same = before == after
     _out.print(f"schema {after}: nothing to do" if same else f"schema {before} → [green]{after}[/green]")
+
+
+def show_copied(done: "backups.Copied") -> None:
+    _out.print(f"{escape(done.source)} → [green]{escape(done.target)}[/green]")
+    _line("position", f"{done.checkpoint.position:,}  leaf {done.checkpoint.leaf.hex()[:16]}")
+    _line("bytes", "left where they are" if done.blobs is None else f"{done.blobs:,} blobs copied")
+    for name in done.missing:
+        _out.print(f"[yellow]nowhere:[/yellow] {name.text}")
 
 
 def show_text(text: str) -> None:
