@@ -302,7 +302,7 @@ class SqlCatalog:
 
 
 def _hold_names(tx: Transaction, calls: Sequence[model.Call]) -> None:
-    locks.hold_names(tx, [(call.project, call.job) for call in calls], [call.actor for call in calls])
+    locks.hold_names(tx, [(call.project, call.job, call.actor) for call in calls])
 
 
 def _hold_runs_of(tx: Transaction, uids: Sequence[UUID]) -> None:
@@ -322,9 +322,8 @@ def _hold_reported(tx: Transaction, reports: Sequence[model.Report]) -> None:
 def _hold_recorded(tx: Transaction, items: Sequence[tuple[model.Call, model.Report]]) -> None:
     locks.hold_names(
         tx,
-        [(call.project, call.job) for call, _ in items],
-        [call.actor for call, _ in items],
-        _made(claim for _, report in items for claim in report.outputs),
+        [(call.project, call.job, call.actor) for call, _ in items],
+        made=_made(claim for _, report in items for claim in report.outputs),
     )
 
 
@@ -334,7 +333,9 @@ def _hold_added(tx: Transaction, additions: Sequence[model.Addition]) -> None:
 
 
 def _hold_moved(tx: Transaction, moves: Sequence[model.AliasMove]) -> None:
-    locks.hold_names(tx, (), [move.actor for move in moves], [(move.artifact, None) for move in moves])
+    locks.hold_names(
+        tx, actors=[move.actor for move in moves], made=[(move.artifact, None) for move in moves]
+    )
 
 
 def _made(claims: Iterable[model.OutputClaim]) -> list[tuple[model.Artifact, bytes | None]]:

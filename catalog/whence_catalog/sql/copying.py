@@ -59,7 +59,8 @@ def _copy_fact(tx: Transaction, into: Transaction, logged: fact_log.Logged) -> N
     position = logged.position or 0
     if facts.leaf(logged.canonical) != logged.leaf:
         raise Damaged(
-            f"fact {position} is not what it was when it was recorded; see `whence check`", ErrorKind.FACT_ALTERED
+            f"fact {position} is not what it was when it was recorded; see `whence check`",
+            ErrorKind.FACT_ALTERED,
         )
     fact_log.put(into, logged, fact_log.salts(tx, logged.id))
     projections.replay(into, position, facts.decode(logged.canonical))
@@ -72,4 +73,3 @@ def _carry(tx: Transaction, into: Transaction, row: type[tables.Row]) -> None:
     into.run(Statement(table.delete()))
     put = Statement(insert(table).values({name: bindparam(name) for name in names}))
     into.many(put, [dict(zip(names, values, strict=True)) for values in found])
-

@@ -48,22 +48,23 @@ def hold_runs(tx: Transaction, uids: Iterable[UUID]) -> list[str]:
 
 def hold_names(
     tx: Transaction,
-    jobs: Iterable[tuple[str, str]] = (),
+    calls: Iterable[tuple[str, str, model.Actor]] = (),
     actors: Iterable[model.Actor] = (),
     made: Sequence[tuple[model.Artifact, bytes | None]] = (),
 ) -> None:
     """Let nobody else make the names among these that do not exist yet, nor Versions of these Artifacts.
 
     Args:
-        jobs: (project, job).
-        actors: who is named.
+        calls: (project, job, who) of Runs that are about to begin.
+        actors: who else is named.
         made: (Artifact, digest of a Version that will be there); without a digest its aliases move.
     """
     if tx.is_sequencing:
         return
-    absent = {f"project {project}" for project, _ in jobs if artifacts.find_project(tx, project) is None}
-    absent |= {f"job {project} {job}" for project, job in jobs if runs.find_job(tx, project, job) is None}
-    absent |= {f"actor {actor}" for actor in actors if runs.find_actor(tx, actor) is None}
+    absent = {f"actor {actor}" for actor in set(actors) if runs.find_actor(tx, actor) is None}
+    for project, job, actor in set(calls):
+        if not runs.are_named(tx, project, job, actor):
+            absent |= {f"project {project}", f"job {project} {job}", f"actor {actor}"}
     wanted = sorted(set(made), key=lambda item: (item[0], item[1] or b""))
     found = [(artifact, *artifacts.find_version(tx, artifact, raw)) for artifact, raw in wanted]
     for artifact, artifact_id, _ in found:

@@ -254,11 +254,18 @@ def find_actor(tx: Transaction, actor: model.Actor) -> int | None:
     return None if row is None else row[0]
 
 
-def find_job(tx: Transaction, project: str, name: str) -> int | None:
-    """The row of a project's job."""
-    project_id = artifacts.find_project(tx, project)
-    row = None if project_id is None else tx.one(_find_job, project_id=project_id, name=name)
-    return None if row is None else row[0]
+def are_named(tx: Transaction, project: str, job: str, actor: model.Actor) -> bool:
+    """Whether project, job and Actor are all there."""
+    return tx.one(_find_names, **_named(project, job, actor)) is not None
+
+
+def _named(project: str, job: str, actor: model.Actor) -> dict[str, Value]:
+    return {
+        "project": project,
+        "job": job,
+        "actor": actor.name,
+        "authenticated": int(actor.authenticated),
+    }
 
 
 def actor_id(tx: Transaction, actor: model.Actor) -> int:
@@ -270,13 +277,7 @@ def actor_id(tx: Transaction, actor: model.Actor) -> int:
 
 def _names(tx: Transaction, run: model.Run) -> Record:
     """The rows of a Run's project, job and Actor, made if need be."""
-    row = tx.one(
-        _find_names,
-        project=run.project,
-        job=run.job,
-        actor=run.actor.name,
-        authenticated=int(run.actor.authenticated),
-    )
+    row = tx.one(_find_names, **_named(run.project, run.job, run.actor))
     if row is not None:
         return row
     project_id = artifacts.project_id(tx, run.project)
