@@ -10,10 +10,12 @@ import pstats
 import sys
 from collections.abc import Sequence
 
-from benchmarks import measure, recording, reusing, upstream
+from benchmarks import many, measure, recording, reusing, upstream
 
 # How long the histories are. Writing costs the same in both: only the shorter one is copied.
 _RUNS, _MANY_RUNS = 10_000, 100_000
+# How many tasks are mapped at once.
+_FEW_TASKS, _TASKS = 320, 10_000
 # How long a benchmark that has its pairs goes on.
 _QUICK_SECONDS, _FULL_SECONDS = 1.5, 15.0
 _PROFILED_OPERATIONS, _PROFILED_ROWS = 200, 25
@@ -25,6 +27,7 @@ def catalogue(quick: bool) -> list[measure.Benchmark]:
         *recording.benchmarks(_RUNS),
         *reusing.benchmarks(_RUNS, _RUNS if quick else _MANY_RUNS),
         *upstream.benchmarks(_RUNS),
+        *many.benchmarks(_FEW_TASKS if quick else _TASKS),
     ]
     return found if quick else [*found, *upstream.benchmarks(_MANY_RUNS)]
 
@@ -99,7 +102,7 @@ def wire(figures: measure.Figures) -> dict[str, object]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="under a minute, on a history of 10,000 runs")
+    parser.add_argument("--quick", action="store_true", help="a few minutes, on a history of 10,000 runs")
     parser.add_argument("--json", action="store_true", help="only JSON on standard output")
     parser.add_argument("--only", metavar="NAME", help="the benchmarks whose names begin so")
     parser.add_argument("--profile", metavar="NAME", help="where the time of ours goes, instead of figures")

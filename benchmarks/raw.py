@@ -338,9 +338,7 @@ def finish(connection: sqlite3.Connection, end: Ended, token: int) -> list[Row]:
     held = connection.execute(RELEASE, (end.key, end.owner, token)).rowcount
     assert held, "the lease is still held"
     fact = _append(connection, end.uid, end.at, "finish", end.canonical)
-    connection.execute(
-        RUN_ENDS, (end.state, end.at, end.outcome, end.metrics, end.warnings, fact, run_id)
-    )
+    connection.execute(RUN_ENDS, (end.state, end.at, end.outcome, end.metrics, end.warnings, fact, run_id))
     connection.execute(ENTER, (end.key, run_id, end.at, end.at))
     connection.execute(UNBEAT, (end.run,))
     return _put_outputs(connection, run_id, fact, end)

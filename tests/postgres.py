@@ -70,7 +70,7 @@ class Server:
     def prepare(self) -> None:
         """Make the template that new databases are copies of: an empty catalog, made by the migrations."""
         with self.administered() as connection:
-            connection.execute(f"CREATE DATABASE {TEMPLATE}")  # type: ignore[call-overload]
+            connection.execute(f"CREATE DATABASE {TEMPLATE}")
         migration.migrate(self.url(TEMPLATE))
 
     @contextlib.contextmanager
@@ -78,12 +78,12 @@ class Server:
         """The URL of a database of its own: a copy of the template."""
         name = f"t_{uuid.uuid4().hex}"
         with self.administered() as connection:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")  # type: ignore[call-overload]
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         try:
             yield self.url(name)
         finally:
             with self.administered() as connection:
-                connection.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[call-overload]
+                connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @contextlib.contextmanager
