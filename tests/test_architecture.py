@@ -60,7 +60,13 @@ def test_only_connect_and_the_command_name_the_sql_catalog() -> None:
         name for name, path in modules() if any("whence_catalog.sql" in found for found in imports(path))
     }
     outside = {name for name in named if not name.startswith("whence_catalog.sql")}
-    assert outside <= {"whence.client", "whence.cli.migration", "whence.cli.backup", "whence_api.app", "whence_api.__main__"}
+    assert outside <= {
+        "whence.client",
+        "whence.cli.migration",
+        "whence.cli.backup",
+        "whence_api.app",
+        "whence_api.__main__",
+    }
 
 
 def test_nothing_imports_the_folders_by_their_bare_names() -> None:

@@ -9,6 +9,7 @@ its uid: the same item again is the same fact; another content under the same ui
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Protocol, TypeAlias, TypeVar
 from uuid import UUID
 
@@ -17,6 +18,8 @@ from whence_catalog.errors import WhenceError
 
 # How long a Run lives, and holds its lease, without being heard of.
 LEASE = timedelta(seconds=60)
+# How many items a page has at most.
+MOST_AT_ONCE = 1000
 
 T = TypeVar("T")
 Result: TypeAlias = T | WhenceError
@@ -79,6 +82,88 @@ class CheckReport:
     unopened: int
     problems: tuple[str, ...]
     exempt: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A named unit of work of a project."""
+
+    project: str
+    name: str
+
+
+class HitType(StrEnum):
+    """What a search can find."""
+
+    VERSION = "version"
+    ARTIFACT = "artifact"
+    JOB = "job"
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One thing that a search found: the one of the three that is there."""
+
+    version: model.Version | None = None
+    artifact: model.Artifact | None = None
+    job: Job | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of a list. `cursors` stand beside its items; to ask again after `end` gives the next page.
+
+    A list holds what had a position in the log when its first page was read: nothing recorded since moves,
+    repeats or hides an item on the pages that follow. A cursor is of one list, and refused by every other.
+    `end` is None on the last page. `masked` counts items that whoever asked may not see, which are left out.
+    """
+
+    cursors: tuple[str, ...]
+    end: str | None
+    masked: int
+
+
+@dataclass(frozen=True, slots=True)
+class VersionPage(Page):
+    """Versions of one Artifact, the highest number first; `total` is how many it has."""
+
+    items: tuple[model.Version, ...]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProductionPage(Page):
+    """Productions of one Version, the newest first; or by one Run, in the order in which it said them."""
+
+    items: tuple[model.Output, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InputPage(Page):
+    """Inputs of one Run, by role and ordinal."""
+
+    items: tuple[model.Input, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage(Page):
+    """Runs, the newest first."""
+
+    items: tuple[model.Run, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AliasPage(Page):
+    """Aliases over their intervals, the newest first."""
+
+    items: tuple[model.Alias, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HitPage(Page):
+    """What a search found: Versions of exactly that content first, then Artifacts, then jobs, each by name."""
+
+    items: tuple[Hit, ...]
 
 
 class Catalog(Protocol):
@@ -218,6 +303,107 @@ class Catalog(Protocol):
 
     def facts(self, after: int = 0, limit: int = 1000) -> Sequence[StoredFact]:
         """Facts in position order, from the one after `after`."""
+        ...
+
+    # ── reading in pages, and many at once ───────────────────────────────────────────────────────
+
+    # Each answers for all its subjects in one go. `first` is how many items a page has at most, for each
+    # subject; `after` is a cursor of the list that is asked for. Raises InvalidInput where `first` is not
+    # 1 to `MOST_AT_ONCE`; answers InvalidInput where `after` is no cursor of that list, and NotFound where the
+    # subject is not recorded.
+
+    def versions(self, references: Sequence[model.Reference]) -> Sequence[Result[model.Version]]:
+        """The Version that each reference means, without what any production says of it."""
+        ...
+
+    def named_productions(self, sources: Sequence[model.Source]) -> Sequence[Result[model.Output]]:
+        """Each Version as the Run that its source names made it; an InvalidInput where it names none."""
+        ...
+
+    def named_runs(self, runs: Sequence[UUID]) -> Mapping[UUID, model.Run]:
+        """The Runs with these ids; one that is not recorded is absent."""
+        ...
+
+    def versions_of(
+        self, artifacts: Sequence[model.Artifact], first: int = 25, after: str | None = None
+    ) -> Sequence[Result[VersionPage]]:
+        """The Versions of each Artifact."""
+        ...
+
+    def aliases_of(
+        self,
+        subjects: Sequence[model.Reference],
+        standing: bool = False,
+        first: int = 25,
+        after: str | None = None,
+    ) -> Sequence[Result[AliasPage]]:
+        """What the aliases of each Artifact meant; or, where a Version is named, the aliases that meant it.
+
+        `standing` leaves out those that mean something else by now.
+        """
+        ...
+
+    def productions_of(
+        self, versions: Sequence[model.Reference], first: int = 25, after: str | None = None
+    ) -> Sequence[Result[ProductionPage]]:
+        """The productions of each Version."""
+        ...
+
+    def consumers_of(
+        self, versions: Sequence[model.Reference], first: int = 25, after: str | None = None
+    ) -> Sequence[Result[RunPage]]:
+        """The Runs that took each Version, from whatever production."""
+        ...
+
+    def children_of(
+        self, runs: Sequence[UUID], first: int = 25, after: str | None = None
+    ) -> Sequence[Result[RunPage]]:
+        """The Runs whose parent is each Run."""
+        ...
+
+    def inputs_of(
+        self, runs: Sequence[UUID], first: int = 25, after: str | None = None
+    ) -> Sequence[Result[InputPage]]:
+        """What each Run took; a reused Run that has none of its own took its origin's."""
+        ...
+
+    def outputs_of(
+        self, runs: Sequence[UUID], first: int = 25, after: str | None = None
+    ) -> Sequence[Result[ProductionPage]]:
+        """What each Run made; a reused Run hands out its origin's."""
+        ...
+
+    def list_runs(
+        self,
+        projects: Iterable[str] | None = None,
+        job: str | None = None,
+        states: Iterable[model.RunState] = (),
+        first: int = 25,
+        after: str | None = None,
+    ) -> RunPage:
+        """Runs of these projects (None: of all), of that job, that are in one of these states by now (none: any).
+
+        Raises:
+            InvalidInput: `first` or `after`, as above.
+        """
+        ...
+
+    def search(
+        self,
+        text: str = "",
+        types: Iterable[HitType] = (),
+        projects: Iterable[str] | None = None,
+        kinds: Iterable[str] = (),
+        first: int = 25,
+        after: str | None = None,
+    ) -> HitPage:
+        """Artifacts and jobs with `text` in their name, in whatever case; Versions whose digest it is.
+
+        Of these projects (None: of all), and of these kinds and types (none: any). A job has no kind.
+
+        Raises:
+            InvalidInput: `first` or `after`, as above.
+        """
         ...
 
     # ── access ───────────────────────────────────────────────────────────────────────────────────

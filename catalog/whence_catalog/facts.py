@@ -461,7 +461,9 @@ def blobs(fact: Fact) -> dict[digest.Digest, model.Form]:
             return _blobs_of_outputs(read_finish(fact.uid, fact.body)[0].outputs)
         case "record":
             report, _ = read_finish(fact.uid, cast("Body", fact.body["finish"]))
-            return _blobs_of_call(read_start(cast("Body", fact.body["start"]))) | _blobs_of_outputs(report.outputs)
+            return _blobs_of_call(read_start(cast("Body", fact.body["start"]))) | _blobs_of_outputs(
+                report.outputs
+            )
         case "add":
             return _blobs_of_outputs(read_add(fact.uid, fact.body).outputs)
         case _:
@@ -477,7 +479,9 @@ def _blobs_of_outputs(claims: Sequence[model.OutputClaim]) -> dict[digest.Digest
 
 
 def _blobs_of_call(call: model.Call) -> dict[digest.Digest, model.Form]:
-    found = {digest.Digest.of(raw): model.Form.FILE for value in call.params.values() for raw in _large(value)}
+    found = {
+        digest.Digest.of(raw): model.Form.FILE for value in call.params.values() for raw in _large(value)
+    }
     if call.capture.bundle is not None:
         found[call.capture.bundle] = model.Form.TREE
     if call.capture.environment is not None:

@@ -16,8 +16,8 @@ Leaves to others: how it answers (`sql.graph`), and what the Graph means for tru
 
 import base64
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import accumulate
 from typing import NamedTuple, NewType, Protocol
@@ -26,6 +26,9 @@ from whence_catalog import digest
 from whence_catalog.errors import InvalidInput
 
 FRONTIER_DOMAIN = "whence.frontier/1"
+
+# The state of a node that the caller may not see.
+MASKED = "masked"
 
 # How many nodes are taken between two looks at the clock.
 _STRIDE = 10_000
@@ -91,14 +94,19 @@ class Node(NamedTuple):
     project: str = ""
 
     @property
+    def is_masked(self) -> bool:
+        """Whether the caller may not see what it is: its id is of this answer alone, and it has no name."""
+        return self.state == MASKED
+
+    @property
     def ref(self) -> str | None:
         """The reference of a Version."""
-        return self.id if self.type is NodeType.VERSION else None
+        return self.id if self.type is NodeType.VERSION and not self.is_masked else None
 
     @property
     def job(self) -> str | None:
         """The job of a Run."""
-        return self.name if self.type is NodeType.RUN else None
+        return self.name if self.type is NodeType.RUN and not self.is_masked else None
 
 
 class Edge(NamedTuple):
@@ -460,6 +468,69 @@ def _shown(walk: _Walk, rows: Sequence[_Row]) -> Mapping[NodeKey, Node]:
     for row, node in walk.ask.runs(sorted([key // 2 for key in keys if key % 2])).items():
         shown[run_key(row)] = node
     return shown
+
+
+# ── masks ────────────────────────────────────────────────────────────────────────────────────────
+
+
+# What an ambiguous Input of a masked Run could be of: any production.
+_LAST = 2**62
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def beyond(graph: Graph) -> frozenset[str]:
+    """The ids that the roots and edges of a Graph name and that are not among its nodes."""
+    named = set(graph.roots)
+    for edge in graph.edges:
+        named.update((edge.source, edge.target, edge.producer or edge.source))
+    return frozenset(named - {node.id for node in graph.nodes})
+
+
+def mask(
+    graph: Graph,
+    may_see: Callable[[str], bool],
+    new_id: Callable[[], str],
+    elsewhere: Mapping[str, str],
+) -> Graph:
+    """The Graph as somebody sees it who may see some projects only: nothing is dropped, and the rest is hidden.
+
+    A masked node keeps its type, its depth and its edges. Of an edge, what its Run says of it (role, ordinal,
+    position) is hidden with the Run: a position in the log would tell two answers' nodes to be the same.
+
+    Args:
+        may_see: whether the nodes of a project may be seen.
+        new_id: an id that no other node of any answer has.
+        elsewhere: the projects of those `beyond` the Graph; one that has none is hidden.
+    """
+    projects = {**elsewhere, **{node.id: node.project for node in graph.nodes}}
+    names = {
+        name: name if name in projects and may_see(projects[name]) else new_id()
+        for name in [*(node.id for node in graph.nodes), *sorted(beyond(graph))]
+    }
+    hidden = [node for node in graph.nodes if names[node.id] != node.id]
+    return Graph(
+        roots=tuple(names[root] for root in graph.roots),
+        nodes=tuple(
+            node
+            if names[node.id] == node.id
+            else Node(names[node.id], node.type, "", MASKED, _NEVER, depth=node.depth)
+            for node in graph.nodes
+        ),
+        edges=tuple(_masked(edge, names) for edge in graph.edges),
+        completeness=replace(graph.completeness, masked=len(hidden)),
+    )
+
+
+def _masked(edge: Edge, names: Mapping[str, str]) -> Edge:
+    told_by = {EdgeType.OUTPUT: edge.source, EdgeType.DERIVED: edge.producer}.get(edge.type, edge.target)
+    shown = edge._replace(
+        source=names[edge.source],
+        target=names[edge.target],
+        producer=None if edge.producer is None else names[edge.producer],
+    )
+    if told_by is not None and names[told_by] == told_by:
+        return shown
+    return shown._replace(role="", ordinal=0, position=_LAST if edge.ambiguous else 0)
 
 
 # ── frontiers ────────────────────────────────────────────────────────────────────────────────────

@@ -220,7 +220,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One immutable content of an Artifact."""
+    """One immutable content of an Artifact. `number` is 0 until the catalog has given it one."""
 
     artifact: Artifact
     number: int
@@ -229,8 +229,8 @@ class Version:
 
     @property
     def ref(self) -> str:
-        """`kind:name@N`."""
-        return f"{self.artifact}@{self.number}"
+        """`kind:name@N`; without a number, `kind:name@sha256:…`."""
+        return f"{self.artifact}@{self.number or self.content.digest.text}"
 
     @property
     def digest(self) -> digest.Digest:

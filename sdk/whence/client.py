@@ -1,16 +1,19 @@
 """Connects a process to a catalog and to the bytes beside it.
 
-WHENCE_URL      the catalog: a folder (embedded) or an address. Absent: the nearest `.whence` upwards
-                from the working folder; made there if there is none.
+WHENCE_URL      the catalog: a folder (embedded), `https://…` (a server), or `postgresql://…`. Absent: the
+                nearest `.whence` upwards from the working folder; made there if there is none.
 WHENCE_PROJECT  the project that names belong to (`default`).
-WHENCE_BLOBS    where bytes go, as an fsspec URL (the catalog's own folder).
+WHENCE_BLOBS    where bytes go, as an fsspec URL (an embedded catalog's own folder).
+WHENCE_OUTBOX   where what could not be told to the catalog yet is kept.
 WHENCE_SYNC     FULL (default) or NORMAL: whether an acknowledged record survives a power cut.
-WHENCE_TIMEOUT  seconds to wait for another process that is writing into the catalog (30).
+WHENCE_TIMEOUT  seconds to wait for the catalog's answer, or for another process that is writing into it (30).
 """
 
 import contextlib
 import getpass
+import hashlib
 import os
+import re
 import socket
 import tempfile
 import threading
@@ -21,13 +24,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias, Unpack, cast
 
-from whence import beater, block, calls, handles, recorder, values
+from whence import beater, block, calls, handles, outbox, recorder, spill, values, writer
 from whence_catalog import audit, blobs, catalog, digest, lineage, model
 from whence_catalog.blobs import disk
-from whence_catalog.errors import ErrorKind, InvalidInput, NotReady, WhenceError
+from whence_catalog.errors import ErrorKind, InvalidInput, NotFound, NotReady, Unreachable, WhenceError
 
 FOLDER = ".whence"
 DATABASE = "catalog.db"
+OUTBOX = "outbox"
+
+_TOKEN_VARIABLES = ("WHENCE_TOKEN", "WHENCE_TOKEN_FILE")
 
 
 # A way to look at Blobs: the store's quick one, or the one that hashes.
@@ -43,19 +49,30 @@ class Client:
     project: str
     actor: model.Actor
     url: str
+    box: outbox.Outbox | None = None
+    copies: spill.Spill | None = None
     beater: "beater.Beater" = field(init=False)
+    writer: "writer.Writer" = field(init=False)
 
     def __post_init__(self) -> None:
         self.beater = beater.Beater(self.catalog)
+        self.box = self.box or outbox.Outbox(Path(self.url) / OUTBOX, self.url)
+        self.writer = writer.Writer(self.catalog, self.box, self.copies)
 
     @property
     def env(self) -> dict[str, str]:
         """The environment in which another process is connected as this one is."""
-        return {"WHENCE_URL": self.url, "WHENCE_PROJECT": self.project, "WHENCE_BLOBS": self.blobs.url}
+        mine = {"WHENCE_URL": self.url, "WHENCE_PROJECT": self.project, "WHENCE_BLOBS": self.blobs.url}
+        # Who said its token to the environment has it there; another is nobody else's.
+        return mine | {name: os.environ[name] for name in _TOKEN_VARIABLES if name in os.environ}
 
     def close(self) -> None:
-        """Let go of the catalog. Idempotent; handles that have no path yet get none any more."""
+        """Let go of the catalog, once what was kept for it had a last try.
+
+        Idempotent; handles that have no path yet get none any more.
+        """
         self.beater.close()
+        self.writer.close()
         self.catalog.close()
 
     # ── records ──────────────────────────────────────────────────────────────────────────────────
@@ -97,7 +114,7 @@ class Client:
         report = model.Report(
             calls.new_uid(), run, model.RunState.COMPLETE, self.actor, outputs=(claim,), claimed_at=now
         )
-        (output,) = calls.one(self.catalog.record_runs([(call, report)])).outputs
+        (output,) = self.writer.record(call, report)
         return handles.bound(output, self)
 
     def alias(
@@ -117,17 +134,41 @@ class Client:
     def get(self, reference: str) -> handles.Handle:
         """A handle of the Version that `reference` means."""
         parsed = model.Reference.parse(reference, self.project)
-        return handles.bound(calls.one(self.catalog.resolve([parsed])), self)
+        self.writer.settle()
+        try:
+            found = calls.one(self.catalog.resolve([parsed]))
+        except NotFound:
+            # It answers; what it was not told yet may be what is asked for.
+            if not self.writer.deliver():
+                raise
+            found = calls.one(self.catalog.resolve([parsed]))
+        return handles.bound(found, self)
 
     def known(self, handle: handles.Handle) -> handles.Handle:
         """A handle from elsewhere (another process, another catalog), if this catalog has what it names.
+
+        Where nobody answers, or what it names lies in an outbox still, it is believed: its digest says all.
 
         Raises:
             NotFound: it has not.
         """
         named = model.Reference(handle.version.artifact, handle.digest)
-        calls.one(self.catalog.resolve([named]))
+        may_be_absent = self.expect(handle)
+        if not self.writer.is_silent:
+            try:
+                calls.one(self.catalog.resolve([named]))
+            except Unreachable:
+                pass
+            except NotFound:
+                if not may_be_absent:
+                    raise
         return handles.bound(handle.output, self)
+
+    def expect(self, handle: handles.Handle) -> bool:
+        """Whether what a handle names was made while the catalog did not answer, and may not be recorded yet."""
+        if not handle.number:
+            self.writer.expect(handle.run)
+        return not handle.number
 
     def full_name(self, text: str) -> str:
         """A reference with this client's project, where it names none; a Run's id as it is."""
@@ -182,6 +223,8 @@ class Client:
             return self._claim_again(item, role)
         kind, name = handles.kind_and_name(item)
         draft = item.draft
+        for source in draft.derived_from or ():
+            self.expect(source)
         staged = values.stage(draft.content, folder)
         metadata = _plain(draft.metadata, f"metadata of {kind}:{name}")
         derived = draft.derived_from
@@ -207,9 +250,9 @@ class Client:
         stored = self.blobs.put_file(path)
         return model.Content(stored.digest, size_bytes=stored.size_bytes)
 
-    @staticmethod
-    def _claim_again(item: handles.Handle, role: str) -> model.OutputClaim:
+    def _claim_again(self, item: handles.Handle, role: str) -> model.OutputClaim:
         output = item.output
+        self.expect(item)
         return model.OutputClaim(
             role=role,
             artifact=output.version.artifact,
@@ -265,21 +308,24 @@ def connect(
     *,
     project: str | None = None,
     blobs_url: str | None = None,
+    token: str | None = None,
 ) -> Client:
     """Connect to a catalog, and make it this process's own: steps and runs go to it from now on.
 
-    Those of the processes that this one starts do too, since the environment says so.
+    Those of the processes that this one starts do too, since the environment says so; but for the token, which
+    they need to be given as WHENCE_TOKEN.
 
     Args:
-        url: a folder for an embedded catalog; absent, as the module says.
+        url: a folder for an embedded catalog, `https://…` or `postgresql://…`; absent, as the module says.
         project: that names belong to.
-        blobs_url: where bytes go, as an fsspec URL.
+        blobs_url: where bytes go, as an fsspec URL; only an embedded catalog has a place of its own for them.
+        token: says to a server who calls; WHENCE_TOKEN, or the file that WHENCE_TOKEN_FILE names, unless given.
 
     Raises:
         NotReady: it cannot be used; the message says what to run.
     """
     global _default
-    client = open_client(url, project=project, blobs_url=blobs_url)
+    client = open_client(url, project=project, blobs_url=blobs_url, token=token)
     os.environ.update(client.env)
     with _guard:
         _default = client
@@ -291,19 +337,83 @@ def open_client(
     *,
     project: str | None = None,
     blobs_url: str | None = None,
+    token: str | None = None,
 ) -> Client:
     """As `connect`, without making it this process's own."""
-    folder = embedded_folder(url)
+    named = os.fspath(url or os.environ.get("WHENCE_URL") or find_folder(Path.cwd()))
+    bytes_at = blobs_url or os.environ.get("WHENCE_BLOBS")
+    make = _remote if "://" in named else _embedded
+    client = make(
+        named, bytes_at, project or os.environ.get("WHENCE_PROJECT") or model.DEFAULT_PROJECT, token
+    )
+    if client.writer.box.pending():
+        client.writer.begin()  # what a process before this one could not deliver
+    return client
+
+
+def _embedded(named: str, bytes_at: str | None, project: str, _: str | None) -> Client:
+    folder = embedded_folder(named)
+    kept_in = os.environ.get("WHENCE_OUTBOX")
     return Client(
         catalog=_open_embedded(folder),
         blobs=blobs.BlobStore.open(
-            blobs_url or os.environ.get("WHENCE_BLOBS") or (folder / "blobs").as_uri(),
+            bytes_at or (folder / "blobs").as_uri(),
             cache=Path(os.environ.get("WHENCE_CACHE_DIR") or folder / "cache"),
         ),
-        project=project or os.environ.get("WHENCE_PROJECT") or model.DEFAULT_PROJECT,
+        project=project,
         actor=operating_system_actor(),
         url=str(folder),
+        box=outbox.Outbox(Path(kept_in).absolute() / _short(str(folder)), str(folder)) if kept_in else None,
     )
+
+
+def _remote(named: str, bytes_at: str | None, project: str, token: str | None) -> Client:
+    is_server = named.lower().startswith(("http://", "https://"))
+    if not bytes_at:
+        raise NotReady(
+            f"the catalog {_shown(named)} holds no bytes: set WHENCE_BLOBS to the store that all who use it share,"
+            " such as s3://bucket/path, gs://bucket/path, or file:///a/shared/folder",
+            ErrorKind.BAD_SETTING,
+        )
+    if is_server:
+        from whence import http
+
+        named = http.address_of(named)
+        opened = http.connect(named, token, timeout_seconds=_timeout_seconds())
+    else:
+        opened = _open_database(named)
+    shown = _shown(named)
+    cached_in = os.environ.get("WHENCE_CACHE_DIR") or _user_folder("XDG_CACHE_HOME", ".cache")
+    kept_in = os.environ.get("WHENCE_OUTBOX") or _user_folder("XDG_STATE_HOME", ".local/state") / OUTBOX
+    store = blobs.BlobStore.open(bytes_at, cache=Path(cached_in))
+    return Client(
+        catalog=opened,
+        blobs=store,
+        project=project,
+        actor=operating_system_actor(),
+        url=named,
+        box=outbox.Outbox(Path(kept_in).absolute() / _short(shown), shown),
+        copies=spill.Spill(store.url, _short(shown)),
+    )
+
+
+def _shown(url: str) -> str:
+    """An address without user and password."""
+    scheme, _, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
+
+
+def _short(url: str) -> str:
+    """A folder's name for a catalog."""
+    readable = "-".join(re.findall(r"[A-Za-z0-9.]+", url.partition("://")[2] or url))
+    return f"{readable[-40:].strip('-.')}-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
+
+
+def _user_folder(variable: str, otherwise: str) -> Path:
+    """Where this user's programs keep things (XDG Base Directory)."""
+    named = os.environ.get(variable, "")
+    return (Path(named) if os.path.isabs(named) else Path("~").expanduser() / otherwise) / "whence"
 
 
 def database_url() -> str:
@@ -316,15 +426,51 @@ def embedded_folder(url: str | os.PathLike[str] | None = None) -> Path:
     """The folder of the embedded catalog that `url`, or else the environment, names.
 
     Raises:
-        NotReady: it names a server.
+        InvalidInput: it names a server.
     """
     named = os.fspath(url or os.environ.get("WHENCE_URL") or find_folder(Path.cwd()))
     if "://" in named:
-        raise NotReady(
-            f"this whence cannot use {named}: only embedded catalogs, named by a folder, are supported yet",
-            ErrorKind.EXTRA_MISSING,
-        )
+        raise InvalidInput(f"{_shown(named)} is no embedded catalog, which is named by a folder")
     return Path(named).expanduser().absolute()
+
+
+def _open_database(url: str) -> catalog.Catalog:
+    try:
+        from whence_catalog.sql import catalog as sql_catalog
+    except ModuleNotFoundError as error:
+        raise NotReady(
+            f"a catalog in PostgreSQL needs {error.name}, which is not installed;"
+            " run: pip install 'whence[postgres]'",
+            ErrorKind.EXTRA_MISSING,
+        ) from error
+
+    return _at_once_or_later(lambda: sql_catalog.open_url(url, timeout_seconds=_timeout_seconds()))
+
+
+def _at_once_or_later(opened: Callable[[], catalog.Catalog]) -> catalog.Catalog:
+    try:
+        return opened()
+    except Unreachable:
+        return cast("catalog.Catalog", _Later(opened))
+
+
+class _Later:
+    """A catalog that did not answer when it was connected to: whoever uses it tries again."""
+
+    def __init__(self, opened: Callable[[], catalog.Catalog]) -> None:
+        self._opened = opened
+        self._catalog: catalog.Catalog | None = None
+        self._lock = threading.Lock()
+
+    def __getattr__(self, verb: str) -> object:
+        with self._lock:
+            if self._catalog is None:
+                self._catalog = self._opened()
+        return getattr(self._catalog, verb)
+
+    def close(self) -> None:
+        if self._catalog is not None:
+            self._catalog.close()
 
 
 def _open_embedded(folder: Path) -> catalog.Catalog:
@@ -343,17 +489,21 @@ def _open_embedded(folder: Path) -> catalog.Catalog:
             f"{folder} is a file; an embedded catalog is named by its folder, such as {folder.parent}",
             ErrorKind.BAD_PATH,
         )
-    with disk.explained(str(folder)):
-        opened = sql_catalog.SqlCatalog.open(
-            folder / DATABASE, synchronous=synchronous, timeout_seconds=_timeout_seconds()
-        )
+
+    def opened() -> catalog.Catalog:
+        with disk.explained(str(folder)):
+            return sql_catalog.SqlCatalog.open(
+                folder / DATABASE, synchronous=synchronous, timeout_seconds=_timeout_seconds()
+            )
+
+    made = _at_once_or_later(opened)
     # What cannot be written can still be read.
     with contextlib.suppress(OSError):
         if not (folder / ".gitignore").exists():
             (folder / ".gitignore").write_text("# Made by whence: a catalog is not source.\n*\n")
     with contextlib.suppress(WhenceError):
-        opened.sweep()
-    return opened
+        made.sweep()
+    return made
 
 
 def _timeout_seconds() -> float:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Unpack
 from uuid import UUID
 
 from whence import calls, handles
-from whence_catalog import catalog, model
+from whence_catalog import model
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound, WhenceError
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ class Recorder:
             handle = self.hand_on(what)
         else:
             handle = what if what.is_of(self.client) else self.client.known(what)
+            self.client.expect(handle)
         if self._token is not None:
             self._spoilt.append(
                 f"it took {handle.ref} while it ran, which is no part of its key; hand it in as an argument"
@@ -197,7 +198,7 @@ class Recorder:
         if points:
             series = model.Series(calls.new_uid(), self.uid, self.client.actor, points)
             try:
-                calls.one(self.client.catalog.log([series]))
+                self.client.writer.log(series)
             except WhenceError:
                 with self._guard:  # the next flush says it
                     for name, rows in points.items():
@@ -274,7 +275,7 @@ class Recorder:
             return ()
         addition = model.Addition(calls.new_uid(), self.uid, self.client.actor, taken, outputs)
         try:
-            return calls.one(self.client.catalog.add([addition]))
+            return self.client.writer.add(addition)
         except WhenceError:
             with self._guard:  # the next call says them
                 self._inputs[:0] = taken
@@ -294,8 +295,8 @@ class Recorder:
         outputs: tuple[model.OutputClaim, ...] = (),
         error: str | None = None,
         changed: tuple[str, ...] = (),
-    ) -> catalog.Finished:
-        """Say how the Run ended; `changed` names what it was given and did not stay as it was."""
+    ) -> tuple[model.Output, ...]:
+        """Say how the Run ended; answers its outputs. `changed` names what it was given and did not stay as it was."""
         self._take_what_these_come_from(outputs)
         changed = (*changed, *self._changed_inputs())
         self._close(state)
@@ -315,7 +316,7 @@ class Recorder:
             claimed_at=datetime.now(UTC),
         )
         try:
-            return calls.one(self.client.catalog.finish_runs([report]))
+            return self.client.writer.finish(report)
         except BaseException:
             self._ended = None
             raise

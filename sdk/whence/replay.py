@@ -175,7 +175,7 @@ def _start(
         capture=record.run.capture,
         claimed_at=datetime.now(UTC),
     )
-    answer = calls.one(client.catalog.reserve([call]))
+    answer = client.writer.reserve(call)
     return cast("model.Run", cast("cache.Execute", answer).run)
 
 
@@ -215,7 +215,7 @@ def _finish(
         error=error,
         claimed_at=datetime.now(UTC),
     )
-    calls.one(client.catalog.finish_runs([report]))
+    client.writer.finish(report)
 
 
 def _collect(client: Client, record: model.RunRecord, made: Path) -> tuple[model.OutputClaim, ...]:

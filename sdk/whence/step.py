@@ -214,7 +214,7 @@ class _Call:
         if self._call is None:
             self._call = self._described()
         while True:
-            answer = calls.one(self.client.catalog.reserve([self._call]))
+            answer = self.client.writer.reserve(self._call)
             match answer:
                 case cache.Verify():
                     self._verify(self._call, answer)
@@ -268,6 +268,8 @@ class _Call:
         if mode is not model.Mode.OFF:
             uncacheable += code.uncacheable if self.options.version is None else ()
             components = () if uncacheable else (*self._components(code), *taken.components())
+        for _, _, handle in taken.inputs:
+            self.client.expect(handle)
         run = calls.new_uid()
         return model.Call(
             run=run,
@@ -342,8 +344,8 @@ class _Call:
         with tempfile.TemporaryDirectory(prefix="whence-") as folder:
             plan = outputs.take_apart(made, self._job(), self.root)
             claims = outputs.store(plan, self.client, Path(folder))
-            finished = began.end(model.RunState.COMPLETE, outputs=claims, changed=self._arguments.changed())
-        return outputs.handed_back(plan, finished.outputs, self.client, self.root)
+            recorded = began.end(model.RunState.COMPLETE, outputs=claims, changed=self._arguments.changed())
+        return outputs.handed_back(plan, recorded, self.client, self.root)
 
 
 def project_root(function: Callable[..., object]) -> Path:

@@ -1,19 +1,20 @@
 """The Catalogs that the contract holds for. Each is a real one."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests import postgres
+from tests import postgres, servers
 from tests.simulator import World
+from whence.http import HttpCatalog
 from whence_catalog import catalog
 from whence_catalog.sql.catalog import SqlCatalog
 
 
 @contextmanager
-def _sqlite(folder: Path) -> Iterator[catalog.Catalog]:
+def _sqlite(folder: Path) -> Iterator[SqlCatalog]:
     opened = SqlCatalog.open(folder / "catalog.db", synchronous="NORMAL", timeout_seconds=5)
     try:
         yield opened
@@ -22,7 +23,7 @@ def _sqlite(folder: Path) -> Iterator[catalog.Catalog]:
 
 
 @contextmanager
-def _postgresql(_: Path) -> Iterator[catalog.Catalog]:
+def _postgresql(_: Path) -> Iterator[SqlCatalog]:
     with postgres.shared().database() as url:
         opened = SqlCatalog.connect(url, timeout_seconds=10)
         try:
@@ -31,7 +32,29 @@ def _postgresql(_: Path) -> Iterator[catalog.Catalog]:
             opened.close()
 
 
-CATALOGS = {"sqlite": _sqlite, "postgresql": _postgresql}
+def _over_http(
+    behind: Callable[[Path], AbstractContextManager[SqlCatalog]],
+) -> Callable[[Path], AbstractContextManager[catalog.Catalog]]:
+    """The same behind a server, on loopback."""
+
+    @contextmanager
+    def served(folder: Path) -> Iterator[catalog.Catalog]:
+        with behind(folder) as opened, servers.in_thread(opened) as url:
+            client = HttpCatalog(url, timeout_seconds=20)
+            try:
+                yield client
+            finally:
+                client.close()
+
+    return served
+
+
+CATALOGS: dict[str, Callable[[Path], AbstractContextManager[catalog.Catalog]]] = {
+    "sqlite": _sqlite,
+    "postgresql": _postgresql,
+    "http-sqlite": _over_http(_sqlite),
+    "http-postgresql": _over_http(_postgresql),
+}
 
 
 @pytest.fixture(params=sorted(CATALOGS))

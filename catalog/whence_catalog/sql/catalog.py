@@ -8,7 +8,20 @@ from uuid import UUID
 
 from whence_catalog import access, audit, cache, catalog, digest, facts, lineage, model, rerun
 from whence_catalog.errors import ErrorKind, InvalidInput, NotReady, Unreachable, WhenceError
-from whence_catalog.sql import artifacts, copying, graph, locks, recording, reservations, runs, schema, tokens
+from whence_catalog.sql import (
+    artifacts,
+    copying,
+    graph,
+    locks,
+    named,
+    pages,
+    recording,
+    reservations,
+    runs,
+    schema,
+    search,
+    tokens,
+)
 from whence_catalog.sql import check as checking
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Engine, Transaction
@@ -172,15 +185,21 @@ class SqlCatalog:
         ]
 
     def sequence(self) -> int:
-        """Give positions to the facts that have none yet; answers to how many.
+        """Give positions to facts that have none yet, unless somebody else is at it; answers to how many.
 
-        On SQLite they have them from the start. On PostgreSQL a server does this several times a
-        second, and whoever reads by position does it first.
+        On SQLite they have them from the start. On PostgreSQL a server does this several times a second.
         """
+        return self._sequenced(fact_log.sequence)
+
+    def _settle_positions(self) -> None:
+        """Let all that was committed before have its position: for whoever reads by position."""
+        self._sequenced(fact_log.sequence_after)
+
+    def _sequenced(self, give: Callable[[Transaction], int]) -> int:
         if self._database.dialect == "sqlite":
             return 0
         total = 0
-        while given := self._database.write(fact_log.sequence):
+        while given := self._database.write(give, durable=False):
             total += given
         return total
 
@@ -237,6 +256,7 @@ class SqlCatalog:
         bounds: lineage.Bounds,
         frontier: str | None = None,
     ) -> lineage.Graph:
+        self._settle_positions()
         return self._database.read(
             lambda tx: graph.walk(tx, [_root(tx, root) for root in roots], direction, bounds, frontier)
         )
@@ -257,17 +277,97 @@ class SqlCatalog:
             evidence = graph.evidence(tx, model.Reference.parse(subject), dict(presence))
             return audit.review(evidence, policy, tx.at)
 
-        self.sequence()
+        self._settle_positions()
         return self._database.read(answer)
 
     def facts(self, after: int = 0, limit: int = 1000) -> Sequence[catalog.StoredFact]:
-        self.sequence()
+        self._settle_positions()
         return [
             catalog.StoredFact(
                 logged.position or 0, model.moment(logged.sequenced_at or 0), facts.decode(logged.canonical)
             )
             for logged in self._database.read(lambda tx: fact_log.page(tx, after, limit))
         ]
+
+    # ── reading in pages, and many at once ───────────────────────────────────────────────────────
+
+    def versions(self, references: Sequence[model.Reference]) -> Sequence[catalog.Result[model.Version]]:
+        return self._database.read(lambda tx: named.versions(tx, references))
+
+    def named_productions(self, sources: Sequence[model.Source]) -> Sequence[catalog.Result[model.Output]]:
+        return self._database.read(lambda tx: named.named_productions(tx, sources))
+
+    def named_runs(self, runs: Sequence[UUID]) -> Mapping[UUID, model.Run]:
+        return self._database.read(lambda tx: named.named_runs(tx, runs))
+
+    def versions_of(
+        self, artifacts: Sequence[model.Artifact], first: int = 25, after: str | None = None
+    ) -> Sequence[catalog.Result[catalog.VersionPage]]:
+        return self._page(first, lambda tx: pages.versions_of(tx, artifacts, first, after))
+
+    def aliases_of(
+        self,
+        subjects: Sequence[model.Reference],
+        standing: bool = False,
+        first: int = 25,
+        after: str | None = None,
+    ) -> Sequence[catalog.Result[catalog.AliasPage]]:
+        return self._page(first, lambda tx: pages.aliases_of(tx, subjects, standing, first, after))
+
+    def productions_of(
+        self, versions: Sequence[model.Reference], first: int = 25, after: str | None = None
+    ) -> Sequence[catalog.Result[catalog.ProductionPage]]:
+        return self._page(first, lambda tx: pages.productions_of(tx, versions, first, after))
+
+    def consumers_of(
+        self, versions: Sequence[model.Reference], first: int = 25, after: str | None = None
+    ) -> Sequence[catalog.Result[catalog.RunPage]]:
+        return self._page(first, lambda tx: pages.consumers_of(tx, versions, first, after))
+
+    def children_of(
+        self, runs: Sequence[UUID], first: int = 25, after: str | None = None
+    ) -> Sequence[catalog.Result[catalog.RunPage]]:
+        return self._page(first, lambda tx: pages.children_of(tx, runs, first, after))
+
+    def inputs_of(
+        self, runs: Sequence[UUID], first: int = 25, after: str | None = None
+    ) -> Sequence[catalog.Result[catalog.InputPage]]:
+        return self._page(first, lambda tx: pages.inputs_of(tx, runs, first, after))
+
+    def outputs_of(
+        self, runs: Sequence[UUID], first: int = 25, after: str | None = None
+    ) -> Sequence[catalog.Result[catalog.ProductionPage]]:
+        return self._page(first, lambda tx: pages.outputs_of(tx, runs, first, after))
+
+    def list_runs(
+        self,
+        projects: Iterable[str] | None = None,
+        job: str | None = None,
+        states: Iterable[model.RunState] = (),
+        first: int = 25,
+        after: str | None = None,
+    ) -> catalog.RunPage:
+        among = None if projects is None else frozenset(projects)
+        kept = frozenset(states)
+        return self._page(first, lambda tx: search.list_runs(tx, among, job, kept, first, after))
+
+    def search(
+        self,
+        text: str = "",
+        types: Iterable[catalog.HitType] = (),
+        projects: Iterable[str] | None = None,
+        kinds: Iterable[str] = (),
+        first: int = 25,
+        after: str | None = None,
+    ) -> catalog.HitPage:
+        among = None if projects is None else frozenset(projects)
+        wanted = search.Search(text, frozenset(types), among, frozenset(kinds))
+        return self._page(first, lambda tx: search.search(tx, wanted, first, after))
+
+    def _page(self, first: int, work: Callable[[Transaction], R]) -> R:
+        pages.checked_size(first)
+        self._settle_positions()
+        return self._database.read(work)
 
     # ── access ───────────────────────────────────────────────────────────────────────────────────
 
@@ -290,11 +390,11 @@ class SqlCatalog:
         self, target: "SqlCatalog", progress: Callable[[int, int], None] = lambda done, of: None
     ) -> catalog.Checkpoint:
         """Make an empty catalog, in whatever database, what this one is now; see `copying.copy`."""
-        self.sequence()
+        self._settle_positions()
         return copying.copy(self._database, target._database, progress)
 
     def check(self) -> catalog.CheckReport:
-        self.sequence()
+        self._settle_positions()
         return checking.check(self._database)
 
 

@@ -60,6 +60,7 @@ _redactable = Statement(select(func.count()).select_from(tables.table(tables.Red
 
 # Whoever holds this lock gives positions to facts ("whence", as a number).
 _SEQUENCER = 0x7768656E6365
+_wait_to_sequence = Statement(select(func.pg_advisory_xact_lock(bindparam("key"))))
 _try_to_sequence = Statement(select(func.pg_try_advisory_xact_lock(bindparam("key"))))
 _sequence = Statement(
     text(
@@ -150,13 +151,22 @@ def number_from(tx: Transaction, last: int) -> None:
 
 
 def sequence(tx: Transaction) -> int:
-    """Give the next positions to facts that have none, in the order in which they were written; answers how many.
+    """Give the next positions to facts that have none, unless somebody else is at it; answers to how many.
 
-    None where somebody else is at it. A fact that another one saw was committed before that one was
+    In the order in which they were written: a fact that another one saw was committed before that one was
     written, so it comes before it. Times never decrease.
     """
-    if not cast("tuple[bool]", tx.one(_try_to_sequence, key=_SEQUENCER))[0]:
-        return 0
+    is_ours = cast("tuple[bool]", tx.one(_try_to_sequence, key=_SEQUENCER))[0]
+    return _give_positions(tx) if is_ours else 0
+
+
+def sequence_after(tx: Transaction) -> int:
+    """As `sequence`, once whoever else is at it is done: then all that was committed before has a position."""
+    tx.one(_wait_to_sequence, key=_SEQUENCER)
+    return _give_positions(tx)
+
+
+def _give_positions(tx: Transaction) -> int:
     base, sequenced_at = tx.one(_head) or (0, 0)
     return tx.run(_sequence, base=base, moment=max(tx.micros, sequenced_at), many=_SEQUENCED_AT_ONCE)
 

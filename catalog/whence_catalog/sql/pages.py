@@ -9,23 +9,16 @@ are of one state of the log, whatever is recorded meanwhile.
 """
 
 import base64
-import functools
-import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
-    CTE,
     Select,
-    Subquery,
-    TableValuedAlias,
-    Text,
     bindparam,
-    column,
     exists,
     func,
     literal_column,
@@ -33,20 +26,16 @@ from sqlalchemy import (
     select,
     tuple_,
 )
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.types import TypeEngine
 
 from whence_catalog import catalog, digest, model
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound, WhenceError
-from whence_catalog.sql import artifacts, engine, runs, tables
+from whence_catalog.sql import artifacts, engine, named, tables
 from whence_catalog.sql import facts as fact_log
-from whence_catalog.sql.engine import Record, Statement, Transaction
+from whence_catalog.sql.engine import Given, Record, Statement, Transaction
 
 CURSOR_DOMAIN = "whence.cursor/1"
 
 _FACT = tables.table(tables.FactRow)
-_REDACTABLE = tables.table(tables.RedactableRow)
 _PROJECT = tables.table(tables.ProjectRow)
 _JOB = tables.table(tables.JobRow)
 _ARTIFACT = tables.table(tables.ArtifactRow)
@@ -54,55 +43,12 @@ _VERSION = tables.table(tables.VersionRow)
 _RUN = tables.table(tables.RunRow)
 _INPUT = tables.table(tables.InputRow)
 _OUTPUT = tables.table(tables.OutputRow)
-_DERIVED = tables.table(tables.DerivedRow)
 _ALIAS = tables.table(tables.AliasRow)
 _ACTOR = tables.table(tables.ActorRow)
 
-T = TypeVar("T")
 S = TypeVar("S")
-Key: TypeAlias = "tuple[int | str, ...]"
-
-
-# ── rows that are given ──────────────────────────────────────────────────────────────────────────
-
-
-class _Given(FunctionElement[Any]):
-    name = "given"
-
-    def __init__(self, parameter: str, columns: Mapping[str, TypeEngine[Any]]) -> None:
-        self.given = columns
-        super().__init__(bindparam(parameter))
-
-
-@compiles(_Given, "sqlite")
-def _(element: _Given, compiler: Any, **keywords: Any) -> str:
-    named = ", ".join(f"json_extract(value, '$[{place}]') AS {name}" for place, name in enumerate(element.given))
-    return f"(SELECT {named} FROM json_each({compiler.process(element.clauses, **keywords)}))"
-
-
-@compiles(_Given, "postgresql")
-def _(element: _Given, compiler: Any, **keywords: Any) -> str:
-    named = ", ".join(
-        f"CAST(row ->> {place} AS {compiler.dialect.type_compiler.process(kind)}) AS {name}"
-        for place, (name, kind) in enumerate(element.given.items())
-    )
-    rows = compiler.process(element.clauses, **keywords)
-    return f"(SELECT {named} FROM json_array_elements(CAST({rows} AS json)) AS rows(row))"
-
-
-def _given(parameter: str = "given", **columns: TypeEngine[Any]) -> TableValuedAlias:
-    """Rows that are given as one parameter, whatever their number: see `_rows`."""
-    named = [column(name, kind) for name, kind in columns.items()]
-    return _Given(parameter, columns).table_valued(*named, name=parameter)
-
-
-def _rows(rows: Iterable[Sequence[int | str]]) -> str:
-    """The value of a parameter that holds rows."""
-    return json.dumps([list(row) for row in rows])
-
-
-def _texts(texts: Iterable[str]) -> str:
-    return _rows([text] for text in sorted(texts))
+P = TypeVar("P")
+Key: TypeAlias = tuple[int | str, ...]
 
 
 # ── cursors ──────────────────────────────────────────────────────────────────────────────────────
@@ -160,3 +106,507 @@ def checked_size(first: int) -> int:
     if not 1 <= first <= catalog.MOST_AT_ONCE:
         raise InvalidInput(f"first is {first}; a page has 1 to {catalog.MOST_AT_ONCE} items")
     return first
+
+
+# ── statements ───────────────────────────────────────────────────────────────────────────────────
+
+_ONE: ColumnElement[int] = literal_column("1")
+# Before all keys, and behind them.
+_LOWEST, HIGHEST = -1, 2**62
+
+
+def sequenced(fact: Any) -> Any:
+    """Whether the fact with that number is in the log up to `head`."""
+    return engine.place(fact) <= bindparam("head")
+
+
+def _paged(keys: Select[Any], *, newest_first: bool = True) -> Statement:
+    """The first `many` items behind a bound, and one more, of each subject that is given.
+
+    Args:
+        keys: what is listed, of every subject: `subject`, `key`, `minor` (which decides among equal keys,
+            and makes a few more come where it does), and what else of an item is asked for.
+        newest_first: keys fall; else they rise.
+    """
+    has_minor = "minor" in keys.selected_columns
+    given = named.given(id=BigInteger())
+    inner, outer = keys.subquery("inner_"), keys.subquery("outer_")
+
+    def behind(listed: Any) -> Any:
+        if has_minor:
+            here: Any = tuple_(listed.c.key, listed.c.minor)
+            bound: Any = tuple_(bindparam("bound"), bindparam("minor"))
+        else:
+            here, bound = listed.c.key, bindparam("bound")
+        return here < bound if newest_first else here > bound
+
+    def ordered(listed: Any) -> list[Any]:
+        parts = [listed.c.key, listed.c.minor] if has_minor else [listed.c.key]
+        return [part.desc() if newest_first else part for part in parts]
+
+    last = (
+        select(inner.c.key)
+        .where(inner.c.subject == given.c.id, behind(inner))
+        .order_by(*ordered(inner))
+        .limit(_ONE)
+        .offset(bindparam("many"))
+        .scalar_subquery()
+    )
+    # Materialized: else the last key may be looked for again with each item.
+    page = select(given.c.id, last.label("last")).cte("page").prefix_with("MATERIALIZED")
+    end = func.coalesce(page.c.last, literal_column(str(_LOWEST if newest_first else HIGHEST)))
+    return Statement(
+        select(*outer.c)
+        .select_from(page)
+        .join(outer, outer.c.subject == page.c.id)
+        .where(behind(outer), outer.c.key >= end if newest_first else outer.c.key <= end)
+        .order_by(outer.c.subject, *ordered(outer))
+    )
+
+
+_other_taking = _INPUT.alias("other_taking")
+_parent = _RUN.alias("parent_")
+
+_versions = _paged(
+    select(_VERSION.c.artifact_id.label("subject"), _VERSION.c.number.label("key"), _VERSION.c.id).where(
+        exists(select(_ONE).where(_OUTPUT.c.version_id == _VERSION.c.id, sequenced(_OUTPUT.c.fact)))
+    )
+)
+_alias_keys = (engine.place(_ALIAS.c.fact).label("key"), _ALIAS.c.id)
+_aliases_of_artifact = _paged(
+    select(_ALIAS.c.artifact_id.label("subject"), *_alias_keys).where(sequenced(_ALIAS.c.fact))
+)
+_aliases_of_version = _paged(
+    select(_ALIAS.c.version_id.label("subject"), *_alias_keys).where(sequenced(_ALIAS.c.fact))
+)
+_standing_of_artifact = _paged(
+    select(_ALIAS.c.artifact_id.label("subject"), *_alias_keys).where(
+        sequenced(_ALIAS.c.fact), _ALIAS.c.until.is_(None)
+    )
+)
+_standing_of_version = _paged(
+    select(_ALIAS.c.version_id.label("subject"), *_alias_keys).where(
+        sequenced(_ALIAS.c.fact), _ALIAS.c.until.is_(None)
+    )
+)
+_production_keys = (
+    engine.place(_OUTPUT.c.fact).label("key"),
+    _OUTPUT.c.place.label("minor"),
+    _OUTPUT.c.run_id,
+    _OUTPUT.c.role,
+)
+_productions = _paged(
+    select(_OUTPUT.c.version_id.label("subject"), *_production_keys).where(sequenced(_OUTPUT.c.fact))
+)
+_outputs = _paged(
+    select(_OUTPUT.c.run_id.label("subject"), *_production_keys).where(sequenced(_OUTPUT.c.fact)),
+    newest_first=False,
+)
+# A Run stands in a list where its row does: rows come in the order of recording, and are what is indexed.
+_consumers = _paged(
+    select(
+        _INPUT.c.version_id.label("subject"),
+        _INPUT.c.run_id.label("key"),
+        engine.place(_RUN.c.start_fact).label("position"),
+    )
+    .join(_RUN, _RUN.c.id == _INPUT.c.run_id)
+    .where(
+        sequenced(_RUN.c.start_fact),
+        # A Run that took it in several roles is listed once.
+        ~exists(
+            select(_ONE).where(
+                _other_taking.c.version_id == _INPUT.c.version_id,
+                _other_taking.c.run_id == _INPUT.c.run_id,
+                tuple_(_other_taking.c.role, _other_taking.c.ordinal)
+                < tuple_(_INPUT.c.role, _INPUT.c.ordinal),
+            )
+        ),
+    )
+)
+_children = _paged(
+    select(
+        _parent.c.id.label("subject"),
+        _RUN.c.id.label("key"),
+        engine.place(_RUN.c.start_fact).label("position"),
+    )
+    .join(_parent, _parent.c.uid == _RUN.c.parent)
+    .where(sequenced(_RUN.c.start_fact))
+)
+_taken_before = _INPUT.alias("inner_")
+
+
+def _inputs_statement() -> Statement:
+    """As `_paged`, by a key of two parts of which the second is as long as the list itself."""
+    given = named.given(id=BigInteger())
+
+    def last(part: Any) -> Any:
+        return (
+            select(part)
+            .where(_taken_before.c.run_id == given.c.id, _behind(_taken_before))
+            .order_by(_taken_before.c.role, _taken_before.c.ordinal)
+            .limit(_ONE)
+            .offset(bindparam("many"))
+            .scalar_subquery()
+        )
+
+    page = (
+        select(
+            given.c.id,
+            last(_taken_before.c.role).label("role"),
+            last(_taken_before.c.ordinal).label("ordinal"),
+        )
+        .cte("page")
+        .prefix_with("MATERIALIZED")
+    )
+    place = tuple_(_INPUT.c.role, _INPUT.c.ordinal)
+    return Statement(
+        select(_INPUT.c.run_id, *place.clauses, *artifacts.VERSION_COLUMNS, _RUN.c.uid)
+        .select_from(page)
+        .join(_INPUT, _INPUT.c.run_id == page.c.id)
+        .join(_VERSION, _VERSION.c.id == _INPUT.c.version_id)
+        .join(_ARTIFACT, _ARTIFACT.c.id == _VERSION.c.artifact_id)
+        .join(_PROJECT, _PROJECT.c.id == _ARTIFACT.c.project_id)
+        .outerjoin(_RUN, _RUN.c.id == _INPUT.c.producer_run_id)
+        .where(_behind(_INPUT), or_(page.c.role.is_(None), place <= tuple_(page.c.role, page.c.ordinal)))
+        .order_by(_INPUT.c.run_id, *place.clauses)
+    )
+
+
+def _behind(inputs: Any) -> Any:
+    return tuple_(inputs.c.role, inputs.c.ordinal) > tuple_(bindparam("bound"), bindparam("minor"))
+
+
+_inputs = _inputs_statement()
+
+_run_at = Statement(
+    select(_RUN.c.id).join(_FACT, _FACT.c.uid == _RUN.c.uid).where(_FACT.c.position == bindparam("position"))
+)
+_numbered = named.given(id=BigInteger())
+_newest_number = Statement(
+    select(
+        _numbered.c.id,
+        select(_VERSION.c.number)
+        .where(
+            _VERSION.c.artifact_id == _numbered.c.id,
+            exists(select(_ONE).where(_OUTPUT.c.version_id == _VERSION.c.id, sequenced(_OUTPUT.c.fact))),
+        )
+        .order_by(_VERSION.c.number.desc())
+        .limit(_ONE)
+        .scalar_subquery(),
+    )
+)
+_described_aliases = Statement(
+    select(
+        *artifacts.VERSION_COLUMNS,
+        _ALIAS.c.id,
+        _ALIAS.c.name,
+        _ALIAS.c.since,
+        _ALIAS.c.until,
+        _ACTOR.c.name,
+        _ACTOR.c.authenticated,
+        _ALIAS.c.replaced,
+        _ALIAS.c.fact,
+    )
+    .select_from(_ALIAS)
+    .join(_VERSION, _VERSION.c.id == _ALIAS.c.version_id)
+    .join(_ARTIFACT, _ARTIFACT.c.id == _VERSION.c.artifact_id)
+    .join(_PROJECT, _PROJECT.c.id == _ARTIFACT.c.project_id)
+    .join(_ACTOR, _ACTOR.c.id == _ALIAS.c.actor_id)
+    .where(engine.among(_ALIAS.c.id, "ids"))
+)
+
+
+# ── pages ────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Listing(NamedTuple):
+    """A kind of list: its statement, and how an item's key stands in a cursor.
+
+    `lowest` is behind no item, in the order of the list. A row of the statement is (subject, key or its
+    first part, …); `parts` are the columns of it that a cursor holds.
+    """
+
+    what: str
+    statement: Statement
+    parts: tuple[int, ...]
+    kinds: tuple[type, ...]
+    lowest: Mapping[str, Given]
+    is_of_runs: bool = False
+
+
+_FALLING: Mapping[str, Given] = {"bound": HIGHEST, "minor": 0}
+_RISING: Mapping[str, Given] = {"bound": _LOWEST, "minor": 0}
+
+VERSIONS = Listing("versions", _versions, (1,), (int,), _FALLING)
+ALIASES_OF_ARTIFACT = Listing("aliases of an artifact", _aliases_of_artifact, (1,), (int,), _FALLING)
+ALIASES_OF_VERSION = Listing("aliases of a version", _aliases_of_version, (1,), (int,), _FALLING)
+STANDING_OF_ARTIFACT = Listing("standing aliases", _standing_of_artifact, (1,), (int,), _FALLING)
+STANDING_OF_VERSION = Listing("standing aliases of a version", _standing_of_version, (1,), (int,), _FALLING)
+PRODUCTIONS = Listing("productions", _productions, (1, 2), (int, int), _FALLING)
+OUTPUTS = Listing("outputs", _outputs, (1, 2), (int, int), _RISING)
+INPUTS = Listing("inputs", _inputs, (1, 2), (str, int), {"bound": "", "minor": _LOWEST})
+CONSUMERS = Listing("consumers", _consumers, (2,), (int,), _FALLING, is_of_runs=True)
+CHILDREN = Listing("children", _children, (2,), (int,), _FALLING, is_of_runs=True)
+
+
+class Subject(NamedTuple):
+    """Whose list it is: its row, and its name in cursors."""
+
+    row: int
+    name: str
+
+
+class Part(NamedTuple):
+    """What was found for one page: its rows, their cursors, and where the next page begins."""
+
+    rows: list[Record]
+    cursors: tuple[str, ...]
+    end: str | None
+
+
+def _parts(
+    tx: Transaction,
+    listing: Listing,
+    subjects: Mapping[S, catalog.Result[Subject]],
+    first: int,
+    after: str | None,
+) -> dict[S, catalog.Result[Part]]:
+    """The page of each subject."""
+    head = up_to = fact_log.head(tx)
+    results: dict[S, catalog.Result[Part]] = {}
+    lists: dict[S, tuple[int, List]] = {}
+    bound = listing.lowest
+    for subject, found in subjects.items():
+        if isinstance(found, WhenceError):
+            results[subject] = found
+            continue
+        asked = List(listing.what, found.name, first, after)
+        try:
+            up_to, key = asked.place(head, *listing.kinds)
+            if key is not None:
+                bound = _bound(tx, listing, key)
+        except WhenceError as error:
+            results[subject] = error
+        else:
+            lists[subject] = (found.row, asked)
+    by_row: dict[int, list[Record]] = {row: [] for row, _ in lists.values()}
+    given = named.listed([row] for row in by_row)
+    rows = tx.all(listing.statement, given=given, many=first, head=up_to, **bound) if by_row else []
+    for row in rows:
+        by_row[row[0]].append(row)
+    for subject, (row_id, asked) in lists.items():
+        mine = by_row[row_id]
+        shown = mine[:first]
+        cursors = tuple(asked.cursor(up_to, tuple(row[part] for part in listing.parts)) for row in shown)
+        results[subject] = Part(shown, cursors, cursors[-1] if len(mine) > first else None)
+    return results
+
+
+def _bound(tx: Transaction, listing: Listing, key: Key) -> Mapping[str, Given]:
+    if not listing.is_of_runs:
+        return {"bound": key[0], "minor": key[1] if len(key) > 1 else 0}
+    return {"bound": run_row(tx, cast("int", key[0])), "minor": 0}
+
+
+def run_row(tx: Transaction, position: int) -> int:
+    """The row of the Run whose first fact has that position.
+
+    Raises:
+        InvalidInput: there is none.
+    """
+    row = tx.one(_run_at, position=position)
+    if row is None:
+        raise InvalidInput("not a cursor of this catalog; ask for the first page again")
+    return cast("int", row[0])
+
+
+def _pages(parts: Mapping[S, catalog.Result[Part]], page: Callable[[Part], P]) -> dict[S, catalog.Result[P]]:
+    return {subject: part if isinstance(part, WhenceError) else page(part) for subject, part in parts.items()}
+
+
+def _in_order(subjects: Sequence[S], pages: Mapping[S, catalog.Result[P]]) -> list[catalog.Result[P]]:
+    return [pages[subject] for subject in subjects]
+
+
+def _rows_of(parts: Mapping[S, catalog.Result[Part]]) -> list[Record]:
+    return [row for part in parts.values() if not isinstance(part, WhenceError) for row in part.rows]
+
+
+def _version_subjects(
+    tx: Transaction, references: Iterable[model.Reference]
+) -> dict[model.Reference, catalog.Result[Subject]]:
+    return {
+        reference: found if isinstance(found, WhenceError) else Subject(found.id, found.version.ref)
+        for reference, found in named.named_versions(tx, set(references)).items()
+    }
+
+
+def _artifact_subjects(
+    tx: Transaction, wanted: Iterable[model.Artifact]
+) -> dict[model.Artifact, catalog.Result[Subject]]:
+    return {
+        artifact: found if isinstance(found, WhenceError) else Subject(found, str(artifact))
+        for artifact, found in named.named_artifacts(tx, set(wanted)).items()
+    }
+
+
+def _run_subjects(
+    tx: Transaction, uids: Iterable[UUID], row_of: Callable[[named.RunPlace], int]
+) -> dict[UUID, catalog.Result[Subject]]:
+    places = named.run_places(tx, uids)
+    return {
+        uid: Subject(row_of(places[uid]), str(uid))
+        if uid in places
+        else NotFound(f"no run {uid} is recorded", ErrorKind.NO_SUCH_RUN)
+        for uid in uids
+    }
+
+
+def versions_of(
+    tx: Transaction, wanted: Sequence[model.Artifact], first: int, after: str | None
+) -> list[catalog.Result[catalog.VersionPage]]:
+    """The Versions of each Artifact, the highest number first."""
+    subjects = _artifact_subjects(tx, wanted)
+    parts = _parts(tx, VERSIONS, subjects, first, after)
+    described = named.versions_with_ids(tx, [row[2] for row in _rows_of(parts)])
+    counted = named.listed([found.row] for found in subjects.values() if isinstance(found, Subject))
+    counts = {row[0]: row[1] for row in tx.all(_newest_number, given=counted, head=fact_log.head(tx))}
+
+    def total(artifact: model.Artifact) -> int:
+        subject = subjects[artifact]
+        return (counts[subject.row] or 0) if isinstance(subject, Subject) else 0
+
+    return [
+        part
+        if isinstance(part := parts[artifact], WhenceError)
+        else catalog.VersionPage(
+            cursors=part.cursors,
+            end=part.end,
+            masked=0,
+            items=tuple(described[row[2]].version for row in part.rows),
+            total=total(artifact),
+        )
+        for artifact in wanted
+    ]
+
+
+def aliases_of(
+    tx: Transaction, references: Sequence[model.Reference], standing: bool, first: int, after: str | None
+) -> list[catalog.Result[catalog.AliasPage]]:
+    """What the aliases of each Artifact meant, or which meant each Version, the newest first."""
+    of_artifacts = {reference for reference in references if reference.selector is None}
+    of_versions = set(references) - of_artifacts
+    by_artifact = _artifact_subjects(tx, [reference.artifact for reference in of_artifacts])
+    parts = _parts(
+        tx,
+        STANDING_OF_ARTIFACT if standing else ALIASES_OF_ARTIFACT,
+        {reference: by_artifact[reference.artifact] for reference in of_artifacts},
+        first,
+        after,
+    ) | _parts(
+        tx,
+        STANDING_OF_VERSION if standing else ALIASES_OF_VERSION,
+        _version_subjects(tx, of_versions) if of_versions else {},
+        first,
+        after,
+    )
+    rows = tx.all(_described_aliases, ids=[row[2] for row in _rows_of(parts)])
+    clear = named.texts_of(tx, [row[-1] for row in rows])
+    described = {row[9]: _alias(row, clear[row[-1]].get("reason")) for row in rows}
+
+    def page(part: Part) -> catalog.AliasPage:
+        return catalog.AliasPage(
+            cursors=part.cursors, end=part.end, masked=0, items=tuple(described[row[2]] for row in part.rows)
+        )
+
+    return _in_order(references, _pages(parts, page))
+
+
+def _alias(row: Record, reason: str | None) -> model.Alias:
+    version = artifacts.version_of(row)
+    name, since, until, actor, authenticated, replaced, _ = row[10:]
+    return model.Alias(
+        artifact=version.artifact,
+        name=name,
+        version=version,
+        since=model.moment(since),
+        until=None if until is None else model.moment(until),
+        actor=model.Actor(actor, bool(authenticated)),
+        reason=reason,
+        replaced=replaced,
+    )
+
+
+def productions_of(
+    tx: Transaction, references: Sequence[model.Reference], first: int, after: str | None
+) -> list[catalog.Result[catalog.ProductionPage]]:
+    """The productions of each Version, the newest first."""
+    parts = _parts(tx, PRODUCTIONS, _version_subjects(tx, references), first, after)
+    return _in_order(references, _production_pages(tx, parts))
+
+
+def outputs_of(
+    tx: Transaction, uids: Sequence[UUID], first: int, after: str | None
+) -> list[catalog.Result[catalog.ProductionPage]]:
+    """What each Run made, or its origin, in the order in which it was said."""
+    subjects = _run_subjects(tx, uids, lambda place: place.executed)
+    return _in_order(uids, _production_pages(tx, _parts(tx, OUTPUTS, subjects, first, after)))
+
+
+def _production_pages(
+    tx: Transaction, parts: Mapping[S, catalog.Result[Part]]
+) -> dict[S, catalog.Result[catalog.ProductionPage]]:
+    made = named.outputs(tx, [row[3:5] for row in _rows_of(parts)])
+
+    def page(part: Part) -> catalog.ProductionPage:
+        items = tuple(made[row[3], row[4]] for row in part.rows)
+        return catalog.ProductionPage(cursors=part.cursors, end=part.end, masked=0, items=items)
+
+    return _pages(parts, page)
+
+
+def inputs_of(
+    tx: Transaction, uids: Sequence[UUID], first: int, after: str | None
+) -> list[catalog.Result[catalog.InputPage]]:
+    """What each Run took, or its origin where it took nothing itself, by role and ordinal."""
+    subjects = _run_subjects(tx, uids, lambda place: place.id if place.has_inputs else place.executed)
+
+    def page(part: Part) -> catalog.InputPage:
+        return catalog.InputPage(
+            cursors=part.cursors, end=part.end, masked=0, items=tuple(_input(row) for row in part.rows)
+        )
+
+    return _in_order(uids, _pages(_parts(tx, INPUTS, subjects, first, after), page))
+
+
+def _input(row: Record) -> model.Input:
+    producer = None if row[12] is None else UUID(bytes=row[12])
+    return model.Input(row[1], artifacts.version_of(row[3:]), producer, row[2])
+
+
+def consumers_of(
+    tx: Transaction, references: Sequence[model.Reference], first: int, after: str | None
+) -> list[catalog.Result[catalog.RunPage]]:
+    """The Runs that took each Version, the newest first."""
+    parts = _parts(tx, CONSUMERS, _version_subjects(tx, references), first, after)
+    return _in_order(references, _run_pages(tx, parts))
+
+
+def children_of(
+    tx: Transaction, uids: Sequence[UUID], first: int, after: str | None
+) -> list[catalog.Result[catalog.RunPage]]:
+    """The Runs whose parent is each Run, the newest first."""
+    parts = _parts(tx, CHILDREN, _run_subjects(tx, uids, lambda place: place.id), first, after)
+    return _in_order(uids, _run_pages(tx, parts))
+
+
+def _run_pages(
+    tx: Transaction, parts: Mapping[S, catalog.Result[Part]]
+) -> dict[S, catalog.Result[catalog.RunPage]]:
+    described = named.runs_with_ids(tx, [row[1] for row in _rows_of(parts)])
+
+    def page(part: Part) -> catalog.RunPage:
+        items = tuple(described[row[1]] for row in part.rows)
+        return catalog.RunPage(cursors=part.cursors, end=part.end, masked=0, items=items)
+
+    return _pages(parts, page)

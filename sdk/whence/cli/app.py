@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from whence import client, environment, replay
+from whence.cli import outbox as outboxes
 from whence.cli import printing
 from whence_catalog import audit as audits
 from whence_catalog import lineage as lineages
@@ -284,7 +285,9 @@ def migrate(json: Json = False) -> None:
     _print(json, done, lambda: printing.show_migration(done.before, done.after))
 
 
-@cli.command(epilog="Examples: `whence backup /backups/monday --blobs` · `whence check` with WHENCE_URL=/backups/monday")
+@cli.command(
+    epilog="Examples: `whence backup /backups/monday --blobs` · `whence check` with WHENCE_URL=/backups/monday"
+)
 def backup(
     to: Annotated[Path, typer.Argument(help="A new folder.")],
     blobs: Annotated[bool, typer.Option("--blobs", help="The bytes too, after the catalog.")] = False,
@@ -323,3 +326,48 @@ def demo(json: Json = False) -> None:
 
     done = tour.run(_open(), printing.progress(json))
     _print(json, tour.summary(done), lambda: tour.show(done))
+
+
+outbox = typer.Typer(help="What could not be told to the catalog yet.", no_args_is_help=True)
+cli.add_typer(outbox, name="outbox")
+
+
+@outbox.command("ls", epilog="Example: `whence outbox ls`")
+def outbox_ls(json: Json = False) -> None:
+    """List what waits to be delivered, and what the catalog refused, with the reason."""
+    found = outboxes.listing(_open())
+    _print(json, found, lambda: outboxes.show_listing(found))
+
+
+@outbox.command("flush", epilog="Example: `whence outbox flush` once the catalog answers again.")
+def outbox_flush(
+    again: Annotated[bool, typer.Option("--again", help="Also what was refused.")] = False,
+    json: Json = False,
+) -> None:
+    """Deliver what waits, here and in the Blob store, to the catalog.
+
+    Exit code 0: nothing is left; 2: something is; 1: the catalog does not answer.
+    """
+    done = outboxes.flush(_open(), again)
+    _print(json, done, lambda: outboxes.show_flushed(done))
+    raise typer.Exit(2 if done.left else 0)
+
+
+@outbox.command("show", epilog="Example: `whence outbox show 01a2139b-beef`")
+def outbox_show(what: Annotated[str, typer.Argument(help="The id of a record, or of a run.")]) -> None:
+    """Print records in full, as they will be delivered, or were refused: JSON."""
+    outboxes.show_pages(outboxes.pages(_open().writer.box, what))
+
+
+@cli.command(epilog="Examples: `whence serve` · `whence serve --port 0` · `whence serve --config server.toml`")
+def serve(
+    host: Annotated[str | None, typer.Option(help="The address to listen on; 127.0.0.1 otherwise.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="The port; 7475 otherwise; 0: one that is free.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file of settings.")] = None,
+) -> None:
+    """Serve the catalog over HTTP, until it is told to end. Prints the address that it serves on."""
+    from whence.cli import serving
+
+    serving.serve(host, port, config)

@@ -1,0 +1,172 @@
+"""`python -m whence_api`: serves a catalog until it is told to end.
+
+On standard output it prints one line, once it listens: the address, such as `http://127.0.0.1:7475`. All else
+goes to standard error. Exit code 0: it was told to end, and all that ran was answered; 1: it could not
+begin (one line says why), or what ran took longer than the grace.
+"""
+
+import argparse
+import asyncio
+import errno
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from whence_api import app, limits, settings, telemetry
+from whence_catalog.errors import ErrorKind, NotReady, WhenceError
+from whence_catalog.sql import catalog as sql_catalog
+
+# Longer than load balancers keep theirs: of two that let go of a connection at the same time, one loses a request.
+_KEEP_ALIVE_SECONDS = 75
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which is not ready any more from the signal on, and stops taking connections a while after it."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        *,
+        listening: Callable[[], None] = lambda: None,
+        ending: Callable[[], None],
+        delay_seconds: float,
+    ) -> None:
+        super().__init__(config)
+        self._listening = listening
+        self._ending = ending
+        self._delay_seconds = delay_seconds
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's; then say so."""
+        await super().startup(sockets)
+        if self.started:
+            self._listening()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A second signal ends it at once."""
+        self._ending()
+        if self._captured_signals or not self._delay_seconds:
+            super().handle_exit(sig, frame)
+        else:
+            self._captured_signals.append(sig)
+            # A signal's handler runs between two steps of the loop, and has to wake it.
+            loop = asyncio.get_running_loop()
+            loop.call_soon_threadsafe(loop.call_later, self._delay_seconds, self._stop)
+
+    def _stop(self) -> None:
+        self.should_exit = True
+
+
+def config(application: FastAPI, told: settings.Settings) -> uvicorn.Config:
+    """How uvicorn serves the application."""
+    return uvicorn.Config(
+        application,
+        http=limits.patient(told.request_seconds),
+        ws="auto",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(told.trusted_proxies),
+        forwarded_allow_ips=list(told.trusted_proxies) or None,
+        limit_concurrency=told.connections,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=max(1, round(told.shutdown_seconds)),
+    )
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that listens there.
+
+    Raises:
+        NotReady: it cannot be had; the message says what to do.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        made = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind(address)
+        except BaseException:
+            made.close()
+            raise
+    except OSError as error:
+        what = "somebody else listens there already" if error.errno == errno.EADDRINUSE else error.strerror
+        raise NotReady(
+            f"cannot listen on {host} port {port}: {what}; choose another with --host and --port",
+            ErrorKind.BAD_SETTING,
+        ) from error
+    return made
+
+
+def address(listening: socket.socket) -> str:
+    """Where a client of this machine reaches it."""
+    host, port = listening.getsockname()[:2]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{shown}:{port}"
+
+
+def serve(told: settings.Settings) -> bool:
+    """Serve until told to end; whether all that ran by then was answered.
+
+    Raises:
+        NotReady, Unreachable: it cannot begin.
+    """
+    telemetry.log_to_stderr(told.log_format)
+    listening = bind(told.host, told.port)
+    catalog = sql_catalog.open_url(told.database, synchronous=told.sync, timeout_seconds=told.timeout)
+    application = app.create_app(catalog, told)
+    served: app.Served = application.state.served
+
+    def end() -> None:
+        served.upkeep.is_closing = True
+
+    server = Server(
+        config(application, told),
+        listening=lambda: print(address(listening), flush=True),
+        ending=end,
+        delay_seconds=told.shutdown_delay_seconds,
+    )
+    # uvicorn raises the signal that ended it once more, for whoever listened before.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    server.run(sockets=[listening])
+    is_done = served.threads.close(1)
+    if is_done:
+        catalog.close()
+    return is_done
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser("python -m whence_api", description="Serve a catalog over HTTP.")
+    parser.add_argument("--host", help="the address to listen on (127.0.0.1)")
+    parser.add_argument("--port", type=int, help="the port to listen on (7475); 0: one that is free")
+    parser.add_argument(
+        "--config", type=Path, help="a TOML file of settings; else the one WHENCE_CONFIG names"
+    )
+    given = parser.parse_args()
+    try:
+        is_done = serve(settings.load(given.config, host=given.host, port=given.port))
+    except WhenceError as error:
+        print(f"whence: {error}", file=sys.stderr)
+        sys.exit(1)
+    if not is_done:
+        print(
+            "whence: what still ran was cut short; none of it was acknowledged", file=sys.stderr, flush=True
+        )
+        # A thread that waits for a database keeps a Python from ending.
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

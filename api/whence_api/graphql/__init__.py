@@ -1,0 +1,1 @@
+"""The GraphQL surface: what a person, or a page, asks a catalog."""

@@ -1,0 +1,119 @@
+"""GraphQL over HTTP, to the letter of its specification, where Strawberry leaves it open.
+
+Decides what a request is, the status and the media type of its answer, and what the page at its address loads. What
+is asked, by whom and how much of it are decided elsewhere.
+
+https://graphql.github.io/graphql-over-http/draft/
+"""
+
+from pathlib import Path
+from typing import overload
+
+import msgspec
+from cross_web import AsyncHTTPRequestAdapter, HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response, StreamingResponse
+from starlette.websockets import WebSocket
+from strawberry.fastapi import BaseContext, GraphQLRouter
+from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData
+from strawberry.types import ExecutionResult
+from strawberry.types.unset import UNSET
+
+from whence_catalog.errors import ErrorKind
+
+# The page at /graphql, which asks for its files under /graphql/ide/.
+IDE = Path(__file__).parent / "ide"
+_JSON = "application/json"
+_GRAPHQL = "application/graphql-response+json"
+
+# GraphiQL writes styles as it runs, and its fonts stand in its style sheet.
+_PAGE_HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "font-src data:; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+
+
+class Router(GraphQLRouter[BaseContext, None]):
+    """The routes of GraphQL: a GET that asks or shows the page, and a POST that asks."""
+
+    @overload
+    async def run(
+        self, request: Request, context: BaseContext = UNSET, root_value: None = UNSET
+    ) -> Response: ...
+    @overload
+    async def run(
+        self, request: WebSocket, context: BaseContext = UNSET, root_value: None = UNSET
+    ) -> WebSocket: ...
+    async def run(
+        self, request: Request | WebSocket, context: BaseContext = UNSET, root_value: None = UNSET
+    ) -> Response | WebSocket:
+        """Answer in the media type that was asked for, with the status that this type gives it."""
+        if isinstance(request, WebSocket):
+            return await super().run(request, context, root_value)
+        try:
+            response = await super().run(request, context, root_value)
+        except HTTPException as refused:
+            body = self.encode_json(_refusal(refused.reason))
+            response = Response(body, refused.status_code, media_type=_JSON)
+        response.headers.add_vary_header("accept")
+        if isinstance(response, HTMLResponse | StreamingResponse):
+            return response
+        if _prefers_graphql(request.headers.get("accept", "")):
+            # In plain JSON a status is the transport's; 200 there says only that this is GraphQL's answer.
+            response.headers["content-type"] = f"{_GRAPHQL}; charset=utf-8"
+            if response.status_code == 200 and getattr(request.state, "refused", False):
+                response.status_code = 400
+        return response
+
+    async def process_result(self, request: Request, result: ExecutionResult) -> GraphQLHTTPResponse:
+        """An answer without `data` where nothing was carried out: null would say that it was."""
+        answer = await super().process_result(request, result)
+        if result.errors and result.data is None and not any(error.path for error in result.errors):
+            del answer["data"]
+            request.state.refused = True
+        return answer
+
+    async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData:
+        """What is asked; a body holds one request, as nothing here is asked in batches."""
+        asked = await super().parse_http_body(request)
+        if isinstance(asked, list) or not isinstance(asked.operation_name, str | None):
+            raise HTTPException(400, "operationName is to be a string or null; leave it out, or correct it")
+        return asked
+
+    def parse_json(self, data: str | bytes) -> dict[str, object]:
+        """A JSON object; null is an empty one."""
+        try:
+            return msgspec.json.decode(data, type=dict[str, object] | None) or {}
+        except RecursionError:
+            raise HTTPException(400, "this JSON is nested too deeply; ask with less of it") from None
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise HTTPException(400, f"not a JSON object in UTF-8: {error}") from error
+
+    def encode_json(self, data: object) -> bytes:
+        """The bytes of an answer."""
+        return msgspec.json.encode(data)
+
+    async def render_graphql_ide(self, request: Request) -> HTMLResponse:
+        """The page, which loads nothing from anywhere else."""
+        return HTMLResponse((IDE / "index.html").read_text("utf-8"), headers=_PAGE_HEADERS)
+
+
+def _refusal(message: str) -> GraphQLHTTPResponse:
+    return {"errors": [{"message": message, "extensions": {"code": ErrorKind.BAD_VALUE.value}}]}
+
+
+def _prefers_graphql(accept: str) -> bool:
+    # Who names neither, or anything at all, may not know the newer type.
+    return _quality(accept, _GRAPHQL) >= max(_quality(accept, _JSON), 0.001)
+
+
+def _quality(accept: str, media_type: str) -> float:
+    for part in accept.lower().split(","):
+        name, *parameters = (piece.strip() for piece in part.split(";"))
+        if name == media_type:
+            given = next((piece[2:] for piece in parameters if piece.startswith("q=")), "1")
+            return float(given) if given.replace(".", "", 1).isdecimal() and given.isascii() else 0.0
+    return 0.0

@@ -1,0 +1,299 @@
+"""What each reading verb needs of its caller, and what of its answer they do not see."""
+
+import dataclasses
+import itertools
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import cast
+from uuid import UUID
+
+from whence_api import masks
+from whence_api.admission import Admission
+from whence_catalog import audit as audits
+from whence_catalog import digest, model, rerun
+from whence_catalog import lineage as lineages
+from whence_catalog.access import EVERY_PROJECT, Grant
+from whence_catalog.errors import ErrorKind, InvalidInput, NotFound, WhenceError
+
+CLIENT_KEY_DOMAIN = "whence.client-key/1"
+
+# How many Runs are read at once where some of them are left out.
+_PAGE = 200
+# The argument in which an input was handed in is the head of its role: `x`, `x.key`, `x[1]`.
+_ARGUMENT = re.compile(r"[.\[]")
+
+
+def identity(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Nothing; its key is told to who may record somewhere."""
+    found = asked.catalog.identity()
+    # Who may record needs a key, for HMACs of what must not be recorded in clear. It is made of the catalog's
+    # own, which stays here: what is sealed is sealed with that. Where the database is, is nobody's
+    # business: a client knows by which address it came.
+    key = b""
+    if asked.viewer.grants.allows_somewhere(Grant.RECORD):
+        key = digest.raw_digest_of(CLIENT_KEY_DOMAIN, found.key)
+    return dataclasses.replace(found, key=key, url="")
+
+
+def resolve(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Read in the project of each artifact."""
+    references = cast("Sequence[model.Reference]", arguments["references"])
+
+    def admit(reference: model.Reference) -> model.Reference:
+        asked.require_artifact(reference.artifact)
+        return reference
+
+    return asked.each(references, admit, asked.catalog.resolve)
+
+
+def artifacts(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Nothing; those of projects that may be read are listed."""
+    project = cast("str | None", arguments.get("project"))
+    kind = cast("str | None", arguments.get("kind"))
+    if asked.sees_all:
+        return asked.catalog.artifacts(project, kind)
+    named = sorted(asked.viewer.grants.by_project) if project is None else [project]
+    return [found for name in named if asked.may_read(name) for found in asked.catalog.artifacts(name, kind)]
+
+
+def productions(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Read in the project of the artifact."""
+    artifact = cast("model.Artifact", arguments["artifact"])
+    asked.require_artifact(artifact)
+    return asked.shown(asked.catalog.productions(artifact))
+
+
+def aliases(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Read in the project of the artifact."""
+    artifact = cast("model.Artifact", arguments["artifact"])
+    asked.require_artifact(artifact)
+    return asked.catalog.aliases(artifact)
+
+
+def run(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Read in the project of the run."""
+    return asked.shown(_record(asked, cast("str", arguments["prefix"])))
+
+
+def _record(asked: Admission, prefix: str) -> model.RunRecord:
+    """The Run of that id or prefix, among those that may be read."""
+    try:
+        found = asked.catalog.run(prefix)
+    except InvalidInput as error:
+        if error.kind is not ErrorKind.AMBIGUOUS_RUN or asked.sees_all:
+            raise
+        return _record_among(asked, prefix)
+    if not asked.may_read(found.run.project):
+        raise _no_run_named(prefix)
+    return found
+
+
+def _record_among(asked: Admission, prefix: str) -> model.RunRecord:
+    # The others of that prefix do not exist.
+    head = prefix.replace("-", "").lower()
+    every = (run.uid for project in asked.viewer.grants.by_project for run in _readable_runs(asked, project))
+    named = sorted((uid for uid in every if uid.hex.startswith(head)), reverse=True)
+    if not named:
+        raise _no_run_named(prefix)
+    if len(named) > 1:
+        shown = ", ".join(str(uid) for uid in named[:3])
+        raise InvalidInput(
+            f"several runs begin with {prefix}: {shown}{' …' if len(named) > 3 else ''}; give more of it",
+            ErrorKind.AMBIGUOUS_RUN,
+        )
+    return asked.catalog.run(str(named[0]))
+
+
+def _no_run_named(prefix: str) -> NotFound:
+    return NotFound(f"no run {prefix} is recorded; `whence log` lists them", ErrorKind.NO_SUCH_RUN)
+
+
+def runs(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Nothing; those of projects that may be read are listed."""
+    before = cast("UUID | None", arguments.get("before"))
+    if before is not None:
+        asked.require_run(Grant.READ, before)
+    limit = cast("int", arguments.get("limit", 25))
+    if asked.sees_all or limit < 1:
+        return asked.catalog.runs(**arguments)  # type: ignore[arg-type]
+    project, job = cast("str | None", arguments.get("project")), cast("str | None", arguments.get("job"))
+    states = cast("Iterable[model.RunState]", arguments.get("states", ()))
+    readable = list(asked.viewer.grants.by_project) if project is None else [project]
+    readable = [name for name in readable if asked.may_read(name)]
+    if not readable:
+        return []
+    if len(readable) == 1:
+        return asked.shown(asked.catalog.runs(readable[0], job, states, limit, before))
+    found = _readable_runs(asked, None, job, states, before)
+    return asked.shown(list(itertools.islice(found, limit)))
+
+
+def _readable_runs(
+    asked: Admission,
+    project: str | None = None,
+    job: str | None = None,
+    states: Iterable[model.RunState] = (),
+    before: UUID | None = None,
+) -> Iterator[model.Run]:
+    """The Runs that may be read, newest first, read a page at a time."""
+    while True:
+        page = asked.catalog.runs(project, job, states, _PAGE, before)
+        yield from (run for run in page if asked.may_read(run.project))
+        if len(page) < _PAGE:
+            return
+        before = page[-1].uid
+
+
+def projects_of(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Nothing; runs of projects that may not be read are absent."""
+    found = asked.catalog.projects_of(cast("Sequence[UUID]", arguments["runs"]))
+    return {uid: project for uid, project in found.items() if asked.may_read(project)}
+
+
+def series(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Read in the project of the run."""
+    run = cast("UUID", arguments["run"])
+    asked.require_run(Grant.READ, run)
+    return asked.catalog.series(run)
+
+
+def facts(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Administer every project."""
+    asked.require(Grant.ADMINISTER, EVERY_PROJECT)
+    return asked.catalog.facts(**arguments)  # type: ignore[arg-type]
+
+
+def check(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Administer every project."""
+    asked.require(Grant.ADMINISTER, EVERY_PROJECT)
+    return asked.catalog.check()
+
+
+# ── what a run or a version came from ────────────────────────────────────────────────────────────
+
+
+def lineage(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Read in the projects of the roots; the rest is masked."""
+    roots = [_root(asked, text) for text in cast("Sequence[str]", arguments["roots"])]
+    frontier = cast("str | None", arguments.get("frontier"))
+    direction = cast("lineages.Direction", arguments["direction"])
+    bounds = cast("lineages.Bounds", arguments["bounds"])
+    if asked.sees_all:
+        return asked.catalog.lineage(roots, direction, bounds, frontier)
+    closing = asked.seal()
+    opened = None if frontier is None else closing.open(frontier)
+    graph = _seen(asked, asked.catalog.lineage(roots, direction, bounds, opened), masks.new_id)
+    onward = graph.completeness.frontier
+    kept = None if onward is None else closing.close(onward)
+    return dataclasses.replace(graph, completeness=dataclasses.replace(graph.completeness, frontier=kept))
+
+
+def _root(asked: Admission, text: str) -> str:
+    """A root, if it may be read: a reference as it is, a Run by its whole id."""
+    if ":" in text:
+        asked.require_artifact(model.Reference.parse(text).artifact)
+        return text
+    return str(_record(asked, text).run.uid)
+
+
+def _seen(asked: Admission, graph: lineages.Graph, new_id: Callable[[], str]) -> lineages.Graph:
+    if asked.sees_all:
+        return graph
+    beyond = lineages.beyond(graph)
+    elsewhere = {name: model.Reference.parse(name).artifact.project for name in beyond if ":" in name}
+    runs = {UUID(name) for name in beyond - elsewhere.keys()}
+    asked.know(runs)
+    elsewhere |= {str(uid): asked.projects[uid] for uid in runs if uid in asked.projects}
+    return lineages.mask(graph, asked.may_read, new_id, elsewhere)
+
+
+def explain(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Read in the project of the run."""
+    record = _record(asked, cast("str", arguments["run"]))
+    explained = asked.catalog.explain(str(record.run.uid))
+    if asked.sees_all:
+        return explained
+    asked.know(uid for uid in (explained.against, *(v.made_by for v in explained.verdicts)) if uid)
+    mask = asked.mask(None)
+    against = None if explained.against is None or mask.hides_run(explained.against) else explained.against
+    compared = [record] if against is None else [record, asked.catalog.run(str(against))]
+    unread = {taken.role for each in compared for taken in each.inputs if not _may_take(asked, taken)}
+    # A preview shows the names of handles: those of the input, and those in the parameter that held it.
+    silent = {f"inputs/{role}" for role in unread} | {f"params/{_ARGUMENT.split(r)[0]}" for r in unread}
+    verdicts = tuple(
+        dataclasses.replace(
+            verdict,
+            before=None if against is None or verdict.name in silent else verdict.before,
+            after=None if verdict.name in silent else verdict.after,
+            made_by=None if verdict.made_by and mask.hides_run(verdict.made_by) else verdict.made_by,
+        )
+        for verdict in explained.verdicts
+    )
+    return dataclasses.replace(explained, against=against, verdicts=verdicts)
+
+
+def _may_take(asked: Admission, taken: model.Input) -> bool:
+    return asked.may_read(taken.version.artifact.project)
+
+
+def plan_rerun(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Read in the project of the run."""
+    record = _record(asked, cast("str", arguments["run"]))
+    unavailable = cast("frozenset[digest.Digest]", arguments.get("unavailable", frozenset()))
+    seen = asked.shown(record)
+    if seen == record:
+        return asked.catalog.plan_rerun(str(record.run.uid), unavailable)
+    return rerun.plan(seen, unavailable)
+
+
+def audit(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Read in the project of the subject; the rest is masked."""
+    reference = model.Reference.parse(cast("str", arguments["subject"]))
+    asked.require_artifact(reference.artifact)
+    report = asked.catalog.audit(**arguments)  # type: ignore[arg-type]
+    if asked.sees_all:
+        return report
+    # Asked for after the report: it holds all that the report could rest on.
+    graph = asked.catalog.lineage([report.subject], lineages.Direction.UP, lineages.Bounds(max_nodes=None))
+    if all(asked.may_read(node.project) for node in graph.nodes):
+        return report
+    policy = cast("audits.Policy", arguments["policy"])
+    presence = cast("Sequence[tuple[digest.Digest, audits.Presence]]", arguments.get("presence", ()))
+    return _judged_anew(asked, report, graph, policy, dict(presence))
+
+
+def _judged_anew(
+    asked: Admission,
+    report: audits.AuditReport,
+    graph: lineages.Graph,
+    policy: audits.Policy,
+    presence: Mapping[digest.Digest, audits.Presence],
+) -> audits.AuditReport:
+    """What can be said of the same Version to somebody who may not see all that it came from."""
+    subject = model.Reference.parse(report.subject)
+    (output,) = asked.catalog.resolve([subject])
+    if isinstance(output, WhenceError):
+        raise output
+    # The same grants give the same report, to the byte: its masks are numbered.
+    numbers = itertools.count(1)
+    seen = _seen(asked, graph, lambda: f"{lineages.MASKED}-{next(numbers)}")
+    mine = [node.id for node in seen.nodes if node.type is lineages.NodeType.RUN and not node.is_masked]
+    evidence = audits.Evidence(
+        subject=output.version,
+        graph=seen,
+        runs=[asked.shown(asked.catalog.run(uid)) for uid in mine],
+        aliases=asked.catalog.aliases(subject.artifact),
+        presence=presence,
+        as_of=report.as_of,
+    )
+    anew = audits.review(evidence, policy, report.at)
+    # How often it was made again, and whether the same came out, is of the Version: it names no Run.
+    counted = {finding.id: finding for finding in report.findings if finding.id == "remade"}
+    findings = tuple(counted.get(finding.id, finding) for finding in anew.findings)
+    counts = {**anew.counts, **{v.value: sum(f.verdict is v for f in findings) for v in audits.Verdict}}
+    return dataclasses.replace(anew, findings=findings, counts=counts, verdict=_verdict(findings))
+
+
+def _verdict(findings: Sequence[audits.Finding]) -> audits.Verdict:
+    found = {finding.verdict for finding in findings if finding.required}
+    return next((v for v in (audits.Verdict.FAIL, audits.Verdict.UNKNOWN) if v in found), audits.Verdict.PASS)
