@@ -7,6 +7,7 @@ begin (one line says why), or what ran took longer than the grace.
 
 import argparse
 import asyncio
+import contextlib
 import errno
 import os
 import signal
@@ -121,29 +122,25 @@ def serve(told: settings.Settings) -> bool:
     Raises:
         NotReady, Unreachable: it cannot begin.
     """
-    telemetry.log_to_stderr(told.log_format)
-    listening = bind(told.host, told.port)
-    catalog = sql_catalog.open_url(told.database, synchronous=told.sync, timeout_seconds=told.timeout)
-    application = app.create_app(catalog, told)
-    served: app.Served = application.state.served
-
-    def end() -> None:
-        served.upkeep.is_closing = True
-
-    server = Server(
-        config(application, told),
-        listening=lambda: print(address(listening), flush=True),
-        ending=end,
-        delay_seconds=told.shutdown_delay_seconds,
-    )
-    # uvicorn raises the signal that ended it once more, for whoever listened before.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
-    server.run(sockets=[listening])
-    is_done = served.threads.close(1)
-    if is_done:
-        catalog.close()
-    return is_done
+    with (
+        bind(told.host, told.port) as listening,
+        contextlib.closing(
+            sql_catalog.open_url(told.database, synchronous=told.sync, timeout_seconds=told.timeout)
+        ) as catalog,
+    ):
+        application = app.create_app(catalog, told)
+        served: app.Served = application.state.served
+        server = Server(
+            config(application, told),
+            listening=lambda: print(address(listening), flush=True),
+            ending=served.upkeep.end,
+            delay_seconds=told.shutdown_delay_seconds,
+        )
+        # uvicorn raises the signal that ended it once more, for whoever listened before.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        server.run(sockets=[listening])
+        return served.threads.close(1)
 
 
 def main() -> None:
@@ -156,7 +153,9 @@ def main() -> None:
     )
     given = parser.parse_args()
     try:
-        is_done = serve(settings.load(given.config, host=given.host, port=given.port))
+        told = settings.load(given.config, host=given.host, port=given.port)
+        telemetry.log_to_stderr(told.log_format)
+        is_done = serve(told)
     except WhenceError as error:
         print(f"whence: {error}", file=sys.stderr)
         sys.exit(1)

@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -302,20 +302,12 @@ def _in_one_line(text: str) -> str:
     return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
-def log_to_stderr(form: Literal["text", "json"]) -> Callable[[], None]:
-    """Write what the server logs to standard error; answers what undoes it."""
+def log_to_stderr(form: Literal["text", "json"]) -> None:
+    """Write what the server logs to standard error: each request, and what goes wrong."""
     target = logging.StreamHandler()
     target.setFormatter(Lines(form))
-    loggers = [logging.getLogger(name) for name in ("whence", "uvicorn")]
-    for logger in loggers:
+    for name, level in (("whence", logging.INFO), ("uvicorn", logging.WARNING)):
+        logger = logging.getLogger(name)
         logger.addHandler(target)
-        logger.setLevel(logging.INFO)
+        logger.setLevel(level)
         logger.propagate = False
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
-
-    def undo() -> None:
-        for logger in loggers:
-            logger.removeHandler(target)
-            logger.propagate = True
-
-    return undo

@@ -34,7 +34,11 @@ class Upkeep:
         self._timers = ThreadPoolExecutor(2, "whence-upkeep")
         # One look at the database at a time, however many ask.
         self._pings = ThreadPoolExecutor(1, "whence-ping")
-        self.is_closing = False
+        self._is_ending = False
+
+    def end(self) -> None:
+        """Be ready no more."""
+        self._is_ending = True
 
     async def check_ready(self) -> None:
         """Return if requests can be served.
@@ -43,7 +47,7 @@ class Upkeep:
             Unreachable, NotReady: the database does not answer, is not as it should be, or the server ends;
                 in words for everybody.
         """
-        if self.is_closing:
+        if self._is_ending:
             raise Unreachable("the server is shutting down; ask another one")
         try:
             async with asyncio.timeout(_PING_SECONDS):
@@ -67,7 +71,7 @@ class Upkeep:
         try:
             yield
         finally:
-            self.is_closing = True
+            self.end()
             for timer in timers:
                 timer.cancel()
             await asyncio.gather(*timers, return_exceptions=True)

@@ -123,7 +123,8 @@ def _require_own_key(call: model.Call, key: str) -> None:
     if cache.key(call.components) != key:
         raise InvalidInput(f"the key of run {call.run} is not that of its components; send them as they are")
     scope = cache.component("scope", call.project).digest
-    if [part.digest for part in call.components if part.name == "scope" or part.kind == "scope"] != [scope]:
+    said = [p for p in call.components if "scope" in (p.name, p.kind)]
+    if [(part.name, part.kind, part.digest) for part in said] != [("scope", "scope", scope)]:
         raise InvalidInput(
             f"the key of run {call.run} is not of its own project; its component scope is to be {call.project!r}"
         )

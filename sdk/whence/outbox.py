@@ -16,6 +16,7 @@ import os
 import re
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -29,6 +30,8 @@ from whence_catalog.errors import Damaged, ErrorKind, InvalidInput, NotFound, Wh
 
 FORMAT = "whence-outbox/1"
 REFUSED = "refused"
+_LOCK = ".lock"
+_HALF_WRITTEN_SECONDS = 3600.0
 
 # What a name tells without a look into the file.
 _NAME = re.compile(r"(\d{17})-([0-9a-f]{32})-([0-9a-f]{32})\.([a-z_]+)(\.spilled)?\.json")
@@ -218,6 +221,13 @@ class Outbox:
         _write(self.folder / REFUSED, aside.text, page.refused(why).data)
         self.remove(name)
 
+    def tidy(self) -> None:
+        """Remove what a process that was killed left half written."""
+        with contextlib.suppress(OSError):
+            for path in self.folder.glob(".?*"):
+                if path.name != _LOCK and path.stat().st_mtime < time.time() - _HALF_WRITTEN_SECONDS:
+                    path.unlink()
+
     def take_up_refused(self) -> None:
         """What was refused is to be delivered again."""
         names = _names(self.folder / REFUSED)
@@ -236,7 +246,7 @@ class Outbox:
         import fcntl
 
         _make_private(self.folder)
-        descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
                 # Of the process, not of the file that is open: a forked child does not hold it too.
@@ -308,8 +318,8 @@ def _head(body: bytes) -> bytes:
 def _names(folder: Path) -> list[Name]:
     try:
         found = [Name.parse(text) for text in os.listdir(folder)]
-    except FileNotFoundError:
-        return []
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return []  # whoever wants to keep something there is told
     return sorted((name for name in found if name), key=lambda name: name.text)
 
 

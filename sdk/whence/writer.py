@@ -203,6 +203,7 @@ class Writer:
         Answers how many were collected, and what became of what was tried.
         """
         collected = 0 if self._copies is None else self._copies.collect(self.box)
+        self.box.tidy()
         if again:
             self.box.take_up_refused()
         drop = (lambda name: None) if self._copies is None else self._copies.drop

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.simulator import digest_of
 from whence_catalog import cache, digest, lineage, model, rerun, wire
+from whence_catalog.wire import framed, parts
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput
 
 FRAMED = wire.codec(digest.Framed)
@@ -218,7 +219,7 @@ def test_a_framed_value_comes_back_as_it_was(value: digest.Framed) -> None:
 
 
 def test_no_registered_name_is_a_tag_of_ours() -> None:
-    assert not {f"${name}" for name in digest.REGISTERED} & wire.TAGS.keys()
+    assert not {f"${name}" for name in digest.REGISTERED} & framed.TAGS.keys()
 
 
 def nested(levels: int, wrap: Callable[[Any], Any]) -> Any:
@@ -239,14 +240,14 @@ WRAPS: list[Callable[[Any], Any]] = [
 
 @pytest.mark.parametrize("wrap", WRAPS)
 def test_a_hundred_levels_and_no_more_are_sent(wrap: Callable[[Any], Any]) -> None:
-    deep = nested(wire.MOST_LEVELS, wrap)
+    deep = nested(parts.MOST_LEVELS, wrap)
     assert through(FRAMED, deep) == deep
     with pytest.raises(InvalidInput, match="nested more than 100 levels deep"):
         wire.encode_as(FRAMED, wrap(deep))
 
 
 def test_a_mapping_in_its_longer_form_has_two_levels() -> None:
-    deep = nested(wire.MOST_LEVELS // 2, lambda value: {1: value})
+    deep = nested(parts.MOST_LEVELS // 2, lambda value: {1: value})
     assert through(FRAMED, deep) == deep
     with pytest.raises(InvalidInput, match="nested more than 100 levels deep"):
         wire.encode_as(FRAMED, {1: deep})

@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 
+from tests import servers
 from tests.simulator import World, artifact, claim, taken, uid
 from whence_api import access as rules
-from whence_api import auth
+from whence_api import app, auth
+from whence_api.settings import Settings
 from whence_catalog import access, audit, cache, lineage, model, verbs
 from whence_catalog.access import Grant, Grants
 from whence_catalog.errors import Denied, ErrorKind, InvalidInput, NotFound, WhenceError
@@ -832,4 +835,64 @@ def test_tokens_that_reach_beyond_ones_projects_are_not_there(past: Past) -> Non
             ask(past.catalog, head, "revoke_token", uid=hidden.uid)
         assert str(refused.value) == f"no token {hidden.uid}; `whence token ls` lists them"
     assert ask(past.catalog, head, "revoke_token", uid=within.uid).revoked_at is not None
-    assert set(beyond) <= set(ask(past.catalog, viewer("administer:*"), "tokens"))
+    everything = ask(past.catalog, viewer("administer:*"), "tokens")
+    assert all(found in everything for found in beyond)
+
+
+# ── routes ───────────────────────────────────────────────────────────────────────────────────────
+
+
+# Beside the verbs': what each route needs. The first four tell nothing of the catalog.
+ROUTES = {
+    ("GET", "/healthz"): "nothing",
+    ("GET", "/readyz"): "nothing",
+    ("GET", "/metrics"): "nothing",
+    ("GET", "/openapi.json"): "nothing",
+    ("GET", "/v1"): "to be known",
+    ("POST", "/graphql"): "to be known; each field as its verb",
+    ("GET", "/graphql"): "to be known; each field as its verb",
+}
+
+
+def test_no_route_is_without_a_rule(catalog: SqlCatalog) -> None:
+    application = app.create_app(catalog, Settings())
+    served = {
+        (method, route.path) for route in application.routes for method in (route.methods or {"?"}) - {"HEAD"}
+    }
+    by_verb = {("POST", f"/v1/{verb}") for verb in rules.RULES}
+    assert by_verb <= served
+    assert served - by_verb <= set(ROUTES)
+
+
+def test_a_route_of_a_verb_lets_nobody_in_without_a_token(catalog: SqlCatalog) -> None:
+    with servers.in_thread(catalog, authentication="tokens") as url:
+        for verb in rules.RULES:
+            answer = urllib3.request("POST", f"{url}/v1/{verb}", json={})
+            assert answer.status == 401, verb
+            assert answer.json()["error"]["kind"] == "unauthenticated"
+            assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+        assert urllib3.request("GET", f"{url}/v1").status == 401
+
+
+def test_over_http_a_token_may_what_its_grants_say(past: Past) -> None:
+    secret = "whence_" + "p" * 43
+    held = Grants.parse([f"record:{OWN}"])
+    past.catalog.add_token(access.Token(uuid.uuid4(), "ci", "robot", access.hash_of(secret), held, NOW))
+    with servers.in_thread(past.catalog, authentication="tokens") as url:
+
+        def said(verb: str, **arguments: object) -> tuple[int, Any]:
+            body = verbs.VERBS[verb].encode_call(arguments)
+            headers = {"Authorization": f"Bearer {secret}", "Content-Type": "application/json"}
+            answer = urllib3.request("POST", f"{url}/v1/{verb}", body=body, headers=headers)
+            return answer.status, answer.json()
+
+        status, found = said("artifacts")
+        assert status == 200
+        assert {item["artifact"].partition("/")[0] for item in found["answer"]} == {OWN}
+        assert said("productions", artifact=artifact(f"{OTHER}/model:net"))[0] == 404
+        assert said("facts")[0] == 403
+        calls = [World(past.catalog, project).plain_call("over http") for project in (OWN, OTHER)]
+        status, found = said("reserve", calls=calls)
+        assert status == 200
+        assert found["answer"][0]["run"]["actor"] == {"name": "robot", "authenticated": True}
+        assert found["answer"][1]["error"]["kind"] == "not-granted"

@@ -12,10 +12,10 @@ import typer
 
 from whence import client, environment, replay
 from whence.cli import outbox as outboxes
-from whence.cli import printing
+from whence.cli import printing, tokens
 from whence_catalog import audit as audits
+from whence_catalog import catalog, model
 from whence_catalog import lineage as lineages
-from whence_catalog import model
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound, WhenceError
 
 cli = typer.Typer(
@@ -68,9 +68,9 @@ def run() -> None:
         _scope.close()
 
 
-def _open() -> client.Client:
+def _open(url: str | None = None) -> client.Client:
     """The catalog that this command is about; closed when the command is done."""
-    opened = client.open_client()
+    opened = client.open_client(url)
     _scope.callback(opened.close)
     return opened
 
@@ -319,12 +319,19 @@ def restore(
     _print(json, done, lambda: printing.show_copied(done))
 
 
-@cli.command(epilog="Example: `whence demo` in an empty folder.")
-def demo(json: Json = False) -> None:
+@cli.command(
+    epilog="Examples: `whence demo` in an empty folder · `whence demo --url http://127.0.0.1:7475` against a server."
+)
+def demo(
+    url: Annotated[
+        str | None, typer.Option(help="The catalog: a folder, or a server; as WHENCE_URL says otherwise.")
+    ] = None,
+    json: Json = False,
+) -> None:
     """Run a real pipeline: record, reuse, change, rerun, lineage, audit. Leaves a catalog to explore."""
     from whence.demo import tour
 
-    done = tour.run(_open(), printing.progress(json))
+    done = tour.run(_open(url), printing.progress(json))
     _print(json, tour.summary(done), lambda: tour.show(done))
 
 
@@ -359,7 +366,9 @@ def outbox_show(what: Annotated[str, typer.Argument(help="The id of a record, or
     outboxes.show_pages(outboxes.pages(_open().writer.box, what))
 
 
-@cli.command(epilog="Examples: `whence serve` · `whence serve --port 0` · `whence serve --config server.toml`")
+@cli.command(
+    epilog="Examples: `whence serve` · `whence serve --port 0` · `whence serve --config server.toml`"
+)
 def serve(
     host: Annotated[str | None, typer.Option(help="The address to listen on; 127.0.0.1 otherwise.")] = None,
     port: Annotated[
@@ -371,3 +380,57 @@ def serve(
     from whence.cli import serving
 
     serving.serve(host, port, config)
+
+
+token = typer.Typer(help="Who is let in by a server: tokens.", no_args_is_help=True)
+cli.add_typer(token, name="token")
+
+
+def _open_for_tokens() -> catalog.Catalog:
+    opened = tokens.open_client()
+    _scope.callback(opened.close)
+    return opened.catalog
+
+
+@token.command(
+    "create",
+    epilog="Examples: `whence token create ci --grant record:vision` · "
+    '`whence token create "Ada\'s laptop" --actor ada --grant "read:*" --grant record:vision --expires 30d`',
+)
+def token_create(
+    name: Annotated[str, typer.Argument(help="What it is called in lists.")],
+    grant: Annotated[
+        list[str],
+        typer.Option(
+            help="What its holder may do: read, record, promote, approve or administer, and in which project;"
+            " `*` is every one. Give it several times."
+        ),
+    ],
+    actor: Annotated[
+        str | None, typer.Option(help="Whose name stands on what is recorded with it; its own otherwise.")
+    ] = None,
+    expires: Annotated[str, typer.Option(help="How long it is good: 12h, 90d, 52w, or never.")] = "90d",
+    json: Json = False,
+) -> None:
+    """Make a token, and show its secret, once."""
+    made = tokens.create(_open_for_tokens(), name, actor, grant, expires)
+    _print(json, made, lambda: tokens.show_made(made))
+
+
+@token.command("ls", epilog="Example: `whence token ls`")
+def token_ls(json: Json = False) -> None:
+    """List tokens, with what their holders may do; not their secrets, which nobody has."""
+    found = _open_for_tokens().tokens()
+    _print(json, found, lambda: tokens.show_tokens(found))
+
+
+@token.command("revoke", epilog="Example: `whence token revoke ci`")
+def token_revoke(
+    what: Annotated[
+        str, typer.Argument(help="Its name, or its id or the first eight or more characters of that.")
+    ],
+    json: Json = False,
+) -> None:
+    """Let a token's holder in no more."""
+    done = tokens.revoke(_open_for_tokens(), what)
+    _print(json, done, lambda: tokens.show_revoked(done))

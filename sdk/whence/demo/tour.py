@@ -100,7 +100,7 @@ class _Pipeline:
     def __init__(self, client: Client, folder: Path, variables: Mapping[str, str]) -> None:
         self._client = client
         self._folder = folder
-        self._variables = {**variables, "WHENCE_URL": client.url, "WHENCE_PROJECT": client.project}
+        self._variables = {**variables, **client.env}
 
     def run(self, *arguments: str) -> Pass:
         """Run it; the steps that executed by their own marks, with the catalog's reasons."""

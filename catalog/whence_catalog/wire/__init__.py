@@ -18,55 +18,37 @@ verbs there are and what they take (`verbs`).
 import collections.abc
 import dataclasses
 import functools
-import math
-import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import Enum
 from operator import attrgetter, call
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn
 from uuid import UUID
 
 import msgspec
 
 from whence_catalog import digest, errors, model
+from whence_catalog.wire import framed, leaves, parts
+from whence_catalog.wire.parts import Codec, Misfit, Plain, Schema
 
-Plain: TypeAlias = "dict[str, Plain] | list[Plain] | str | int | float | bool | None"
-Schema: TypeAlias = dict[str, Any]
-
-# Deeper than any parameter that means something, and far from where Python gives up.
-MOST_LEVELS = 100
-
-_SHORT = 200
-_COMPONENTS = "#/components/schemas/"
-_INTEGER = "0|-?[1-9][0-9]{0,4299}"
-_TIME = "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?Z"
-_SECONDS = "-?[0-9]{1,20}[.][0-9]{6}"
-_UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-_HEX = "([0-9a-f]{2})*"
-_BEYOND = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-
-_is_integer = re.compile(_INTEGER).fullmatch
-_is_time = re.compile(_TIME).fullmatch
-_is_seconds = re.compile(_SECONDS).fullmatch
-_is_hex = re.compile("[0-9a-f]*").fullmatch
-_is_uuid = re.compile(_UUID).fullmatch
-
-
-@dataclass(frozen=True, slots=True)
-class Codec:
-    """How the values of one type stand in JSON: there, back, and as JSON Schema.
-
-    `encode` leaves what msgspec itself writes as we do: UUIDs, times in UTC, members of enumerations, tuples.
-    `decode` raises `Misfit`. Who is no part of another codec calls `encode_as` and `decode_as`.
-    """
-
-    encode: Callable[[Any], Any]
-    decode: Callable[[Any], Any]
-    schema: Callable[[Schema], Schema]
+__all__ = [
+    "ERROR",
+    "Codec",
+    "Field",
+    "Schema",
+    "canonical",
+    "codec",
+    "decode_as",
+    "encode",
+    "encode_as",
+    "encode_error",
+    "plain",
+    "record",
+    "schema",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +58,6 @@ class Field:
     name: str
     hint: Any
     is_required: bool
-
-
-class Misfit(Exception):
-    """Something else has to stand there. `path` is gathered on the way out, the innermost step first."""
-
-    def __init__(self, why: str, kind: errors.ErrorKind = errors.ErrorKind.BAD_VALUE) -> None:
-        super().__init__(why)
-        self.why = why
-        self.kind = kind
-        self.path: list[str] = []
 
 
 # ── bytes ────────────────────────────────────────────────────────────────────────────────────────
@@ -111,7 +83,7 @@ def encode_as(codec: Codec, value: object) -> bytes:
     try:
         said = codec.encode(value)
     except RecursionError:
-        raise _too_deep() from None
+        raise parts.too_deep() from None
     return _dump(said)
 
 
@@ -129,7 +101,7 @@ def decode_as(codec: Codec, data: bytes) -> Any:
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise errors.InvalidInput(f"$: not JSON: {error}") from None
     except RecursionError:
-        raise errors.InvalidInput(f"$: nested more than {MOST_LEVELS} levels deep") from None
+        raise errors.InvalidInput(f"$: nested more than {parts.MOST_LEVELS} levels deep") from None
 
 
 def _dump(value: Plain) -> bytes:
@@ -137,22 +109,15 @@ def _dump(value: Plain) -> bytes:
         return msgspec.json.encode(value)
     except UnicodeEncodeError as error:
         raise errors.InvalidInput(
-            f"{error.object!r} has a lone surrogate; only text that UTF-8 can encode can be sent",
+            f"{parts.short(repr(error.object))} has a lone surrogate; only text that UTF-8 can encode can be sent",
             errors.ErrorKind.UNSUPPORTED_VALUE,
         ) from error
     except RecursionError:
-        raise _too_deep() from None
+        raise parts.too_deep() from None
     except (TypeError, ValueError) as error:
         raise errors.InvalidInput(
             f"a value that JSON cannot say: {error}", errors.ErrorKind.UNSUPPORTED_VALUE
         ) from error
-
-
-def _too_deep() -> errors.InvalidInput:
-    return errors.InvalidInput(
-        f"a value that is nested more than {MOST_LEVELS} levels deep, or contains itself",
-        errors.ErrorKind.UNSUPPORTED_VALUE,
-    )
 
 
 # ── values of any type ───────────────────────────────────────────────────────────────────────────
@@ -166,15 +131,15 @@ def plain(value: Any) -> Plain:
         case None | bool() | int() | str():
             return value
         case float():
-            return _encode_float(value)
+            return leaves.encode_float(value)
         case bytes():
             return value.hex()
         case digest.Record():
-            return _encode_framed(value)
+            return framed.encode(value)
         case datetime():
-            return _in_utc(value).isoformat().replace("+00:00", "Z")
+            return leaves.in_utc(value).isoformat().replace("+00:00", "Z")
         case timedelta():
-            return _encode_duration(value)
+            return leaves.encode_duration(value)
         case UUID():
             return str(value)
         case errors.WhenceError():
@@ -207,8 +172,8 @@ def _key(key: object) -> str:
 @functools.cache
 def codec(hint: Any) -> Codec:
     """The Codec of a type, as an annotation says it. What is not known here can be encoded, and that is all."""
-    if hint in _LEAVES:
-        return _LEAVES[hint]
+    if hint in _CODECS:
+        return _CODECS[hint]
     if isinstance(hint, typing.NewType):
         return codec(hint.__supertype__)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
@@ -234,10 +199,6 @@ def schema(hint: Any, components: Schema) -> Schema:
     return codec(hint).schema(components)
 
 
-def _same(value: Any) -> Any:
-    return value
-
-
 def _unknown(value: object) -> NoReturn:
     raise TypeError("an annotation that wire knows no form for")
 
@@ -245,349 +206,14 @@ def _unknown(value: object) -> NoReturn:
 _UNKNOWN = Codec(plain, _unknown, _unknown)
 
 
-def _expected(what: str, value: object) -> Misfit:
-    return Misfit(f"expected {what}, not {_found(value)}")
-
-
-def _found(value: object) -> str:
-    """What stands there, short enough for a message."""
-    match value:
-        case None | bool():
-            return {None: "null", True: "true", False: "false"}[value]
-        case dict():
-            shown = ", ".join(name if name.isidentifier() else repr(name) for name in list(value)[:5])
-            return (
-                f"an object of {_short(shown)}{', …' if len(value) > 5 else ''}"
-                if value
-                else "an empty object"
-            )
-        case list():
-            return f"a list of {len(value)}"
-        case int() if value.bit_length() > 64:
-            return f"an integer of {value.bit_length()} bits"
-        case _:
-            return _short(repr(value))
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _SHORT else f"{text[:_SHORT]}… ({len(text)} characters)"
-
-
-def _refused(error: errors.InvalidInput) -> Misfit:
-    """What a class says of its own values; it may quote all that it was given."""
-    return Misfit(_short(str(error)), error.kind)
-
-
-def _step(name: str) -> str:
-    return f".{name}" if name.isidentifier() and len(name) <= 80 else f"[{name[:80]!r}]"
-
-
-# ── leaves ───────────────────────────────────────────────────────────────────────────────────────
-
-
-def _exactly(kind: type, what: str, described: Schema) -> Codec:
-    def decode(value: object) -> object:
-        if type(value) is not kind:
-            raise _expected(what, value)
-        return value
-
-    return Codec(_same, decode, lambda _: dict(described))
-
-
-def _text(read: Callable[[str], Any], write: Callable[[Any], Any], what: str, **described: Any) -> Codec:
-    """A type whose values are text; `read` raises `ValueError` or `InvalidInput` for what is none of them."""
-
-    def decode(value: object) -> object:
-        if type(value) is not str:
-            raise _expected(what, value)
-        try:
-            return read(value)
-        except errors.InvalidInput as error:
-            raise _refused(error) from None
-        except ValueError:
-            raise _expected(what, value) from None
-
-    return Codec(write, decode, lambda _: {"type": "string", **described})
-
-
-def _encode_float(value: float) -> float | str:
-    number = float(value)
-    return number if math.isfinite(number) else _beyond(number)
-
-
-def _beyond(value: float) -> str:
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-
-
-def _decode_float(value: object) -> float:
-    if type(value) is float:
-        return value
-    if type(value) is str and value in _BEYOND:
-        return _BEYOND[value]
-    try:
-        if type(value) is int:
-            return float(value)
-    except OverflowError:
-        pass
-    raise _expected("a number, NaN, Infinity or -Infinity", value)
-
-
-def _in_utc(value: datetime) -> datetime:
-    if value.tzinfo is UTC:
-        return value
-    if value.utcoffset() is None:
-        raise TypeError(f"a time without a zone: {value!r}")
-    return value.astimezone(UTC)
-
-
-def _read_time(text: str) -> datetime:
-    if not _is_time(text):
-        raise ValueError(text)
-    return datetime.fromisoformat(text)
-
-
-def _encode_duration(value: timedelta) -> float | str:
-    seconds = value.total_seconds()
-    if abs(seconds) < 2**33:
-        return seconds
-    # From there on, after 272 years, a float cannot tell all microseconds apart.
-    micros = value // timedelta(microseconds=1)
-    return f"{'-' if micros < 0 else ''}{abs(micros) // 10**6}.{abs(micros) % 10**6:06}"
-
-
-def _decode_duration(value: object) -> timedelta:
-    try:
-        if type(value) is float or type(value) is int:
-            return timedelta(seconds=value)
-        if type(value) is str and _is_seconds(value):
-            return timedelta(microseconds=int(value.replace(".", "")))
-    except OverflowError:
-        pass
-    raise _expected("a number of seconds", value)
-
-
-def _read_bytes(text: str) -> bytes:
-    if not _is_hex(text):  # `fromhex` also takes spaces and capitals
-        raise ValueError(text)
-    return bytes.fromhex(text)
-
-
-def _read_uuid(text: str) -> UUID:
-    if not _is_uuid(text):  # `UUID` also takes braces, prefixes and capitals
-        raise ValueError(text)
-    return msgspec.convert(text, UUID)
-
-
-def _read_artifact(text: str) -> model.Artifact:
-    # The same few names come again and again; nobody may fill the memory with long ones.
-    return _short_artifact(text) if len(text) <= _SHORT else _any_artifact(text)
-
-
-def _any_artifact(text: str) -> model.Artifact:
-    reference = model.Reference.parse(text)
-    if reference.selector is not None:
-        raise ValueError(text)
-    return reference.artifact
-
-
-_short_artifact = functools.lru_cache(4096)(_any_artifact)
-
-
-_NOTHING = _exactly(types.NoneType, "null", {"type": "null"})
-
-
-# ── framed values ────────────────────────────────────────────────────────────────────────────────
-
-
-def _encode_framed(value: Any, level: int = 0) -> Plain:
-    kind = type(value)
-    if kind is str or kind is bool or value is None:
-        return value  # type: ignore[no-any-return]
-    if kind is int:
-        return value if -(2**63) <= value < 2**64 else {"$int": _digits(value)}
-    if kind is float:
-        return value if math.isfinite(value) else {"$float": _beyond(value)}
-    if kind is bytes:
-        return {"$bytes": value.hex()}
-    if level >= MOST_LEVELS:
-        raise _too_deep()
-    level += 1
-    if kind is list:
-        return [_encode_framed(item, level) for item in value]
-    if kind is tuple:
-        return {"$tuple": [_encode_framed(item, level) for item in value]}
-    if kind is dict:
-        if all(type(key) is str and key[:1] != "$" for key in value):
-            return {key: _encode_framed(item, level) for key, item in value.items()}
-        return {"$map": sorted([_encode_framed([*pair], level) for pair in value.items()], key=repr)}
-    if kind is set or kind is frozenset:
-        return {"$set": sorted([_encode_framed(item, level) for item in value], key=repr)}
-    if kind is digest.Record:
-        return {f"${value.name}": _encode_framed(value.value, level)}
-    raise errors.InvalidInput(
-        f"a value of type {kind.__module__}.{kind.__qualname__} has no frame",
-        errors.ErrorKind.UNSUPPORTED_VALUE,
-    )
-
-
-def _digits(value: int) -> str:
-    try:
-        return str(value)
-    except ValueError as error:  # CPython refuses to print integers of more than 4,300 digits
-        raise errors.InvalidInput(
-            "an integer of more than 4300 digits; pass it as bytes or text",
-            errors.ErrorKind.UNSUPPORTED_VALUE,
-        ) from error
-
-
-def _decode_framed(value: Any, level: int = 0) -> Any:
-    kind = type(value)
-    if kind is not dict and kind is not list:
-        return value
-    if level >= MOST_LEVELS:
-        raise Misfit(f"nested more than {MOST_LEVELS} levels deep")
-    if kind is list:
-        return _framed_items(value, level + 1)
-    if any(name[:1] == "$" for name in value):
-        return _decode_tagged(value, level + 1)
-    return _decode_members(lambda name: name, lambda item: _decode_framed(item, level + 1), value)
-
-
-def _framed_items(value: object, level: int) -> list[Any]:
-    return _decode_items(lambda item: _decode_framed(item, level), value)
-
-
-def _decode_tagged(value: dict[str, Any], level: int) -> Any:
-    tag, *others = value
-    if others:
-        raise Misfit(
-            f"a key that begins with $ stands alone; a mapping that has one is a $map: {_found(value)}"
-        )
-    read = TAGS.get(tag)
-    try:
-        if read is not None:
-            return read(value[tag], level)
-        if tag[1:] in digest.REGISTERED:
-            return digest.Record(tag[1:], _decode_framed(value[tag], level))
-    except Misfit as misfit:
-        misfit.path.append(_step(tag))
-        raise
-    raise Misfit(f"{tag[:80]!r} tags no framed value; a mapping that has such a key is a $map")
-
-
-def _tagged_tuple(value: object, level: int) -> tuple[Any, ...]:
-    return tuple(_framed_items(value, level))
-
-
-def _tagged_set(value: object, level: int) -> frozenset[Any]:
-    return frozenset(_distinct(_framed_items(value, level)))
-
-
-def _tagged_map(value: object, level: int) -> dict[Any, Any]:
-    pairs = _framed_items(value, level)
-    if any(type(pair) is not list or len(pair) != 2 for pair in pairs):
-        raise _expected("a list of pairs", value)
-    _distinct([key for key, _ in pairs])
-    return dict(pairs)
-
-
-def _distinct(found: list[Any]) -> list[Any]:
-    try:
-        if len(set(found)) < len(found):
-            raise Misfit("a key or a member comes twice")
-    except TypeError:
-        raise Misfit("a key or a member of a set is itself a collection that can change") from None
-    return found
-
-
-def _tagged_bytes(value: object, level: int) -> Any:
-    return codec(bytes).decode(value)
-
-
-def _tagged_float(value: object, level: int) -> float:
-    if type(value) is str and value in _BEYOND:
-        return _BEYOND[value]
-    raise _expected("NaN, Infinity or -Infinity", value)
-
-
-def _tagged_int(value: object, level: int) -> int:
-    if type(value) is str and _is_integer(value):
-        return int(value)
-    raise _expected("the digits of an integer as text, 4300 at most", value)
-
-
-TAGS: Mapping[str, Callable[[object, int], Any]] = {
-    "$tuple": _tagged_tuple,
-    "$set": _tagged_set,
-    "$map": _tagged_map,
-    "$bytes": _tagged_bytes,
-    "$float": _tagged_float,
-    "$int": _tagged_int,
-}
-
-
-def _framed_schema(components: Schema) -> Schema:
-    here = {"$ref": _COMPONENTS + "digest.Framed"}
-    items = {"type": "array", "items": here}
-    pair = {"type": "array", "items": here, "minItems": 2, "maxItems": 2}
-    tagged: dict[str, Schema] = {
-        "$tuple": items,
-        "$set": items,
-        "$map": {"type": "array", "items": pair},
-        "$bytes": {"type": "string", "pattern": f"^{_HEX}$"},
-        "$float": {"enum": list(_BEYOND)},
-        "$int": {"type": "string", "pattern": f"^({_INTEGER})$"},
-        **{f"${name}": here for name in sorted(digest.REGISTERED)},
-    }
-    components["digest.Framed"] = {
-        "description": "A parameter: natural JSON, or, for what JSON cannot say, one key that begins with $.",
-        "anyOf": [
-            {"type": ["null", "boolean", "number", "string"]},
-            items,
-            {"type": "object", "propertyNames": {"pattern": "^([^$]|$)"}, "additionalProperties": here},
-            *(_object_schema({tag: form}, [tag]) for tag, form in tagged.items()),
-        ],
-    }
-    return here
-
-
 # ── collections ──────────────────────────────────────────────────────────────────────────────────
-
-
-def _decode_items(decode: Callable[[Any], Any], value: object) -> list[Any]:
-    if type(value) is not list:
-        raise _expected("a list", value)
-    found: list[Any] = []
-    try:
-        # `extend` keeps what came before an error, so that the length is where it was.
-        found.extend(map(decode, value))
-    except Misfit as misfit:
-        misfit.path.append(f"[{len(found)}]")
-        raise
-    return found
-
-
-def _decode_members(
-    decode_key: Callable[[Any], Any], decode: Callable[[Any], Any], value: object
-) -> dict[Any, Any]:
-    if type(value) is not dict:
-        raise _expected("an object", value)
-    found = {}
-    name = ""
-    try:
-        for name, item in value.items():
-            found[decode_key(name)] = decode(item)
-    except Misfit as misfit:
-        misfit.path.append(_step(name))
-        raise
-    return found
 
 
 def _many(hint: Any, collect: Callable[[list[Any]], Any]) -> Codec:
     there, back, describe = _parts(hint)
     return Codec(
-        collect if there is _same else lambda value: list(map(there, value)),
-        lambda value: collect(_decode_items(back, value)),
+        collect if there is parts.same else lambda value: list(map(there, value)),
+        lambda value: collect(parts.decode_items(back, value)),
         lambda components: {"type": "array", "items": describe(components)},
     )
 
@@ -606,7 +232,7 @@ def _row(hints: Sequence[Any]) -> Codec:
 
     def decode(value: object) -> tuple[Any, ...]:
         if type(value) is not list or len(value) != len(codecs):
-            raise _expected(f"a list of {len(codecs)}", value)
+            raise parts.expected(f"a list of {len(codecs)}", value)
         found: list[Any] = []
         try:
             found.extend(one.decode(item) for one, item in zip(codecs, value, strict=True))
@@ -627,7 +253,7 @@ def _set(hint: Any) -> Codec:
     there, back, describe = _parts(hint)
 
     def decode(value: object) -> frozenset[Any]:
-        items = _decode_items(back, value)
+        items = parts.decode_items(back, value)
         found = frozenset(items)
         if len(found) < len(items):
             raise Misfit("a member of a set comes twice")
@@ -645,15 +271,15 @@ def _mapping(key_hint: Any, hint: Any) -> Codec:
     there, back = item.encode, item.decode
 
     def encode(value: Mapping[Any, Any]) -> dict[str, Any]:
-        if key.encode is _same:
-            return dict(value) if there is _same else {name: there(part) for name, part in value.items()}
+        if key.encode is parts.same:
+            return dict(value) if there is parts.same else {name: there(part) for name, part in value.items()}
         return {key.encode(name): there(part) for name, part in value.items()}
 
     def describe(components: Schema) -> Schema:
         names = {} if key_hint is str else {"propertyNames": key.schema(components)}
         return {"type": "object", **names, "additionalProperties": item.schema(components)}
 
-    return Codec(encode, lambda value: _decode_members(key.decode, back, value), describe)
+    return Codec(encode, lambda value: parts.decode_members(key.decode, back, value), describe)
 
 
 def _enum(kind: type[Enum]) -> Codec:
@@ -662,10 +288,10 @@ def _enum(kind: type[Enum]) -> Codec:
     def decode(value: object) -> Enum:
         member = members.get(value) if type(value) is str else None
         if member is None:
-            raise _expected(f"one of {', '.join(members)}", value)
+            raise parts.expected(f"one of {', '.join(members)}", value)
         return member
 
-    return Codec(_same, decode, lambda _: {"type": "string", "enum": list(members)})
+    return Codec(parts.same, decode, lambda _: {"type": "string", "enum": list(members)})
 
 
 # ── unions ───────────────────────────────────────────────────────────────────────────────────────
@@ -674,7 +300,7 @@ def _enum(kind: type[Enum]) -> Codec:
 def _union(hints: Sequence[Any]) -> Codec:
     """`X | None` may be null, `X | WhenceError` may be an error, and of several classes each says its name."""
     rest = [hint for hint in hints if hint not in (types.NoneType, errors.WhenceError)]
-    made = _NOTHING if not rest else codec(rest[0]) if len(rest) == 1 else _named(rest)
+    made = leaves.NOTHING if not rest else codec(rest[0]) if len(rest) == 1 else _named(rest)
     if rest and types.NoneType in hints:
         made = _optional(made)
     return _result(made) if errors.WhenceError in hints else made
@@ -683,7 +309,7 @@ def _union(hints: Sequence[Any]) -> Codec:
 def _optional(some: Codec) -> Codec:
     there, back = some.encode, some.decode
     return Codec(
-        _same if there is _same else lambda value: None if value is None else there(value),
+        parts.same if there is parts.same else lambda value: None if value is None else there(value),
         lambda value: None if value is None else back(value),
         lambda components: {"anyOf": [some.schema(components), {"type": "null"}]},
     )
@@ -707,7 +333,7 @@ def _result(good: Codec) -> Codec:
 def _named(kinds: Sequence[type]) -> Codec:
     """One of several classes: its object, with the name of the class in lower case as `type`."""
     codecs = {kind.__name__.lower(): codec(kind) for kind in kinds}
-    encoders = {kind: (name, codecs[name].encode) for kind in kinds if (name := kind.__name__.lower())}
+    encoders = {kind: (kind.__name__.lower(), codec(kind).encode) for kind in kinds}
 
     def encode(value: Any) -> dict[str, Any]:
         name, there = encoders[type(value)]
@@ -715,11 +341,11 @@ def _named(kinds: Sequence[type]) -> Codec:
 
     def decode(value: Any) -> Any:
         if type(value) is not dict:
-            raise _expected("an object", value)
+            raise parts.expected("an object", value)
         name = value.get("type")
         chosen = codecs.get(name) if type(name) is str else None
         if chosen is None:
-            misfit = _expected(f"one of {', '.join(codecs)}", name)
+            misfit = parts.expected(f"one of {', '.join(codecs)}", name)
             misfit.path.append(".type")
             raise misfit
         return chosen.decode({name: part for name, part in value.items() if name != "type"})
@@ -732,7 +358,7 @@ def _named(kinds: Sequence[type]) -> Codec:
 
 def _named_schema(name: str, of_class: Codec, components: Schema) -> Schema:
     known = dict(components)
-    component = of_class.schema(known)["$ref"].removeprefix(_COMPONENTS)
+    component = of_class.schema(known)["$ref"].removeprefix(parts.COMPONENTS)
     unnamed = known[component]
     components |= {other: schema for other, schema in known.items() if other != component}
     return {
@@ -768,14 +394,14 @@ def record(
             found.extend(map(call, backs, value.values()))
             return make(*found)
         except Misfit as misfit:
-            misfit.path.append(_step(names[len(found)]))
+            misfit.path.append(parts.step(names[len(found)]))
             raise
         except errors.InvalidInput as error:
-            raise _refused(error) from None
+            raise parts.refused(error) from None
 
     def decode(value: object) -> Any:
         if type(value) is not dict:
-            raise _expected("an object", value)
+            raise parts.expected("an object", value)
         if is_class and [*value] == names:
             return whole(value)
         found = {}
@@ -787,47 +413,38 @@ def record(
                     raise Misfit(f"no such field here; there are {', '.join(decoders) or 'none'}")
                 found[field] = back(part)
         except Misfit as misfit:
-            misfit.path.append(_step(field))
+            misfit.path.append(parts.step(field))
             raise
         if not required <= found.keys():
             missing = ", ".join(field.name for field in fields if field.name in required - found.keys())
-            raise Misfit(f"missing: {missing}; there is {_found(value)}")
+            raise Misfit(f"missing: {missing}; there is {parts.found(value)}")
         try:
             return make(**found)
         except errors.InvalidInput as error:
-            raise _refused(error) from None
+            raise parts.refused(error) from None
 
     def describe(components: Schema) -> Schema:
-        whole = _object_schema(
+        whole = parts.object_schema(
             {field.name: schema(field.hint, components) for field in fields},
             [field.name for field in fields if field.is_required],
         )
         if not name:
             return whole
         components[name] = {"description": promise, **whole}
-        return {"$ref": _COMPONENTS + name}
+        return {"$ref": parts.COMPONENTS + name}
 
     return Codec(encode, decode, describe)
-
-
-def _object_schema(properties: Mapping[str, Schema], required: Sequence[str]) -> Schema:
-    return {
-        "type": "object",
-        "properties": dict(properties),
-        "required": list(required),
-        "additionalProperties": False,
-    }
 
 
 def _class(kind: Any) -> Codec:
     fields = _fields(kind)
     names = [field.name for field in fields]
     encoders = {field.name: codec(field.hint).encode for field in fields}
-    changed = [(name, there) for name, there in encoders.items() if there is not _same]
+    changed = [(name, there) for name, there in encoders.items() if there is not parts.same]
     # `attrgetter` answers a tuple for two names or more.
     read: Callable[[Any], Iterable[Any]]
     if not dataclasses.is_dataclass(kind):
-        read = _same
+        read = parts.same
     elif len(names) > 1:
         read = attrgetter(*names)
     else:
@@ -870,7 +487,7 @@ def _encode_version(version: model.Version) -> dict[str, Any]:
         "strength": content.strength,
         "form": content.form,
         "size_bytes": content.size_bytes,
-        "created_at": _in_utc(version.created_at),
+        "created_at": leaves.in_utc(version.created_at),
     }
 
 
@@ -927,43 +544,8 @@ def _make_error(type: str, kind: str, message: str) -> errors.WhenceError:
 
 # ── types with a form of their own ───────────────────────────────────────────────────────────────
 
-_LEAVES: dict[Any, Codec] = {
-    None: _NOTHING,
-    types.NoneType: _NOTHING,
-    str: _exactly(str, "text", {"type": "string"}),
-    bool: _exactly(bool, "true or false", {"type": "boolean"}),
-    int: _exactly(int, "an integer", {"type": "integer"}),
-    float: Codec(
-        _encode_float, _decode_float, lambda _: {"anyOf": [{"type": "number"}, {"enum": list(_BEYOND)}]}
-    ),
-    timedelta: Codec(
-        _encode_duration,
-        _decode_duration,
-        lambda _: {"anyOf": [{"type": "number"}, {"type": "string", "pattern": f"^{_SECONDS}$"}]},
-    ),
-    datetime: _text(
-        _read_time,
-        _in_utc,
-        "a time in UTC such as 2026-05-03T12:00:00.000001Z",
-        format="date-time",
-        pattern=f"^{_TIME}$",
-    ),
-    bytes: _text(_read_bytes, bytes.hex, "bytes as lower-case hexadecimal digits", pattern=f"^{_HEX}$"),
-    UUID: _text(_read_uuid, _same, "a UUID in lower case", format="uuid", pattern=f"^{_UUID}$"),
-    digest.Digest: _text(digest.Digest, attrgetter("text"), "a digest", pattern="^sha256:[0-9a-f]{64}$"),
-    model.Artifact: _text(
-        _read_artifact, str, "an artifact such as model:detector", examples=["model:detector"]
-    ),
-    model.Reference: _text(
-        model.Reference.parse,
-        str,
-        "a reference such as model:detector@prod",
-        examples=["model:detector@prod"],
-    ),
-    digest.Framed: Codec(_encode_framed, _decode_framed, _framed_schema),
-    digest.Record: Codec(_encode_framed, _unknown, _framed_schema),
-}
-_LEAVES[model.Version] = record(
+_CODECS = {**leaves.CODECS, **framed.CODECS}
+_CODECS[model.Version] = record(
     "model.Version",
     "One immutable content of an Artifact. `ref` says it once more for people, and is not read.",
     [
@@ -981,14 +563,14 @@ _LEAVES[model.Version] = record(
     _make_version,
     _encode_version,
 )
-_LEAVES[_Said] = record(
+_CODECS[_Said] = record(
     "",
     "",
     [Field("type", str, True), Field("kind", str, True), Field("message", str, True)],
     _make_error,
-    _same,
+    parts.same,
 )
-ERROR = _LEAVES[errors.WhenceError] = record(
+ERROR = _CODECS[errors.WhenceError] = record(
     "errors.WhenceError",
     "What was refused. Programs may rely on its type and kind; the message is for people.",
     [Field("error", _Said, True)],
