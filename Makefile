@@ -10,7 +10,7 @@ UV := .venv/bin/uv
 RUN := $(UV) run --quiet
 WORKERS ?= 2
 
-.PHONY: check test bench format lint
+.PHONY: check test bench format lint node
 
 $(UV):
 	python3 -m venv .venv || (apt-get update -qq && apt-get install -yqq python3-venv && python3 -m venv .venv)
@@ -25,8 +25,12 @@ lint: $(UV)
 check: lint
 	$(RUN) pytest -q -n $(WORKERS) tests/core tests/golden tests/test_architecture.py
 
-test: lint
+test: lint node
 	$(RUN) pytest -n $(WORKERS) --dist loadfile
+
+# The audits of GraphQL over HTTP are a package of npm.
+node:
+	@command -v npm >/dev/null || (apt-get update -qq && apt-get install -yqq nodejs npm)
 
 bench: $(UV)
 	$(RUN) python -m benchmarks

@@ -10,6 +10,7 @@ import pytest
 from typer.main import get_command
 
 from whence.cli import app
+from whence_api.settings import CONFIG, PREFIX, Settings
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -69,6 +70,7 @@ def test_every_file_that_is_linked_exists(page: Path) -> None:
 
 def test_every_setting_is_told_and_every_setting_told_is_one() -> None:
     source = "\n".join(path.read_text() for path in (ROOT / "sdk" / "whence").rglob("*.py"))
-    used = set(re.findall(r'"(WHENCE_[A-Z_]+)"', source))
+    used = set(re.findall(r'"(WHENCE_[A-Z_]+)"', source)) | {CONFIG}
+    used |= {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
     told = set(re.findall(r"`(WHENCE_[A-Z_]+)`", (ROOT / "docs" / "operations.md").read_text()))
     assert used == told

@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -26,6 +26,8 @@ from whence_catalog.sql import catalog as sql_catalog
 
 # Longer than load balancers keep theirs: of two that let go of a connection at the same time, one loses a request.
 _KEEP_ALIVE_SECONDS = 75
+# How many connections may wait to be taken.
+_BACKLOG = 2048
 
 
 class Server(uvicorn.Server):
@@ -78,35 +80,42 @@ def config(application: FastAPI, told: settings.Settings) -> uvicorn.Config:
         proxy_headers=bool(told.trusted_proxies),
         forwarded_allow_ips=list(told.trusted_proxies) or None,
         limit_concurrency=told.connections,
+        backlog=_BACKLOG,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=max(1, round(told.shutdown_seconds)),
     )
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket that listens there.
+    """A socket of that address, which takes no connections yet.
 
     Raises:
         NotReady: it cannot be had; the message says what to do.
     """
-    try:
-        family, _, _, _, address = socket.getaddrinfo(
+    with _explained(host, port):
+        family, _, _, _, found = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         made = socket.socket(family, socket.SOCK_STREAM)
         try:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            made.bind(address)
+            made.bind(found)
         except BaseException:
             made.close()
             raise
+        return made
+
+
+@contextlib.contextmanager
+def _explained(host: str, port: int) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         what = "somebody else listens there already" if error.errno == errno.EADDRINUSE else error.strerror
         raise NotReady(
             f"cannot listen on {host} port {port}: {what}; choose another with --host and --port",
             ErrorKind.BAD_SETTING,
         ) from error
-    return made
 
 
 def address(listening: socket.socket) -> str:
@@ -136,6 +145,9 @@ def serve(told: settings.Settings) -> bool:
             ending=served.upkeep.end,
             delay_seconds=told.shutdown_delay_seconds,
         )
+        with _explained(told.host, told.port):
+            # Two may bind the same port at the same time; one of them may listen.
+            listening.listen(_BACKLOG)
         # uvicorn raises the signal that ended it once more, for whoever listened before.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)

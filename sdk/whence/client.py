@@ -3,7 +3,7 @@
 WHENCE_URL      the catalog: a folder (embedded), `https://…` (a server), or `postgresql://…`. Absent: the
                 nearest `.whence` upwards from the working folder; made there if there is none.
 WHENCE_PROJECT  the project that names belong to (`default`).
-WHENCE_BLOBS    where bytes go, as an fsspec URL (an embedded catalog's own folder).
+WHENCE_BLOBS    where bytes go, as an fsspec URL (an embedded catalog's own folder, or where its server says).
 WHENCE_OUTBOX   where what could not be told to the catalog yet is kept.
 WHENCE_SYNC     FULL (default) or NORMAL: whether an acknowledged record survives a power cut.
 WHENCE_TIMEOUT  seconds to wait for the catalog's answer, or for another process that is writing into it (30).
@@ -318,7 +318,7 @@ def connect(
     Args:
         url: a folder for an embedded catalog, `https://…` or `postgresql://…`; absent, as the module says.
         project: that names belong to.
-        blobs_url: where bytes go, as an fsspec URL; only an embedded catalog has a place of its own for them.
+        blobs_url: where bytes go, as an fsspec URL; absent, beside an embedded catalog, or where the server says.
         token: says to a server who calls; WHENCE_TOKEN, or the file that WHENCE_TOKEN_FILE names, unless given.
 
     Raises:
@@ -368,24 +368,23 @@ def _embedded(named: str, bytes_at: str | None, project: str, _: str | None) -> 
 
 
 def _remote(named: str, bytes_at: str | None, project: str, token: str | None) -> Client:
-    is_server = named.lower().startswith(("http://", "https://"))
-    if not bytes_at:
-        raise NotReady(
-            f"the catalog {_shown(named)} holds no bytes: set WHENCE_BLOBS to the store that all who use it share,"
-            " such as s3://bucket/path, gs://bucket/path, or file:///a/shared/folder",
-            ErrorKind.BAD_SETTING,
-        )
-    if is_server:
+    if named.lower().startswith(("http://", "https://")):
         from whence import http
 
         named = http.address_of(named)
-        opened = http.connect(named, token, timeout_seconds=_timeout_seconds())
+        server = http.HttpCatalog(named, token, timeout_seconds=_timeout_seconds())
+        opened, bytes_at = cast("catalog.Catalog", server), bytes_at or _offered(server.offered_blobs)
     else:
         opened = _open_database(named)
+    if not bytes_at:
+        raise NotReady(
+            f"the catalog {_shown(named)} does not say where bytes go: set WHENCE_BLOBS to the store that all who"
+            " use it share, such as s3://bucket/path, gs://bucket/path, or file:///a/shared/folder",
+            ErrorKind.BAD_SETTING,
+        )
     shown = _shown(named)
-    cached_in = os.environ.get("WHENCE_CACHE_DIR") or _user_folder("XDG_CACHE_HOME", ".cache")
     kept_in = os.environ.get("WHENCE_OUTBOX") or _user_folder("XDG_STATE_HOME", ".local/state") / OUTBOX
-    store = blobs.BlobStore.open(bytes_at, cache=Path(cached_in))
+    store = blobs.BlobStore.open(bytes_at, cache=_cache_folder())
     return Client(
         catalog=opened,
         blobs=store,
@@ -395,6 +394,16 @@ def _remote(named: str, bytes_at: str | None, project: str, token: str | None) -
         box=outbox.Outbox(Path(kept_in).absolute() / _short(shown), shown),
         copies=spill.Spill(store.url, _short(shown)),
     )
+
+
+def _offered(ask: Callable[[], str | None]) -> str | None:
+    try:
+        return ask()
+    except Unreachable as error:
+        raise Unreachable(
+            f"{error}. Where bytes go, only it knows: with WHENCE_BLOBS set, steps run while it is away",
+            error.kind,
+        ) from error
 
 
 def _shown(url: str) -> str:
@@ -413,7 +422,18 @@ def _short(url: str) -> str:
 def _user_folder(variable: str, otherwise: str) -> Path:
     """Where this user's programs keep things (XDG Base Directory)."""
     named = os.environ.get(variable, "")
-    return (Path(named) if os.path.isabs(named) else Path("~").expanduser() / otherwise) / "whence"
+    return (
+        Path(named if os.path.isabs(named) else os.path.join(os.path.expanduser("~"), otherwise)) / "whence"
+    )
+
+
+def _cache_folder() -> Path | None:
+    """What is lent to steps outlives this process, where this user can keep files at all."""
+    if named := os.environ.get("WHENCE_CACHE_DIR"):
+        return Path(named)
+    folder = _user_folder("XDG_CACHE_HOME", ".cache").absolute()
+    is_there = next(parent for parent in folder.parents if parent.exists())
+    return folder if os.access(is_there, os.W_OK) else None
 
 
 def database_url() -> str:
@@ -462,11 +482,14 @@ class _Later:
         self._catalog: catalog.Catalog | None = None
         self._lock = threading.Lock()
 
-    def __getattr__(self, verb: str) -> object:
-        with self._lock:
-            if self._catalog is None:
-                self._catalog = self._opened()
-        return getattr(self._catalog, verb)
+    def __getattr__(self, verb: str) -> Callable[..., object]:
+        def call(*args: object, **kwargs: object) -> object:
+            with self._lock:
+                if self._catalog is None:
+                    self._catalog = self._opened()
+            return getattr(self._catalog, verb)(*args, **kwargs)
+
+        return call
 
     def close(self) -> None:
         if self._catalog is not None:

@@ -11,6 +11,7 @@ WHENCE_TOKEN_FILE  a file that holds it, read again for each call, since whoever
 import functools
 import gzip
 import inspect
+import json
 import os
 import random
 import time
@@ -53,13 +54,14 @@ def address_of(url: str) -> str:
     Raises:
         InvalidInput: it is none.
     """
-    parts = urllib.parse.urlsplit(url.strip())
+    wrong = "not the address of a server of whence, such as https://whence.example.org"
     try:
+        parts = urllib.parse.urlsplit(url.strip())
         port = parts.port
-    except ValueError:
-        port = -1
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
-        raise InvalidInput(f"not the address of a server: {url!r}; such as https://whence.example.org")
+    except ValueError as error:
+        raise InvalidInput(f"WHENCE_URL is {wrong}: {error}") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InvalidInput(f"{url!r} is {wrong}")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise InvalidInput(
             f"the address of a server is its host, port and path alone, such as {parts.scheme}://{parts.hostname};"
@@ -116,23 +118,44 @@ class HttpCatalog:
             Unreachable: nobody answered in time, or not as a server of whence does.
             WhenceError: what the verb raises, and what the server refuses.
         """
-        if self._is_closed:
-            raise Unreachable("this catalog was closed; connect again")
         body = verb.encode_call(arguments)
         seconds = min(self._timeout_seconds, _BEAT_SECONDS) if verb.name == "beat" else self._timeout_seconds
-        answer = self._asked(verb.name, body, time.monotonic() + seconds)
+        answer = self._asked("POST", f"/v1/{verb.name}", body, seconds)
+        try:
+            return verb.decode_answer(answer)
+        except InvalidInput as unread:
+            raise self._unreadable(unread) from unread
+
+    def offered_blobs(self) -> str | None:
+        """Where the server says that its clients keep bytes, as an fsspec URL, if it does.
+
+        Raises:
+            Unreachable, WhenceError: as `say`.
+        """
+        answer = self._asked("GET", "/v1", b"", self._timeout_seconds)
+        try:
+            told = json.loads(answer)["blobs"]
+        except (ValueError, LookupError, TypeError) as unread:
+            raise self._unreadable(unread) from unread
+        return None if told is None else str(told)
+
+    def _unreadable(self, why: Exception) -> Unreachable:
+        return Unreachable(
+            f"the catalog {self.url} answered what this whence cannot read ({why}); see that both are of"
+            " the same version"
+        )
+
+    def _asked(self, method: str, path: str, body: bytes, seconds: float) -> bytes:
+        """The body of an answer."""
+        if self._is_closed:
+            raise Unreachable("this catalog was closed; connect again")
+        answer = self._attempts(method, path, body, time.monotonic() + seconds)
         self._is_failing = isinstance(answer.error, Unreachable)
         if answer.error is not None:
             raise answer.error
-        try:
-            return verb.decode_answer(answer.body)
-        except InvalidInput as unread:
-            raise Unreachable(
-                f"the catalog {self.url} answered what this whence cannot read ({unread}); see that both are of"
-                " the same version"
-            ) from unread
+        return answer.body
 
-    def _asked(self, name: str, body: bytes, give_up_at: float) -> _Answer:
+    def _attempts(self, method: str, path: str, body: bytes, give_up_at: float) -> _Answer:
         """The answer of the first attempt that got one, or what became of the last."""
         headers = self._headers()
         if len(body) >= _COMPRESSED_FROM_BYTES:
@@ -141,7 +164,7 @@ class HttpCatalog:
         attempts = 1 if self._is_failing else _ATTEMPTS
         pause = _FIRST_PAUSE_SECONDS
         while True:
-            answer = self._attempt(f"{self.url}/v1/{name}", body, headers, give_up_at)
+            answer = self._attempt(method, self.url + path, body, headers, give_up_at)
             attempts -= 1
             # Of many clients that were refused at once, not all come back at once.
             wait = pause * random.uniform(0.5, 1.5) if answer.pause_seconds is None else answer.pause_seconds
@@ -150,11 +173,13 @@ class HttpCatalog:
             time.sleep(wait)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
-    def _attempt(self, url: str, body: bytes, headers: Mapping[str, str], give_up_at: float) -> _Answer:
+    def _attempt(
+        self, method: str, url: str, body: bytes, headers: Mapping[str, str], give_up_at: float
+    ) -> _Answer:
         left = max(give_up_at - time.monotonic(), 0.01)
         try:
             response = self._connections().request(
-                "POST",
+                method,
                 url,
                 body=body,
                 headers=headers,

@@ -1,5 +1,7 @@
-"""Grants: what they allow, who may give them, and how they are written."""
+"""Grants: what they allow, who may give them, how they are written; and what masks leave of a lineage."""
 
+import dataclasses
+import itertools
 import uuid
 from datetime import UTC, datetime
 
@@ -7,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whence_catalog import access
+from whence_catalog import access, lineage, paths
 from whence_catalog.access import Grant, Grants
 from whence_catalog.errors import InvalidInput
 
@@ -86,3 +88,109 @@ def test_a_token_that_cannot_be_meant_is_not_made(change: dict[str, object]) -> 
 def test_a_secret_is_known_by_its_form() -> None:
     assert access.is_secret("whence_" + "aZ0_-" * 8 + "abc")
     assert not any(map(access.is_secret, ["", "whence_", "whence_" + "a" * 42, "whence_" + "a" * 44 + "\n"]))
+
+
+# ── masks ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def node(name: str, project: str, depth: int = 0) -> lineage.Node:
+    kind = lineage.NodeType.VERSION if ":" in name else lineage.NodeType.RUN
+    at = datetime(2026, 5, 3, tzinfo=UTC)
+    return lineage.Node(name, kind, f"name of {name}", "live", at, "model", depth, project)
+
+
+def edge(source: str, target: str, type: lineage.EdgeType, **says: object) -> lineage.Edge:
+    said: dict[str, object] = {"role": "a role", "ordinal": 3, "producer": None, "ambiguous": False}
+    return lineage.Edge(source, target, type, **{**said, "position": 17, **says})  # type: ignore[arg-type]
+
+
+def graph(nodes: list[lineage.Node], edges: list[lineage.Edge]) -> lineage.Graph:
+    whole = lineage.Completeness(complete=False, reasons=("cut",), frontier="f", ambiguous=1)
+    return lineage.Graph((nodes[0].id,), tuple(nodes), tuple(edges), whole)
+
+
+def masked(whole: lineage.Graph, elsewhere: dict[str, str] | None = None) -> lineage.Graph:
+    """As somebody sees it who may see `open` alone."""
+    fresh = itertools.count()
+    return lineage.mask(whole, "open".__eq__, lambda: f"id {next(fresh)}", elsewhere or {})
+
+
+INPUT, OUTPUT, DERIVED = lineage.EdgeType.INPUT, lineage.EdgeType.OUTPUT, lineage.EdgeType.DERIVED
+
+
+def test_a_masked_node_keeps_its_type_depth_and_edges_and_nothing_else() -> None:
+    whole = graph(
+        [node("model:m@1", "open"), node("run 1", "shut", 1), node("dataset:d@1", "shut", 1)],
+        [edge("run 1", "model:m@1", OUTPUT), edge("dataset:d@1", "run 1", INPUT, producer="run 0")],
+    )
+    seen = masked(whole)
+    never = datetime(1970, 1, 1, tzinfo=UTC)
+    assert seen.nodes == (
+        whole.nodes[0],
+        lineage.Node("id 0", lineage.NodeType.RUN, "", "masked", never, None, 1, ""),
+        lineage.Node("id 1", lineage.NodeType.VERSION, "", "masked", never, None, 1, ""),
+    )
+    assert [n.ref for n in seen.nodes] == ["model:m@1", None, None]
+    assert [(e.source, e.target, e.producer) for e in seen.edges] == [
+        ("id 0", "model:m@1", None),
+        ("id 1", "id 0", "id 2"),
+    ]
+    assert seen.completeness == dataclasses.replace(whole.completeness, masked=2)
+    assert seen.roots == whole.roots
+
+
+def test_what_a_run_says_of_an_edge_is_hidden_with_the_run_alone() -> None:
+    whole = graph(
+        [node("run 1", "open"), node("run 2", "shut"), node("a:a@1", "shut"), node("b:b@1", "open")],
+        [
+            edge("a:a@1", "run 1", INPUT),
+            edge("b:b@1", "run 2", INPUT),
+            edge("run 2", "b:b@1", OUTPUT),
+            edge("a:a@1", "b:b@1", DERIVED, producer="run 1"),
+            edge("a:a@1", "b:b@1", DERIVED, producer="run 2"),
+            edge("run 2", "run 1", lineage.EdgeType.REUSED),
+        ],
+    )
+    assert [(e.role, e.ordinal, e.position) for e in masked(whole).edges] == [
+        ("a role", 3, 17),
+        ("", 0, 0),
+        ("", 0, 0),
+        ("a role", 3, 17),
+        ("", 0, 0),
+        ("a role", 3, 17),
+    ]
+
+
+def test_what_lies_on_other_pages_is_shown_only_if_its_project_is_known_and_may_be_seen() -> None:
+    whole = graph(
+        [node("run 1", "open")],
+        [edge(f"{name}:x@1", "run 1", INPUT, producer=f"run of {name}") for name in ("a", "b", "c")],
+    )
+    assert lineage.beyond(whole) == {f"{name}:x@1" for name in "abc"} | {f"run of {name}" for name in "abc"}
+    elsewhere = {"a:x@1": "open", "run of a": "open", "b:x@1": "shut", "run of b": "open"}
+    shown = [(e.source, e.producer) for e in masked(whole, elsewhere).edges]
+    assert shown[0] == ("a:x@1", "run of a")
+    assert shown[1][0].startswith("id")
+    assert shown[1][1] == "run of b"
+    assert {text.startswith("id") for text in shown[2] if text} == {True}
+
+
+def test_masking_never_makes_an_ambiguous_input_less_ambiguous() -> None:
+    """Positions of masked Runs are hidden; whatever could have been taken still could have."""
+    whole = graph(
+        [node("run 1", "shut"), node("run 2", "shut"), node("a:a@1", "open"), node("run 3", "open")],
+        [
+            edge("run 1", "a:a@1", OUTPUT, position=5),
+            edge("a:a@1", "run 2", INPUT, ambiguous=True, position=9),
+            edge("a:a@1", "run 3", INPUT, ambiguous=True, position=7),
+        ],
+    )
+    seen = masked(whole)
+    names = dict(zip((n.id for n in whole.nodes), (n.id for n in seen.nodes), strict=True))
+    before = {(names[hop.source], names[hop.target]) for hop in paths.hops(whole)}
+    assert before <= {(hop.source, hop.target) for hop in paths.hops(seen)}
+
+
+def test_who_may_see_all_sees_the_graph_as_it_is() -> None:
+    whole = graph([node("run 1", "open"), node("a:a@1", "open")], [edge("a:a@1", "run 1", INPUT)])
+    assert masked(whole) == whole

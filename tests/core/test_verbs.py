@@ -48,6 +48,12 @@ ARTIFACTS = st.builds(model.Artifact, PROJECTS | st.just("default"), KINDS, NAME
 SELECTORS = st.one_of(
     st.none(), st.just("latest"), st.just("prod"), st.integers(1).map(str), DIGESTS.map(lambda d: d.text)
 )
+GRANTS = st.builds(
+    access.Grants,
+    st.dictionaries(
+        PROJECTS | st.just("*"), st.frozensets(st.sampled_from(access.Grant), min_size=1), max_size=2
+    ),
+)
 ERRORS = st.builds(
     lambda kind, what, text: kind(text, what),
     st.sampled_from([WhenceError, *WhenceError.__subclasses__()]),
@@ -99,12 +105,7 @@ WHOLE: dict[Any, st.SearchStrategy[Any]] = {
         st.text(max_size=8),
         st.frozensets(st.sampled_from(sorted(audit.QUESTIONS))),
     ),
-    access.Grants: st.builds(
-        access.Grants,
-        st.dictionaries(
-            PROJECTS | st.just("*"), st.frozensets(st.sampled_from(access.Grant), min_size=1), max_size=2
-        ),
-    ),
+    access.Grants: GRANTS,
     access.Token: st.builds(
         access.Token,
         uid=st.uuids(),
@@ -113,7 +114,7 @@ WHOLE: dict[Any, st.SearchStrategy[Any]] = {
         hash=st.binary(min_size=32, max_size=32),
         created_at=st.datetimes(timezones=st.just(UTC)),
         expires_at=st.none() | st.datetimes(timezones=st.just(UTC)),
-        grants=st.deferred(lambda: values(access.Grants)),
+        grants=GRANTS,
     ),
     lineage.Bounds: st.builds(
         lineage.Bounds,
@@ -143,7 +144,7 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
         return st.dictionaries(values(arguments[0]), values(arguments[1]), max_size=3)
     if issubclass(hint, Enum):
         return st.sampled_from(hint)
-    hints = (
+    hints: dict[str, Any] = (
         {field.name: field.type for field in dataclasses.fields(hint)}
         if dataclasses.is_dataclass(hint)
         else hint.__annotations__

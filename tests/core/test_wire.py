@@ -1,7 +1,9 @@
 """JSON: every value has one, and it says no less."""
 
+import inspect
 import json
 import math
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -13,8 +15,8 @@ from hypothesis import strategies as st
 
 from tests.simulator import digest_of
 from whence_catalog import cache, digest, lineage, model, rerun, wire
-from whence_catalog.wire import framed, parts
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput
+from whence_catalog.wire import framed, parts
 
 FRAMED = wire.codec(digest.Framed)
 AT = datetime(2026, 5, 3, tzinfo=UTC)
@@ -279,3 +281,13 @@ def test_a_mapping_in_its_longer_form_has_two_levels() -> None:
 def test_a_tag_that_does_not_fit_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput, match=r"^\$"):
         wire.decode_as(FRAMED, text.encode())
+
+
+def test_where_little_of_the_stack_is_left_it_is_refused_all_the_same() -> None:
+    body = wire.encode_as(FRAMED, nested(parts.MOST_LEVELS, lambda value: (value,)))
+
+    def below(frames: int) -> object:
+        return below(frames - 1) if frames else wire.decode_as(FRAMED, body)
+
+    with pytest.raises(InvalidInput, match=r"^\$: nested more than"):
+        below(sys.getrecursionlimit() - len(inspect.stack(0)) - 100)

@@ -2,12 +2,10 @@
 
 import contextlib
 import http.server
-import json
-import os
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +16,7 @@ import pytest
 import whence
 from tests import servers
 from tests.conftest import Project
-from tests.simulator import World, one, uid
-from whence import client as clients
+from tests.simulator import World
 from whence.http import HttpCatalog
 from whence_catalog import cache, catalog, errors, model, verbs
 from whence_catalog.errors import Denied, ErrorKind, InvalidInput, NotReady, Unreachable
@@ -138,7 +135,7 @@ def test_every_verb_of_the_catalog_is_there() -> None:
     for name in verbs.VERBS:
         said, mine = getattr(catalog.Catalog, name), getattr(HttpCatalog, name)
         assert mine.__doc__ == said.__doc__
-    assert not {n for n in vars(catalog.Catalog) if n[0] != "_"} - {n for n in vars(HttpCatalog)}
+    assert not {n for n in vars(catalog.Catalog) if n[0] != "_"} - set(vars(HttpCatalog))
 
 
 def test_what_got_no_answer_is_said_again_and_recorded_once(
@@ -251,3 +248,214 @@ def test_a_forked_child_has_connections_of_its_own(project: Project) -> None:
             """)
         blobs = (project.folder / "blobs").as_uri()
         assert project.run(WHENCE_URL=server.url, WHENCE_BLOBS=blobs) == [0, 0, 0]
+
+
+# ── who calls ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_token_is_said_to_the_server_and_to_nobody_else(
+    middle: Between, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said() -> str | None:
+        return middle.heard[-1][1].get("Authorization")
+
+    with reached(middle.url, "secret-1") as opened:
+        opened.identity()
+        assert said() == "Bearer secret-1"
+        assert "secret" not in repr(opened)
+    with reached(middle.url) as opened:
+        opened.identity()
+        assert said() is None
+        file = tmp_path / "token"
+        file.write_text("secret-2\n")
+        monkeypatch.setenv("WHENCE_TOKEN_FILE", str(file))
+        opened.identity()
+        assert said() == "Bearer secret-2"
+        file.write_text("secret-3\n")  # whoever gives tokens replaces them
+        opened.identity()
+        assert said() == "Bearer secret-3"
+        monkeypatch.setenv("WHENCE_TOKEN", "secret-4")
+        opened.identity()
+        assert said() == "Bearer secret-4"
+        monkeypatch.setenv("WHENCE_TOKEN", "secret 5")
+        with pytest.raises(InvalidInput) as caught:
+            opened.identity()
+        assert "secret" not in str(caught.value)
+        monkeypatch.delenv("WHENCE_TOKEN")
+        file.unlink()
+        with pytest.raises(NotReady, match="WHENCE_TOKEN_FILE"):
+            opened.identity()
+
+
+def test_a_client_hands_on_a_token_only_where_the_environment_gave_it(
+    middle: Between, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = (tmp_path / "blobs").as_uri()
+    with contextlib.closing(whence.client.open_client(middle.url, blobs_url=blobs, token="secret")) as client:
+        assert "secret" not in str(client.env)
+        monkeypatch.setenv("WHENCE_TOKEN", "told")
+        assert client.env["WHENCE_TOKEN"] == "told"
+
+
+def test_whom_the_server_does_not_know_is_told_so(tmp_path: Path) -> None:
+    opened = SqlCatalog.open(tmp_path / "catalog.db", synchronous="NORMAL")
+    with (
+        contextlib.closing(opened),
+        servers.in_thread(opened, authentication="tokens") as url,
+        reached(url) as nobody,
+        pytest.raises(Denied) as caught,
+    ):
+        nobody.identity()
+    assert caught.value.kind is ErrorKind.UNAUTHENTICATED
+
+
+# ── connecting ───────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://",
+        "http://host:port",
+        "https://user:word@host",
+        "https://host/?a=b",
+        "ftp://host",
+        "http://[::1",
+    ],
+)
+def test_what_is_no_address_is_refused(url: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        whence.client.open_client(url, blobs_url=(tmp_path / "blobs").as_uri())
+    assert "word" not in str(caught.value)
+
+
+def test_bytes_go_where_the_environment_says_else_where_the_server_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = SqlCatalog.open(tmp_path / "catalog.db", synchronous="NORMAL")
+    offered, own = (tmp_path / "offered").as_uri(), (tmp_path / "own").as_uri()
+    with contextlib.closing(opened):
+        with servers.in_thread(opened, blobs=offered) as url:
+            with contextlib.closing(whence.client.open_client(url)) as client:
+                assert client.blobs.url == offered
+            monkeypatch.setenv("WHENCE_BLOBS", own)
+            with contextlib.closing(whence.client.open_client(url)) as client:
+                assert client.blobs.url == own
+            monkeypatch.delenv("WHENCE_BLOBS")
+        with (
+            servers.in_thread(opened, url="postgresql://elsewhere/whence") as url,
+            pytest.raises(NotReady, match="WHENCE_BLOBS"),
+        ):
+            whence.client.open_client(url)
+
+
+@pytest.mark.parametrize("url", ["http://me.invalid", "postgresql://me:word@127.0.0.1:1/whence"])
+def test_without_a_place_for_bytes_the_error_names_the_setting(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WHENCE_TIMEOUT", "0.2")
+    with pytest.raises((NotReady, Unreachable), match="WHENCE_BLOBS") as caught:
+        whence.client.open_client(url)
+    assert "word" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["http", "postgresql"])
+def test_connecting_to_nobody_does_not_fail_and_steps_run(
+    scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WHENCE_TIMEOUT", "0.5")
+    monkeypatch.setenv("WHENCE_OUTBOX", str(tmp_path / "outbox"))
+    url = f"{scheme}://me:word@127.0.0.1:1/whence" if scheme == "postgresql" else "http://127.0.0.1:1"
+    client = whence.client.open_client(url, blobs_url=(tmp_path / "blobs").as_uri())
+    with contextlib.closing(client):
+        with client.run("note") as run:
+            made = run.publish("model:m", b"1")
+        assert made.number == 0
+        assert made.ref == f"model:m@{made.digest}"
+        with pytest.raises(Unreachable):
+            client.get("model:m")
+    kept = [path.read_text() for path in (tmp_path / "outbox").glob("*/*.json")]
+    assert len(kept) == 3
+    assert "word" not in str(kept)
+
+
+# ── a step ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_steps_are_reused_over_http_also_from_asyncio(project: Project) -> None:
+    project.write("""
+        import asyncio
+
+        @whence.step(version="1")
+        async def square(n: int):
+            mark(f"square-{n}")
+            await asyncio.sleep(0)
+            return n * n
+
+        async def every():
+            return await asyncio.gather(*(square(n) for n in range(20)))
+        show(asyncio.run(every()))
+        """)
+    with servers.process(project.url) as server:
+        environment = {"WHENCE_URL": server.url, "WHENCE_BLOBS": (project.folder / "blobs").as_uri()}
+        assert project.run(**environment) == [n * n for n in range(20)]
+        assert len(project.executed()) == 20
+        assert project.run(**environment) == [n * n for n in range(20)]
+        assert project.executed() == []
+    assert {run.state for run in project.client.catalog.runs(limit=100)} == {
+        model.RunState.COMPLETE,
+        model.RunState.REUSED,
+    }
+
+
+def test_a_start_whose_answer_is_lost_is_not_left_running_nor_reused_and_executed_at_once(
+    served: tuple[SqlCatalog, str], middle: Between, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WHENCE_OUTBOX", str(tmp_path / "outbox"))
+    catalog = served[0]
+    client = whence.client.open_client(middle.url, blobs_url=(tmp_path / "blobs").as_uri())
+    with contextlib.closing(client):
+        world = World(client.catalog)
+        for known in (False, True):
+            call = world.call(c=str(known))
+            if known:
+                world.finish(world.report(call, {"model:m": b"1"}, world.begin(call).token))
+                call = world.call(c=str(known))
+            middle.then = ["lose"] * 6
+            answer = client.writer.reserve(call)
+            assert isinstance(answer, cache.Execute)
+            assert (answer.reason, answer.token) == (cache.Reason.UNREACHABLE, None)
+            assert answer.run is not None
+            client.writer.finish(world.report(call, {"model:m": b"2"}, run=answer.run.uid))
+            middle.then = []
+            assert client.writer.flush()[1].stopped is None
+            first, second = catalog.run(str(call.run)).run, catalog.run(str(answer.run.uid)).run
+            assert (second.state, second.outcome) == (model.RunState.COMPLETE, "none")
+            assert first.state is (model.RunState.REUSED if known else model.RunState.ABORTED)
+    assert catalog.runs(states=[model.RunState.RUNNING]) == []
+    assert catalog.check().problems == ()
+
+
+def test_while_nobody_answers_steps_do_not_ask_again_and_again(
+    middle: Between, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WHENCE_OUTBOX", str(tmp_path / "outbox"))
+    monkeypatch.setenv("WHENCE_TIMEOUT", "0.5")
+    client = whence.client.open_client(middle.url, blobs_url=(tmp_path / "blobs").as_uri())
+    middle.then = ["hang"] * 1000
+    with contextlib.closing(client):
+        for n in range(100):
+            with client.run(f"note {n}"):
+                pass
+        asked = len(middle.heard)
+        middle.then = []
+        client.writer.flush()
+    # One that waited for its answer, and whatever a thread tried since, which nobody waits for.
+    assert asked < 20
+    assert (
+        len(
+            {path for path, _, _ in middle.heard[:asked]}
+            - {"/v1/reserve", "/v1/projects_of", "/v1/record_runs"}
+        )
+        == 0
+    )

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -433,7 +432,9 @@ def test_an_attached_process_adds_to_a_run_that_nobody_recorded_yet(team: Team) 
     team.up()
     assert team.command("outbox", "flush", "--json")["left"] == []
     (whole,) = team.runs()["whole"]
-    assert [made.version.ref for made in team.project.client.catalog.run(str(whole.uid)).outputs] == ["model:part@1"]
+    assert [made.version.ref for made in team.project.client.catalog.run(str(whole.uid)).outputs] == [
+        "model:part@1"
+    ]
     team.sound()
 
 

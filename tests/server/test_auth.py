@@ -1,9 +1,12 @@
 """Who is let in: tokens that were made here, and JWTs of an issuer whose key set is really served; nobody else."""
 
 import base64
+import contextlib
+import dataclasses
 import hashlib
 import hmac
 import json
+import sys
 import threading
 import time
 import uuid
@@ -18,10 +21,12 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+from tests import postgres, servers
+from whence.cli import app as command
 from whence_api import auth
-from whence_catalog import access
+from whence_catalog import access, model
 from whence_catalog.access import Grant, Grants
-from whence_catalog.errors import Denied, ErrorKind, InvalidInput, Unreachable
+from whence_catalog.errors import Conflict, Denied, ErrorKind, InvalidInput, NotFound, Unreachable
 from whence_catalog.sql.catalog import SqlCatalog
 
 SECRET = "whence_" + "s3cret-" * 6 + "x"
@@ -275,6 +280,151 @@ def test_without_authentication_everybody_may_do_all_and_nobody_is_known() -> No
         assert door.recall(header) == door.viewer(header)
         assert not door.viewer(header).actor.authenticated
         assert all(door.viewer(header).may(grant, "any") for grant in Grant)
+
+
+# ── tokens as they are kept, and made by the command ─────────────────────────────────────────────
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlCatalog]:
+    """A catalog in each database."""
+    with contextlib.ExitStack() as scope:
+        if request.param == "sqlite":
+            opened = SqlCatalog.open(tmp_path / "catalog.db", synchronous="NORMAL")
+        else:
+            opened = SqlCatalog.connect(scope.enter_context(postgres.shared().database()))
+        scope.callback(opened.close)
+        yield opened
+        assert opened.check().problems == ()
+
+
+def test_a_token_is_kept_as_it_was_made_but_for_the_catalogs_own_time(either: SqlCatalog) -> None:
+    until = NOW + timedelta(days=90)
+    made = kept(either, grants=Grants.parse(["read:*", "record:vision", "promote:vision"]), expires_at=until)
+    assert (made.grants, made.expires_at, made.revoked_at) == (
+        Grants.parse(["promote:vision", "record:vision", "read:*"]),
+        until,
+        None,
+    )
+    assert either.find_token(access.hash_of(SECRET)) == made
+    assert either.find_token(access.hash_of(SECRET + "x")) is None
+    assert list(either.tokens()) == [made]
+
+
+def test_the_same_token_again_is_one_and_another_under_its_id_or_secret_is_a_conflict(
+    either: SqlCatalog,
+) -> None:
+    made = kept(either)
+    assert either.add_token(made) == made
+    for change in ({"name": "other"}, {"grants": Grants.parse(["administer:*"])}, {"uid": uuid.uuid4()}):
+        with pytest.raises(Conflict):
+            either.add_token(dataclasses.replace(made, **change))  # type: ignore[arg-type]
+    with pytest.raises(Conflict):
+        either.add_token(dataclasses.replace(made, hash=access.hash_of("whence_" + "z" * 43)))
+    assert list(either.tokens()) == [made]
+
+
+def test_revoking_twice_is_revoking_once_and_what_was_revoked_stays_listed(either: SqlCatalog) -> None:
+    first, second = kept(either), kept(either, "whence_" + "z" * 43)
+    revoked = either.revoke_token(first.uid)
+    assert revoked.revoked_at is not None
+    assert either.revoke_token(first.uid) == revoked
+    assert list(either.tokens()) == [second, revoked]
+    # Said again, it is still revoked.
+    assert either.add_token(first) == revoked
+    with pytest.raises(NotFound) as refused:
+        either.revoke_token(uuid.uuid4())
+    assert refused.value.kind is ErrorKind.NO_SUCH_TOKEN
+
+
+Cli = Callable[..., tuple[int, Any, str]]
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Cli:
+    """Runs `whence token … --json` in this process; how it ended, what it printed, and what it said on stderr."""
+
+    def run(*arguments: str) -> tuple[int, Any, str]:
+        capfd.readouterr()
+        monkeypatch.setattr(sys, "argv", ["whence", "token", *arguments, "--json"])
+        with pytest.raises(SystemExit) as ended:
+            command.run()
+        out, err = capfd.readouterr()
+        return int(ended.value.code or 0), json.loads(out) if out.strip() else None, err
+
+    return run
+
+
+def test_the_command_makes_lists_and_revokes_tokens_and_keeps_no_secret(
+    tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WHENCE_URL", str(tmp_path))
+    code, made, _ = cli("create", "ci", "--grant", "record:vision", "--grant", "read:*", "--actor", "robot")
+    assert code == 0
+    assert access.is_secret(made["secret"])
+    assert made["token"]["hash"] == hashlib.sha256(made["secret"].encode()).hexdigest()
+    lasts = datetime.fromisoformat(made["token"]["expires_at"]) - datetime.fromisoformat(
+        made["token"]["created_at"]
+    )
+    assert timedelta(days=89) < lasts < timedelta(days=91)
+    cli("create", "for ever", "--grant", "read:vision", "--expires", "never")
+    _, listed, _ = cli("ls")
+    assert [(token["name"], token["expires_at"] is None) for token in listed] == [
+        ("for ever", True),
+        ("ci", False),
+    ]
+    assert made["secret"] not in json.dumps(listed)
+    assert made["secret"].encode() not in (tmp_path / "catalog.db").read_bytes()
+    with contextlib.closing(SqlCatalog.open(tmp_path / "catalog.db")) as opened:
+        door = auth.Authenticator(auth.AuthSettings(authentication="tokens"), opened.find_token)
+        assert door.viewer(f"Bearer {made['secret']}").actor == model.Actor("robot", authenticated=True)
+    assert cli("revoke", "ci")[1]["revoked_at"] is not None
+    assert cli("revoke", made["token"]["uid"][:23])[0] == 0
+    assert "no token nobody" in cli("revoke", "nobody")[2]
+    # A name is free again once what had it is revoked.
+    cli("create", "ci", "--grant", "read:vision")
+    assert cli("revoke", "ci")[1]["uid"] != made["token"]["uid"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["x", "--grant", "write:vision"],
+        ["x", "--grant", "read"],
+        ["", "--grant", "read:vision"],
+        ["x", "--grant", "read:vision", "--expires", "1y"],
+        ["x", "--grant", "read:vision", "--expires", "0d"],
+        ["x", "--grant", "read:vision", "--actor", "a\nb"],
+    ],
+)
+def test_a_token_that_cannot_be_meant_is_refused_in_one_line(
+    tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch, wrong: list[str]
+) -> None:
+    monkeypatch.setenv("WHENCE_URL", str(tmp_path))
+    code, out, err = cli("create", *wrong)
+    assert (code, out, err.count("\n")) == (1, None, 1)
+    assert cli("ls")[1] == []
+
+
+def test_over_http_the_command_gives_no_more_than_its_own_token_may(
+    catalog: SqlCatalog, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept(catalog, grants=Grants.parse(["administer:vision"]))
+    with servers.in_thread(catalog, authentication="tokens", token_cache_seconds=0) as url:
+        monkeypatch.setenv("WHENCE_URL", url)
+        monkeypatch.setenv("WHENCE_TOKEN", SECRET)
+        code, made, _ = cli("create", "ci", "--grant", "record:vision")
+        assert code == 0
+        code, _, err = cli("create", "wide", "--grant", "record:vision", "--grant", "read:speech")
+        assert code == 1
+        assert "may not administer in project speech" in err
+        monkeypatch.setenv("WHENCE_TOKEN", made["secret"])
+        assert cli("create", "more", "--grant", "read:vision")[0] == 1
+        monkeypatch.setenv("WHENCE_TOKEN", SECRET)
+        assert {token["name"] for token in cli("ls")[1]} == {"ci", "nightly"}
+        cli("revoke", "ci")
+        monkeypatch.setenv("WHENCE_TOKEN", made["secret"])
+        assert "revoked" in cli("ls")[2]
 
 
 # ── JWTs ─────────────────────────────────────────────────────────────────────────────────────────

@@ -277,7 +277,9 @@ def _selected(tx: Transaction, wanted: Mapping[model.Reference, int]) -> dict[mo
         given = listed((row, alias or "") for row, alias in by_alias)
         found |= {by_alias[row[:2]]: row[2] for row in tx.all(_standing, given=given)}
     if latest:
-        newest = {row: version for row, version in tx.all(_latest, given=listed([row] for row in {*latest.values()}))}
+        newest = {
+            row[0]: row[1] for row in tx.all(_latest, given=listed([row] for row in {*latest.values()}))
+        }
         found |= {ref: newest[row] for ref, row in latest.items()}
     return found
 

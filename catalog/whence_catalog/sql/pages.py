@@ -1,14 +1,15 @@
 """Pages of lists, for many subjects at once: one statement for each question, however many subjects it is about.
 
-A page of many subjects is found in two steps of one statement: for each subject the key of the last item
-of its page, from an index, then the items up to that one. `row_number() OVER (PARTITION BY …)` would read every
-item of every subject.
+A statement answers for each subject the keys of one page, which an index gives in order and no further than the
+page goes: `row_number() OVER (PARTITION BY …)` would read every item of every subject. A second one describes
+the items of all pages.
 
 Only what has a position is listed, and a cursor says up to which one its list goes. So the pages of a list
 are of one state of the log, whatever is recorded meanwhile.
 """
 
 import base64
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
@@ -18,14 +19,15 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Select,
+    Text,
     bindparam,
     exists,
-    func,
     literal_column,
-    or_,
     select,
     tuple_,
 )
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 from whence_catalog import catalog, digest, model
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound, WhenceError
@@ -120,48 +122,43 @@ def sequenced(fact: Any) -> Any:
     return engine.place(fact) <= bindparam("head")
 
 
+class _Rows(FunctionElement[Any]):
+    name = "rows"
+
+
+@compiles(_Rows, "sqlite")
+def _(element: _Rows, compiler: Any, **keywords: Any) -> str:
+    return f"json_group_array(json_array({compiler.process(element.clauses, **keywords)}))"
+
+
+@compiles(_Rows, "postgresql")
+def _(element: _Rows, compiler: Any, **keywords: Any) -> str:
+    return f"json_agg(json_build_array({compiler.process(element.clauses, **keywords)}))"
+
+
 def _paged(keys: Select[Any], *, newest_first: bool = True) -> Statement:
-    """The first `many` items behind a bound, and one more, of each subject that is given.
+    """The first `many` items behind a bound, of each subject that is given: (subject, rows as JSON).
 
     Args:
-        keys: what is listed, of every subject: `subject`, `key`, `minor` (which decides among equal keys,
-            and makes a few more come where it does), and what else of an item is asked for.
+        keys: what is listed, of every subject: `subject`; `key`, and `minor` where it takes two to order the
+            items; and what else of an item is wanted.
         newest_first: keys fall; else they rise.
     """
-    has_minor = "minor" in keys.selected_columns
     given = named.given(id=BigInteger())
-    inner, outer = keys.subquery("inner_"), keys.subquery("outer_")
-
-    def behind(listed: Any) -> Any:
-        if has_minor:
-            here: Any = tuple_(listed.c.key, listed.c.minor)
-            bound: Any = tuple_(bindparam("bound"), bindparam("minor"))
-        else:
-            here, bound = listed.c.key, bindparam("bound")
-        return here < bound if newest_first else here > bound
-
-    def ordered(listed: Any) -> list[Any]:
-        parts = [listed.c.key, listed.c.minor] if has_minor else [listed.c.key]
-        return [part.desc() if newest_first else part for part in parts]
-
-    last = (
-        select(inner.c.key)
-        .where(inner.c.subject == given.c.id, behind(inner))
-        .order_by(*ordered(inner))
-        .limit(_ONE)
-        .offset(bindparam("many"))
-        .scalar_subquery()
+    listed = keys.subquery("listed")
+    order: list[Any] = [listed.c[name] for name in ("key", "minor") if name in listed.c]
+    here: Any = tuple_(*order) if len(order) > 1 else order[0]
+    bound: Any = tuple_(bindparam("bound"), bindparam("minor")) if len(order) > 1 else bindparam("bound")
+    wanted = [part for part in listed.c if part.name != "subject"]
+    page = (
+        select(*wanted)
+        # By its name: SQLAlchemy does not correlate a subquery in FROM, though databases do.
+        .where(listed.c.subject == literal_column("given.id"), here < bound if newest_first else here > bound)
+        .order_by(*(part.desc() if newest_first else part for part in order))
+        .limit(bindparam("many"))
+        .subquery("page")
     )
-    # Materialized: else the last key may be looked for again with each item.
-    page = select(given.c.id, last.label("last")).cte("page").prefix_with("MATERIALIZED")
-    end = func.coalesce(page.c.last, literal_column(str(_LOWEST if newest_first else HIGHEST)))
-    return Statement(
-        select(*outer.c)
-        .select_from(page)
-        .join(outer, outer.c.subject == page.c.id)
-        .where(behind(outer), outer.c.key >= end if newest_first else outer.c.key <= end)
-        .order_by(outer.c.subject, *ordered(outer))
-    )
+    return Statement(select(given.c.id, select(_Rows(*page.c)).scalar_subquery()))
 
 
 _other_taking = _INPUT.alias("other_taking")
@@ -232,52 +229,31 @@ _children = _paged(
     .join(_parent, _parent.c.uid == _RUN.c.parent)
     .where(sequenced(_RUN.c.start_fact))
 )
-_taken_before = _INPUT.alias("inner_")
+_inputs = _paged(
+    select(
+        _INPUT.c.run_id.label("subject"),
+        _INPUT.c.role.label("key"),
+        _INPUT.c.ordinal.label("minor"),
+        _INPUT.c.run_id,
+    ),
+    newest_first=False,
+)
 
-
-def _inputs_statement() -> Statement:
-    """As `_paged`, by a key of two parts of which the second is as long as the list itself."""
-    given = named.given(id=BigInteger())
-
-    def last(part: Any) -> Any:
-        return (
-            select(part)
-            .where(_taken_before.c.run_id == given.c.id, _behind(_taken_before))
-            .order_by(_taken_before.c.role, _taken_before.c.ordinal)
-            .limit(_ONE)
-            .offset(bindparam("many"))
-            .scalar_subquery()
-        )
-
-    page = (
-        select(
-            given.c.id,
-            last(_taken_before.c.role).label("role"),
-            last(_taken_before.c.ordinal).label("ordinal"),
-        )
-        .cte("page")
-        .prefix_with("MATERIALIZED")
+_taken = named.given(run=BigInteger(), role=Text(), ordinal=BigInteger())
+_described_inputs = Statement(
+    select(*artifacts.VERSION_COLUMNS, _INPUT.c.run_id, _INPUT.c.role, _INPUT.c.ordinal, _RUN.c.uid)
+    .select_from(_taken)
+    .join(
+        _INPUT,
+        (_INPUT.c.run_id == _taken.c.run)
+        & (_INPUT.c.role == _taken.c.role)
+        & (_INPUT.c.ordinal == _taken.c.ordinal),
     )
-    place = tuple_(_INPUT.c.role, _INPUT.c.ordinal)
-    return Statement(
-        select(_INPUT.c.run_id, *place.clauses, *artifacts.VERSION_COLUMNS, _RUN.c.uid)
-        .select_from(page)
-        .join(_INPUT, _INPUT.c.run_id == page.c.id)
-        .join(_VERSION, _VERSION.c.id == _INPUT.c.version_id)
-        .join(_ARTIFACT, _ARTIFACT.c.id == _VERSION.c.artifact_id)
-        .join(_PROJECT, _PROJECT.c.id == _ARTIFACT.c.project_id)
-        .outerjoin(_RUN, _RUN.c.id == _INPUT.c.producer_run_id)
-        .where(_behind(_INPUT), or_(page.c.role.is_(None), place <= tuple_(page.c.role, page.c.ordinal)))
-        .order_by(_INPUT.c.run_id, *place.clauses)
-    )
-
-
-def _behind(inputs: Any) -> Any:
-    return tuple_(inputs.c.role, inputs.c.ordinal) > tuple_(bindparam("bound"), bindparam("minor"))
-
-
-_inputs = _inputs_statement()
-
+    .join(_VERSION, _VERSION.c.id == _INPUT.c.version_id)
+    .join(_ARTIFACT, _ARTIFACT.c.id == _VERSION.c.artifact_id)
+    .join(_PROJECT, _PROJECT.c.id == _ARTIFACT.c.project_id)
+    .outerjoin(_RUN, _RUN.c.id == _INPUT.c.producer_run_id)
+)
 _run_at = Statement(
     select(_RUN.c.id).join(_FACT, _FACT.c.uid == _RUN.c.uid).where(_FACT.c.position == bindparam("position"))
 )
@@ -322,8 +298,7 @@ _described_aliases = Statement(
 class Listing(NamedTuple):
     """A kind of list: its statement, and how an item's key stands in a cursor.
 
-    `lowest` is behind no item, in the order of the list. A row of the statement is (subject, key or its
-    first part, …); `parts` are the columns of it that a cursor holds.
+    `parts` are the columns of an item's row that a cursor holds. `lowest` is before the first item.
     """
 
     what: str
@@ -337,16 +312,16 @@ class Listing(NamedTuple):
 _FALLING: Mapping[str, Given] = {"bound": HIGHEST, "minor": 0}
 _RISING: Mapping[str, Given] = {"bound": _LOWEST, "minor": 0}
 
-VERSIONS = Listing("versions", _versions, (1,), (int,), _FALLING)
-ALIASES_OF_ARTIFACT = Listing("aliases of an artifact", _aliases_of_artifact, (1,), (int,), _FALLING)
-ALIASES_OF_VERSION = Listing("aliases of a version", _aliases_of_version, (1,), (int,), _FALLING)
-STANDING_OF_ARTIFACT = Listing("standing aliases", _standing_of_artifact, (1,), (int,), _FALLING)
-STANDING_OF_VERSION = Listing("standing aliases of a version", _standing_of_version, (1,), (int,), _FALLING)
-PRODUCTIONS = Listing("productions", _productions, (1, 2), (int, int), _FALLING)
-OUTPUTS = Listing("outputs", _outputs, (1, 2), (int, int), _RISING)
-INPUTS = Listing("inputs", _inputs, (1, 2), (str, int), {"bound": "", "minor": _LOWEST})
-CONSUMERS = Listing("consumers", _consumers, (2,), (int,), _FALLING, is_of_runs=True)
-CHILDREN = Listing("children", _children, (2,), (int,), _FALLING, is_of_runs=True)
+VERSIONS = Listing("versions", _versions, (0,), (int,), _FALLING)
+ALIASES_OF_ARTIFACT = Listing("aliases of an artifact", _aliases_of_artifact, (0,), (int,), _FALLING)
+ALIASES_OF_VERSION = Listing("aliases of a version", _aliases_of_version, (0,), (int,), _FALLING)
+STANDING_OF_ARTIFACT = Listing("standing aliases", _standing_of_artifact, (0,), (int,), _FALLING)
+STANDING_OF_VERSION = Listing("standing aliases of a version", _standing_of_version, (0,), (int,), _FALLING)
+PRODUCTIONS = Listing("productions", _productions, (0, 1), (int, int), _FALLING)
+OUTPUTS = Listing("outputs", _outputs, (0, 1), (int, int), _RISING)
+INPUTS = Listing("inputs", _inputs, (0, 1), (str, int), {"bound": "", "minor": _LOWEST})
+CONSUMERS = Listing("consumers", _consumers, (1,), (int,), _FALLING, is_of_runs=True)
+CHILDREN = Listing("children", _children, (1,), (int,), _FALLING, is_of_runs=True)
 
 
 class Subject(NamedTuple):
@@ -389,17 +364,21 @@ def _parts(
             results[subject] = error
         else:
             lists[subject] = (found.row, asked)
-    by_row: dict[int, list[Record]] = {row: [] for row, _ in lists.values()}
-    given = named.listed([row] for row in by_row)
-    rows = tx.all(listing.statement, given=given, many=first, head=up_to, **bound) if by_row else []
-    for row in rows:
-        by_row[row[0]].append(row)
+    given = named.listed([row] for row in sorted({row for row, _ in lists.values()}))
+    pages = tx.all(listing.statement, given=given, many=first + 1, head=up_to, **bound) if lists else []
+    by_row = {row: _decoded(rows) for row, rows in pages}
     for subject, (row_id, asked) in lists.items():
         mine = by_row[row_id]
         shown = mine[:first]
         cursors = tuple(asked.cursor(up_to, tuple(row[part] for part in listing.parts)) for row in shown)
         results[subject] = Part(shown, cursors, cursors[-1] if len(mine) > first else None)
     return results
+
+
+def _decoded(rows: Any) -> list[Record]:
+    """Rows that came as JSON: as text from SQLite, from PostgreSQL as what it means, or none for none."""
+    found: list[list[Any]] = json.loads(rows) if isinstance(rows, str) else rows or []
+    return [tuple(row) for row in found]
 
 
 def _bound(tx: Transaction, listing: Listing, key: Key) -> Mapping[str, Given]:
@@ -468,7 +447,7 @@ def versions_of(
     """The Versions of each Artifact, the highest number first."""
     subjects = _artifact_subjects(tx, wanted)
     parts = _parts(tx, VERSIONS, subjects, first, after)
-    described = named.versions_with_ids(tx, [row[2] for row in _rows_of(parts)])
+    described = named.versions_with_ids(tx, [row[1] for row in _rows_of(parts)])
     counted = named.listed([found.row] for found in subjects.values() if isinstance(found, Subject))
     counts = {row[0]: row[1] for row in tx.all(_newest_number, given=counted, head=fact_log.head(tx))}
 
@@ -483,7 +462,7 @@ def versions_of(
             cursors=part.cursors,
             end=part.end,
             masked=0,
-            items=tuple(described[row[2]].version for row in part.rows),
+            items=tuple(described[row[1]].version for row in part.rows),
             total=total(artifact),
         )
         for artifact in wanted
@@ -510,13 +489,13 @@ def aliases_of(
         first,
         after,
     )
-    rows = tx.all(_described_aliases, ids=[row[2] for row in _rows_of(parts)])
+    rows = tx.all(_described_aliases, ids=[row[1] for row in _rows_of(parts)])
     clear = named.texts_of(tx, [row[-1] for row in rows])
     described = {row[9]: _alias(row, clear[row[-1]].get("reason")) for row in rows}
 
     def page(part: Part) -> catalog.AliasPage:
         return catalog.AliasPage(
-            cursors=part.cursors, end=part.end, masked=0, items=tuple(described[row[2]] for row in part.rows)
+            cursors=part.cursors, end=part.end, masked=0, items=tuple(described[row[1]] for row in part.rows)
         )
 
     return _in_order(references, _pages(parts, page))
@@ -556,10 +535,10 @@ def outputs_of(
 def _production_pages(
     tx: Transaction, parts: Mapping[S, catalog.Result[Part]]
 ) -> dict[S, catalog.Result[catalog.ProductionPage]]:
-    made = named.outputs(tx, [row[3:5] for row in _rows_of(parts)])
+    made = named.outputs(tx, [row[2:4] for row in _rows_of(parts)])
 
     def page(part: Part) -> catalog.ProductionPage:
-        items = tuple(made[row[3], row[4]] for row in part.rows)
+        items = tuple(made[row[2], row[3]] for row in part.rows)
         return catalog.ProductionPage(cursors=part.cursors, end=part.end, masked=0, items=items)
 
     return _pages(parts, page)
@@ -571,17 +550,20 @@ def inputs_of(
     """What each Run took, or its origin where it took nothing itself, by role and ordinal."""
     subjects = _run_subjects(tx, uids, lambda place: place.id if place.has_inputs else place.executed)
 
-    def page(part: Part) -> catalog.InputPage:
-        return catalog.InputPage(
-            cursors=part.cursors, end=part.end, masked=0, items=tuple(_input(row) for row in part.rows)
-        )
+    parts = _parts(tx, INPUTS, subjects, first, after)
+    asked = named.listed((run, role, ordinal) for role, ordinal, run in _rows_of(parts))
+    described = {row[9:12]: _input(row) for row in tx.all(_described_inputs, given=asked)}
 
-    return _in_order(uids, _pages(_parts(tx, INPUTS, subjects, first, after), page))
+    def page(part: Part) -> catalog.InputPage:
+        items = tuple(described[run, role, ordinal] for role, ordinal, run in part.rows)
+        return catalog.InputPage(cursors=part.cursors, end=part.end, masked=0, items=items)
+
+    return _in_order(uids, _pages(parts, page))
 
 
 def _input(row: Record) -> model.Input:
     producer = None if row[12] is None else UUID(bytes=row[12])
-    return model.Input(row[1], artifacts.version_of(row[3:]), producer, row[2])
+    return model.Input(row[10], artifacts.version_of(row), producer, row[11])
 
 
 def consumers_of(
@@ -603,10 +585,10 @@ def children_of(
 def _run_pages(
     tx: Transaction, parts: Mapping[S, catalog.Result[Part]]
 ) -> dict[S, catalog.Result[catalog.RunPage]]:
-    described = named.runs_with_ids(tx, [row[1] for row in _rows_of(parts)])
+    described = named.runs_with_ids(tx, [row[0] for row in _rows_of(parts)])
 
     def page(part: Part) -> catalog.RunPage:
-        items = tuple(described[row[1]] for row in part.rows)
+        items = tuple(described[row[0]] for row in part.rows)
         return catalog.RunPage(cursors=part.cursors, end=part.end, masked=0, items=items)
 
     return _pages(parts, page)

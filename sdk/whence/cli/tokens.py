@@ -25,6 +25,8 @@ _LASTING = re.compile(r"([1-9][0-9]{0,4})([mhdw])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _FOR_EVER = "never"
 _MINIMUM_PREFIX = 8
+# The head of a UUIDv7 is its time, shared by neighbours.
+_SHOWN = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,18 +132,17 @@ def show_tokens(found: Sequence[access.Token]) -> None:
         _out.print("no token was made yet; [bold]whence token create[/bold] makes one")
         return
     table = Table(box=None, pad_edge=False, header_style="dim", show_edge=False)
-    for column in ("token", "name", "actor", "may", "made", "good until", ""):
+    for column in ("token", "name", "actor", "may", "good until", ""):
         table.add_column(column, overflow="fold", no_wrap=column not in ("name", "may"))
     colours = {"good": "green", "expired": "yellow", "revoked": "red"}
     now = datetime.now(UTC)
     for token in found:
         standing = state(token, now)
         table.add_row(
-            str(token.uid),
+            str(token.uid)[:_SHOWN],
             escape(token.name),
             escape(token.actor),
-            escape(", ".join(token.grants.texts)),
-            printing.time(token.created_at),
+            escape("\n".join(token.grants.texts)),
             printing.time(token.expires_at) or "for ever",
             f"[{colours[standing]}]{standing}[/]",
         )

@@ -1,0 +1,137 @@
+"""Relay's parts: global ids, and connections over the catalog's pages.
+
+A global id is the type and the natural key of a thing, which never change: it holds for good, on every server and
+in a copy of the catalog. A cursor is the catalog's own, handed on as it is.
+
+https://relay.dev/graphql/connections.htm
+"""
+
+import base64
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import Annotated, Generic, NamedTuple, TypeAlias, TypeVar
+
+import strawberry
+
+from whence_catalog import catalog
+from whence_catalog.errors import ErrorKind, InvalidInput
+
+T = TypeVar("T")
+I = TypeVar("I")  # noqa: E741 - an item of a page
+
+First: TypeAlias = Annotated[
+    int, strawberry.argument(description="How many items at most; see the server's limit.")
+]
+After: TypeAlias = Annotated[
+    str | None,
+    strawberry.argument(description="Go on behind this cursor of the same list; from the start without it."),
+]
+
+
+class NodeType(StrEnum):
+    """What has a global id."""
+
+    ARTIFACT = "Artifact"
+    VERSION = "Version"
+    RUN = "Run"
+
+
+class GlobalId(NamedTuple):
+    """The type of a thing, and its name: an Artifact's text form, a Version's `kind:name@N`, a Run's uid."""
+
+    type: NodeType
+    key: str
+
+    def __str__(self) -> str:
+        return base64.urlsafe_b64encode(f"{self.type}:{self.key}".encode()).decode().rstrip("=")
+
+    @classmethod
+    def parse(cls, text: str) -> "GlobalId":
+        """Read an id.
+
+        Raises:
+            InvalidInput: no thing has that id.
+        """
+        try:
+            padded = text + "=" * (-len(text) % 4)
+            type, _, key = base64.b64decode(padded, b"-_", validate=True).decode().partition(":")
+            found = cls(NodeType(type), key)
+        except ValueError:
+            found = None
+        if found is None or not found.key or str(found) != text:
+            raise InvalidInput(
+                f"not a global id: {text[:40]!r}; give one back as it came, or ask with resolve or run",
+                ErrorKind.BAD_REFERENCE,
+            )
+        return found
+
+
+def id_of(type: NodeType, key: object) -> strawberry.ID:
+    """The global id of a thing."""
+    return strawberry.ID(str(GlobalId(type, str(key))))
+
+
+@strawberry.interface(description="What has a global id, and can be asked for again by it.")
+class Node:
+    """What has a global id."""
+
+    @strawberry.field(description="A global id: opaque, and the same for good.")
+    def id(self) -> strawberry.ID:
+        """Each type's own."""
+        raise AssertionError("every node has an id of its own")
+
+
+@strawberry.type(description="Where a page stands in its list.")
+class PageInfo:
+    """Where a page stands in its list."""
+
+    has_next_page: bool = strawberry.field(description="Whether the list goes on behind this page.")
+    has_previous_page: bool = strawberry.field(
+        description="Whether this page was asked for with `after`. Lists are read forwards only."
+    )
+    start_cursor: str | None = strawberry.field(description="The cursor of the first item; null for none.")
+    end_cursor: str | None = strawberry.field(
+        description="Give it as `after` for the next page; null on an empty last page."
+    )
+
+
+@strawberry.type(description="An item of a list, and where it stands.")
+class Edge(Generic[T]):
+    """An item of a list, and where it stands."""
+
+    cursor: str = strawberry.field(description="Where the item stands: opaque, and of this list alone.")
+    node: T = strawberry.field(description="The item.")
+
+
+@strawberry.type(
+    description="A page of a list, which holds what was in the log when its first page was read:"
+    " nothing recorded since moves, repeats or hides an item on later pages."
+)
+class Connection(Generic[T]):
+    """A page of a list."""
+
+    page_info: PageInfo = strawberry.field(description="Where this page stands.")
+    edges: list[Edge[T]] = strawberry.field(description="The items with their cursors.")
+    nodes: list[T] = strawberry.field(description="The items alone.")
+    masked: int = strawberry.field(
+        description="How many items of this page are of projects that you may not read; they are left out."
+    )
+
+
+def page_info(page: catalog.Page, after: str | None) -> PageInfo:
+    """Where a page of the catalog stands."""
+    return PageInfo(
+        has_next_page=page.end is not None,
+        has_previous_page=after is not None,
+        start_cursor=page.cursors[0] if page.cursors else None,
+        end_cursor=page.end or (page.cursors[-1] if page.cursors else None),
+    )
+
+
+def connection(
+    page: catalog.Page, items: Sequence[I], show: Callable[[I], T], after: str | None
+) -> Connection[T]:
+    """A page of the catalog, each item as `show` shows it."""
+    nodes = [show(item) for item in items]
+    edges = [Edge(cursor=cursor, node=node) for cursor, node in zip(page.cursors, nodes, strict=True)]
+    return Connection(page_info=page_info(page, after), edges=edges, nodes=nodes, masked=page.masked)
