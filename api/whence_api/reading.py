@@ -225,7 +225,7 @@ def explain(asked: Admission, arguments: Mapping[str, object]) -> object:
             verdict,
             before=None if against is None or verdict.name in silent else verdict.before,
             after=None if verdict.name in silent else verdict.after,
-            made_by=None if False and mask.hides_run(verdict.made_by) else verdict.made_by,
+            made_by=None if verdict.made_by and mask.hides_run(verdict.made_by) else verdict.made_by,
         )
         for verdict in explained.verdicts
     )

@@ -7,6 +7,7 @@
 Every other final state is final. Leaves the cache's consequences of a finish to `cache`.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
@@ -96,6 +97,22 @@ def refuse_additions(to: model.Run) -> None:
         raise Conflict(
             f"run {to.uid} is already {to.state}; nothing can be added to it", ErrorKind.WRONG_STATE
         )
+
+
+def refuse_roles_again(made: Iterable[str], outputs: Iterable[model.OutputClaim], run: UUID) -> None:
+    """Nothing, as long as the Run made nothing yet in the roles of `outputs`.
+
+    Raises:
+        Conflict: it did.
+    """
+    known = set(made)
+    for claim in outputs:
+        if claim.role in known:
+            raise Conflict(
+                f"run {run} already made an output as {claim.role!r}; give this one another role",
+                ErrorKind.OTHER_CONTENT,
+            )
+        known.add(claim.role)
 
 
 def log(before: model.Run, series: model.Series) -> model.Run:

@@ -178,13 +178,14 @@ class Client:
         """Judge how the Version that `subject` means came to be, after hashing all the bytes behind it."""
         ref = self.get(subject).ref
         graph = self.catalog.lineage([ref], lineage.Direction.UP, lineage.Bounds(max_nodes=None))
-        versions = [node.id for node in graph.nodes if node.type is lineage.NodeType.VERSION]
+        seen = [node for node in graph.nodes if not node.is_masked]
+        versions = [node.id for node in seen if node.type is lineage.NodeType.VERSION]
         found = self.catalog.resolve([model.Reference.parse(name) for name in versions])
         contents = [item.version.content for item in found if isinstance(item, model.Output)]
         ours = [content for content in contents if content.strength is model.Strength.CONTENT]
         trees = {content.digest for content in ours if content.form is model.Form.TREE}
         asked = {content.digest for content in ours}
-        for node in graph.nodes:
+        for node in seen:
             if node.type is lineage.NodeType.RUN:
                 captured = self.catalog.run(node.id).run.capture
                 trees |= {captured.bundle} if captured.bundle else set()

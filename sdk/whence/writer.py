@@ -202,17 +202,26 @@ class Writer:
 
         Answers how many were collected, and what became of what was tried.
         """
-        collected = 0 if self._copies is None else self._copies.collect(self.box)
-        self.box.tidy()
-        if again:
-            self.box.take_up_refused()
-        drop = (lambda name: None) if self._copies is None else self._copies.drop
         while True:
             with self._delivering:
-                outcome = delivery.deliver(self.box, self._to, drop)
+                collected = self._collect(again)
+                outcome = delivery.deliver(self.box, self._to, self._drop())
             if not outcome.is_busy:
                 return collected, outcome
             time.sleep(0.05)  # another process delivers; what it leaves is ours
+
+    def _collect(self, again: bool) -> int:
+        """Have in the outbox what is to be tried; how many copies came from the Blob store."""
+        with self.box.lock() as is_free:  # else what another process delivers meanwhile would come back
+            if not is_free:
+                return 0
+            self.box.tidy()
+            if again:
+                self.box.take_up_refused()
+            return 0 if self._copies is None else self._copies.collect(self.box)
+
+    def _drop(self) -> Callable[[Name], None]:
+        return (lambda name: None) if self._copies is None else self._copies.drop
 
     def close(self) -> None:
         """Try once more, for a moment, and copy what is left to where it outlives this machine. Idempotent."""
@@ -272,9 +281,8 @@ class Writer:
 
     def _deliver(self, give_up_at: float) -> int:
         """How many were delivered, this time."""
-        drop = (lambda name: None) if self._copies is None else self._copies.drop
         try:
-            outcome = delivery.deliver(self.box, self._to, drop, give_up_at)
+            outcome = delivery.deliver(self.box, self._to, self._drop(), give_up_at)
         except Exception as error:  # of the disk, say; whatever it is, the next time may do
             _log.warning("what is in %s could not be delivered: %s", self.box.folder, error)
             return 0

@@ -583,3 +583,24 @@ def test_projects_keep_names_and_results_apart(world: World) -> None:
     world.run(outputs={"model:m": b"M"})
     other = World(world.catalog, project="other")
     assert other.begin(other.call()).reason is cache.Reason.NO_ENTRY
+
+
+def test_a_role_is_made_once_in_a_run(world: World) -> None:
+    call = world.plain_call()
+    world.begin(call)
+    first = model.Addition(simulator.uid(), call.run, simulator.ACTOR, outputs=(claim("model:m", b"A"),))
+    simulator.one(world.catalog.add([first]))
+    again = replace(first, uid=simulator.uid(), outputs=(claim("model:m", b"B"),))
+    with pytest.raises(Conflict, match="another role"):
+        simulator.one(world.catalog.add([again]))
+    with pytest.raises(Conflict, match="another role"):
+        world.finish(world.report(call, {"model:m": b"C"}))
+    assert world.finish(world.report(call)).outputs[0].version.number == 1
+
+
+def test_what_a_caller_saw_counts_for_the_entry_that_it_asked_for_alone(world: World) -> None:
+    world.run("train", {"model:m": b"M"})
+    gone = frozenset({digest_of(b"M")})
+    world.ask(world.call("other", missing=gone, presence_age=timedelta(hours=1)))
+    answer = world.ask(world.call("train", presence_age=timedelta(hours=1)))
+    assert isinstance(answer, cache.Reuse)

@@ -20,26 +20,29 @@ from whence_catalog.model import RunState
 
 
 class Team:
-    """A project whose catalog is behind a server, which can be killed and started again at the same address."""
+    """A project whose catalog is behind a server, which goes down and comes up again at the same address."""
 
     def __init__(self, project: Project) -> None:
         self.project = project
         self.folder = project.folder.parent
-        self.stack = contextlib.ExitStack()
-        self.server = self.stack.enter_context(servers.process(project.url))
-        self.port = self.server.url.rpartition(":")[2]
+        self.catalog = project.client.catalog
+        self.port = 0
+        self.up()
         self.environment = {
-            "WHENCE_URL": self.server.url,
+            "WHENCE_URL": self.url,
+            "WHENCE_TIMEOUT": "1",
             "WHENCE_BLOBS": (self.folder / "blobs").as_uri(),
             "WHENCE_CACHE_DIR": str(self.folder / "cache"),
             "WHENCE_OUTBOX": str(self.folder / "outbox"),
         }
 
     def down(self) -> None:
-        self.server.kill()
+        self.server.close()
 
     def up(self) -> None:
-        self.server = self.stack.enter_context(servers.process(self.project.url, WHENCE_PORT=self.port))
+        self.server = contextlib.ExitStack()
+        self.url = self.server.enter_context(servers.in_thread(self.catalog, port=self.port))
+        self.port = int(self.url.rpartition(":")[2])
 
     def run(self, *arguments: str, expect: int = 0, **variables: str) -> Any:
         return self.project.run(*arguments, expect=expect, **{**self.environment, **variables})
@@ -79,8 +82,8 @@ class Team:
 @pytest.fixture
 def team(project: Project) -> Iterator[Team]:
     made = Team(project)
-    with made.stack:
-        yield made
+    yield made
+    made.down()
 
 
 PIPELINE = """

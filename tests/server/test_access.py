@@ -309,11 +309,11 @@ class Crossing:
 
         (self.secret,) = hidden("covert.load", {f"{OTHER}/dataset:secret": b"hidden"})
         took = [taken(self.secret, "data.key")]
-        shown = cache.component("inputs", [], "inputs/data.key", preview=self.secret.version.ref)
         argument = cache.component(
             "params", [], "params/data", preview=f"{{'key': <{self.secret.version.ref}>}}"
         )
         for place, c in enumerate((1.0, 2.0)):
+            shown = cache.component("inputs", c, "inputs/data.key", preview=self.secret.version.ref)
             parts = (*vision.components("train", c), shown, argument)
             call = vision.call("train", c, took, components=parts, key=cache.key(parts))
             made = claim(f"{OWN}/model:net", b"net %d" % place, derived_from=(took[0].source,))
@@ -577,6 +577,10 @@ def test_pages_go_on_over_what_is_left_out_and_their_cursors_tell_nothing(crossi
         if after is None:
             break
     assert ([run.job for run in found if run.job != "after"], masked) == (["score"], 1)
+    (seen,) = ask(crossing.catalog, READER, "productions_of", versions=versions)
+    (raw,) = ask(crossing.catalog, viewer("read:*"), "productions_of", versions=versions)
+    assert len(seen.cursors) == len(raw.cursors) == 1
+    assert seen.cursors != raw.cursors
     (raw,) = ask(crossing.catalog, viewer("read:*"), "consumers_of", versions=versions, first=1)
     for forged in (raw.end, "nonsense", ""):
         (refused,) = (

@@ -23,8 +23,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from tests import postgres, servers
 from whence.cli import app as command
+from whence.http import HttpCatalog
 from whence_api import auth
-from whence_catalog import access, model
+from whence_catalog import access, cache, model
 from whence_catalog.access import Grant, Grants
 from whence_catalog.errors import Conflict, Denied, ErrorKind, InvalidInput, NotFound, Unreachable
 from whence_catalog.sql.catalog import SqlCatalog
@@ -663,3 +664,24 @@ def test_settings_that_cannot_be_meant_are_refused_at_once(issuer: Issuer, wrong
     with pytest.raises(InvalidInput) as refused:
         settings(issuer, **wrong)
     assert refused.value.kind is ErrorKind.BAD_SETTING
+
+
+def test_over_http_a_jwt_says_who_records_and_where(issuer: Issuer, catalog: SqlCatalog) -> None:
+    told: dict[str, Any] = {"oidc_issuer": issuer.url, "oidc_audience": (AUDIENCE,)}
+    told["oidc_grants"] = {"vision": ["record:vision"]}
+    with servers.in_thread(catalog, authentication="tokens", **told) as url:
+
+        def begun(token: str, project: str) -> Any:
+            call = model.Call(uuid.uuid4(), project, "train", model.Actor("somebody else", True))
+            with contextlib.closing(HttpCatalog(url, token)) as client:
+                (answer,) = client.reserve([call])
+            return answer
+
+        answer = begun(issuer.token(), "vision")
+        assert isinstance(answer, cache.Execute)
+        assert answer.run is not None
+        assert answer.run.actor == model.Actor("ada", authenticated=True)
+        assert isinstance(begun(issuer.token(), "speech"), Denied)
+        with pytest.raises(Denied) as refused:
+            begun(issuer.token(exp=time.time() - 3600), "vision")
+        assert refused.value.kind is ErrorKind.UNAUTHENTICATED

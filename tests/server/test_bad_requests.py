@@ -3,19 +3,18 @@
 import json
 import random
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 import pytest
 
 from tests import postgres, servers
 from tests.server.conftest import JSON, Api, refusal
-from tests.simulator import World, claim
+from tests.simulator import World
 from whence_catalog import verbs
-from whence_catalog.errors import InvalidInput, NotFound, WhenceError
+from whence_catalog.errors import NotFound
 from whence_catalog.sql.catalog import SqlCatalog
 
 # What no answer may hold.
@@ -30,28 +29,39 @@ SECRETS = (
     "catalog.db",
     "/tmp",
 )
+# Makes calls and reports; there is no catalog to ask.
+simulator = World(None)  # type: ignore[arg-type]
 NOTHING = "00000000-0000-7000-8000-000000000000"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+def _sqlite(folder: Path) -> AbstractContextManager[SqlCatalog]:
+    return closing(SqlCatalog.open(folder / "catalog.db", synchronous="NORMAL"))
+
+
+@contextmanager
+def _postgresql(_: Path) -> Iterator[SqlCatalog]:
+    with postgres.shared().database() as url, closing(SqlCatalog.connect(url)) as opened:
+        yield opened
+
+
+@contextmanager
+def _served(catalog: SqlCatalog) -> Iterator[Api]:
+    with servers.in_thread(catalog, sweep_seconds=0) as url, closing(Api(url)) as made:
+        yield made
+
+
+@pytest.fixture(params=[_sqlite, _postgresql], ids=["sqlite", "postgresql"])
 def api(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Api]:
     """A server on each database."""
-    if request.param == "sqlite":
-        with closing(SqlCatalog.open(tmp_path / "catalog.db", synchronous="NORMAL")) as opened:
-            with servers.in_thread(opened, sweep_seconds=0) as url, closing(Api(url)) as made:
-                yield made
-    else:
-        with postgres.shared().database() as database, closing(SqlCatalog.connect(database)) as opened:
-            with servers.in_thread(opened, sweep_seconds=0) as url, closing(Api(url)) as made:
-                yield made
+    with request.param(tmp_path) as catalog, _served(catalog) as made:
+        yield made
 
 
-@pytest.fixture
-def one(tmp_path: Path) -> Iterator[Api]:
-    """A server on the embedded database, where it makes no difference which it is."""
-    with closing(SqlCatalog.open(tmp_path / "catalog.db", synchronous="NORMAL")) as opened:
-        with servers.in_thread(opened, sweep_seconds=0) as url, closing(Api(url)) as made:
-            yield made
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """A server for all tests of requests that never get as far as its database."""
+    with _sqlite(tmp_path_factory.mktemp("catalog")) as catalog, _served(catalog) as made:
+        yield made
 
 
 def refused(api: Api, path: str, body: bytes, **headers: str) -> tuple[int, str, str]:
@@ -89,20 +99,17 @@ def test_a_body_that_is_no_call_is_refused_by_every_verb(one: Api, body: bytes) 
         assert (status, kind) == (400, "bad-value"), name
 
 
-@pytest.mark.parametrize(
-    "junk", [None, True, -1, 1.5, "x", [], {}, [None], {"a": 1}, "'; DROP TABLE fact; --"]
-)
-def test_an_argument_of_a_wrong_type_is_refused_with_the_path_to_it(one: Api, junk: object) -> None:
-    for name, verb in verbs.VERBS.items():
+@pytest.mark.parametrize("verb", verbs.VERBS.values(), ids=lambda verb: verb.name)
+def test_an_argument_of_a_wrong_type_is_refused_with_the_path_to_it(one: Api, verb: verbs.Verb) -> None:
+    for junk in (None, True, -1, 1.5, "x", [], {}, [None], {"a": 1}, "'; DROP TABLE fact; --"):
         for parameter in verb.parameters:
-            others = {p.name: None for p in verb.parameters if p.is_required}
-            body = json.dumps({**others, parameter.name: {"junk": [junk]}}).encode()
-            status, _, told = refused(one, f"/v1/{name}", body)
+            body = json.dumps({parameter.name: {"junk": [junk]}}).encode()
+            status, _, told = refused(one, f"/v1/{verb.name}", body)
             assert status == 400
-            assert told.startswith("$"), (name, told)
-        status, _, told = refused(one, f"/v1/{name}", json.dumps({"no_such_argument": junk}).encode())
+            assert told.startswith("$"), told
+        status, _, told = refused(one, f"/v1/{verb.name}", json.dumps({"no_such_argument": junk}).encode())
         assert status == 400
-        assert "no_such_argument" in told or "missing" in told
+        assert "no_such_argument" in told
 
 
 @pytest.mark.parametrize(
@@ -141,27 +148,22 @@ def test_an_argument_that_cannot_be_meant_is_refused(
 
 
 @pytest.mark.parametrize(
-    "text", ["a\0b", "\ud800", "x" * 1_000_000, "‮", "'\"`;--", "\x7f", "${jndi:x}", "../../etc"]
+    "text",
+    ["a\0b", "\ud800", "x" * 1_000_000, "\u202e", "'\"`;--", "\x7f", "${jndi:x}", "../../etc"],
+    ids=["zero", "surrogate", "long", "direction", "quotes", "delete", "template", "path"],
 )
-def test_odd_text_is_kept_or_refused_item_by_item(api: Api, text: str) -> None:
-    world = World(SqlCatalog.open(Path(":memory:")) if False else None)  # type: ignore[arg-type]
-    for field in ("job", "error", "filename", "role", "label", "param"):
-        call = world.plain_call(text if field == "job" else "job")
-        said = verbs.VERBS["record_runs"]
-        made = claim("model:m", b"w")
-        report = world.report(call, {"model:m": b"w"})
-        body = json.loads(said.encode_call({"runs": [(call, report)]}))
-        started, ended = body["runs"][0]
-        ended["error"] = text if field == "error" else None
-        ended["outputs"][0]["filename"] = text if field == "filename" else made.filename
-        ended["outputs"][0]["role"] = text if field == "role" else made.role
-        started["labels"] = {text: text} if field == "label" else {}
-        started["params"] = {text: text} if field == "param" else {}
-        answer = api.ask("POST", "/v1/record_runs", json.dumps(body).encode())
-        assert answer.status in (200, 400), (field, answer.data[:300])
-        assert not [
-            word for word in SECRETS if word in answer.data.decode().lower().replace(text.lower(), "")
-        ], field
+@pytest.mark.parametrize("place", ["job", "error", "filename", "role", "labels", "params"])
+def test_odd_text_is_kept_or_refused(api: Api, text: str, place: str) -> None:
+    call = simulator.plain_call()
+    report = simulator.report(call, {"model:m": b"w"})
+    said = json.loads(verbs.VERBS["record_runs"].encode_call({"runs": [(call, report)]}))
+    begun, ended = said["runs"][0]
+    part = {"error": ended, "filename": ended["outputs"][0], "role": ended["outputs"][0]}.get(place, begun)
+    part[place] = {text: text} if place in ("labels", "params") else text
+    answer = api.ask("POST", "/v1/record_runs", json.dumps(said).encode())
+    assert answer.status in (200, 400), answer.data[:300]
+    told = answer.data.decode().replace(text, "").lower()
+    assert not [word for word in SECRETS if word in told]
 
 
 # ── heads ──
@@ -191,10 +193,12 @@ def test_this_machine_by_its_names_is_let_in(one: Api, host: str) -> None:
     assert one.ask("POST", "/v1/identity", b"{}", {**JSON, "host": host}).status == 200
 
 
-@pytest.mark.parametrize("said", ["one", "-1", "1.0", "²", "9" * 30, " "])
-def test_a_protocol_that_is_no_number_is_refused(one: Api, said: str) -> None:
-    answer = one.ask("POST", "/v1/identity", b"{}", {**JSON, verbs.PROTOCOL_HEADER: said.encode("utf-8")})  # type: ignore[dict-item]
-    assert answer.status in (400, 200 if not said.strip() else 400)
+@pytest.mark.parametrize("said", [b"one", b"-1", b"1.0", b"\xb2", b"9" * 30, b"1, 1"])
+def test_a_protocol_that_is_no_number_is_refused(one: Api, said: bytes) -> None:
+    head = b"POST /v1/identity HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    answer = raw(one, head + b"Whence-Protocol: " + said + b"\r\nContent-Length: 2\r\n\r\n{}")
+    assert answer.split(b" ", 2)[1] == b"400"
+    assert b"Whence-Protocol" in answer
 
 
 def raw(api: Api, *parts: bytes) -> bytes:
@@ -204,8 +208,9 @@ def raw(api: Api, *parts: bytes) -> bytes:
         for part in parts:
             sock.sendall(part)
         sock.shutdown(socket.SHUT_WR)
-        with sock.makefile("rb") as stream:
+        with suppress(ConnectionResetError), sock.makefile("rb") as stream:
             return stream.read()
+        return b""  # it was cut off while it spoke
 
 
 @pytest.mark.parametrize(
@@ -225,7 +230,7 @@ def raw(api: Api, *parts: bytes) -> bytes:
 )
 def test_what_is_no_request_is_refused_and_harms_nobody(one: Api, said: bytes) -> None:
     answer = raw(one, said)
-    assert answer == b"" or answer.split(b" ", 2)[1] in (b"400", b"404", b"431"), answer
+    assert answer == b"" or answer.split(b" ", 2)[1] in (b"400", b"403", b"404", b"431"), answer
     assert one.ask("POST", "/v1/identity", b"{}").status == 200
 
 
@@ -239,24 +244,10 @@ def test_noise_is_refused_and_harms_nobody(one: Api) -> None:
     assert 'status="500"' not in one.ask("GET", "/metrics").data.decode()
 
 
-def test_a_batch_refuses_items_and_carries_out_the_others(one: Api) -> None:
-    world = World(None)  # type: ignore[arg-type]
-    good, bad = world.plain_call(), world.plain_call()
-    results = one.call(
-        "record_runs",
-        runs=[
-            (bad, world.report(bad, inputs=())),
-            (good, world.report(good)),
-        ],
-    )
-    assert [isinstance(result, WhenceError) for result in results] == [False, False]
-    absent = world.report(world.plain_call())
-    (refused_item,) = one.call("finish_runs", reports=[absent])
-    assert isinstance(refused_item, NotFound)
-
-
-def test_a_call_that_says_it_is_someone_else_s_is_not_believed(
-    one: Api, uuid: Callable[[], object] = uuid4
-) -> None:
-    with pytest.raises(InvalidInput):
-        one.call("runs", limit=0)
+def test_a_batch_refuses_an_item_and_carries_out_the_others(api: Api) -> None:
+    good = simulator.plain_call()
+    absent = simulator.report(simulator.plain_call())
+    api.call("reserve", calls=[good])
+    refused_one, finished = api.call("finish_runs", reports=[absent, simulator.report(good)])
+    assert isinstance(refused_one, NotFound)
+    assert finished.run.uid == good.run

@@ -1,1 +1,85 @@
-"""The GraphQL surface: what a person, or a page, asks a catalog."""
+"""The GraphQL surface: what a person, or a page, asks a catalog.
+
+`mount(app, …)` adds it to a server. What can be asked is in `query`, what there is in `types` and `lineage`; the
+printed schema, `schema.graphql`, is reviewed as an API.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from whence_api import access, answers
+from whence_api.graphql import execution, over_http
+from whence_api.graphql.limits import GraphqlLimits
+from whence_api.graphql.loaders import Context, LineageBounds
+from whence_api.threads import Threads
+from whence_catalog import catalog, verbs, wire
+from whence_catalog.access import Viewer
+from whence_catalog.errors import WhenceError
+
+SCHEMA = Path(__file__).parent / "schema.graphql"
+PATH = "/graphql"
+
+
+def mount(
+    app: FastAPI,
+    asked: catalog.Catalog,
+    viewer_of: Callable[[Scope], Viewer],
+    threads: Threads,
+    limits: GraphqlLimits | None = None,
+) -> None:
+    """Let `app` answer at `/graphql`: requests, the page that asks them, and the page's files.
+
+    Args:
+        asked: the catalog that is asked, through `access`.
+        viewer_of: who makes a request; it may block. What it raises is the answer, with its status.
+        threads: where calls of the catalog are carried out.
+        limits: how much one request may ask.
+    """
+    bounds = limits or GraphqlLimits()
+    kept = LineageBounds(bounds.lineage_nodes, bounds.lineage_seconds)
+
+    async def context(request: Request) -> Context:
+        # Who is shown the page has no token yet; it holds nothing of the catalog.
+        shows_page = request.method == "GET" and "query" not in request.query_params
+        viewer = None if shows_page else await threads.read(_told, viewer_of, request.scope)
+
+        async def ask(verb: str, /, **arguments: object) -> Any:
+            assert viewer is not None
+            return await threads.read(_carry_out, request.scope, viewer, verb, arguments, asked)
+
+        return Context(ask, kept)
+
+    app.mount(f"{PATH}/ide", StaticFiles(directory=over_http.IDE))
+    app.include_router(
+        over_http.Router(execution.Schema(bounds), context_getter=context, subscription_protocols=()),
+        prefix=PATH,
+    )
+    app.add_exception_handler(WhenceError, _refused)
+
+
+def _told(viewer_of: Callable[[Scope], Viewer], scope: Scope) -> Viewer:
+    with answers.discreet(scope):
+        return viewer_of(scope)
+
+
+def _carry_out(
+    scope: Scope, viewer: Viewer, verb: str, arguments: dict[str, object], asked: catalog.Catalog
+) -> object:
+    with answers.discreet(scope):
+        return access.carry_out(viewer, verb, arguments, asked)
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    """A request that is not let in, in GraphQL's form."""
+    assert isinstance(error, WhenceError)
+    status = verbs.status_of(error)
+    told = {"message": str(error), "extensions": {"code": error.kind, "type": type(error).__name__}}
+    headers = {name.decode(): value.decode() for name, value in answers.refusal_headers(error, status)}
+    return Response(wire.encode({"errors": [told]}), status, headers, "application/json")

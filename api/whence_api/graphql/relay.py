@@ -7,11 +7,12 @@ https://relay.dev/graphql/connections.htm
 """
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Annotated, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
 import strawberry
+from graphql import GraphQLField
 
 from whence_catalog import catalog
 from whence_catalog.errors import ErrorKind, InvalidInput
@@ -26,6 +27,26 @@ After: TypeAlias = Annotated[
     str | None,
     strawberry.argument(description="Go on behind this cursor of the same list; from the start without it."),
 ]
+
+
+# How many nodes a lineage has at most, unless more are asked for.
+NODES = 2000
+
+F = TypeVar("F", bound=Callable[..., object])
+
+# In the metadata of a field that reads much: it may be asked of one thing at a time, never inside a list.
+ALONE = "alone"
+
+
+def described(text: str, **metadata: object) -> Callable[[F], F]:
+    """A field that a method answers. Typed, as `strawberry.field` with keywords alone is not."""
+    return cast("Callable[[F], F]", strawberry.field(description=text, metadata=metadata))
+
+
+def metadata(field: GraphQLField) -> Mapping[object, object]:
+    """What `described` said of a field beside its description."""
+    found: Mapping[object, object] = getattr(field.extensions.get("strawberry-definition"), "metadata", {})
+    return found
 
 
 class NodeType(StrEnum):
@@ -75,7 +96,7 @@ def id_of(type: NodeType, key: object) -> strawberry.ID:
 class Node:
     """What has a global id."""
 
-    @strawberry.field(description="A global id: opaque, and the same for good.")
+    @described("A global id: opaque, and the same for good.")
     def id(self) -> strawberry.ID:
         """Each type's own."""
         raise AssertionError("every node has an id of its own")

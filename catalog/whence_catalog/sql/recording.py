@@ -65,7 +65,10 @@ def begin(tx: Transaction, call: model.Call) -> cache.Answer:
         return cache.Execute(reason, run=_start(tx, call), details=call.uncacheable)
     assert call.key is not None
     decision, found = _decide(tx, call)
-    reservations.remember(tx, call.present, call.missing | call.altered)
+    if found is not None:
+        # Of the entry's own Blobs alone: nobody's word makes another's hits look missing.
+        own = frozenset(found.digests.values())
+        reservations.remember(tx, call.present & own, (call.missing | call.altered) & own)
     token: int | None = None
     if isinstance(decision, cache.Execute):
         taken = reservations.take(tx, call.key, call.owner, call.run, decision.reason, LEASE_MICROS)
@@ -139,6 +142,7 @@ def finish(tx: Transaction, report: model.Report) -> catalog.Finished:
         said = dataclasses.replace(before.run, error=report.error)
         return catalog.Finished(said, artifacts.outputs_of(tx, before.id), publication)
     earlier = artifacts.outputs_of(tx, before.id)
+    lifecycle.refuse_roles_again([output.role for output in earlier], report.outputs, report.run)
     publication = _publication(tx, before.run, earlier, report)
     after = lifecycle.finish(before.run, report, str(publication), tx.at)
     fact = fact_log.append(
@@ -215,6 +219,8 @@ def add(tx: Transaction, addition: model.Addition) -> tuple[model.Output, ...]:
         fact_log.reject_other(tx, stored, "add", addition.actor, body)
     else:
         lifecycle.refuse_additions(before.run)
+        made = [output.role for output in artifacts.outputs_of(tx, before.id)]
+        lifecycle.refuse_roles_again(made, addition.outputs, addition.run)
         fact = fact_log.append(tx, "add", addition.uid, addition.actor, body)
         projections.add(tx, fact, tx.at, before.id, addition)
     mine = {claim.role for claim in addition.outputs}

@@ -21,7 +21,7 @@ _out = Console(highlight=False, soft_wrap=True)
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 _EVIDENCE = 5
-_WHOLE = ("run", "job", "state", "started", "artifact", "version", "output", "recorded")
+_WHOLE = ("run", "job", "state", "started", "seconds", "artifact", "version", "output", "recorded")
 _STATE_STYLE = {
     "complete": "green",
     "reused": "cyan",
@@ -175,6 +175,7 @@ def show_lineage(graph: lineage.Graph, direction: lineage.Direction) -> None:
     for count, what in (
         (whole.ambiguous, "ambiguous inputs"),
         (whole.unknown_producers, "unknown producers"),
+        (whole.masked, "of projects that you may not read"),
     ):
         if count:
             _out.print(f"[yellow]{count} {what}[/yellow]")

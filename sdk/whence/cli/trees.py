@@ -71,6 +71,8 @@ class _Drawing:
         as_role = f"  [dim]{escape(role)}[/dim]" if role else ""
         if node is None:
             return escape(name)
+        if node.is_masked:
+            return f"[dim]a {node.type} of a project that you may not read[/dim]"
         if node.type is lineage.NodeType.VERSION:
             return f"[bold]{escape(name)}[/bold]{as_role}"
         return f"[cyan]{escape(node.name)}[/cyan] [dim]{name[:18]} {node.state}[/dim]{as_role}"

@@ -1,0 +1,112 @@
+"""How a request is carried out: within its limits and its time, and with errors that tell nothing of the server."""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+import strawberry
+from graphql import GraphQLError
+from strawberry.extensions import ParserCache, ValidationCache
+from strawberry.schema.config import StrawberryConfig
+from strawberry.types import ExecutionContext, ExecutionResult
+from strawberry.types.graphql import OperationType
+
+from whence_api import answers
+from whence_api.graphql import limits as limiting
+from whence_api.graphql import query as root
+from whence_api.graphql import types
+from whence_api.graphql.limits import GraphqlLimits
+from whence_catalog.errors import ErrorKind, InvalidInput, WhenceError
+
+log = logging.getLogger("whence.graphql")
+
+# How many documents are kept as they were parsed and validated. Each is no longer than the limit.
+_KEPT = 256
+
+
+class Schema(strawberry.Schema):
+    """The schema, and how requests on it are carried out."""
+
+    def __init__(self, limits: GraphqlLimits) -> None:
+        self.limits = limits
+        super().__init__(
+            root.Query,
+            types=[types.Artifact, types.Version, types.Run],
+            config=StrawberryConfig(scalar_map=types.SCALARS),
+            extensions=[
+                lambda: limiting.Limiter(limits),
+                lambda: ParserCache(maxsize=_KEPT),
+                lambda: ValidationCache(maxsize=_KEPT),
+            ],
+        )
+
+    async def execute(
+        self,
+        query: str | None,
+        variable_values: dict[str, Any] | None = None,
+        context_value: Any | None = None,
+        root_value: Any | None = None,
+        operation_name: str | None = None,
+        allowed_operation_types: Iterable[OperationType] | None = None,
+        operation_extensions: dict[str, Any] | None = None,
+    ) -> ExecutionResult:
+        """Carry a request out; where that is refused, or not done in time, the answer is why."""
+        if query is not None and len(query) > self.limits.characters:
+            told = f"the document has {len(query)} characters; expected {self.limits.characters} at most"
+            return ExecutionResult(data=None, errors=[limiting.refusal(told)])
+        try:
+            async with asyncio.timeout(self.limits.seconds):
+                result = await super().execute(
+                    query,
+                    variable_values,
+                    context_value,
+                    root_value,
+                    operation_name,
+                    allowed_operation_types,
+                    operation_extensions,
+                )
+        except TimeoutError:
+            told = f"this was not answered within {self.limits.seconds:g} s; ask for less at once"
+            return ExecutionResult(data=None, errors=[limiting.refusal(told, ErrorKind.UNREACHABLE)])
+        if result.errors:
+            request_id = _request_id(context_value)
+            result.errors = [_told(error, request_id) for error in result.errors]
+        return result
+
+    def process_errors(
+        self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None
+    ) -> None:
+        """Nothing: `execute` logs what is worth it."""
+
+
+def _request_id(context: object) -> str:
+    request = getattr(context, "request", None)
+    return "" if request is None else str(answers.state(request.scope).get("request_id", ""))
+
+
+def _told(error: GraphQLError, request_id: str) -> GraphQLError:
+    """An error as a client is told it: with a code, and without anything of the server's own."""
+    cause: BaseException | None = error
+    while isinstance(cause, GraphQLError):
+        if cause.original_error is None:
+            code = {"code": ErrorKind.BAD_VALUE.value, **(cause.extensions or {})}
+            return _as(error, cause.message, code)
+        cause = cause.original_error
+    if isinstance(cause, RecursionError):
+        cause = InvalidInput("this is nested too deeply; ask for less at once")
+    if not isinstance(cause, WhenceError):
+        log.error("request %s: a field could not be resolved", request_id, exc_info=cause)
+        cause = answers.broken(request_id)
+    return _as(error, str(cause), {"code": cause.kind.value, "type": type(cause).__name__})
+
+
+def _as(error: GraphQLError, message: str, extensions: dict[str, Any]) -> GraphQLError:
+    return GraphQLError(
+        message,
+        nodes=error.nodes,
+        source=error.source,
+        positions=error.positions,
+        path=error.path,
+        extensions=extensions,
+    )

@@ -1,0 +1,261 @@
+"""How much one request may ask, judged before any of it is carried out.
+
+An answer's size is what a query's arguments allow at most: a list of `first` items inside a list of `first` items.
+Decides nothing about who asks, nor how often (`whence_api.limits`).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from graphql import (
+    ExecutionResult,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    GraphQLField,
+    GraphQLSchema,
+    InlineFragmentNode,
+    OperationDefinitionNode,
+    SchemaMetaFieldDef,
+    SelectionSetNode,
+    TypeMetaFieldDef,
+    TypeNameMetaFieldDef,
+    get_named_type,
+    get_nullable_type,
+    get_operation_ast,
+    is_leaf_type,
+    is_list_type,
+)
+from graphql.execution.values import get_argument_values, get_variable_values
+from strawberry.extensions import SchemaExtension
+
+from whence_api.graphql import relay
+from whence_catalog.errors import ErrorKind
+
+
+@dataclass(frozen=True, slots=True)
+class GraphqlLimits:
+    """How much one request may ask. `Settings` may have a field of each name, with `graphql_` before it.
+
+    Args:
+        characters: how long a document may be.
+        tokens: how many words and signs it may have.
+        depth: how deep fields may stand in one another.
+        aliases: how many fields may be renamed, which is how one is asked for again and again.
+        items: what `first` may be at most, and how many ids may be given.
+        breadth: how many items the innermost list may have, over all lists around it.
+        cost: how many values an answer may have, a value of a lineage's node or edge counted as a twentieth.
+        lineage_nodes: what `maxNodes` may be at most.
+        lineage_seconds: what `seconds` may be at most.
+        seconds: how long it may take to carry out.
+    """
+
+    characters: int = 100_000
+    tokens: int = 2000
+    depth: int = 20
+    aliases: int = 30
+    items: int = 100
+    breadth: int = 10_000
+    cost: int = 100_000
+    lineage_nodes: int = 10_000
+    lineage_seconds: float = 20.0
+    seconds: float = 30.0
+
+
+# Values that are written out together, without a resolver for each.
+_FLAT = frozenset({"LineageNode", "LineageEdge"})
+_FLAT_VALUES = 20
+# How long a list may be that no argument bounds: names and values of one thing, or of the schema.
+_OF_ONE_THING = 10
+_META: Mapping[str, GraphQLField] = {
+    "__schema": SchemaMetaFieldDef,
+    "__type": TypeMetaFieldDef,
+    "__typename": TypeNameMetaFieldDef,
+}
+
+
+def refusal(message: str, kind: ErrorKind = ErrorKind.TOO_LARGE) -> GraphQLError:
+    """Why a request is not carried out."""
+    return GraphQLError(message, extensions={"code": kind.value})
+
+
+@dataclass(slots=True)
+class Measure:
+    """What a selection asks for, on each single thing that it is of.
+
+    `alone` is a field in it that may be asked of one thing at a time.
+    """
+
+    cost: float = 0.0
+    depth: int = 0
+    breadth: int = 1
+    aliases: int = 0
+    alone: str | None = None
+
+    def beside(self, other: "Measure") -> None:
+        """Both are asked for."""
+        self.cost += other.cost
+        self.depth = max(self.depth, other.depth)
+        self.breadth = max(self.breadth, other.breadth)
+        self.aliases += other.aliases
+        self.alone = self.alone or other.alone
+
+
+class _Measuring:
+    """Measures one operation. Fragments are measured once each, however often they are spread."""
+
+    def __init__(
+        self,
+        limits: GraphqlLimits,
+        schema: GraphQLSchema,
+        fragments: Mapping[str, FragmentDefinitionNode],
+        variables: Mapping[str, Any],
+    ) -> None:
+        self._limits = limits
+        self._schema = schema
+        self._fragments = fragments
+        self._variables = dict(variables)
+        self._known: dict[tuple[str, int], Measure] = {}
+        self._level = 0
+
+    def selection(self, chosen: SelectionSetNode, parent: Any, items: int) -> Measure:
+        """What a selection on one `parent` asks; lists that stand in it directly have `items` items."""
+        found = Measure()
+        for node in chosen.selections:
+            match node:
+                case FieldNode():
+                    found.beside(self._field(node, parent, items))
+                case InlineFragmentNode():
+                    named = node.type_condition
+                    inside = parent if named is None else self._schema.get_type(named.name.value)
+                    found.beside(self.selection(node.selection_set, inside, items))
+                case FragmentSpreadNode():
+                    found.beside(self._spread(node.name.value, items))
+        return found
+
+    def _spread(self, name: str, items: int) -> Measure:
+        known = self._known.get((name, items))
+        if known is None:
+            fragment = self._fragments[name]
+            on = self._schema.get_type(fragment.type_condition.name.value)
+            known = self._known[name, items] = self.selection(fragment.selection_set, on, items)
+        return known
+
+    def _field(self, node: FieldNode, parent: Any, items: int) -> Measure:
+        name = node.name.value
+        aliases = int(node.alias is not None)
+        defined = _META.get(name) or cast("GraphQLField", parent.fields[name])
+        of = get_named_type(defined.type)
+        if is_leaf_type(of) or node.selection_set is None:
+            return Measure(1 / _FLAT_VALUES if parent.name in _FLAT else 1.0, 1, 1, aliases)
+        own = self._items(defined, node)
+        is_list = is_list_type(get_nullable_type(cast("Any", defined.type)))
+        count = (own or items or _OF_ONE_THING) if is_list else 1
+        self._level += 1
+        if self._level > self._limits.depth:
+            raise self._too_deep()
+        inside = self.selection(node.selection_set, of, 0 if is_list else own)
+        self._level -= 1
+        if inside.alone and count > 1:
+            raise refusal(
+                f"{inside.alone} is asked for inside {name}, of up to {count} things; ask it of one at a time",
+                ErrorKind.BAD_VALUE,
+            )
+        return Measure(
+            cost=count * (1 + inside.cost),
+            depth=inside.depth + 1,
+            breadth=count * inside.breadth,
+            aliases=inside.aliases + aliases,
+            alone=name if relay.metadata(defined).get(relay.ALONE) else inside.alone,
+        )
+
+    def _items(self, defined: GraphQLField, node: FieldNode) -> int:
+        """How many items a field allows by its own arguments; 0 where it says nothing of that.
+
+        Raises:
+            GraphQLError: more than may be asked for, or none.
+        """
+        given = get_argument_values(defined, node, self._variables) if defined.args else {}
+        most, name = self._limits.items, node.name.value
+        if "first" in given:
+            if not 1 <= given["first"] <= most:
+                raise refusal(
+                    f"first is {given['first']} in {name}; expected 1 to {most}", ErrorKind.BAD_VALUE
+                )
+            return int(given["first"])
+        for ids in ("ids", "roots"):
+            if len(given.get(ids, ())) > most:
+                raise refusal(f"{name} is given {len(given[ids])} {ids}; expected {most} at most")
+        if "ids" in given:
+            return len(given["ids"])
+        if "bounds" in defined.args:
+            asked: int = (given.get("bounds") or {}).get("maxNodes", relay.NODES)
+            return max(1, min(asked, self._limits.lineage_nodes))
+        return 0
+
+    def _too_deep(self) -> GraphQLError:
+        return refusal(
+            f"fields stand more than {self._limits.depth} deep in one another; ask for less at once"
+        )
+
+    def check(self, operation: OperationDefinitionNode, root: Any) -> Measure:
+        """What the operation asks.
+
+        Raises:
+            GraphQLError: it is more than it may.
+        """
+        found = self.selection(operation.selection_set, root, 0)
+        limits = self._limits
+        if found.depth > limits.depth:
+            raise self._too_deep()
+        if found.aliases > limits.aliases:
+            raise refusal(f"{found.aliases} fields are renamed; expected {limits.aliases} at most")
+        if found.breadth > limits.breadth:
+            raise refusal(
+                f"lists in lists may have {found.breadth} items; expected {limits.breadth} at most: lower `first`"
+            )
+        if found.cost > limits.cost:
+            raise refusal(
+                f"the answer may have {found.cost:.0f} values; expected {limits.cost} at most: lower `first`, or select"
+                " fewer fields"
+            )
+        return found
+
+
+class Limiter(SchemaExtension):
+    """Refuses requests that ask for more than they may."""
+
+    def __init__(self, limits: GraphqlLimits) -> None:
+        super().__init__()
+        self._limits = limits
+
+    def on_operation(self) -> Iterator[None]:
+        """Let the parser stop in time."""
+        self.execution_context.parse_options["max_tokens"] = self._limits.tokens
+        yield
+
+    def on_execute(self) -> Iterator[None]:
+        """Answer with the refusal, instead of carrying it out."""
+        try:
+            self._check()
+        except GraphQLError as error:
+            self.execution_context.result = ExecutionResult(None, [error])
+        yield
+
+    def _check(self) -> None:
+        context = self.execution_context
+        document, schema = context.graphql_document, context.schema._schema
+        assert document is not None
+        operation = get_operation_ast(document, context.operation_name)
+        if operation is None:
+            return
+        variables = get_variable_values(schema, operation.variable_definitions or (), context.variables or {})
+        if isinstance(variables, list):
+            return  # carrying it out says what is wrong with each
+        fragments = {
+            part.name.value: part for part in document.definitions if isinstance(part, FragmentDefinitionNode)
+        }
+        root = schema.get_root_type(operation.operation)
+        _Measuring(self._limits, schema, fragments, variables).check(operation, root)

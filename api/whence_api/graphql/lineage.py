@@ -1,0 +1,265 @@
+"""Lineage as GraphQL shows it: flat lists of nodes and edges, which refer to one another by ids.
+
+Decides how far one answer may go, and what a filter leaves of it. A filter works on what was answered: it makes no
+edge, and takes a node only with all its edges; what it took is counted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, TypeAlias
+
+import strawberry
+
+from whence_api.graphql import relay
+from whence_api.graphql.loaders import Info, LineageBounds
+from whence_catalog import lineage, model
+from whence_catalog.errors import InvalidInput
+
+strawberry.enum(
+    lineage.Direction,
+    name="Direction",
+    description="UP: what it came from. DOWN: what came from it. BOTH: each of the two, from the same roots.",
+)
+strawberry.enum(lineage.NodeType, name="LineageNodeType", description="What a node of a lineage stands for.")
+strawberry.enum(
+    lineage.EdgeType,
+    name="LineageEdgeType",
+    description="INPUT: Version to Run. OUTPUT: Run to Version. REUSED: origin to the Run that reused it."
+    " DERIVED: Version to Version, where a Run said so.",
+)
+strawberry.enum(model.RunState, name="RunState", description="Where a Run stands.")
+
+
+@strawberry.input(
+    description="How far to go. An answer that was cut says so, and has a frontier to go on from."
+)
+class Bounds:
+    """How far to go."""
+
+    depth: int | None = strawberry.field(
+        default=None, description="How many Runs deep, from the roots or the frontier; null for any depth."
+    )
+    max_nodes: int = strawberry.field(default=relay.NODES, description="How many nodes at most.")
+    seconds: float = strawberry.field(default=5.0, description="How long to look at most.")
+
+
+@strawberry.input(
+    description="Which nodes of what was found to show. Roots, and nodes that are masked, are always shown."
+    " What is left out is counted; its edges go with it, and none is drawn in their place."
+)
+class LineageFilter:
+    """Which nodes to show."""
+
+    kinds: list[str] | None = strawberry.field(
+        default=None,
+        description="Versions of Artifacts of these kinds; null or none for any. Runs have no kind.",
+    )
+    projects: list[str] | None = strawberry.field(
+        default=None, description="What is of these projects; null or none for any."
+    )
+    states: list[model.RunState] | None = strawberry.field(
+        default=None,
+        description="Runs in one of these states; null or none for any. Versions have none of them.",
+    )
+
+
+@strawberry.type(description="A Version or a Run in a lineage.")
+class LineageNode:
+    """A Version or a Run in a lineage."""
+
+    id: strawberry.ID = strawberry.field(
+        description="Its global id; of a masked node an id that is of this answer alone."
+    )
+    type: lineage.NodeType = strawberry.field(description="Whether it is a Version or a Run.")
+    masked: bool = strawberry.field(description="Whether you may not see what it is.")
+    ref: str | None = strawberry.field(description="A Version's reference, `kind:name@N`.")
+    name: str | None = strawberry.field(description="The name of the Artifact's reference, or of the job.")
+    kind: str | None = strawberry.field(description="The kind of a Version's Artifact.")
+    project: str | None = strawberry.field(description="The project that it is of.")
+    state: str = strawberry.field(description="A Run's state; `live` for a Version; `masked`.")
+    at: datetime | None = strawberry.field(
+        description="When the Version was first recorded, or the Run started."
+    )
+    depth: int = strawberry.field(description="How many Runs away from the roots.")
+
+
+@strawberry.type(description="One step of the flow of data. Edges point the way data flows.")
+class LineageEdge:
+    """One step of the flow of data."""
+
+    source: strawberry.ID = strawberry.field(description="The id of the node that it comes from.")
+    target: strawberry.ID = strawberry.field(description="The id of the node that it goes to.")
+    type: lineage.EdgeType = strawberry.field(description="What kind of step it is.")
+    role: str = strawberry.field(description="The role of the Input or Output; empty for others.")
+    ordinal: int = strawberry.field(description="The place among the members of a list in one role.")
+    producer: strawberry.ID | None = strawberry.field(
+        description="The id of the Run that an Input was taken from, or that says that an Output is derived."
+    )
+    ambiguous: bool = strawberry.field(
+        description="Whether an Input may be of any of several productions, since its own was not said."
+    )
+
+
+@strawberry.type(description="Whether this, with the pages before it, is all; and how sure of this page is.")
+class Completeness:
+    """Whether a lineage is all, and how sure it is."""
+
+    complete: bool = strawberry.field(description="Whether nothing was cut off.")
+    reasons: list[str] = strawberry.field(description="Why it was cut off.")
+    frontier: str | None = strawberry.field(
+        description="Give it back, with the same roots and direction, to go on from where it was cut."
+    )
+    masked: int = strawberry.field(description="How many nodes you may not see.")
+    erased: int = strawberry.field(description="How many nodes have lost their content.")
+    ambiguous: int = strawberry.field(description="How many Inputs may be of several productions.")
+    unknown_producers: int = strawberry.field(
+        description="How many Inputs and roots there are of which no production is known."
+    )
+    filtered: int = strawberry.field(description="How many nodes the filter left out of this page.")
+
+
+@strawberry.type(description="A part of history: nodes and edges in a stable order, the nearest first.")
+class Lineage:
+    """A part of history."""
+
+    roots: list[strawberry.ID] = strawberry.field(description="The ids of the roots.")
+    nodes: list[LineageNode] = strawberry.field(description="The nodes, the roots among them.")
+    edges: list[LineageEdge] = strawberry.field(
+        description="All edges between these nodes, and to nodes of earlier pages; over all pages, each once."
+    )
+    completeness: Completeness = strawberry.field(description="Whether this is all, and how sure it is.")
+
+
+DirectionArgument: TypeAlias = Annotated[
+    lineage.Direction, strawberry.argument(description="Against the flow of data, or along it.")
+]
+BoundsArgument: TypeAlias = Annotated[Bounds | None, strawberry.argument(description="How far to go.")]
+FilterArgument: TypeAlias = Annotated[
+    LineageFilter | None, strawberry.argument(description="Which nodes of what was found to show.")
+]
+FrontierArgument: TypeAlias = Annotated[
+    str | None, strawberry.argument(description="The frontier of the answer before, to go on from there.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """What lineage is asked for. A root is a Version's reference or a Run's id."""
+
+    roots: Sequence[str]
+    direction: lineage.Direction
+    bounds: Bounds | None = None
+    filter: LineageFilter | None = None
+    frontier: str | None = None
+
+
+async def find(info: Info, sought: Sought) -> Lineage:
+    """The lineage that is sought.
+
+    Raises:
+        WhenceError: the bounds are beyond this server's, or what the catalog answers.
+    """
+    graph: lineage.Graph = await info.context.loaders.ask(
+        "lineage",
+        roots=list(sought.roots),
+        direction=sought.direction,
+        bounds=_bounds(sought.bounds or Bounds(), info.context.bounds),
+        frontier=sought.frontier,
+    )
+    return shown(graph, sought.filter or LineageFilter())
+
+
+def _bounds(asked: Bounds, most: LineageBounds) -> lineage.Bounds:
+    if asked.max_nodes > most.nodes:
+        raise InvalidInput(
+            f"maxNodes is {asked.max_nodes}; this server answers {most.nodes} at once: go on with the frontier"
+        )
+    if not asked.seconds <= most.seconds:
+        raise InvalidInput(f"seconds is {asked.seconds:g}; this server looks for {most.seconds:g} at most")
+    return lineage.Bounds(asked.depth, asked.max_nodes, asked.seconds)
+
+
+def shown(graph: lineage.Graph, wanted: LineageFilter) -> Lineage:
+    """A Graph as it is shown, without the nodes that are not wanted."""
+    roots = frozenset(graph.roots)
+    kept = [node for node in graph.nodes if node.id in roots or _is_wanted(node, wanted)]
+    left_out = {node.id for node in graph.nodes} - {node.id for node in kept}
+    names = _Names(graph)
+    edges = [edge for edge in graph.edges if edge.source not in left_out and edge.target not in left_out]
+    found = graph.completeness
+    return Lineage(
+        roots=[names.of(root) for root in graph.roots],
+        nodes=[_node(node, names) for node in kept],
+        edges=[_edge(edge, names) for edge in edges],
+        completeness=Completeness(
+            complete=found.complete,
+            reasons=list(found.reasons),
+            frontier=found.frontier,
+            masked=found.masked,
+            erased=found.erased,
+            ambiguous=found.ambiguous,
+            unknown_producers=found.unknown_producers,
+            filtered=len(left_out),
+        ),
+    )
+
+
+def _is_wanted(node: lineage.Node, wanted: LineageFilter) -> bool:
+    if node.is_masked:
+        return True
+    if wanted.projects and node.project not in wanted.projects:
+        return False
+    if node.type is lineage.NodeType.RUN:
+        return not wanted.states or node.state in wanted.states
+    return not wanted.kinds or node.kind in wanted.kinds
+
+
+class _Names:
+    """Global ids of what a Graph names, those of its nodes that are masked as they are."""
+
+    def __init__(self, graph: lineage.Graph) -> None:
+        self._known = {node.id: strawberry.ID(node.id) for node in graph.nodes if node.is_masked}
+
+    def of(self, name: str) -> strawberry.ID:
+        """The id of what is named."""
+        known = self._known.get(name)
+        if known is None:
+            known = self._known[name] = _global_id(name)
+        return known
+
+
+def _global_id(name: str) -> strawberry.ID:
+    if ":" in name:
+        return relay.id_of(relay.NodeType.VERSION, name)
+    # What is masked on another page has an id of this answer alone too.
+    is_masked = name.startswith(lineage.MASKED)
+    return strawberry.ID(name) if is_masked else relay.id_of(relay.NodeType.RUN, name)
+
+
+def _node(node: lineage.Node, names: _Names) -> LineageNode:
+    masked = node.is_masked
+    return LineageNode(
+        id=names.of(node.id),
+        type=node.type,
+        masked=masked,
+        ref=node.ref,
+        name=None if masked else node.name,
+        kind=node.kind,
+        project=None if masked else node.project,
+        state=node.state,
+        at=None if masked else node.at,
+        depth=node.depth,
+    )
+
+
+def _edge(edge: lineage.Edge, names: _Names) -> LineageEdge:
+    return LineageEdge(
+        source=names.of(edge.source),
+        target=names.of(edge.target),
+        type=edge.type,
+        role=edge.role,
+        ordinal=edge.ordinal,
+        producer=None if edge.producer is None else names.of(edge.producer),
+        ambiguous=edge.ambiguous,
+    )

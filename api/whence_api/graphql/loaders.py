@@ -1,0 +1,145 @@
+"""What a request asks the catalog, many at once: resolvers that run side by side make one call of a verb together.
+
+Each request has loaders of its own, so that what one viewer may see is never remembered for another.
+"""
+
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, cast
+from uuid import UUID
+
+import strawberry
+from strawberry.dataloader import DataLoader
+from strawberry.fastapi import BaseContext
+
+from whence_catalog import model
+from whence_catalog.errors import InvalidInput, NotFound
+
+S = TypeVar("S")
+P = TypeVar("P")
+
+# How many subjects one call is about at most.
+_AT_ONCE = 1000
+
+
+class Ask(Protocol):
+    """Has a verb carried out for whoever makes this request; see `access.carry_out`."""
+
+    def __call__(self, verb: str, /, **arguments: object) -> Awaitable[Any]:
+        """What the verb answers."""
+        ...
+
+
+class Wanted(NamedTuple):
+    """A page of the list of one subject."""
+
+    subject: Any
+    first: int
+    after: str | None
+    rest: tuple[tuple[str, object], ...] = ()
+
+
+class Pages:
+    """Loads pages of the lists that one verb answers."""
+
+    def __init__(self, ask: Ask, verb: str, subjects: str) -> None:
+        self._ask = ask
+        self._verb = verb
+        self._subjects = subjects
+        self._loader: DataLoader[Wanted, Any] = DataLoader(self._load, max_batch_size=_AT_ONCE)
+
+    async def load(self, subject: object, first: int, after: str | None, **rest: object) -> Any:
+        """The page of one subject.
+
+        Raises:
+            WhenceError: the catalog's answer for this subject.
+        """
+        return await self._loader.load(Wanted(subject, first, after, tuple(rest.items())))
+
+    async def _load(self, keys: list[Wanted]) -> list[Any]:
+        # As many calls as the query has lists with other arguments, however many subjects each is about.
+        groups: dict[Wanted, list[Wanted]] = {}
+        for key in keys:
+            groups.setdefault(key._replace(subject=None), []).append(key)
+        found: dict[Wanted, object] = {}
+        for alike, members in groups.items():
+            subjects = [key.subject for key in members]
+            results = await self._ask(
+                self._verb,
+                **{self._subjects: subjects, "first": alike.first, "after": alike.after, **dict(alike.rest)},
+            )
+            found.update(zip(members, results, strict=True))
+        return [found[key] for key in keys]
+
+
+class Loaders:
+    """The loaders of one request."""
+
+    def __init__(self, ask: Ask) -> None:
+        self.ask = ask
+        self.versions_of = Pages(ask, "versions_of", "artifacts")
+        self.aliases_of = Pages(ask, "aliases_of", "subjects")
+        self.productions_of = Pages(ask, "productions_of", "versions")
+        self.consumers_of = Pages(ask, "consumers_of", "versions")
+        self.children_of = Pages(ask, "children_of", "runs")
+        self.inputs_of = Pages(ask, "inputs_of", "runs")
+        self.outputs_of = Pages(ask, "outputs_of", "runs")
+        self._versions = self._of(model.Reference, "versions", "references")
+        self._productions = self._of(model.Source, "named_productions", "sources")
+        self._runs: DataLoader[UUID, model.Run | None] = DataLoader(self._load_runs, max_batch_size=_AT_ONCE)
+
+    def _of(self, subject: type[S], verb: str, parameter: str) -> "DataLoader[S, Any]":
+        async def load(subjects: list[S]) -> Sequence[Any]:
+            return cast("Sequence[Any]", await self.ask(verb, **{parameter: subjects}))
+
+        return DataLoader(load, max_batch_size=_AT_ONCE)
+
+    async def _load_runs(self, uids: list[UUID]) -> list[model.Run | None]:
+        found: Mapping[UUID, model.Run] = await self.ask("named_runs", runs=uids)
+        return [found.get(uid) for uid in uids]
+
+    async def version(self, reference: model.Reference) -> model.Version:
+        """The Version that a reference means.
+
+        Raises:
+            WhenceError: there is none, or it may not be read.
+        """
+        return cast("model.Version", await self._versions.load(reference))
+
+    async def version_if_any(self, reference: model.Reference) -> model.Version | None:
+        """As `version`; None if there is none, or none that may be read."""
+        try:
+            return await self.version(reference)
+        except NotFound:
+            return None
+
+    async def run(self, uid: UUID | None) -> model.Run | None:
+        """The Run with that id; None if there is none, or none that may be read."""
+        return None if uid is None else await self._runs.load(uid)
+
+    async def production(self, source: model.Source) -> model.Output | None:
+        """The production that a source names; None if it is not known, or may not be read."""
+        if source.producer is None:
+            return None
+        try:
+            return cast("model.Output", await self._productions.load(source))
+        except (NotFound, InvalidInput):
+            return None
+
+
+class Context(BaseContext):
+    """What resolvers are given: the loaders of their request, and how many nodes a lineage may have."""
+
+    def __init__(self, ask: Ask, bounds: "LineageBounds") -> None:
+        super().__init__()
+        self.loaders = Loaders(ask)
+        self.bounds = bounds
+
+
+class LineageBounds(NamedTuple):
+    """How far one lineage may be asked for."""
+
+    nodes: int
+    seconds: float
+
+
+Info: TypeAlias = strawberry.Info[Context, None]

@@ -1,0 +1,329 @@
+"""What can be asked: the root of every query.
+
+What a caller names may not be there: those answers are unions of what was asked for and of typed errors. Every
+other error stands beside the data, with a code.
+"""
+
+import asyncio
+from typing import Annotated, TypeAlias
+from uuid import UUID
+
+import strawberry
+
+from whence_api.graphql import lineage as history
+from whence_api.graphql import relay
+from whence_api.graphql.loaders import Info
+from whence_api.graphql.relay import After, First, NodeType, described
+from whence_api.graphql.types import Artifact, Job, Run, Version
+from whence_catalog import catalog, errors, model
+from whence_catalog.errors import WhenceError
+
+strawberry.enum(
+    catalog.HitType,
+    name="SearchType",
+    description="What a search can find.",
+)
+
+
+# ── expected errors ──────────────────────────────────────────────────────────────────────────────
+
+
+@strawberry.interface(description="Why there is no answer, in words for people, and in a kind for programs.")
+class Error:
+    """Why there is no answer."""
+
+    message: str = strawberry.field(description="What was found, what was expected, and what to do next.")
+    kind: str = strawberry.field(
+        description="What went wrong, such as `no-such-version`. Kinds never change."
+    )
+
+
+@strawberry.type(description="Nothing that you may read has that name or id.")
+class NotFound(Error):
+    """Nothing has that name or id."""
+
+
+@strawberry.type(description="What was given cannot be meant.")
+class InvalidInput(Error):
+    """What was given cannot be meant."""
+
+
+@strawberry.type(description="You may not.")
+class Denied(Error):
+    """The caller may not."""
+
+
+ArtifactResult: TypeAlias = Annotated[
+    Artifact | NotFound | InvalidInput | Denied,
+    strawberry.union("ArtifactResult", description="An Artifact, or why there is none."),
+]
+VersionResult: TypeAlias = Annotated[
+    Version | NotFound | InvalidInput | Denied,
+    strawberry.union("VersionResult", description="A Version, or why there is none."),
+]
+RunResult: TypeAlias = Annotated[
+    Run | NotFound | InvalidInput | Denied,
+    strawberry.union("RunResult", description="A Run, or why there is none."),
+]
+LineageResult: TypeAlias = Annotated[
+    history.Lineage | NotFound | InvalidInput | Denied,
+    strawberry.union("LineageResult", description="A part of history, or why there is none."),
+]
+
+
+def _told(error: WhenceError) -> NotFound | InvalidInput | Denied:
+    """An error that a caller expects, as a value.
+
+    Raises:
+        WhenceError: nobody expects this one.
+    """
+    match error:
+        case errors.NotFound():
+            return NotFound(message=str(error), kind=error.kind.value)
+        case errors.InvalidInput():
+            return InvalidInput(message=str(error), kind=error.kind.value)
+        case errors.Denied():
+            return Denied(message=str(error), kind=error.kind.value)
+        case _:
+            raise error
+
+
+# ── search ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@strawberry.input(description="What to look among. What is left out, or empty, stands for any.")
+class SearchFilter:
+    """What to look among."""
+
+    types: list[catalog.HitType] | None = strawberry.field(default=None, description="What to find.")
+    projects: list[str] | None = strawberry.field(default=None, description="What is of these projects.")
+    kinds: list[str] | None = strawberry.field(
+        default=None, description="Artifacts, and their Versions, of these kinds; then no Job is found."
+    )
+
+
+SearchHit: TypeAlias = Annotated[
+    Version | Artifact | Job, strawberry.union("SearchHit", description="What a search finds.")
+]
+
+
+@strawberry.type(description="What was found, and where it stands.")
+class SearchEdge:
+    """What was found."""
+
+    cursor: str = strawberry.field(description="Where it stands: opaque, and of this search alone.")
+    node: SearchHit = strawberry.field(description="What was found.")
+
+
+@strawberry.type(
+    description="A page of what was found: Versions of exactly that content first, then Artifacts, then Jobs."
+)
+class SearchConnection:
+    """A page of what was found."""
+
+    page_info: relay.PageInfo = strawberry.field(description="Where this page stands.")
+    edges: list[SearchEdge] = strawberry.field(description="What was found, with cursors.")
+    nodes: list[SearchHit] = strawberry.field(description="What was found, alone.")
+
+
+def _hit(hit: catalog.Hit) -> Version | Artifact | Job:
+    if hit.version is not None:
+        return Version(value=hit.version)
+    if hit.artifact is not None:
+        return Artifact(value=hit.artifact)
+    assert hit.job is not None
+    return Job(project=hit.job.project, name=hit.job.name)
+
+
+# ── the root ─────────────────────────────────────────────────────────────────────────────────────
+
+Reference: TypeAlias = Annotated[
+    str, strawberry.argument(description="`[project/]kind:name[@selector]`, such as `model:detector@prod`.")
+]
+
+
+@strawberry.type(description="What can be asked of a catalog.")
+class Query:
+    """The root of every query."""
+
+    @described("What has that global id; null where there is nothing of it that you may read.")
+    async def node(
+        self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="A global id.")]
+    ) -> relay.Node | None:
+        """What has that id."""
+        return await _node(info, relay.GlobalId.parse(id))
+
+    @described("What has these global ids, in their order, each as `node` answers it.")
+    async def nodes(
+        self, info: Info, ids: Annotated[list[strawberry.ID], strawberry.argument(description="Global ids.")]
+    ) -> list[relay.Node | None]:
+        """What has these ids."""
+        wanted = [relay.GlobalId.parse(id) for id in ids]
+        return await asyncio.gather(*(_node(info, one) for one in wanted))
+
+    @described("The Version that a reference means; without a selector, the one of the newest production.")
+    async def resolve(self, info: Info, ref: Reference) -> VersionResult:
+        """The Version that a reference means."""
+        try:
+            return Version(value=await info.context.loaders.version(model.Reference.parse(ref)))
+        except WhenceError as error:
+            return _told(error)
+
+    @described("The Artifact of that name.")
+    async def artifact(
+        self,
+        info: Info,
+        ref: Annotated[
+            str, strawberry.argument(description="`[project/]kind:name`, such as `model:detector`.")
+        ],
+    ) -> ArtifactResult:
+        """The Artifact of that name."""
+        try:
+            reference = model.Reference.parse(ref)
+            if reference.selector is not None:
+                raise errors.InvalidInput(
+                    f"{ref!r} names a version; leave out @{reference.selector}, or ask with resolve",
+                    errors.ErrorKind.BAD_REFERENCE,
+                )
+            return await _artifact(info, reference.artifact)
+        except WhenceError as error:
+            return _told(error)
+
+    @described("The Version of an Artifact that has that number.")
+    async def version(
+        self,
+        info: Info,
+        artifact: Annotated[str, strawberry.argument(description="`[project/]kind:name`.")],
+        number: Annotated[int, strawberry.argument(description="Its number, from 1.")],
+    ) -> VersionResult:
+        """The Version of that number."""
+        try:
+            return Version(
+                value=await info.context.loaders.version(model.Reference.parse(f"{artifact}@{number}"))
+            )
+        except WhenceError as error:
+            return _told(error)
+
+    @described("The Run of that id, or of the start of it, if no other Run's id begins so.")
+    async def run(
+        self,
+        info: Info,
+        id: Annotated[
+            strawberry.ID,
+            strawberry.argument(description="A Run's uid, or at least 8 characters of the start of it."),
+        ],
+    ) -> RunResult:
+        """The Run of that id."""
+        try:
+            record: model.RunRecord = await info.context.loaders.ask("run", prefix=str(id))
+            return Run(value=record.run)
+        except WhenceError as error:
+            return _told(error)
+
+    @described("Runs, the newest first.")
+    async def runs(
+        self,
+        info: Info,
+        projects: Annotated[
+            list[str] | None, strawberry.argument(description="Of these projects; null or none for any.")
+        ] = None,
+        job: Annotated[str | None, strawberry.argument(description="Of the Job of that name.")] = None,
+        states: Annotated[
+            list[model.RunState] | None,
+            strawberry.argument(description="That are in one of these states by now; null or none for any."),
+        ] = None,
+        first: First = 25,
+        after: After = None,
+    ) -> relay.Connection[Run]:
+        """A page of Runs."""
+        page: catalog.RunPage = await info.context.loaders.ask(
+            "list_runs",
+            projects=frozenset(projects) if projects else None,
+            job=job,
+            states=frozenset(states or ()),
+            first=first,
+            after=after,
+        )
+        return relay.connection(page, page.items, lambda run: Run(value=run), after)
+
+    @described("Artifacts and Jobs with that text in their name, in any case; Versions whose digest it is.")
+    async def search(
+        self,
+        info: Info,
+        text: Annotated[str, strawberry.argument(description="What to look for; empty for everything.")] = "",
+        filter: Annotated[SearchFilter | None, strawberry.argument(description="What to look among.")] = None,
+        first: First = 25,
+        after: After = None,
+    ) -> SearchConnection:
+        """A page of what was found."""
+        among = filter or SearchFilter()
+        page: catalog.HitPage = await info.context.loaders.ask(
+            "search",
+            text=text,
+            types=frozenset(among.types or ()),
+            projects=frozenset(among.projects) if among.projects else None,
+            kinds=frozenset(among.kinds or ()),
+            first=first,
+            after=after,
+        )
+        nodes = [_hit(hit) for hit in page.items]
+        edges = [SearchEdge(cursor=c, node=node) for c, node in zip(page.cursors, nodes, strict=True)]
+        return SearchConnection(page_info=relay.page_info(page, after), edges=edges, nodes=nodes)
+
+    @described("What several Versions and Runs came from, or what came from them.", alone=True)
+    async def lineage(
+        self,
+        info: Info,
+        roots: Annotated[
+            list[strawberry.ID], strawberry.argument(description="Global ids of Versions and Runs.")
+        ],
+        direction: history.DirectionArgument,
+        bounds: history.BoundsArgument = None,
+        filter: history.FilterArgument = None,
+        frontier: history.FrontierArgument = None,
+    ) -> LineageResult:
+        """A part of history."""
+        try:
+            named = [_root(relay.GlobalId.parse(root)) for root in roots]
+            return await history.find(info, history.Sought(named, direction, bounds, filter, frontier))
+        except WhenceError as error:
+            return _told(error)
+
+
+async def _node(info: Info, id: relay.GlobalId) -> relay.Node | None:
+    loaders = info.context.loaders
+    try:
+        match id.type:
+            case NodeType.RUN:
+                run = await loaders.run(_uid(id))
+                return None if run is None else Run(value=run)
+            case NodeType.VERSION:
+                return Version(value=await loaders.version(model.Reference.parse(id.key)))
+            case NodeType.ARTIFACT:
+                return await _artifact(info, model.Reference.parse(id.key).artifact)
+    except errors.NotFound:
+        return None
+
+
+async def _artifact(info: Info, artifact: model.Artifact) -> Artifact:
+    # A list of its Versions, which a query is likely to ask for too.
+    await info.context.loaders.versions_of.load(artifact, 1, None)
+    return Artifact(value=artifact)
+
+
+def _uid(id: relay.GlobalId) -> UUID:
+    try:
+        return UUID(id.key)
+    except ValueError:
+        raise errors.InvalidInput(
+            f"not the id of a run: {id.key[:40]!r}", errors.ErrorKind.BAD_REFERENCE
+        ) from None
+
+
+def _root(id: relay.GlobalId) -> str:
+    if id.type is NodeType.ARTIFACT:
+        raise errors.InvalidInput(
+            f"{id.key} is an artifact; lineage is of its versions and of runs: ask for one of them",
+            errors.ErrorKind.BAD_REFERENCE,
+        )
+    return id.key
