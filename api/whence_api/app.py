@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from whence_api import auth, gate, limits, openapi, records, telemetry, threads, upkeep
+from whence_api import auth, gate, graphql, limits, openapi, records, telemetry, threads, upkeep
 from whence_api.settings import Settings
 from whence_catalog import verbs
 from whence_catalog.errors import ErrorKind, NotFound, WhenceError
@@ -83,9 +83,9 @@ def create_app(catalog: SqlCatalog, settings: Settings) -> FastAPI:
             *_about(served),
         ]
     )
-    # Other routers (`whence_api.graphql`) are included here; they find what they need in `app.state.served`.
+    graphql.mount(app, catalog, served.gate.viewer, served.threads)
     app.add_exception_handler(HTTPException, _refused_route)
-    paths = frozenset(route.path for route in app.routes if isinstance(route, Route))
+    paths = frozenset(route.path for route in app.routes if isinstance(route, Route)) | {graphql.PATH}
     # From the inside outwards.
     app.add_middleware(limits.Intake, max_bytes=settings.max_body_bytes, seconds=settings.request_seconds)
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=4)

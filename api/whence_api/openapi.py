@@ -68,8 +68,10 @@ def _operation(verb: verbs.Verb, components: dict[str, Any]) -> dict[str, Any]:
             {
                 "name": verbs.PROTOCOL_HEADER,
                 "in": "header",
-                "description": "Which form of the wire the client speaks; the newest, where it does not say.",
-                "schema": {"type": "integer", "minimum": verbs.OLDEST_PROTOCOL, "maximum": verbs.PROTOCOL},
+                "description": f"Which protocol the client speaks, of {verbs.OLDEST_PROTOCOL} to {verbs.PROTOCOL};"
+                " the newest, where it does not say.",
+                # Without bounds: what is beyond them is refused by a status of its own (426).
+                "schema": {"type": "integer"},
             }
         ],
         "requestBody": {"required": True, "content": {"application/json": {"schema": call}}},

@@ -14,6 +14,7 @@ from whence_catalog import catalog
 
 EVERY_SECONDS = 20.0
 _MISSES = 2
+_END_SECONDS = 2.0
 
 
 class Beater:
@@ -39,10 +40,10 @@ class Beater:
             self._runs.pop(run, None)
 
     def close(self) -> None:
-        """Stop beating at all."""
+        """Stop beating at all; a beat that gets no answer is not waited for."""
         self._closing.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(_END_SECONDS)
 
     def _forget(self) -> None:
         """Begin without Runs and without a thread, as a forked child must: it has neither."""

@@ -347,7 +347,7 @@ def open_client(
     client = make(
         named, bytes_at, project or os.environ.get("WHENCE_PROJECT") or model.DEFAULT_PROJECT, token
     )
-    if client.writer.box.pending():
+    if not client.writer.box.is_empty:
         client.writer.begin()  # what a process before this one could not deliver
     return client
 

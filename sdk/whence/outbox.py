@@ -32,6 +32,8 @@ FORMAT = "whence-outbox/1"
 REFUSED = "refused"
 _LOCK = ".lock"
 _HALF_WRITTEN_SECONDS = 3600.0
+# No folder is an empty one; whoever wants to keep something there is told what is wrong with it.
+_ABSENT = (FileNotFoundError, NotADirectoryError, PermissionError)
 
 # What a name tells without a look into the file.
 _NAME = re.compile(r"(\d{17})-([0-9a-f]{32})-([0-9a-f]{32})\.([a-z_]+)(\.spilled)?\.json")
@@ -162,6 +164,15 @@ class Outbox:
         return any((self.folder / each.text).exists() for each in names)
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is to be delivered: one look, however much is here."""
+        try:
+            with os.scandir(self.folder) as found:
+                return not any(_NAME.fullmatch(entry.name) for entry in found)
+        except _ABSENT:
+            return True
 
     def pending(self) -> list[Name]:
         """What is to be delivered, oldest first."""
@@ -318,8 +329,8 @@ def _head(body: bytes) -> bytes:
 def _names(folder: Path) -> list[Name]:
     try:
         found = [Name.parse(text) for text in os.listdir(folder)]
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return []  # whoever wants to keep something there is told
+    except _ABSENT:
+        return []
     return sorted((name for name in found if name), key=lambda name: name.text)
 
 

@@ -71,6 +71,7 @@ class Writer:
         self._ended = threading.Event()
         self._is_ending = False
         self._is_silent = False
+        self._why: Unreachable | None = None
         self._thread: threading.Thread | None = None
 
     # ── saying ───────────────────────────────────────────────────────────────────────────────────
@@ -122,7 +123,7 @@ class Writer:
     @property
     def is_silent(self) -> bool:
         """Whether the catalog did not answer when it was last asked."""
-        return self._is_silent and bool(self.box.pending())
+        return self._is_silent and not self.box.is_empty
 
     def settle(self) -> None:
         """Deliver what was kept, before something is asked, unless the catalog is known not to answer."""
@@ -131,10 +132,10 @@ class Writer:
 
     def deliver(self) -> bool:
         """Deliver what was kept, as far as that goes in a moment; answers whether there was anything."""
-        is_any = bool(self.box.pending())
-        if is_any:
-            self._help()
-        return is_any
+        if self.box.is_empty:
+            return False
+        self._help()
+        return True
 
     def _answered(self, item: I, send: Callable[[Sequence[I]], Sequence[catalog.Result[T]]]) -> tuple[T, ...]:
         """What the catalog answers; nothing, where the item is to be kept."""
@@ -154,12 +155,11 @@ class Writer:
 
     def _is_clear(self, runs: frozenset[UUID]) -> bool:
         """Whether the catalog may be told at once of something that names these Runs."""
-        pending = self.box.pending()
-        if not pending:
+        if self.box.is_empty:
             return True
         if self._is_silent:
             return False
-        if all(name.run not in runs for name in pending):
+        if all(name.run not in runs for name in self.box.pending()):
             return True
         self._help()
         return all(name.run not in runs for name in self.box.pending())
@@ -168,16 +168,16 @@ class Writer:
         try:
             self.box.keep(verb, item, instead_of)
         except WhenceError as error:
-            error.add_note(
-                f"the catalog {self.box.url} did not answer, and this cannot be kept for it: set WHENCE_OUTBOX to a"
-                " folder that can be written"
-            )
-            raise
+            why = self._why or Unreachable(f"the catalog {self.box.url} does not answer")
+            raise Unreachable(
+                f"{why}. Nor can this be kept for it ({error}): set WHENCE_OUTBOX to a folder that can be written",
+                why.kind,
+            ) from error
         self.begin()
 
     def _fall_silent(self, error: Unreachable) -> None:
         global _is_told
-        self._is_silent = True
+        self._is_silent, self._why = True, error
         if not _is_told:
             _is_told = True
             _log.warning(
@@ -254,7 +254,7 @@ class Writer:
                 with self._delivering:
                     delivered = self._deliver(float("inf"))
                 with self._guard:
-                    if not self.box.pending():
+                    if self.box.is_empty:
                         self._thread = None
                         return None
                 pause = _FIRST_PAUSE_SECONDS if delivered else min(2 * pause, _LONGEST_PAUSE_SECONDS)
@@ -264,7 +264,7 @@ class Writer:
     def _deliver_last(self) -> None:
         with self._delivering:
             self._deliver(time.monotonic() + _LAST_TRY_SECONDS)
-        if self._copies is not None and self.box.pending():
+        if self._copies is not None and not self.box.is_empty:
             try:
                 self._copies.put(self.box)
             except Exception as error:  # it is still in the folder

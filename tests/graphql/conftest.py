@@ -1,8 +1,7 @@
 """What the tests of GraphQL stand on: a catalog with a history, and questions about it."""
 
 import asyncio
-import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -43,7 +42,9 @@ class Asked:
 class Schema:
     """The schema over a catalog, asked without a server, as one viewer."""
 
-    def __init__(self, catalog: Any, limits: GraphqlLimits | None = None, viewer: Viewer = auth.EVERYONE) -> None:
+    def __init__(
+        self, catalog: Any, limits: GraphqlLimits | None = None, viewer: Viewer = auth.EVERYONE
+    ) -> None:
         self.catalog = catalog
         self.viewer = viewer
         self.limits = limits or GraphqlLimits()

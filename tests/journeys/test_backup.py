@@ -61,10 +61,10 @@ def test_a_backup_is_restored_into_postgresql_and_goes_on_there(made: Client, tm
 
 
 def test_bytes_that_are_nowhere_are_named(made: Client, tmp_path: Path) -> None:
-    made.blobs.delete(made.get("model:m").digest)
+    made.blobs.delete(made.get("model:m").version.digest)
     done = command(made.url, "backup", str(tmp_path / "monday"), "--blobs")
     assert isinstance(done, dict)
-    assert done["missing"] == [made.get("model:m").digest.text]
+    assert done["missing"] == [made.get("model:m").version.digest.text]
 
 
 def test_a_folder_that_holds_something_is_refused(made: Client, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -281,6 +282,12 @@ def test_what_is_refused_is_set_aside_and_blocks_only_what_depends_on_it(team: T
     assert pages[0]["call"]["calls"][0]["job"] == "bad"
     # Refused again, if asked again; and nothing is lost by that.
     assert len(team.command("outbox", "flush", "--again", "--json", expect=2)["left"]) == 4
+    # What it waits for may lie in another outbox; after a day it is refused for good.
+    for path in (team.folder / "outbox").glob("*/*.json"):
+        at, rest = path.name[:17], path.name[17:]
+        path.rename(path.with_name(f"{int(at) - 25 * 3600 * 10**6:017d}{rest}"))
+    left = team.command("outbox", "flush", "--json", expect=2)["left"]
+    assert [row["state"] for row in left] == ["refused"] * 4
     team.sound()
 
 
@@ -492,3 +499,24 @@ def test_records_are_for_their_owner_alone(team: Team) -> None:
     (kept,) = (team.folder / "outbox").iterdir()
     assert kept.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in kept.glob("*.json")} == {0o600}
+
+
+def test_killed_at_any_moment_everything_that_was_acknowledged_is_recorded_once(team: Team) -> None:
+    team.project.write(
+        PIPELINE + "\n    for n in range(10_000): mark(prepare(n + 1000 * int(sys.argv[1])).run.hex)\n"
+    )
+    team.down()
+    for number in range(4):
+        process = team.start(str(number))
+        time.sleep(1.5 + random.random())
+        team.project.kill(process)
+    team.up()
+    assert team.command("outbox", "flush", "--json")["left"] == []
+    acknowledged = [mark for mark in team.project.executed() if mark != "prepare"]
+    recorded = team.project.client.catalog.runs(limit=100_000)
+    complete = [run.uid.hex for run in recorded if run.state is RunState.COMPLETE]
+    assert len(acknowledged) > 4
+    assert set(acknowledged) <= set(complete)
+    # One for each process may be begun, or ended and not acknowledged.
+    assert len(recorded) <= len(acknowledged) + 4
+    team.sound()

@@ -50,10 +50,10 @@ def _served(catalog: SqlCatalog) -> Iterator[Api]:
         yield made
 
 
-@pytest.fixture(params=[_sqlite, _postgresql], ids=["sqlite", "postgresql"])
-def api(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Api]:
+@pytest.fixture(scope="module", params=[_sqlite, _postgresql], ids=["sqlite", "postgresql"])
+def api(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """A server on each database."""
-    with request.param(tmp_path) as catalog, _served(catalog) as made:
+    with request.param(tmp_path_factory.mktemp("catalog")) as catalog, _served(catalog) as made:
         yield made
 
 

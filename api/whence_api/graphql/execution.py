@@ -15,7 +15,7 @@ from strawberry.types.graphql import OperationType
 from whence_api import answers
 from whence_api.graphql import limits as limiting
 from whence_api.graphql import query as root
-from whence_api.graphql import types
+from whence_api.graphql import rows, types
 from whence_api.graphql.limits import GraphqlLimits
 from whence_catalog.errors import ErrorKind, InvalidInput, WhenceError
 
@@ -33,6 +33,7 @@ class Schema(strawberry.Schema):
         super().__init__(
             root.Query,
             types=[types.Artifact, types.Version, types.Run],
+            execution_context_class=rows.CONTEXT,
             config=StrawberryConfig(scalar_map=types.SCALARS),
             extensions=[
                 lambda: limiting.Limiter(limits),

@@ -57,7 +57,7 @@ class GraphqlLimits:
     depth: int = 20
     aliases: int = 30
     items: int = 100
-    breadth: int = 10_000
+    breadth: int = 20_000
     cost: int = 100_000
     lineage_nodes: int = 10_000
     lineage_seconds: float = 20.0
