@@ -38,7 +38,7 @@ _RESERVATION = "INSERT INTO reservation VALUES (%s, 'owner', %s, 'no entry', 1, 
 _BEAT = "INSERT INTO beat VALUES (%s, 0)"
 _VERSION = "INSERT INTO version VALUES (%s, 1, %s, %s, 'content', 'file', 8, 0)"
 _OUTPUT = "INSERT INTO output VALUES (%s, 'return', %s, 1, %s, 0, NULL, NULL, NULL, %s, 0)"
-_BLOB = "INSERT INTO blob VALUES (%s, 0)"
+_BLOB = "INSERT INTO blob VALUES (1, %s, 0)"
 _ENTRY = "INSERT INTO cache_entry (key, run_id, created_at, validated_at) VALUES (%s, %s, 0, 0)"
 _ENDS = (
     "UPDATE run SET state = 'complete', finish_fact = %s, finished_at = 0, outcome = 'entered' WHERE id = %s"
@@ -48,7 +48,7 @@ _UNBEAT = "DELETE FROM beat WHERE run_uid = %s"
 _LIVE = "SELECT run_id FROM cache_entry WHERE key = %s AND superseded_at IS NULL"
 _MADE = (
     "SELECT output.role, version.digest, blob.known_at FROM output JOIN version ON version.id = output.version_id"
-    " LEFT JOIN blob ON blob.digest = version.digest WHERE output.run_id = %s"
+    " LEFT JOIN blob ON blob.project_id = 1 AND blob.digest = version.digest WHERE output.run_id = %s"
 )
 
 

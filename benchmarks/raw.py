@@ -62,8 +62,8 @@ OUTPUT = """
                         described, derives)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, 0)"""
 BLOB = """
-    INSERT INTO blob (digest, known_at) VALUES (?, ?)
-    ON CONFLICT (digest) DO UPDATE SET known_at = excluded.known_at"""
+    INSERT INTO blob (project_id, digest, known_at) VALUES (1, ?, ?)
+    ON CONFLICT (project_id, digest) DO UPDATE SET known_at = excluded.known_at"""
 LIVE = """
     SELECT cache_entry.run_id, run.uid, cache_entry.created_at, cache_entry.validated_at
     FROM cache_entry JOIN run ON run.id = cache_entry.run_id
@@ -71,7 +71,7 @@ LIVE = """
 MADE = """
     SELECT output.role, version.digest, version.form, blob.known_at FROM output
     JOIN version ON version.id = output.version_id
-    LEFT JOIN blob ON blob.digest = version.digest
+    LEFT JOIN blob ON blob.project_id = 1 AND blob.digest = version.digest
     WHERE output.run_id = ?"""
 ENTER = "INSERT INTO cache_entry (key, run_id, created_at, validated_at) VALUES (?, ?, ?, ?)"
 TAKE = """

@@ -19,7 +19,12 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 def header(scope: Scope, name: bytes) -> str:
     """The value of a request's header; empty where it has none."""
-    return next((value.decode("latin-1") for found, value in scope["headers"] if found == name), "")
+    return said(scope, name) or ""
+
+
+def said(scope: Scope, name: bytes) -> str | None:
+    """The value of a request's header, which may be empty; None where it has none."""
+    return next((value.decode("latin-1") for found, value in scope["headers"] if found == name), None)
 
 
 async def send_body(send: Send, status: int, body: bytes, headers: Headers = ()) -> None:

@@ -61,8 +61,8 @@ def check_protocol(scope: Scope) -> None:
         InvalidInput: the header is not a number.
         NotReady: it is older or newer; the message says what to upgrade.
     """
-    said = answers.header(scope, _PROTOCOL)
-    if not said:
+    said = answers.said(scope, _PROTOCOL)
+    if said is None:
         return
     if not (said.isascii() and said.isdigit() and len(said) < 6):
         raise InvalidInput(

@@ -18,7 +18,9 @@ from whence_catalog.errors import ErrorKind, InvalidInput
 DEFAULT_PROJECT = "default"
 BUILT_IN_KINDS = ("dataset", "model", "metrics", "report", "file")
 
-_KIND = re.compile(r"[a-z][a-z0-9_-]*")
+_KIND = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+# What an index of any database still holds.
+LONGEST_NAME_BYTES = 1000
 _NUMBER = re.compile(r"[1-9][0-9]*")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -80,11 +82,16 @@ def _checked_text(value: str, what: str, forbidden: str) -> str:
             ErrorKind.BAD_NAME,
         )
     try:
-        value.encode()
+        size_bytes = len(value.encode())
     except UnicodeEncodeError as error:
         raise InvalidInput(
             f"not a {what}: {value!r} cannot be written as UTF-8", ErrorKind.BAD_NAME
         ) from error
+    if size_bytes > LONGEST_NAME_BYTES:
+        raise InvalidInput(
+            f"not a {what}: {value[:40]!r}… has {size_bytes} bytes; at most {LONGEST_NAME_BYTES}",
+            ErrorKind.BAD_NAME,
+        )
     return value
 
 

@@ -61,6 +61,18 @@ def upgrade() -> None:
     )
     op.drop_table("redactable_before")
 
+    # What was known of Blobs is not carried over: it costs one look at each of them.
+    op.drop_table("blob")
+    op.create_table(
+        "blob",
+        sa.Column("project_id", sa.BigInteger(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("known_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"]),
+        sa.PrimaryKeyConstraint("project_id", "digest"),
+        sqlite_with_rowid=False,
+    )
+
     op.create_table(
         "token",
         sa.Column("uid", sa.LargeBinary(), nullable=False),

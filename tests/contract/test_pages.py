@@ -283,9 +283,7 @@ def test_runs_are_listed_by_project_job_and_state(world: World) -> None:
 
 def test_pages_of_runs_do_not_shift_while_more_begin(world: World) -> None:
     runs = [world.note("make").run.uid for _ in range(6)]
-    seen = every_page(
-        lambda after: world.catalog.list_runs(first=2, after=after), lambda: world.note("make")
-    )
+    seen = every_page(lambda after: world.catalog.list_runs(first=2, after=after), lambda: world.note("make"))
     assert [run.uid for run in seen] == runs[::-1]
 
 
@@ -318,7 +316,7 @@ def test_a_search_is_of_types_projects_and_kinds(world: World) -> None:
 
     def found(**filters: Any) -> list[str]:
         hits = every_page(lambda after: world.catalog.search(first=1, after=after, **filters))
-        return [str(hit.artifact or hit.job or hit.version and hit.version.ref) for hit in hits]
+        return [str(hit.artifact or hit.job or (hit.version and hit.version.ref)) for hit in hits]
 
     jobs = [str(catalog.Job(project, "make")) for project in ("default", "other")]
     assert found() == ["dataset:x", "model:x", "other/model:x", *jobs]

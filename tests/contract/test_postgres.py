@@ -94,11 +94,7 @@ def test_batches_that_name_the_same_things_in_other_orders_do_not_deadlock(world
     assert side_by_side(8, _publish_crosswise, url, 4) == [0] * 8
     found = world.catalog.artifacts()
     assert [summary.artifact.name for summary in found] == ["a", "b", "c", "d"]
-    with psycopg.connect(url) as connection:
-        deadlocks = connection.execute(
-            "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
-        ).fetchone()
-    assert deadlocks == (0,)
+    assert _deadlocks(url) == 0
 
 
 def _say_the_same(place: int, url: str, call: model.Call, report: model.Report) -> object:
@@ -144,6 +140,77 @@ def _reserve_all(place: int, url: str, each: int) -> int:
 
 def test_batches_of_reservations_in_other_orders_grant_each_key_once(world: World, url: str) -> None:
     assert sum(side_by_side(6, _reserve_all, url, 60)) == 60  # type: ignore[arg-type]
+
+
+def _finish_alike(place: int, url: str, contents: int) -> float:
+    with closing(SqlCatalog.connect(url)) as opened:
+        world = World(opened, project=f"p{place}")
+        for _ in range(4):
+            pairs = []
+            for n in range(20):
+                call = world.plain_call()
+                made = {"model:m": f"{(n * (place + 1)) % contents}".encode()}
+                pairs.append((call, world.report(call, made)))
+            assert not any(isinstance(result, WhenceError) for result in opened.record_runs(pairs))
+    return 0.0
+
+
+def test_batches_that_make_the_same_bytes_do_not_deadlock(world: World, url: str) -> None:
+    side_by_side(8, _finish_alike, url, 4)
+    assert _deadlocks(url) == 0
+
+
+def _beat_for(url: str, runs: list[UUID], seconds: float) -> None:
+    with closing(SqlCatalog.connect(url)) as opened:
+        give_up_at = time.monotonic() + seconds
+        while time.monotonic() < give_up_at:
+            opened.beat(runs, catalog.LEASE)
+
+
+def test_beats_and_finishes_of_the_same_runs_do_not_deadlock(world: World, url: str) -> None:
+    calls = [world.call(c=c) for c in range(40)]
+    answers = world.catalog.reserve(calls)
+    beating = fork.Process(target=_beat_for, args=(url, [call.run for call in calls[::-1]], 2.0))
+    beating.start()
+    for place in range(0, 40, 10):
+        reports = [
+            world.report(call, {"model:m": b"M"}, answer.token)  # type: ignore[union-attr]
+            for call, answer in zip(calls[place : place + 10], answers[place : place + 10], strict=True)
+        ]
+        assert not any(isinstance(result, WhenceError) for result in world.catalog.finish_runs(reports))
+    beating.join()
+    assert beating.exitcode == 0
+    assert _deadlocks(url) == 0
+
+
+def _deadlocks(url: str) -> int:
+    with psycopg.connect(url) as connection:
+        row = connection.execute(
+            "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+        ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_a_text_that_no_index_holds_is_refused_and_harms_no_other_item(world: World) -> None:
+    long = "".join(f"{n:x}" for n in range(9000))
+    good, bad = world.plain_call(), world.plain_call()
+    pairs = [
+        (good, world.report(good, {"model:m": b"M"})),
+        (
+            bad,
+            model.Report(
+                simulator.uid(),
+                bad.run,
+                model.RunState.COMPLETE,
+                simulator.ACTOR,
+                outputs=(claim("model:m", b"N", role=long),),
+            ),
+        ),
+    ]
+    first, second = world.catalog.record_runs(pairs)
+    assert isinstance(first, catalog.Finished)
+    assert isinstance(second, InvalidInput)
 
 
 # ── order ────────────────────────────────────────────────────────────────────────────────────────
@@ -287,15 +354,10 @@ def test_an_address_that_cannot_be_meant_is_refused(text: str) -> None:
 
 def test_a_value_that_cannot_be_kept_is_refused_without_sql(world: World) -> None:
     call = world.plain_call()
+    odd = claim("model:m", b"M", filename="a\0b")
+    report = model.Report(simulator.uid(), call.run, model.RunState.COMPLETE, simulator.ACTOR, outputs=(odd,))
     with pytest.raises(InvalidInput) as refused:
-        world.begin(world.plain_call(uncacheable=()))
-        report = world.report(call, {})
-        odd = claim("model:m", b"M", filename="a\0b")
-        simulator.one(
-            world.catalog.record_runs(
-                [(call, model.Report(report.uid, call.run, report.state, simulator.ACTOR, outputs=(odd,)))]
-            )
-        )
+        simulator.one(world.catalog.record_runs([(call, report)]))
     assert "INSERT" not in str(refused.value)
 
 

@@ -17,7 +17,7 @@ from tests import simulator
 from tests.simulator import World, taken
 from whence_catalog import model
 from whence_catalog.errors import ErrorKind, NotReady, Unreachable
-from whence_catalog.sql import sqlite, schema
+from whence_catalog.sql import schema, sqlite
 from whence_catalog.sql.catalog import SqlCatalog
 
 

@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from tests.simulator import World
-from whence_api import access, app, auth, graphql
+from whence_api import access, app, auth
 from whence_api.graphql import execution
 from whence_api.graphql.limits import GraphqlLimits
 from whence_api.graphql.loaders import Context, LineageBounds
@@ -74,12 +74,9 @@ def ask(world: World) -> Schema:
 
 
 @pytest.fixture
-def served(world: World) -> "FastAPI":
-    made = app.create_app(world.catalog, Settings())  # type: ignore[arg-type]
-    state = made.state.served
-    if not any(getattr(route, "path", "") == graphql.PATH for route in made.routes):
-        graphql.mount(made, world.catalog, state.gate.viewer, state.threads)
-    return made
+def served(world: World) -> FastAPI:
+    """The server over that catalog."""
+    return app.create_app(world.catalog, Settings())  # type: ignore[arg-type]
 
 
 def send(served: FastAPI, body: object = None, method: str = "POST", **given: Any) -> httpx.Response:

@@ -133,7 +133,7 @@ def _as_of_revision_0001(new: Path, old: Path) -> None:
     with closing(sqlite3.connect(old)) as database, database:
         database.execute("ATTACH ? AS new", (str(new),))
         names = [r[0] for r in database.execute("SELECT name FROM main.sqlite_master WHERE type = 'table'")]
-        for name in set(names) - {"alembic_version", "redactable"}:
+        for name in set(names) - {"alembic_version", "redactable", "blob"}:
             columns = [row[1] for row in database.execute(f"PRAGMA new.table_info('{name}')")]
             if name == "fact":
                 columns = ["position", "uid", "sequenced_at", "verb", "canonical", "leaf"]

@@ -193,7 +193,7 @@ def test_this_machine_by_its_names_is_let_in(one: Api, host: str) -> None:
     assert one.ask("POST", "/v1/identity", b"{}", {**JSON, "host": host}).status == 200
 
 
-@pytest.mark.parametrize("said", [b"one", b"-1", b"1.0", b"\xb2", b"9" * 30, b"1, 1"])
+@pytest.mark.parametrize("said", [b"", b"one", b"-1", b"1.0", b"\xb2", b"9" * 30, b"1, 1"])
 def test_a_protocol_that_is_no_number_is_refused(one: Api, said: bytes) -> None:
     head = b"POST /v1/identity HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n"
     answer = raw(one, head + b"Whence-Protocol: " + said + b"\r\nContent-Length: 2\r\n\r\n{}")

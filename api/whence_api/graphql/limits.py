@@ -248,14 +248,21 @@ class Limiter(SchemaExtension):
         context = self.execution_context
         document, schema = context.graphql_document, context.schema._schema
         assert document is not None
+        named = context._provided_operation_name
+        many = sum(isinstance(part, OperationDefinitionNode) for part in document.definitions)
+        if many > 1 and named is None:
+            # Strawberry would carry out the first of them.
+            raise refusal(
+                f"the document has {many} operations; say by operationName which", ErrorKind.BAD_VALUE
+            )
         operation = get_operation_ast(document, context.operation_name)
-        if operation is None:
-            return
+        root = None if operation is None else schema.get_root_type(operation.operation)
+        if operation is None or root is None:
+            return  # carrying it out says that there is none
         variables = get_variable_values(schema, operation.variable_definitions or (), context.variables or {})
         if isinstance(variables, list):
             return  # carrying it out says what is wrong with each
         fragments = {
             part.name.value: part for part in document.definitions if isinstance(part, FragmentDefinitionNode)
         }
-        root = schema.get_root_type(operation.operation)
         _Measuring(self._limits, schema, fragments, variables).check(operation, root)

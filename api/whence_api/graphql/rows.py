@@ -9,7 +9,7 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import graphql
 from graphql import ExecutionContext, GraphQLObjectType, get_nullable_type, is_leaf_type, is_non_null_type
@@ -48,7 +48,7 @@ class RowsContext(ExecutionContext):
             if columns is not None:
                 try:
                     return _written(result, columns, item.name)
-                except (_NotPlain, AttributeError, TypeError):
+                except (_NotPlain, AttributeError):
                     pass
         return super().complete_list_value(return_type, field_nodes, info, path, result)
 
@@ -101,6 +101,9 @@ def _values(items: Sequence[object], column: _Column) -> Sequence[Any]:
 
 
 def _serialized(values: Sequence[Any], serialize: Callable[[Any], Any]) -> Sequence[Any]:
-    # Each value once: many rows say the same.
-    known = {value: serialize(value) for value in set(values) if value is not None}
-    return [cast("Any", known.get(value)) for value in values]
+    try:
+        # Each value once: many rows say the same.
+        known = {value: serialize(value) for value in set(values) if value is not None}
+    except Exception as error:  # a scalar may raise anything
+        raise _NotPlain from error
+    return [known.get(value) for value in values]

@@ -30,6 +30,9 @@ from whence_catalog.sql.sqlite import SqliteEngine
 I = TypeVar("I")  # noqa: E741 - an item of a batch
 R = TypeVar("R")
 
+# The longest page of Runs or facts that is answered at once.
+MOST_AT_ONCE = 100_000
+
 
 def open_url(url: str, *, synchronous: str = "FULL", timeout_seconds: float = 30.0) -> "SqlCatalog":
     """The catalog in a SQLite file (its path), or in a PostgreSQL database (`postgresql://…`).
@@ -133,7 +136,11 @@ class SqlCatalog:
         if not items:
             return []
         if len(items) > 1:
-            return self._database.write(many)
+            try:
+                return self._database.write(many)
+            except InvalidInput:
+                # The database itself refused what one of them holds, and with it the whole transaction.
+                return [result for item in items for result in self._each([item], carry_out, hold)]
         try:
             return [self._database.write(one)]  # the transaction is the savepoint
         except (Unreachable, NotReady):
@@ -172,10 +179,12 @@ class SqlCatalog:
 
     def beat(self, runs: Sequence[UUID], lasting: timedelta = catalog.LEASE) -> frozenset[UUID]:
         micros = _micros(lasting)
-        return self._database.write(
-            lambda tx: frozenset(run for run in sorted(runs) if not reservations.beat(tx, run, micros)),
-            durable=False,
-        )
+
+        def extend(tx: Transaction) -> frozenset[UUID]:
+            _hold_runs_of(tx, runs)
+            return frozenset(run for run in runs if not reservations.beat(tx, run, micros))
+
+        return self._database.write(extend, durable=False)
 
     def sweep(self) -> Sequence[UUID]:
         silent = self._database.read(lambda tx: runs.silent(tx, _micros(catalog.LEASE)))
@@ -199,7 +208,7 @@ class SqlCatalog:
         if self._database.dialect == "sqlite":
             return 0
         total = 0
-        while given := self._database.write(give, durable=False):
+        while given := self._database.write(give):
             total += given
         return total
 
@@ -239,8 +248,8 @@ class SqlCatalog:
         limit: int = 25,
         before: UUID | None = None,
     ) -> Sequence[model.Run]:
-        if limit < 1:
-            raise InvalidInput(f"a page has at least one run, not {limit}")
+        if not 1 <= limit <= MOST_AT_ONCE:
+            raise InvalidInput(f"a page has 1 to {MOST_AT_ONCE:,} runs, not {limit}")
         return self._database.read(lambda tx: runs.listed(tx, project, job, frozenset(states), limit, before))
 
     def projects_of(self, runs: Sequence[UUID]) -> Mapping[UUID, str]:
@@ -281,6 +290,10 @@ class SqlCatalog:
         return self._database.read(answer)
 
     def facts(self, after: int = 0, limit: int = 1000) -> Sequence[catalog.StoredFact]:
+        if after < 0 or not 1 <= limit <= MOST_AT_ONCE:
+            raise InvalidInput(
+                f"facts after {after}, {limit} of them: expected a position, and 1 to {MOST_AT_ONCE:,}"
+            )
         self._settle_positions()
         return [
             catalog.StoredFact(

@@ -200,6 +200,7 @@ class Transaction(ABC):
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self._put_off: list[tuple[Statement, Mapping[str, Given]]] = []
+        self._last: list[tuple[tuple[str, ...], Statement, Mapping[str, Value]]] = []
 
     @property
     @abstractmethod
@@ -251,8 +252,24 @@ class Transaction(ABC):
         """Carry it out when all else of this item is."""
         self._put_off.append((statement, parameters))
 
+    def before_commit(self, key: tuple[str, ...], statement: Statement, **parameters: Value) -> None:
+        """Carry it out last of all, in the order of keys, once for each key.
+
+        So transactions that touch the same rows do it in one order, whatever order their items came in.
+        """
+        self._last.append((key, statement, parameters))
+
+    def finish(self) -> None:
+        """Carry out all that was put off: nothing comes after it but the commit."""
+        self.settle()
+        by_key = {key: (statement, parameters) for key, statement, parameters in self._last}
+        self._last = []
+        for key in sorted(by_key):
+            statement, parameters = by_key[key]
+            self._execute(statement, parameters)
+
     def settle(self) -> None:
-        """Carry out what was put off."""
+        """Carry out what was put off to the end of the item."""
         put_off, self._put_off = self._put_off, []
         for statement, parameters in put_off:
             self._execute(statement, parameters)
@@ -262,11 +279,13 @@ class Transaction(ABC):
         """What happens inside happens whole or not at all, whatever becomes of the rest."""
         # One name for all, since the innermost is meant: a new one each time would be SQL to compile.
         self._connection.execute("SAVEPOINT item")
+        before = len(self._last)
         try:
             yield
             self.settle()
         except BaseException:
             self._put_off.clear()
+            del self._last[before:]
             self._connection.execute("ROLLBACK TO item")
             self._connection.execute("RELEASE item")
             raise

@@ -28,6 +28,9 @@ _ENCOUNTERS = 30
 NUMBERS_AT_ONCE = 50
 _KEPT_IDLE = 16
 
+# Going down, crashed, coming up, too many connections, idle for too long, and a standby that is not yet promoted.
+_CUT_SHORT = frozenset({"57P01", "57P02", "57P03", "53300", "25P03", "0A000"})
+
 _CLOCK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 _TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
 
@@ -157,7 +160,7 @@ class PostgresEngine(Engine["psycopg.Connection[Any]"]):
                     connection.execute("SET LOCAL synchronous_commit = off")
                 tx = PostgresTransaction(connection, self._next_fact)
                 yield tx
-                tx.settle()
+                tx.finish()
                 connection.execute("COMMIT")
             except BaseException:
                 with contextlib.suppress(psycopg.Error):
@@ -223,7 +226,7 @@ def _is_cut_short(error: psycopg.Error) -> bool:
         return False
     state = error.sqlstate or ""
     if state:
-        return state.startswith("08") or state in ("57P01", "57P02", "57P03", "53300", "25P03")
+        return state.startswith("08") or state in _CUT_SHORT
     return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and not _is_hopeless(error)
 
 
@@ -261,6 +264,8 @@ def _meaning(error: psycopg.Error, url: str) -> WhenceError | None:
         return NotReady(
             f"the database of the catalog {url} has no room left; nothing was recorded", ErrorKind.DISK_FULL
         )
+    if state.startswith("54"):
+        return InvalidInput("a name, a role or another text of it is too long; at most a thousand characters")
     if isinstance(error, psycopg.DataError):
         return InvalidInput(f"a value cannot be kept: {str(error).splitlines()[0]}")
     return None

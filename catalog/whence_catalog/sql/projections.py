@@ -50,12 +50,12 @@ def finish(
 
 def record(
     tx: Transaction, fact: int, at: datetime, after: model.Run, call: model.Call, report: model.Report
-) -> tuple[model.Output, ...]:
-    """A Run began and ended, and touched the cache in no way; answers its outputs."""
+) -> tuple[int, tuple[model.Output, ...]]:
+    """A Run began and ended, and touched the cache in no way; answers its row and its outputs."""
     run_id = runs.insert_run(tx, after, fact, fact, None)
     runs.put_inputs(tx, run_id, (*call.inputs, *report.inputs))
     runs.put_components(tx, run_id, call.components)
-    return artifacts.put_outputs(tx, run_id, after.uid, report.outputs, fact, model.microseconds(at))
+    return run_id, artifacts.put_outputs(tx, run_id, after.uid, report.outputs, fact, model.microseconds(at))
 
 
 def add(tx: Transaction, fact: int, at: datetime, run_id: int, addition: model.Addition) -> None:

@@ -68,7 +68,8 @@ def begin(tx: Transaction, call: model.Call) -> cache.Answer:
     if found is not None:
         # Of the entry's own Blobs alone: nobody's word makes another's hits look missing.
         own = frozenset(found.digests.values())
-        reservations.remember(tx, call.present & own, (call.missing | call.altered) & own)
+        gone = (call.missing | call.altered) & own
+        reservations.remember(tx, found.run_id, call.project, call.present & own, gone)
     token: int | None = None
     if isinstance(decision, cache.Execute):
         taken = reservations.take(tx, call.key, call.owner, call.run, decision.reason, LEASE_MICROS)
@@ -152,18 +153,18 @@ def finish(tx: Transaction, report: model.Report) -> catalog.Finished:
     reservations.end_beat(tx, after.uid)
     if after.key is not None:
         reservations.release(tx, after.key, after.uid)
-    _remember(tx, report)
+    _remember(tx, before.id, after.project, report)
     return catalog.Finished(after, (*earlier, *made), publication)
 
 
-def _remember(tx: Transaction, report: model.Report) -> None:
+def _remember(tx: Transaction, run_id: int, project: str, report: model.Report) -> None:
     """The Blobs of these outputs are in the store: they were put there before this was said."""
     stored = frozenset(
         claim.content.digest
         for claim in report.outputs
         if claim.content.strength is model.Strength.CONTENT and claim.location is None
     )
-    reservations.remember(tx, stored, frozenset())
+    reservations.remember(tx, run_id, project, stored, ())
 
 
 def _publication(
@@ -202,8 +203,8 @@ def record(tx: Transaction, item: tuple[model.Call, model.Report]) -> catalog.Fi
     began = lifecycle.start(call, tx.at)
     after = lifecycle.finish(began, report, str(nothing), tx.at)
     fact = fact_log.append(tx, "record", call.run, call.actor, body)
-    made = projections.record(tx, fact, tx.at, after, call, report)
-    _remember(tx, report)
+    run_id, made = projections.record(tx, fact, tx.at, after, call, report)
+    _remember(tx, run_id, call.project, report)
     return catalog.Finished(after, made, nothing)
 
 
@@ -259,6 +260,8 @@ def move_alias(tx: Transaction, move: model.AliasMove) -> model.Alias:
 def presume(tx: Transaction, run: UUID) -> None:
     """Presume aborted a Run that was not heard of."""
     before = runs.get(tx, run)
+    if reservations.is_alive(tx, run):
+        raise Conflict(f"run {run} has just been heard of", ErrorKind.WRONG_STATE)
     after = lifecycle.presume_aborted(before.run, tx.at)
     fact = fact_log.append(
         tx, "presume", uuid.uuid4(), model.Actor("whence sweep"), lambda _: facts.presume(run)

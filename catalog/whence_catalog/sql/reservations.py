@@ -3,12 +3,13 @@
 Leases are exempt from facts. One statement decides who holds one, on the catalog's clock.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, literal_column, select, text, update
+from sqlalchemy import BigInteger, LargeBinary, bindparam, delete, literal_column, select, text, update
+from sqlalchemy import cast as cast_as
 from sqlalchemy.sql import ClauseElement
 from sqlmodel import insert
 
@@ -37,7 +38,8 @@ _live = Statement(
 _made = Statement(
     select(_OUTPUT.c.role, _VERSION.c.digest, _BLOB.c.known_at, _VERSION.c.form)
     .join(_VERSION, _VERSION.c.id == _OUTPUT.c.version_id)
-    .outerjoin(_BLOB, _BLOB.c.digest == _VERSION.c.digest)
+    .join(_RUN, _RUN.c.id == _OUTPUT.c.run_id)
+    .outerjoin(_BLOB, (_BLOB.c.project_id == _RUN.c.project_id) & (_BLOB.c.digest == _VERSION.c.digest))
     .where(_OUTPUT.c.run_id == bindparam("run_id"))
 )
 _enter = Statement(
@@ -80,9 +82,16 @@ def _beating_on(insert: Insert) -> ClauseElement:
 
 
 def _knowing(insert: Insert) -> ClauseElement:
-    new = insert(_BLOB).values(digest=bindparam("digest"), known_at=bindparam("known_at"))
+    row = select(
+        _RUN.c.project_id,
+        cast_as(bindparam("digest"), LargeBinary),
+        cast_as(bindparam("known_at"), BigInteger),
+    )
+    new = insert(_BLOB).from_select(
+        ["project_id", "digest", "known_at"], row.where(_RUN.c.id == bindparam("of_run"))
+    )
     told: ClauseElement = new.on_conflict_do_update(
-        index_elements=["digest"], set_={"known_at": new.excluded.known_at}
+        index_elements=["project_id", "digest"], set_={"known_at": new.excluded.known_at}
     )
     return told
 
@@ -117,7 +126,14 @@ _beating = Statement(select(_RUN.c.state, _RUN.c.key, _RUN.c.mode).where(_RUN.c.
 _beat = Statement(_beating_on)
 _unbeat = Statement(delete(_BEAT).where(_BEAT.c.run_uid == bindparam("uid")))
 _know = Statement(_knowing)
-_forget = Statement(delete(_BLOB).where(_BLOB.c.digest == bindparam("gone")))
+_forget = Statement(
+    delete(_BLOB).where(
+        _BLOB.c.digest == bindparam("digest"),
+        _BLOB.c.project_id
+        == select(_RUN.c.project_id).where(_RUN.c.id == bindparam("of_run")).scalar_subquery(),
+    )
+)
+_beat_until = Statement(select(_BEAT.c.until).where(_BEAT.c.run_uid == bindparam("uid")).with_for_update())
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,13 +192,18 @@ def presence(tx: Transaction, found: LiveEntry | None, call: model.Call) -> cach
     return cache.Presence(digests & call.missing, digests & call.altered, unknown)
 
 
-def remember(tx: Transaction, present: frozenset[digest.Digest], gone: frozenset[digest.Digest]) -> None:
-    """Keep what somebody just saw of these Blobs."""
-    if present:
-        # In one order for all: two writers that know the same Blobs must not wait for each other.
-        tx.many(_know, [{"digest": raw, "known_at": tx.micros} for raw in sorted(d.raw for d in present)])
-    if gone:
-        tx.many(_forget, [{"gone": raw} for raw in sorted(d.raw for d in gone)])
+def remember(
+    tx: Transaction,
+    run_id: int,
+    project: str,
+    present: Iterable[digest.Digest],
+    gone: Iterable[digest.Digest],
+) -> None:
+    """Keep what somebody of this Run's project just saw of these Blobs."""
+    for named in present:
+        tx.before_commit((project, named.text), _know, digest=named.raw, known_at=tx.micros, of_run=run_id)
+    for named in gone:
+        tx.before_commit((project, named.text), _forget, digest=named.raw, of_run=run_id)
 
 
 def take(
@@ -237,6 +258,12 @@ def beat(tx: Transaction, run: UUID, lasting_micros: int) -> bool:
     tx.run(_beat, run_uid=run.bytes, until=until)
     extended = tx.run(_extend, of_run=run.bytes, moment=tx.micros, lasts=until)
     return extended > 0 or row[1] is None or row[2] not in (model.Mode.REUSE, model.Mode.REFRESH)
+
+
+def is_alive(tx: Transaction, run: UUID) -> bool:
+    """Whether a Run was heard of lately; it cannot be heard of until this transaction ends."""
+    row = tx.one(_beat_until, uid=run.bytes)
+    return row is not None and row[0] >= tx.micros
 
 
 def begin_beat(tx: Transaction, run: UUID, lasting_micros: int) -> None:

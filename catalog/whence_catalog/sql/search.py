@@ -76,6 +76,9 @@ def _runs_listed(by_project: bool, by_job: bool, by_state: bool) -> Statement:
     return Statement(listed.order_by(_RUN.c.id.desc()).limit(bindparam("many")))
 
 
+LONGEST_TEXT = 256
+
+
 @dataclass(frozen=True, slots=True)
 class Search:
     """What is looked for. `projects` None: in all; `kinds` and `types` empty: any."""
@@ -84,6 +87,12 @@ class Search:
     types: frozenset[catalog.HitType]
     projects: frozenset[str] | None
     kinds: frozenset[str]
+
+    def __post_init__(self) -> None:
+        if len(self.text) > LONGEST_TEXT or any(ord(character) < 32 for character in self.text):
+            raise InvalidInput(
+                f"what is searched for has at most {LONGEST_TEXT} characters, and no control characters"
+            )
 
     def finds(self, type: catalog.HitType) -> bool:
         """Whether anything of that type can be found."""

@@ -100,7 +100,7 @@ class SqliteEngine(Engine[_Entry]):
                 try:
                     tx = SqliteTransaction(connection)
                     yield tx
-                    tx.settle()
+                    tx.finish()
                 except BaseException:
                     connection.execute("ROLLBACK")
                     raise

@@ -373,10 +373,11 @@ class BeatRow(Row, table=True):
 
 
 class BlobRow(Row, table=True):
-    """When a Blob was last known to be in the store."""
+    """When a project last knew a Blob to be in the store: by its own word, not by another project's."""
 
     __tablename__ = "blob"
     __table_args__ = _WITHOUT_ROWID
+    project_id: int = Field(sa_column=_to("project.id", primary=True))
     digest: bytes = Field(sa_column=_blob(primary=True))
     known_at: int = Field(sa_column=_int())
 

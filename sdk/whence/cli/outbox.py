@@ -10,7 +10,6 @@ from uuid import UUID
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from whence import client
 from whence.cli import printing
@@ -129,10 +128,8 @@ def show_flushed(done: Flushed) -> None:
 def _show_rows(rows: Sequence[Row]) -> None:
     if not rows:
         return
-    table = Table(box=None, pad_edge=False)
-    for title in ("kept", "verb", "run", "state", "why"):
-        table.add_column(title, no_wrap=title != "why")
     for row in rows:
         state = row.state + (", copied" if row.is_copied else "")
-        table.add_row(printing.time(row.kept_at), row.verb, str(row.run), state, escape(row.why or ""))
-    _out.print(table)
+        _out.print(f"{printing.time(row.kept_at)}  {row.run}  {row.verb:<11}  {state}")
+        if row.why:
+            _out.print(f"    {escape(row.why)}", style="dim")

@@ -1,0 +1,53 @@
+"""Whatever the schema allows to be asked is answered: schemathesis makes the questions up."""
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+import schemathesis
+from graphql import graphql_sync
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis_graphql import nodes
+
+from tests import servers, simulator
+from tests.simulator import World, taken
+from whence_api.graphql import execution, relay
+from whence_api.graphql.limits import GraphqlLimits
+from whence_catalog import model
+from whence_catalog.errors import ErrorKind
+from whence_catalog.sql.catalog import SqlCatalog
+
+# What no answer may hold.
+SECRETS = ("traceback", 'file "', "site-packages", "sqlite", "psycopg", "select ", "insert ", "catalog.db", "/tmp")
+KINDS = {kind.value for kind in ErrorKind} - {ErrorKind.UNREACHABLE.value}
+
+INTROSPECTED = graphql_sync(
+    execution.Schema(GraphqlLimits())._schema,
+    __import__("graphql").get_introspection_query(),
+).data
+schema = schemathesis.graphql.from_dict({"data": INTROSPECTED})
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with closing(SqlCatalog.open(tmp_path_factory.mktemp("catalog") / "catalog.db")) as catalog:
+        world = World(catalog)
+        data = world.note("load", {"dataset:d": b"D"}).outputs[0]
+        version = world.run("train", {"model:m": b"M"}, inputs=(taken(data),)).outputs[0].version
+        move = model.AliasMove(simulator.uid(), version.artifact, "prod", version.digest, simulator.ACTOR)
+        simulator.one(catalog.move_aliases([move]))
+        with servers.in_thread(catalog, sweep_seconds=0, requests_per_second=0) as served:
+            yield served
+
+
+@schema.parametrize()
+@settings(
+    max_examples=40, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
+def test_no_question_meets_a_fault_or_tells_of_the_server(case: schemathesis.Case, url: str) -> None:
+    answer = case.call(base_url=url)
+    assert answer.status_code in (200, 400), answer.text
+    assert not [word for word in SECRETS if word in answer.text.lower()]
+    for error in answer.json().get("errors", ()):
+        assert error["extensions"]["code"] in KINDS, error
