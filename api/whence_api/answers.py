@@ -53,7 +53,8 @@ def refusal_headers(error: WhenceError, status: int) -> list[tuple[bytes, bytes]
 def broken(request_id: str) -> Unreachable:
     """What a client is told where the server itself is at fault: nothing but where to look it up."""
     return Unreachable(
-        f"the server could not do this, by a fault of its own; it is logged as request {request_id}"
+        f"the server could not do this, by a fault of its own; it is logged as request {request_id}",
+        ErrorKind.BROKEN,
     )
 
 

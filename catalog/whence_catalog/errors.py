@@ -58,6 +58,7 @@ class ErrorKind(StrEnum):
     NO_SUCH_TOKEN = "no-such-token"
     NO_SUCH_ROUTE = "no-such-route"
     BAD_SETTING = "bad-setting"
+    BROKEN = "broken"
 
 
 class WhenceError(Exception):

@@ -145,7 +145,7 @@ class _Round:
         try:
             answers = self._say(verb, [_item(records) for records in letters])
         except WhenceError as error:
-            if _is_stopping(error):
+            if is_stopping(error):
                 raise _Stop(error) from error
             if len(letters) == 1:
                 return [(letters[0], error)]
@@ -176,7 +176,7 @@ class _Round:
 
     def _settle(self, records: _Records, error: WhenceError | None) -> None:
         """Let go of what is recorded, and set aside what never will be."""
-        if error is not None and _is_stopping(error):
+        if error is not None and is_stopping(error):
             raise _Stop(error)
         if error is None:
             # The finish before the start: a start alone is found to be recorded, a finish alone would be refused.
@@ -186,7 +186,8 @@ class _Round:
                 self._outcome.delivered += 1
             return
         for record in records:
-            if isinstance(error, NotFound) and datetime.now(UTC) - record.name.kept_at < WAITS:
+            may_pass = isinstance(error, NotFound) or error.kind is ErrorKind.BROKEN
+            if may_pass and datetime.now(UTC) - record.name.kept_at < WAITS:
                 self._outcome.waiting[record.name] = error
             else:
                 self._set_aside(record.name, error)
@@ -221,5 +222,11 @@ def _item(records: _Records) -> object:
     return records[0].item if len(records) == 1 else tuple(record.item for record in records)
 
 
-def _is_stopping(error: WhenceError) -> bool:
+def is_stopping(error: WhenceError) -> bool:
+    """Whether nothing is wrong with what was said: it is to be said again, and what comes after it too.
+
+    Over what breaks the server, only what is broken waits: it would be in the way of all else for ever.
+    """
+    if error.kind is ErrorKind.BROKEN:
+        return False
     return isinstance(error, Unreachable | NotReady) or error.kind in _STOPPING

@@ -58,10 +58,11 @@ def address_of(url: str) -> str:
     try:
         parts = urllib.parse.urlsplit(url.strip())
         port = parts.port
-    except ValueError as error:
-        raise InvalidInput(f"WHENCE_URL is {wrong}: {error}") from error
+    except ValueError:
+        # What was given may hold a password, and so may what Python says of it.
+        raise InvalidInput(f"WHENCE_URL is {wrong}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InvalidInput(f"{url!r} is {wrong}")
+        raise InvalidInput(f"WHENCE_URL is {wrong}")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise InvalidInput(
             f"the address of a server is its host, port and path alone, such as {parts.scheme}://{parts.hostname};"
@@ -83,6 +84,9 @@ class _Answer:
 
 class HttpCatalog:
     """A Catalog behind a server; its verbs are those of `verbs.VERBS`. Safe from threads and after a fork."""
+
+    # What it refuses may be mended on the server, while a step goes on.
+    is_server = True
 
     def __init__(self, url: str, token: str | None = None, *, timeout_seconds: float = 30.0) -> None:
         """Nothing is asked yet.

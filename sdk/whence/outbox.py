@@ -123,10 +123,14 @@ class Outbox:
         """`url` is the catalog's, without any password: every record says it."""
         self.folder = folder
         self.url = url
-        self._guard = threading.Lock()
+        self.forget()
         self._last = 0
 
     # ── keeping ──────────────────────────────────────────────────────────────────────────────────
+
+    def forget(self) -> None:
+        """Forget what another thread was at: a forked child has none that would go on with it."""
+        self._guard = threading.Lock()
 
     def keep(self, verb: str, item: object, instead_of: UUID | None = None) -> Record:
         """Keep something that was said; it survives the death of this process when this returns.

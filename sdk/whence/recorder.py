@@ -49,6 +49,8 @@ class Recorder:
         self._owner = owner
         self._token = token
         self._guard = threading.Lock()
+        # Held while points are on their way, so that the Run does not end before they are said.
+        self._flushing = threading.Lock()
         self._pid = os.getpid()
         self._ended: model.RunState | None = None
         self._lease_lost = False
@@ -189,6 +191,10 @@ class Recorder:
 
     def flush(self) -> None:
         """Make durable what was logged so far."""
+        with self._flushing:
+            self._flush()
+
+    def _flush(self) -> None:
         with self._guard:
             points = {name: tuple(rows) for name, rows in self._points.items() if rows}
             for name, rows in points.items():

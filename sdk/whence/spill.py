@@ -6,6 +6,7 @@
 """
 
 import contextlib
+import os
 import urllib.parse
 from functools import cached_property, partial
 
@@ -36,6 +37,8 @@ class Spill:
         names = [name for name in box.pending() if not name.is_spilled]
         if names:
             filesystem.makedirs(folder, exist_ok=True)
+            if self._url.startswith("file:"):
+                os.chmod(folder, 0o700)  # parameters and error texts are nobody else's to read
         for name in names:
             box.mark_spilled(name, partial(filesystem.pipe_file, _path(folder, name)))
         return len(names)

@@ -23,7 +23,7 @@ from uuid import UUID
 from whence import calls, delivery
 from whence.outbox import Name, Outbox
 from whence_catalog import cache, catalog, lifecycle, model
-from whence_catalog.errors import NotFound, Unreachable, WhenceError
+from whence_catalog.errors import Denied, NotFound, NotReady, Unreachable, WhenceError
 
 I = TypeVar("I")  # noqa: E741 - an item
 T = TypeVar("T")
@@ -56,6 +56,7 @@ class Writer:
     def __init__(self, to: catalog.Catalog, box: Outbox, copies: Copies | None = None) -> None:
         self.box = box
         self._to = to
+        self._to_server = bool(getattr(to, "is_server", False))
         self._copies = copies
         self._since = datetime.now(UTC)
         self._expected: set[UUID] = set()
@@ -67,18 +68,19 @@ class Writer:
         """Begin without a thread, as a forked child must: it has none."""
         self._guard = threading.Lock()
         self._delivering = threading.Lock()
+        self.box.forget()
         self._wake = threading.Event()
         self._ended = threading.Event()
         self._is_ending = False
         self._is_silent = False
-        self._why: Unreachable | None = None
+        self._why: WhenceError | None = None
         self._thread: threading.Thread | None = None
 
     # ── saying ───────────────────────────────────────────────────────────────────────────────────
 
     def reserve(self, call: model.Call) -> cache.Answer:
         """What the call is to do, and its beginning; where nobody answers, it executes, and holds no lease."""
-        answers: tuple[cache.Answer, ...] = self._answered(call, self._to.reserve)
+        answers: tuple[cache.Answer, ...] = self._answered(call, self._to.reserve, is_begun=False)
         for answer in answers:
             return answer
         begun = _without_lease(call)
@@ -137,8 +139,13 @@ class Writer:
         self._help()
         return True
 
-    def _answered(self, item: I, send: Callable[[Sequence[I]], Sequence[catalog.Result[T]]]) -> tuple[T, ...]:
-        """What the catalog answers; nothing, where the item is to be kept."""
+    def _answered(
+        self, item: I, send: Callable[[Sequence[I]], Sequence[catalog.Result[T]]], *, is_begun: bool = True
+    ) -> tuple[T, ...]:
+        """What the catalog answers; nothing, where the item is to be kept.
+
+        What begins (`is_begun` is false) raises what a person is to mend before anything is computed.
+        """
         runs = _named(item)
         if not self._is_clear(runs):
             return ()
@@ -151,6 +158,11 @@ class Writer:
         except NotFound:
             if runs.isdisjoint(self._expected):
                 raise
+        except (NotReady, Denied) as error:
+            # Hours of work are not thrown away for a token that expired, or a disk of the server that is full.
+            if not (self._to_server and is_begun and delivery.is_stopping(error)):
+                raise
+            self._fall_silent(error)
         return ()
 
     def _is_clear(self, runs: frozenset[UUID]) -> bool:
@@ -175,7 +187,7 @@ class Writer:
             ) from error
         self.begin()
 
-    def _fall_silent(self, error: Unreachable) -> None:
+    def _fall_silent(self, error: WhenceError) -> None:
         global _is_told
         self._is_silent, self._why = True, error
         if not _is_told:

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -11,14 +12,17 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
 from tests import postgres, servers
 from tests.faults import proxy
 from tests.simulator import World
+from whence import calls
+from whence import client as clients
 from whence.http import HttpCatalog
-from whence_catalog import catalog
+from whence_catalog import access, catalog
 from whence_catalog.errors import Unreachable
 from whence_catalog.sql.catalog import SqlCatalog
 
@@ -244,4 +248,32 @@ def test_steps_go_on_while_server_and_steps_are_killed_and_all_that_ended_is_the
                 if stored.fact.verb in ("start", "record")
             }
         )
+        assert opened.check().problems == ()
+
+
+def test_a_token_that_expired_while_a_step_ran_costs_nothing_of_what_it_made(tmp_path: Path) -> None:
+    def token(opened: SqlCatalog, lasting: timedelta) -> str:
+        secret = f"whence_{secrets.token_urlsafe(32)}"
+        now = datetime.now(UTC)
+        grants = access.Grants({"*": frozenset({access.Grant.RECORD})})
+        opened.add_token(
+            access.Token(calls.new_uid(), "ci", "ci", access.hash_of(secret), grants, now, now + lasting)
+        )
+        return secret
+
+    with ExitStack() as stack:
+        opened = stack.enter_context(closing(SqlCatalog.open(tmp_path / "catalog.db")))
+        settings = {"authentication": "tokens", "token_cache_seconds": 0}
+        url = stack.enter_context(servers.in_thread(opened, **settings))
+        os.environ["WHENCE_OUTBOX"] = str(tmp_path / "outbox")
+        blobs = (tmp_path / "blobs").as_uri()
+        short = clients.open_client(url, blobs_url=blobs, token=token(opened, timedelta(seconds=2)))
+        stack.callback(short.close)
+        with short.run("step") as run:
+            time.sleep(2.5)
+        assert opened.run(run.id).run.state == "running"
+        later = clients.open_client(url, blobs_url=blobs, token=token(opened, timedelta(days=1)))
+        stack.callback(later.close)
+        later.writer.flush()
+        assert opened.run(run.id).run.state == "complete"
         assert opened.check().problems == ()
