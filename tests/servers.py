@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +49,19 @@ def _run(running: uvicorn.Server, listening: Any, is_listening: threading.Event)
 class Process:
     """A server in a process of its own."""
 
-    def __init__(self, catalog_url: str, *arguments: str, **variables: str) -> None:
+    def __init__(
+        self,
+        catalog_url: str,
+        *arguments: str,
+        command: Sequence[str] = ("-m", "whence_api"),
+        folder: Path | None = None,
+        **variables: str,
+    ) -> None:
         inherited = {name: text for name, text in os.environ.items() if not name.startswith("WHENCE_")}
         inherited.pop("PYTHONDONTWRITEBYTECODE", None)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "whence_api", *arguments],
+            [sys.executable, *command, *arguments],
+            cwd=folder,
             env={**inherited, "WHENCE_URL": _folder(catalog_url), "WHENCE_PORT": "0", **variables},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

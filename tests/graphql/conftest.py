@@ -1,6 +1,7 @@
 """What the tests of GraphQL stand on: a catalog with a history, and questions about it."""
 
 import asyncio
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -88,3 +89,12 @@ def send(served: FastAPI, body: object = None, method: str = "POST", **given: An
             return await client.request(method, "/graphql", json=body, **given)
 
     return asyncio.run(sent())
+
+
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """What GraphQL logs, whatever a server in this process does with logs."""
+    logger = logging.getLogger("whence.graphql")
+    logger.addHandler(caplog.handler)
+    yield caplog
+    logger.removeHandler(caplog.handler)

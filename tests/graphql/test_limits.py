@@ -144,12 +144,12 @@ def test_the_schema_asked_for_in_circles_is_refused(ask: Schema) -> None:
     ],
 )
 def test_nesting_without_end_is_refused_as_what_was_asked_and_no_fault_of_ours(
-    ask: Schema, query: str, caplog: pytest.LogCaptureFixture
+    ask: Schema, query: str, logged: pytest.LogCaptureFixture
 ) -> None:
     answer = ask(query)
     assert set(answer.codes) <= {"bad-value", "too-large", "bad-reference"}
     assert answer.codes
-    assert caplog.records == []
+    assert logged.records == []
 
 
 @pytest.mark.parametrize(

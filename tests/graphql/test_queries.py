@@ -457,7 +457,7 @@ def test_a_filter_never_leaves_out_what_is_masked(outsider: Schema) -> None:
 
 
 def test_an_error_of_our_own_says_nothing_of_the_server(
-    world: World, caplog: pytest.LogCaptureFixture
+    world: World, logged: pytest.LogCaptureFixture
 ) -> None:
     class Broken:
         def list_runs(self, **_: object) -> object:
@@ -467,7 +467,7 @@ def test_an_error_of_our_own_says_nothing_of_the_server(
     assert answer.data is None
     assert answer.codes == ["unreachable"]
     assert "SELECT" not in str(answer.errors)
-    assert "SELECT secret" in caplog.text
+    assert "SELECT secret" in logged.text
 
 
 def test_what_takes_too_long_is_given_up(world: World) -> None:

@@ -103,9 +103,7 @@ QUERIES = [
 
 @pytest.mark.parametrize("query", QUERIES)
 @pytest.mark.parametrize("items", ITEMS)
-def test_a_list_is_what_graphql_core_makes_of_it(
-    query: str, items: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_list_is_what_graphql_core_makes_of_it(query: str, items: str) -> None:
     CHOSEN[:] = ITEMS[items]
     plain, by_column = (asyncio.run(schema.execute(query)) for schema in (PLAIN, BY_COLUMN))
     assert by_column.data == plain.data

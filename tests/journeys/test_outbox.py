@@ -504,6 +504,10 @@ def test_records_are_for_their_owner_alone(team: Team) -> None:
     assert {path.stat().st_mode & 0o777 for path in kept.glob("*.json")} == {0o600}
 
 
+def _marks(team: Team) -> int:
+    return len(team.project.marks.read_text().split()) if team.project.marks.exists() else 0
+
+
 def test_killed_at_any_moment_everything_that_was_acknowledged_is_recorded_once(team: Team) -> None:
     team.project.write(
         PIPELINE + "\n    for n in range(10_000): mark(prepare(n + 1000 * int(sys.argv[1])).run.hex)\n"
@@ -511,7 +515,11 @@ def test_killed_at_any_moment_everything_that_was_acknowledged_is_recorded_once(
     team.down()
     for number in range(4):
         process = team.start(str(number))
-        time.sleep(1.5 + random.random())
+        before = _marks(team)
+        while _marks(team) < before + 3:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        time.sleep(random.random())
         team.project.kill(process)
     team.up()
     assert team.command("outbox", "flush", "--json")["left"] == []

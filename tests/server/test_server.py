@@ -457,3 +457,43 @@ def test_it_refuses_traces_that_it_cannot_send(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)  # as if it were not installed
     told = refusal_to_begin(tmp_path / ".whence", trace_endpoint="http://127.0.0.1:1/v1/traces")
     assert "whence[otel]" in told
+
+
+# ── the command ──
+
+
+@contextmanager
+def whence_serve(folder: Path, *arguments: str, url: str = "", **variables: str) -> Iterator[servers.Process]:
+    """`whence serve` in a folder; an empty `url` is none."""
+    command = ("-m", "whence", "serve")
+    started = servers.Process(url, *arguments, command=command, folder=folder, **variables)
+    try:
+        yield started
+    finally:
+        started.kill()
+
+
+def test_whence_serve_serves_the_catalog_of_its_folder(tmp_path: Path) -> None:
+    with closing(SqlCatalog.open(tmp_path / ".whence" / "catalog.db")) as opened:
+        noted = World(opened).note("one", {"dataset:d": b"1"})
+    (tmp_path / "below").mkdir()
+    with whence_serve(tmp_path / "below", "--port", "0") as process, api_of(process.url) as api:
+        assert api.call("run", prefix=str(noted.run.uid)).run == noted.run
+        said = json.loads(api.ask("GET", "/v1").data)
+        assert said["blobs"] == (tmp_path / ".whence" / "blobs").as_uri()
+        assert process.terminate() == 0
+
+
+def test_whence_serve_serves_the_catalog_that_its_settings_name(tmp_path: Path) -> None:
+    file = tmp_path / "server.toml"
+    file.write_text(f'url = "{tmp_path}/elsewhere"\n')
+    with whence_serve(tmp_path, "--config", str(file)) as process:
+        assert process.terminate() == 0
+    assert (tmp_path / "elsewhere" / "catalog.db").exists()
+    assert not (tmp_path / ".whence").exists()
+
+
+def test_whence_serve_does_not_serve_a_server(tmp_path: Path) -> None:
+    refused = "ended with 1: whence: WHENCE_URL names a server"
+    with pytest.raises(AssertionError, match=refused), whence_serve(tmp_path, url="http://127.0.0.1:1"):
+        pass

@@ -21,7 +21,10 @@ T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - an item of a page
 
 First: TypeAlias = Annotated[
-    int, strawberry.argument(description="How many items at most: 1 to 100, unless this server has another limit.")
+    int,
+    strawberry.argument(
+        description="How many items at most: 1 to 100, unless this server has another limit."
+    ),
 ]
 After: TypeAlias = Annotated[
     str | None,

@@ -4,16 +4,15 @@ import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, NewType, TypeAlias, cast
-from uuid import UUID
 
 import strawberry
 from strawberry.scalars import JSON
 
+from whence_api.graphql import explaining, relay
 from whence_api.graphql import lineage as history
-from whence_api.graphql import relay
 from whence_api.graphql.loaders import Info
 from whence_api.graphql.relay import After, First, described
-from whence_catalog import cache, catalog, digest, model, wire
+from whence_catalog import catalog, digest, model, wire
 from whence_catalog import lineage as traversal
 
 BigInt = NewType("BigInt", int)
@@ -37,9 +36,6 @@ strawberry.enum(
 )
 strawberry.enum(model.Form, name="Form", description="Whether some bytes are one file or a tree of them.")
 strawberry.enum(model.Mode, name="CacheMode", description="How a Run treats the cache.")
-strawberry.enum(
-    cache.Change, name="Change", description="How a part of a key compares with its namesake in another key."
-)
 
 
 Standing: TypeAlias = Annotated[
@@ -482,55 +478,6 @@ def _code(capture: model.Capture) -> Code:
     )
 
 
-@strawberry.type(description="A part of a key beside its namesake in another.")
-class ComponentVerdict:
-    """A part of a key beside its namesake."""
-
-    name: str = strawberry.field(description="Its name, such as `code` or `params/lr`.")
-    change: cache.Change = strawberry.field(description="How the two compare.")
-    before: str | None = strawberry.field(
-        description="What it was; null for nothing, or nothing to be shown."
-    )
-    after: str | None = strawberry.field(description="What it is; null for nothing, or nothing to be shown.")
-    made_by: strawberry.ID | None = strawberry.field(
-        description="The id of the Run that made the Input that differs."
-    )
-
-
-@strawberry.type(description="Why a Run has the key that it has, beside the nearest earlier key of its job.")
-class Explanation:
-    """Why a Run has its key."""
-
-    key: str | None = strawberry.field(description="The key; null where it has none.")
-    against: strawberry.ID | None = strawberry.field(
-        description="The id of the Run whose key it is compared with; null for none."
-    )
-    components: list[ComponentVerdict] = strawberry.field(description="Every part, by name.")
-    note: str | None = strawberry.field(description="What else there is to say.")
-
-
-def _explanation(found: cache.Explanation) -> Explanation:
-    return Explanation(
-        key=found.key,
-        against=_run_id(found.against),
-        components=[
-            ComponentVerdict(
-                name=verdict.name,
-                change=verdict.change,
-                before=verdict.before,
-                after=verdict.after,
-                made_by=_run_id(verdict.made_by),
-            )
-            for verdict in found.verdicts
-        ],
-        note=found.note,
-    )
-
-
-def _run_id(uid: UUID | None) -> strawberry.ID | None:
-    return None if uid is None else relay.id_of(relay.NodeType.RUN, uid)
-
-
 @strawberry.type(description="What the cache had to do with a Run.")
 class CacheOutcome:
     """What the cache had to do with a Run."""
@@ -565,9 +512,9 @@ class CacheOutcome:
         return None if self.value.outcome is None else self.value.outcome.partition(": ")[2] or None
 
     @described("Why the key is what it is. Of one Run at a time: not inside a list.", alone=True)
-    async def explanation(self, info: Info) -> Explanation:
+    async def explanation(self, info: Info) -> explaining.Explanation:
         """The explanation."""
-        return _explanation(await info.context.loaders.ask("explain", run=str(self.value.uid)))
+        return explaining.explanation(await info.context.loaders.ask("explain", run=str(self.value.uid)))
 
 
 @strawberry.type(description="One execution of a Job, or the standing-in of another's result for one.")
