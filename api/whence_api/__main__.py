@@ -79,7 +79,6 @@ def config(application: FastAPI, told: settings.Settings) -> uvicorn.Config:
         server_header=False,
         proxy_headers=bool(told.trusted_proxies),
         forwarded_allow_ips=list(told.trusted_proxies) or None,
-        limit_concurrency=told.connections,
         backlog=_BACKLOG,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=max(1, round(told.shutdown_seconds)),

@@ -91,6 +91,7 @@ def create_app(catalog: SqlCatalog, settings: Settings) -> FastAPI:
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=4)
     if settings.authentication == "none" and settings.is_local:
         app.add_middleware(gate.OnlyFromHere)
+    app.add_middleware(limits.Crowd, most=settings.connections, always=telemetry.PROBES)
     app.add_middleware(telemetry.Watch, metrics=metrics, routes=paths, tracer=tracer)
     return app
 

@@ -1,8 +1,8 @@
 """What a server bears from one client: bytes, time, requests.
 
 `Intake` reads each body whole, within its limits, before anything else looks at the request; so nothing
-behind it waits for a slow client, nor holds more than it may. `Rate` counts requests. `patient` makes
-connections that are cut when the head of a request does not come.
+behind it waits for a slow client, nor holds more than it may. `Rate` counts requests of one client, `Crowd`
+those of all. `patient` makes connections that are cut when the head of a request does not come.
 """
 
 import asyncio
@@ -195,6 +195,31 @@ class Rate:
                 " send more items in each, or try again later",
                 ErrorKind.TOO_MANY,
             )
+
+
+class Crowd:
+    """Refuses what comes while `most` requests are being served, but for `always`: how the server is, it says then too."""
+
+    def __init__(self, app: ASGIApp, *, most: int, always: frozenset[str]) -> None:
+        self._app = app
+        self._most = most
+        self._always = always
+        self._served = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http" or scope["path"] in self._always:
+            await self._app(scope, receive, send)
+            return
+        if self._served >= self._most:
+            told = "the server serves as many requests as it can; try again later"
+            await answers.refuse(send, Unreachable(told))
+            return
+        self._served += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._served -= 1
 
 
 # ── heads ────────────────────────────────────────────────────────────────────────────────────────

@@ -34,7 +34,7 @@ requests_log = logging.getLogger("whence.requests")
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS"})
 # Asked every few seconds by machines: a line each would bury the rest.
-_PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 # The client was gone before it was answered: what proxies write for that.
@@ -241,7 +241,7 @@ def _describe(span: Any, method: str, route: str, status: int) -> str:
 
 
 def _log_request(scope: Scope, status: int, seconds: float, sent_bytes: int) -> None:
-    level = logging.DEBUG if scope["path"] in _PROBES else logging.INFO
+    level = logging.DEBUG if scope["path"] in PROBES else logging.INFO
     if not requests_log.isEnabledFor(level):
         return
     told = answers.state(scope)

@@ -29,7 +29,7 @@ SECRETS = (
     "catalog.db",
     "/tmp",
 )
-KINDS = {kind.value for kind in ErrorKind} - {ErrorKind.UNREACHABLE.value}
+KINDS = {kind.value for kind in ErrorKind} - {ErrorKind.UNREACHABLE.value, ErrorKind.BROKEN.value}
 
 # Names of what is there beside whatever text can be: else nothing would ever be found.
 NAMES = ["model:m", "model:m@prod", "dataset:d@1", "train", "default", "model", "latest", "1"]

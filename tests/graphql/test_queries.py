@@ -465,7 +465,7 @@ def test_an_error_of_our_own_says_nothing_of_the_server(
 
     answer = Schema(Broken())("{ runs { nodes { id } } }")
     assert answer.data is None
-    assert answer.codes == ["unreachable"]
+    assert answer.codes == ["broken"]
     assert "SELECT" not in str(answer.errors)
     assert "SELECT secret" in logged.text
 

@@ -2,11 +2,13 @@
 
 import fcntl
 import gzip
+import hashlib
+import secrets
 import socket
 import threading
 from collections.abc import Callable
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -15,8 +17,9 @@ import pytest
 
 from tests.server.conftest import JSON, Api, refusal
 from whence_api import limits
-from whence_catalog import verbs
+from whence_catalog import access, verbs
 from whence_catalog.errors import ErrorKind, Unreachable, WhenceError
+from whence_catalog.sql.catalog import SqlCatalog
 
 SMALL = 4096
 GZIP = {**JSON, "content-encoding": "gzip"}
@@ -40,6 +43,15 @@ def connect(api: Api) -> socket.socket:
 def head(path: str, *lines: str) -> bytes:
     told = ("Host: localhost", "Content-Type: application/json", *lines)
     return "\r\n".join((f"POST {path} HTTP/1.1", *told, "", "")).encode()
+
+
+def token_of(catalog: SqlCatalog, name: str) -> str:
+    """A new token of somebody who may read everything."""
+    secret = "whence_" + secrets.token_urlsafe(32)
+    grants = access.Grants({access.EVERY_PROJECT: frozenset({access.Grant.READ})})
+    hashed = hashlib.sha256(secret.encode()).digest()
+    catalog.add_token(access.Token(uuid4(), name, name, hashed, grants, datetime.now(UTC)))
+    return secret
 
 
 def everything(from_server: socket.socket) -> bytes:
@@ -201,6 +213,20 @@ def test_what_is_not_done_in_time_is_said_so_and_others_are_served(
         assert api.ask("POST", "/v1/identity", b"{}").status == 200
 
 
+def test_beyond_what_it_can_serve_at_once_it_refuses_and_still_says_how_it_is(
+    serve: Callable[..., Api],
+) -> None:
+    api = serve(connections=1)
+    with closing(connect(api)) as slow:
+        slow.sendall(head("/v1/identity", "Content-Length: 2") + b"{")
+        while b"whence_requests_in_flight 2.0" not in api.ask("GET", "/metrics").data:
+            pass  # it has not arrived yet
+        assert api.refusal("POST", "/v1/identity", b"{}")[:2] == (503, "unreachable")
+        assert api.ask("GET", "/healthz").status == 200
+        slow.sendall(b"}")
+        assert b" 200 " in slow.recv(100).splitlines()[0]
+
+
 # ── requests ──
 
 
@@ -234,3 +260,30 @@ def test_a_rate_of_none_lets_everything_in() -> None:
     rate = limits.Rate(per_second=0, at_once=1)
     for _ in range(100):
         rate.take("a", 1.0)
+
+
+def test_who_is_let_in_is_counted_by_name_and_who_is_not_by_address(
+    serve: Callable[..., Api], catalog: SqlCatalog
+) -> None:
+    api = serve(authentication="tokens", requests_per_second=0.01, requests_at_once=4)
+    asked = {name: {**JSON, "authorization": f"Bearer {token_of(catalog, name)}"} for name in ("a", "b")}
+    statuses = [api.ask("GET", "/v1", headers=asked["a"]).status for _ in range(5)]
+    assert statuses == [200, 200, 200, 200, 429]
+    assert api.ask("GET", "/v1", headers=asked["b"]).status == 200
+    # Each look-up of somebody new counted for this address, as do tokens that are made up.
+    made_up = {**JSON, "authorization": "Bearer whence_" + "x" * 43}
+    assert [api.ask("GET", "/v1", headers=made_up).status for _ in range(3)] == [401, 401, 429]
+    assert api.ask("GET", "/v1", headers=asked["b"]).status == 200
+
+
+def test_the_address_that_a_proxy_tells_counts_only_if_the_proxy_is_trusted(
+    serve: Callable[..., Api],
+) -> None:
+    once = {"requests_per_second": 0.01, "requests_at_once": 1}
+
+    def statuses(api: Api) -> list[int]:
+        told = ({**JSON, "x-forwarded-for": f"192.0.2.{number}"} for number in (1, 2, 1))
+        return [api.ask("POST", "/v1/identity", b"{}", headers).status for headers in told]
+
+    assert statuses(serve(**once)) == [200, 429, 429]
+    assert statuses(serve(**once, trusted_proxies=("127.0.0.1",))) == [200, 200, 429]
