@@ -21,7 +21,7 @@ from whence_catalog.errors import ErrorKind, InvalidInput, Unreachable, WhenceEr
 
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
 # All bodies together may take this many times what one may.
-_HELD_BODIES = 32
+HELD_BODIES = 32
 # A body that is too large is still taken in, and dropped, up to this many times the limit: a client that
 # is cut off while it sends does not see why.
 _DROPPED_BODIES = 8
@@ -95,7 +95,7 @@ class Intake:
             if dropped_bytes or body.size_bytes + len(chunk) > self._max_bytes:
                 dropped_bytes += len(chunk)
                 body.chunks.clear()
-            elif self._held_bytes + len(chunk) > self._max_bytes * _HELD_BODIES:
+            elif self._held_bytes + len(chunk) > self._max_bytes * HELD_BODIES:
                 raise Unreachable("the server holds as many requests as it can; try again later")
             else:
                 body.chunks.append(chunk)

@@ -37,6 +37,8 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS"})
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+# As long as a server may wait for a collector that is away, when it ends.
+_EXPORT_SECONDS = 5.0
 # The client was gone before it was answered: what proxies write for that.
 _GONE = 499
 
@@ -153,10 +155,13 @@ class Tracer:
                 ErrorKind.EXTRA_MISSING,
             ) from error
         self._provider = TracerProvider(resource=Resource.create({"service.name": "whence"}))
-        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint)))
+        self._provider.add_span_processor(
+            BatchSpanProcessor(OTLPSpanExporter(endpoint, timeout=_EXPORT_SECONDS))
+        )
         self._tracer = self._provider.get_tracer("whence")
         self._from_headers = TraceContextTextMapPropagator().extract
         self._server = trace.SpanKind.SERVER
+        self._failed = trace.StatusCode.ERROR
 
     def request(self, scope: Scope) -> AbstractContextManager[Any]:
         """The span of a request."""
@@ -167,6 +172,15 @@ class Tracer:
             kind=self._server,
             attributes={"http.request.method": scope["method"], "url.path": scope["path"][:200]},
         )
+
+    def describe(self, span: Any, method: str, route: str, status: int) -> str:
+        """Say in a request's span how it ended; answers the id of its trace."""
+        span.update_name(f"{method} {route}")
+        span.set_attribute("http.route", route)
+        span.set_attribute("http.response.status_code", status)
+        if status >= 500:
+            span.set_status(self._failed)
+        return format(span.get_span_context().trace_id, "032x")
 
     def close(self) -> None:
         """Send what was not sent yet."""
@@ -222,8 +236,10 @@ class Watch:
                         await answers.refuse(watched, answers.broken(request_id), status=500)
                 finally:
                     route = scope["path"] if scope["path"] in self._routes else "unknown"
-                    if traced is not None:
-                        told["trace_id"] = _describe(traced, scope["method"], route, status or _GONE)
+                    if self._tracer is not None:
+                        told["trace_id"] = self._tracer.describe(
+                            traced, scope["method"], route, status or _GONE
+                        )
         finally:
             seconds = time.perf_counter() - began
             self._metrics.in_flight.dec()
@@ -231,13 +247,6 @@ class Watch:
             self._metrics.requests.labels(route, method, status or _GONE).inc()
             self._metrics.seconds.labels(route).observe(seconds)
             _log_request(scope, status or _GONE, seconds, sent_bytes)
-
-
-def _describe(span: Any, method: str, route: str, status: int) -> str:
-    span.update_name(f"{method} {route}")
-    span.set_attribute("http.route", route)
-    span.set_attribute("http.response.status_code", status)
-    return format(span.get_span_context().trace_id, "032x")
 
 
 def _log_request(scope: Scope, status: int, seconds: float, sent_bytes: int) -> None:
@@ -306,7 +315,8 @@ def log_to_stderr(form: Literal["text", "json"]) -> None:
     """Write what the server logs to standard error: each request, and what goes wrong."""
     target = logging.StreamHandler()
     target.setFormatter(Lines(form))
-    for name, level in (("whence", logging.INFO), ("uvicorn", logging.WARNING)):
+    levels = {"whence": logging.INFO, "uvicorn": logging.WARNING, "opentelemetry": logging.WARNING}
+    for name, level in levels.items():
         logger = logging.getLogger(name)
         logger.addHandler(target)
         logger.setLevel(level)

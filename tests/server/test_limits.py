@@ -7,7 +7,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -102,6 +102,24 @@ def test_who_asks_first_and_sends_little_is_let_in(small: Api) -> None:
         assert b"100 Continue" in sock.recv(1000)
         sock.sendall(padded(17))
         assert b" 200 " in everything(sock).splitlines()[0]
+
+
+def test_all_bodies_together_take_no_more_than_so_much(serve: Callable[..., Api]) -> None:
+    api = serve(max_body_bytes=1024)
+    with ExitStack() as stack:
+        for _ in range(limits.HELD_BODIES):
+            slow = stack.enter_context(closing(connect(api)))
+            slow.sendall(head("/v1/resolve", "Content-Length: 1024") + b" " * 1023)
+        while (
+            b"whence_requests_in_flight %d.0" % (limits.HELD_BODIES + 1)
+            not in api.ask("GET", "/metrics").data
+        ):
+            pass  # they have not all arrived yet
+        assert api.refusal("POST", "/v1/resolve", padded(1024))[:2] == (503, "unreachable")
+        assert api.ask("POST", "/v1/resolve", padded(17)).status == 200
+    while b"whence_requests_in_flight 1.0" not in api.ask("GET", "/metrics").data:
+        pass  # they are not all gone yet
+    assert api.ask("POST", "/v1/resolve", padded(1024)).status == 200
 
 
 # ── gzip ──

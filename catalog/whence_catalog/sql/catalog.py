@@ -101,7 +101,10 @@ class SqlCatalog:
         Raises:
             Unreachable, NotReady: it does not, or has another schema.
         """
-        self._database.read(schema.identity)
+        found = self._database.read(schema.revision)
+        if found is None:
+            raise NotReady(f"{self._url} holds no whence catalog any more", ErrorKind.NOT_A_CATALOG)
+        schema.refuse_revision(found, self._url)
 
     def close(self) -> None:
         self._database.close()

@@ -190,7 +190,7 @@ def _translated(path: Path | None) -> Iterator[None]:
     except WhenceError:
         raise
     except OverflowError as error:
-        raise InvalidInput(f"a number is beyond 64 bits: {error}") from error
+        raise InvalidInput("a number is beyond 64 bits") from error
     except sqlite3.Error as error:
         meant = _meaning(error, path)
         if meant is None:
