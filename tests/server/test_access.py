@@ -5,7 +5,7 @@ Two projects, `vision` and `speech`, that take from one another. The viewers hav
 
 import dataclasses
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import urllib3
+from starlette.routing import Mount
 
 from tests import servers
 from tests.simulator import World, artifact, claim, taken, uid
@@ -846,23 +847,36 @@ def test_tokens_that_reach_beyond_ones_projects_are_not_there(past: Past) -> Non
 # ── routes ───────────────────────────────────────────────────────────────────────────────────────
 
 
-# Beside the verbs': what each route needs. The first four tell nothing of the catalog.
+# Beside the verbs': what each route needs. Those that need nothing tell nothing of the catalog.
 ROUTES = {
     ("GET", "/healthz"): "nothing",
     ("GET", "/readyz"): "nothing",
     ("GET", "/metrics"): "nothing",
     ("GET", "/openapi.json"): "nothing",
     ("GET", "/v1"): "to be known",
+    ("GET", "/graphql/ide"): "nothing: the page's own files",
     ("POST", "/graphql"): "to be known; each field as its verb",
     ("GET", "/graphql"): "to be known; each field as its verb",
+    ("?", "/graphql"): "nothing: a socket, over which no protocol is served",
 }
+
+
+def _served(routes: Iterable[Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """(method, path) of each route; of an included router's too, and of folders of files as GET."""
+    for route in routes:
+        included = getattr(route, "original_router", None)
+        if included is not None:
+            yield from _served(included.routes, "/graphql")
+        elif isinstance(route, Mount):
+            yield "GET", f"{prefix}{route.path}"
+        else:
+            methods = getattr(route, "methods", None) or {"?"}
+            yield from ((method, f"{prefix}{route.path}") for method in methods - {"HEAD"})
 
 
 def test_no_route_is_without_a_rule(catalog: SqlCatalog) -> None:
     application = app.create_app(catalog, Settings())
-    served = {
-        (method, route.path) for route in application.routes for method in (route.methods or {"?"}) - {"HEAD"}
-    }
+    served = set(_served(application.routes))
     by_verb = {("POST", f"/v1/{verb}") for verb in rules.RULES}
     assert by_verb <= served
     assert served - by_verb <= set(ROUTES)
