@@ -116,7 +116,8 @@ _OUTPUT_COLUMNS = (
 )
 
 
-def _productions() -> Select[tuple[object, ...]]:
+def select_productions() -> Select[tuple[object, ...]]:
+    """A query of productions, whose rows `output_of` reads."""
     return (
         select(*_OUTPUT_COLUMNS)
         .select_from(_OUTPUT)
@@ -129,18 +130,24 @@ def _productions() -> Select[tuple[object, ...]]:
 
 _newest_first = (engine.place(_OUTPUT.c.fact).desc(), _OUTPUT.c.place.desc())
 _outputs_of_run = Statement(
-    _productions()
+    select_productions()
     .where(_OUTPUT.c.run_id == bindparam("run_id"))
     .order_by(engine.place(_OUTPUT.c.fact), _OUTPUT.c.place)
 )
 _productions_of_artifact = Statement(
-    _productions().where(_OUTPUT.c.artifact_id == bindparam("artifact_id")).order_by(*_newest_first)
+    select_productions().where(_OUTPUT.c.artifact_id == bindparam("artifact_id")).order_by(*_newest_first)
 )
 _latest = Statement(
-    _productions().where(_OUTPUT.c.artifact_id == bindparam("artifact_id")).order_by(*_newest_first).limit(1)
+    select_productions()
+    .where(_OUTPUT.c.artifact_id == bindparam("artifact_id"))
+    .order_by(*_newest_first)
+    .limit(1)
 )
 _newest_of_version = Statement(
-    _productions().where(_OUTPUT.c.version_id == bindparam("version_id")).order_by(*_newest_first).limit(1)
+    select_productions()
+    .where(_OUTPUT.c.version_id == bindparam("version_id"))
+    .order_by(*_newest_first)
+    .limit(1)
 )
 _version_numbered = Statement(
     select(_VERSION.c.id).where(
@@ -425,7 +432,8 @@ def version_of(row: Record) -> model.Version:
     return model.Version(model.Artifact(project, kind, name), number, content, model.moment(created_at))
 
 
-def _output_of(tx: Transaction, row: Record, clear: dict[str, str]) -> model.Output:
+def output_of(tx: Transaction, row: Record, clear: dict[str, str]) -> model.Output:
+    """The production in a row of `select_productions`; `clear` is what its fact says in clear."""
     uid, role, filename, form, location, described, derives, _, place, run_id = row[9:]
     says = cast("facts.Body", digest.unframe_own(described))
     return model.Output(
@@ -455,7 +463,7 @@ def _derived(tx: Transaction, run_id: int, role: str) -> tuple[model.Source, ...
 
 def _described(tx: Transaction, rows: list[Record]) -> tuple[model.Output, ...]:
     clear = {fact: fact_log.opened(tx, fact) for fact in {row[16] for row in rows}}
-    return tuple(_output_of(tx, row, clear[row[16]]) for row in rows)
+    return tuple(output_of(tx, row, clear[row[16]]) for row in rows)
 
 
 def outputs_of(tx: Transaction, run_id: int) -> tuple[model.Output, ...]:

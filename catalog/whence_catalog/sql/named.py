@@ -140,8 +140,8 @@ _latest = Statement(
         .scalar_subquery(),
     )
 )
-_runs_with_ids = Statement(runs._runs().where(engine.among(_RUN.c.id, "ids")))
-_runs_with_uids = Statement(runs._runs().where(engine.among_bytes(_RUN.c.uid, "uids")))
+_runs_with_ids = Statement(runs.select_runs().where(engine.among(_RUN.c.id, "ids")))
+_runs_with_uids = Statement(runs.select_runs().where(engine.among_bytes(_RUN.c.uid, "uids")))
 _run_ids = Statement(
     select(
         _RUN.c.uid,
@@ -157,7 +157,9 @@ _opened = Statement(
 )
 _made = given(run=BigInteger(), role=Text())
 _outputs_named = Statement(
-    artifacts._productions().join(_made, (_made.c.run == _OUTPUT.c.run_id) & (_made.c.role == _OUTPUT.c.role))
+    artifacts.select_productions().join(
+        _made, (_made.c.run == _OUTPUT.c.run_id) & (_made.c.role == _OUTPUT.c.role)
+    )
 )
 _sources = given(version=BigInteger(), run=BigInteger())
 _made_by = Statement(
@@ -363,7 +365,7 @@ def texts_of(tx: Transaction, facts: Iterable[int | None]) -> dict[int, dict[str
 
 def with_texts(tx: Transaction, rows: Iterable[Record]) -> dict[int, model.Run]:
     """The Runs in these rows, each by its own; see `runs.with_texts`."""
-    stored = [runs._stored(row) for row in rows]
+    stored = [runs.stored_of(row) for row in rows]
     clear = texts_of(tx, [fact for found in stored for fact in (found.start_fact, found.finish_fact)])
     return {
         found.id: replace(
@@ -390,7 +392,7 @@ def outputs(tx: Transaction, places: Iterable[tuple[int, str]]) -> dict[tuple[in
         derived.setdefault((run_id, role), []).append(source)
     made = {}
     for row in rows:
-        plain = artifacts._output_of(tx, (*row[:15], 0, *row[16:]), clear[row[16]])
+        plain = artifacts.output_of(tx, (*row[:15], 0, *row[16:]), clear[row[16]])
         said = tuple(derived.get((row[18], row[10]), ())) if row[15] else None
         made[row[18], row[10]] = replace(plain, derived_from=said)
     return made

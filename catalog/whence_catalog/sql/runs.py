@@ -128,7 +128,8 @@ _COLUMNS = (
 )
 
 
-def _runs() -> Select[tuple[object, ...]]:
+def select_runs() -> Select[tuple[object, ...]]:
+    """A query of Runs, whose rows `stored_of` reads."""
     return (
         select(*_COLUMNS)
         .select_from(_RUN)
@@ -139,7 +140,7 @@ def _runs() -> Select[tuple[object, ...]]:
     )
 
 
-_get = Statement(_runs().where(_RUN.c.uid == bindparam("uid")))
+_get = Statement(select_runs().where(_RUN.c.uid == bindparam("uid")))
 _between = Statement(
     select(_RUN.c.uid)
     .where(_RUN.c.uid >= bindparam("low"), _RUN.c.uid <= bindparam("high"))
@@ -153,7 +154,7 @@ _projects_of = Statement(
     .where(engine.among_bytes(_RUN.c.uid, "uids"))
 )
 _listed = Statement(
-    _runs()
+    select_runs()
     .where(
         _RUN.c.id < bindparam("below"),
         (bindparam("any_project") == 1) | (_PROJECT.c.name == bindparam("project")),
@@ -423,7 +424,7 @@ def is_recorded(tx: Transaction, uid: UUID) -> bool:
 def find(tx: Transaction, uid: UUID) -> Stored | None:
     """The Run of that id."""
     row = tx.one(_get, uid=uid.bytes)
-    return None if row is None else _stored(row)
+    return None if row is None else stored_of(row)
 
 
 def get(tx: Transaction, uid: UUID) -> Stored:
@@ -438,7 +439,8 @@ def get(tx: Transaction, uid: UUID) -> Stored:
     return stored
 
 
-def _stored(row: Record) -> Stored:
+def stored_of(row: Record) -> Stored:
+    """The Run in a row of `select_runs`."""
     optional = [None if raw is None else UUID(bytes=raw) for raw in row[10:14]]
     run = model.Run(
         uid=UUID(bytes=row[1]),
@@ -564,7 +566,7 @@ def listed(
             job=job or "",
             many=limit,
         )
-        kept = [_stored(row) for row in rows]
+        kept = [stored_of(row) for row in rows]
         found += [with_texts(tx, item) for item in kept if not states or item.run.state in states]
         if len(rows) < limit:
             break
