@@ -57,9 +57,9 @@ class Mask:
                 hidden = self._run(value)
             case model.Output():
                 hidden = self._output(value)
-            case model.RunRecord(run, inputs, outputs):
+            case model.RunRecord(run, inputs, outputs, observed):
                 taken = tuple(self._input(item) for item in inputs)
-                hidden = model.RunRecord(self._run(run), taken, self.shown(outputs))
+                hidden = model.RunRecord(self._run(run), taken, self.shown(outputs), observed)
             case catalog.Finished(run, outputs, publication):
                 hidden = catalog.Finished(self._run(run), self.shown(outputs), publication)
             case cache.Reuse(entry, run, outputs):

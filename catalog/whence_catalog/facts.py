@@ -204,6 +204,40 @@ def capture(seen: model.Capture) -> Body:
     )
 
 
+def observed(seen: model.Observed) -> Body:
+    """How an Observed stands in a body."""
+    return _present(
+        watching=seen.watching.value,
+        files=list(seen.files),
+        sockets=list(seen.sockets),
+        subprocesses=list(seen.subprocesses),
+        variables=list(seen.variables),
+        more=dict(seen.more),
+        blind_spots=list(seen.blind_spots),
+        covered=seen.covered,
+        holes=list(seen.holes),
+    )
+
+
+def read_observed(body: Body) -> model.Observed:
+    """The Observed that a body holds."""
+
+    def texts(name: str) -> tuple[str, ...]:
+        return tuple(cast("Sequence[str]", body.get(name, [])))
+
+    return model.Observed(
+        watching=model.Watching(cast("str", body["watching"])),
+        files=texts("files"),
+        sockets=texts("sockets"),
+        subprocesses=texts("subprocesses"),
+        variables=texts("variables"),
+        more=cast("Mapping[str, int]", body.get("more", {})),
+        blind_spots=texts("blind_spots"),
+        covered=cast("bool | None", body.get("covered")),
+        holes=texts("holes"),
+    )
+
+
 def start(call: model.Call, redactor: Redactor) -> Body:
     """What `start` says: all of the call that is not advice for the decision."""
     return _present(
@@ -337,6 +371,7 @@ def finish(report: model.Report, outcome: model.Publication, redactor: Redactor)
         outcome=outcome.outcome.value,
         outcome_why=outcome.why,
         divergence=outcome.is_divergence or None,
+        observed=None if report.observed is None else observed(report.observed),
         claimed_at=_time(report.claimed_at),
     )
 
@@ -353,6 +388,7 @@ def read_finish(uid: UUID, body: Body) -> tuple[model.Report, model.Publication]
         metrics=cast("Mapping[str, float]", body.get("metrics", {})),
         warnings=tuple(cast("Sequence[str]", body.get("warnings", []))),
         uncacheable=tuple(cast("Sequence[str]", body.get("uncacheable", []))),
+        observed=read_observed(cast("Body", body["observed"])) if "observed" in body else None,
         claimed_at=_read_time(body.get("claimed_at")),
     )
     outcome = model.Publication(

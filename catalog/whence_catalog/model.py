@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import ClassVar
 from uuid import UUID
 
 from whence_catalog import digest
@@ -299,6 +300,37 @@ class Capture:
     blind_spots: tuple[str, ...] = ()
 
 
+class Watching(StrEnum):
+    """How closely a Run's reads are watched: noted; noted, and any of them makes it uncacheable; or not."""
+
+    NOTE = "note"
+    STRICT = "strict"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What a Run was seen to touch that is no part of its key, and what of that could not be seen.
+
+    An absence here is never a proof: `blind_spots` says what was out of sight. Each list is sorted and
+    cut at `MOST`; `more` counts what was left out, by the name of the list. Paths under the project's
+    root are relative to it. `covered` says whether the code that ran was compared with the code in the
+    key (None: it could not be); `holes` are the symbols that ran and are not in it.
+    """
+
+    MOST: ClassVar[int] = 200
+
+    watching: Watching
+    files: tuple[str, ...] = ()
+    sockets: tuple[str, ...] = ()
+    subprocesses: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
+    more: Mapping[str, int] = field(default_factory=dict)
+    blind_spots: tuple[str, ...] = ()
+    covered: bool | None = None
+    holes: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """One execution of a Job."""
@@ -338,11 +370,12 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A Run with all that it took and made."""
+    """A Run with all that it took and made, and what it was seen to touch (None: nothing was said of that)."""
 
     run: Run
     inputs: tuple[Input, ...]
     outputs: tuple[Output, ...]
+    observed: Observed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -475,6 +508,7 @@ class Report:
     token: int | None = None
     owner: str = ""
     uncacheable: tuple[str, ...] = ()
+    observed: Observed | None = None
     claimed_at: datetime | None = None
 
 

@@ -45,6 +45,17 @@ REPORT = model.Report(
     warnings=("late",),
     error="secret",
     uncacheable=("changed",),
+    observed=model.Observed(
+        model.Watching.NOTE,
+        files=("data/a.csv",),
+        sockets=("127.0.0.1:5432",),
+        subprocesses=("git",),
+        variables=("HOME",),
+        more={"files": 3},
+        blind_spots=("native readers",),
+        covered=False,
+        holes=("pipeline.helper",),
+    ),
     claimed_at=NOW,
 )
 PUBLICATION = model.Publication(model.Outcome.REFUSED, "lease lost", is_divergence=True)

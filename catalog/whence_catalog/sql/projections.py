@@ -43,6 +43,7 @@ def finish(
     runs.put_inputs(tx, run_id, report.inputs)
     made = artifacts.put_outputs(tx, run_id, after.uid, report.outputs, fact, micros)
     runs.replace_run(tx, run_id, after, fact)
+    runs.put_observed(tx, run_id, report.observed)
     if after.key is not None:
         reservations.put_publication(tx, run_id, after.key, publication, micros)
     return made
@@ -55,6 +56,7 @@ def record(
     run_id = runs.insert_run(tx, after, fact, fact, None)
     runs.put_inputs(tx, run_id, (*call.inputs, *report.inputs))
     runs.put_components(tx, run_id, call.components)
+    runs.put_observed(tx, run_id, report.observed)
     return run_id, artifacts.put_outputs(tx, run_id, after.uid, report.outputs, fact, model.microseconds(at))
 
 

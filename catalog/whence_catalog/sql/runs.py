@@ -23,6 +23,7 @@ _INPUT = tables.table(tables.InputRow)
 _VERSION = tables.table(tables.VersionRow)
 _ARTIFACT = tables.table(tables.ArtifactRow)
 _COMPONENT = tables.table(tables.ComponentRow)
+_OBSERVED = tables.table(tables.ObservedRow)
 _SERIES = tables.table(tables.SeriesRow)
 _BEAT = tables.table(tables.BeatRow)
 _ORIGIN = _RUN.alias("origin")
@@ -215,6 +216,8 @@ _components_of = Statement(
     .where(_COMPONENT.c.run_id == bindparam("run_id"))
     .order_by(_COMPONENT.c.place)
 )
+_put_observed = Statement(insert(_OBSERVED))
+_observed_of = Statement(select(_OBSERVED.c.seen).where(_OBSERVED.c.run_id == bindparam("run_id")))
 _put_series = Statement(insert(_SERIES))
 _series_of = Statement(
     select(_SERIES.c.points)
@@ -407,6 +410,12 @@ def put_components(tx: Transaction, run_id: int, components: Sequence[model.Comp
     )
 
 
+def put_observed(tx: Transaction, run_id: int, seen: model.Observed | None) -> None:
+    """Record what a Run was seen to touch, if anything was said of that."""
+    if seen is not None:
+        tx.run(_put_observed, run_id=run_id, seen=digest.frame(facts.observed(seen)))
+
+
 def put_series(tx: Transaction, run_id: int, series: model.Series, fact: int) -> None:
     """Record the points of one flush."""
     points = cast("facts.Body", facts.log(series)["points"])
@@ -502,7 +511,13 @@ def record(tx: Transaction, stored: Stored) -> model.RunRecord:
     if stored.origin_id is not None:
         made_by = stored.origin_id
         inputs = inputs or inputs_of(tx, stored.origin_id)
-    return model.RunRecord(run, inputs, artifacts.outputs_of(tx, made_by))
+    return model.RunRecord(run, inputs, artifacts.outputs_of(tx, made_by), observed_of(tx, stored.id))
+
+
+def observed_of(tx: Transaction, run_id: int) -> model.Observed | None:
+    """What a Run was seen to touch; None where nothing was said of that."""
+    row = tx.one(_observed_of, run_id=run_id)
+    return None if row is None else facts.read_observed(cast("facts.Body", digest.unframe_own(row[0])))
 
 
 def with_texts(tx: Transaction, stored: Stored) -> model.Run:

@@ -31,9 +31,9 @@ from sqlalchemy import (
 from sqlmodel import Field, SQLModel
 
 # The Alembic revision that these declarations are; a test holds the two together.
-REVISION = "0002"
+REVISION = "0003"
 # Revisions that this whence can upgrade from, oldest first.
-KNOWN_REVISIONS = ("0001", "0002")
+KNOWN_REVISIONS = ("0001", "0002", "0003")
 
 # Marks a SQLite file as a whence catalog ("whnc").
 APPLICATION_ID = 0x77686E63
@@ -280,6 +280,15 @@ class ComponentRow(Row, table=True):
     ignored: int = Field(sa_column=_int())
 
 
+class ObservedRow(Row, table=True):
+    """What a Run was seen to touch outside its key; absent where nothing was said of that."""
+
+    __tablename__ = "observed"
+    __table_args__ = _WITHOUT_ROWID
+    run_id: int = Field(sa_column=_to("run.id", primary=True))
+    seen: bytes = Field(sa_column=_blob())
+
+
 class CacheEntryRow(Row, table=True):
     """A reusable result. Superseded ones stay; at most one of a key is live."""
 
@@ -422,6 +431,7 @@ PROJECTIONS = tuple(
         OutputRow,
         DerivedRow,
         ComponentRow,
+        ObservedRow,
         CacheEntryRow,
         DivergenceRow,
         AliasRow,

@@ -1,18 +1,17 @@
 """The commands. Each parses, calls one function of the library, and prints the value that it returns."""
 
-import contextlib
 import os
 import sys
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
 from whence import client, environment, replay
 from whence.cli import outbox as outboxes
-from whence.cli import printing, tokens
+from whence.cli import printing, session, tokens
+from whence.cli.session import Json, Ref, RunId
 from whence_catalog import audit as audits
 from whence_catalog import catalog, model
 from whence_catalog import lineage as lineages
@@ -27,15 +26,6 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-# What a command opened, and leaves when it is done.
-_scope = contextlib.ExitStack()
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-Ref = Annotated[
-    str, typer.Argument(help="A version: `model:digits@3`, `model:digits@prod`, `dataset:x@latest`.")
-]
-RunId = Annotated[str, typer.Argument(help="A run: its id, or the first eight or more characters of it.")]
 
 
 def _show_version(asked: bool) -> None:
@@ -59,39 +49,20 @@ def run() -> None:
     try:
         cli()
     except WhenceError as error:
-        _refuse(error)
+        session.refuse(error)
     except BrokenPipeError:
         # Whoever read our output is gone. Python would complain once more while it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     finally:
-        _scope.close()
-
-
-def _open(url: str | None = None) -> client.Client:
-    """The catalog that this command is about; closed when the command is done."""
-    opened = client.open_client(url)
-    _scope.callback(opened.close)
-    return opened
-
-
-def _print(json: bool, value: object, text: Callable[[], None]) -> None:
-    if json:
-        printing.as_json(value)
-    else:
-        text()
-
-
-def _refuse(error: WhenceError) -> NoReturn:
-    printing.error(str(error))
-    sys.exit(1)
+        session.scope.close()
 
 
 @cli.command(epilog="Example: `whence init` in the folder of a project.")
 def init(json: Json = False) -> None:
     """Make a catalog in this folder, unless one is found upwards from it."""
-    identity = _open().catalog.identity()
-    _print(json, identity, lambda: printing.show_catalog(identity))
+    identity = session.open_client().catalog.identity()
+    session.show(json, identity, lambda: printing.show_catalog(identity))
 
 
 @cli.command(epilog="Example: `whence ls --kind model`")
@@ -101,8 +72,8 @@ def ls(
     json: Json = False,
 ) -> None:
     """List artifacts, with their newest version and their aliases."""
-    found = _open().catalog.artifacts(project, kind)
-    _print(json, found, lambda: printing.show_artifacts(found))
+    found = session.open_client().catalog.artifacts(project, kind)
+    session.show(json, found, lambda: printing.show_artifacts(found))
 
 
 @cli.command(epilog="Examples: `whence show model:digits@prod` · `whence show 01a2139b-beef`")
@@ -110,17 +81,17 @@ def show(
     what: Annotated[str, typer.Argument(help="A version, or a run by its id.")], json: Json = False
 ) -> None:
     """Show a version, or a run: what it took, what it made, whether it can be made again."""
-    opened = _open()
+    opened = session.open_client()
     if ":" in what:
         output = opened.get(what).output
         made_by = opened.catalog.run(str(output.run))
         aliases = opened.catalog.aliases(output.version.artifact)
         value = {"output": output, "made_by": made_by.run, "inputs": made_by.inputs, "aliases": aliases}
-        _print(json, value, lambda: printing.show_version(output, made_by, aliases))
+        session.show(json, value, lambda: printing.show_version(output, made_by, aliases))
     else:
         record = opened.catalog.run(what)
         series = opened.catalog.series(record.run.uid)
-        _print(json, {"record": record, "series": series}, lambda: printing.show_run(record, series))
+        session.show(json, {"record": record, "series": series}, lambda: printing.show_run(record, series))
 
 
 @cli.command(epilog="Examples: `whence log` · `whence log --job pipeline.train --state failed`")
@@ -132,8 +103,8 @@ def log(
     json: Json = False,
 ) -> None:
     """List runs, newest first."""
-    runs = _open().catalog.runs(project, job, state or (), limit)
-    _print(json, runs, lambda: printing.show_runs(runs))
+    runs = session.open_client().catalog.runs(project, job, state or (), limit)
+    session.show(json, runs, lambda: printing.show_runs(runs))
 
 
 @cli.command(
@@ -154,19 +125,19 @@ def lineage(
         if up and down
         else (lineages.Direction.DOWN if down else lineages.Direction.UP)
     )
-    opened = _open()
+    opened = session.open_client()
     graph = opened.catalog.lineage(
         [opened.full_name(text) for text in root], direction, lineages.Bounds(depth, max_nodes), after
     )
-    _print(json, graph, lambda: printing.show_lineage(graph, direction))
+    session.show(json, graph, lambda: printing.show_lineage(graph, direction))
 
 
 @cli.command(epilog="Example: `whence why 01a2139b-beef`")
 def why(run: RunId, json: Json = False) -> None:
     """Say why a run executed: which parts of its key changed since the nearest earlier run."""
-    opened = _open()
+    opened = session.open_client()
     explained = opened.catalog.explain(run)
-    _print(json, explained, lambda: printing.show_explanation(explained, opened.catalog.run(run).run))
+    session.show(json, explained, lambda: printing.show_explanation(explained, opened.catalog.run(run).run))
 
 
 @cli.command(epilog="Example: `whence rerun 01a2139b-beef`")
@@ -181,8 +152,8 @@ def rerun(
 
     Exit code 0: identical; 2: it differs; 1: it could not be made.
     """
-    outcome = replay.rerun(_open(), run, keep=keep, progress=printing.progress(json))
-    _print(json, outcome, lambda: printing.show_rerun(outcome))
+    outcome = replay.rerun(session.open_client(), run, keep=keep, progress=printing.progress(json))
+    session.show(json, outcome, lambda: printing.show_rerun(outcome))
     raise typer.Exit(0 if outcome.identical else 2)
 
 
@@ -199,8 +170,8 @@ def audit(
     Exit code 0: pass; 2: fail; 3: unknown.
     """
     chosen = audits.Policy.default() if policy is None else audits.Policy.parse(_toml(policy))
-    report = _open().audit(ref, chosen)
-    _print(json, report, lambda: printing.show_audit(report))
+    report = session.open_client().audit(ref, chosen)
+    session.show(json, report, lambda: printing.show_audit(report))
     raise typer.Exit(
         {audits.Verdict.PASS: 0, audits.Verdict.FAIL: 2, audits.Verdict.UNKNOWN: 3}[report.verdict]
     )
@@ -226,8 +197,8 @@ def alias(
     json: Json = False,
 ) -> None:
     """Point an alias at a version."""
-    moved = _open().alias(ref, name, reason=reason, expected=expected)
-    _print(json, moved, lambda: printing.show_alias(moved))
+    moved = session.open_client().alias(ref, name, reason=reason, expected=expected)
+    session.show(json, moved, lambda: printing.show_alias(moved))
 
 
 @cli.command(epilog="Example: `whence publish data/images --as dataset:images`")
@@ -243,8 +214,8 @@ def publish(
     if not file.exists() and not file.is_symlink():
         raise NotFound(f"no file {file}", ErrorKind.NO_SUCH_FILE)
     named = name or str(model.Artifact(model.DEFAULT_PROJECT, "file", file.resolve().name))
-    handle = _open().publish(named, file, description=description)
-    _print(json, handle.output, lambda: printing.show_published(handle.output))
+    handle = session.open_client().publish(named, file, description=description)
+    session.show(json, handle.output, lambda: printing.show_published(handle.output))
 
 
 @cli.command(epilog="Example: `whence get model:digits@prod ./digits`")
@@ -256,13 +227,13 @@ def get(
     json: Json = False,
 ) -> None:
     """Copy the bytes of a version to here. Nothing is overwritten."""
-    opened = _open()
+    opened = session.open_client()
     output = opened.get(ref).output
     target = to or Path(output.filename or output.version.artifact.name.replace("/", "_"))
     content = output.version.content
     copy = opened.blobs.copy_tree if content.form is model.Form.TREE else opened.blobs.copy_file
     copy(content.digest, target)
-    _print(json, {"output": output, "path": str(target)}, lambda: printing.show_got(output, target))
+    session.show(json, {"output": output, "path": str(target)}, lambda: printing.show_got(output, target))
 
 
 @cli.command(epilog="Example: `whence check --json`")
@@ -271,8 +242,8 @@ def check(json: Json = False) -> None:
 
     Exit code 0: they agree; 2: they do not.
     """
-    report = _open().catalog.check()
-    _print(json, report, lambda: printing.show_check(report))
+    report = session.open_client().catalog.check()
+    session.show(json, report, lambda: printing.show_check(report))
     raise typer.Exit(2 if report.problems else 0)
 
 
@@ -282,7 +253,7 @@ def migrate(json: Json = False) -> None:
     from whence.cli import migration
 
     done = migration.migrate(client.database_url())
-    _print(json, done, lambda: printing.show_migration(done.before, done.after))
+    session.show(json, done, lambda: printing.show_migration(done.before, done.after))
 
 
 @cli.command(
@@ -301,7 +272,7 @@ def backup(
     from whence.cli import backup as backups
 
     done = backups.back_up(to, blobs, printing.progress(json))
-    _print(json, done, lambda: printing.show_copied(done))
+    session.show(json, done, lambda: printing.show_copied(done))
 
 
 @cli.command(epilog="Example: `whence migrate`, then `whence restore /backups/monday`")
@@ -316,7 +287,7 @@ def restore(
     from whence.cli import backup as backups
 
     done = backups.restore(backup, printing.progress(json))
-    _print(json, done, lambda: printing.show_copied(done))
+    session.show(json, done, lambda: printing.show_copied(done))
 
 
 @cli.command(
@@ -331,8 +302,8 @@ def demo(
     """Run a real pipeline: record, reuse, change, rerun, lineage, audit. Leaves a catalog to explore."""
     from whence.demo import tour
 
-    done = tour.run(_open(url), printing.progress(json))
-    _print(json, tour.summary(done), lambda: tour.show(done))
+    done = tour.run(session.open_client(url), printing.progress(json))
+    session.show(json, tour.summary(done), lambda: tour.show(done))
 
 
 outbox = typer.Typer(help="What could not be told to the catalog yet.", no_args_is_help=True)
@@ -342,8 +313,8 @@ cli.add_typer(outbox, name="outbox")
 @outbox.command("ls", epilog="Example: `whence outbox ls`")
 def outbox_ls(json: Json = False) -> None:
     """List what waits to be delivered, and what the catalog refused, with the reason."""
-    found = outboxes.listing(_open())
-    _print(json, found, lambda: outboxes.show_listing(found))
+    found = outboxes.listing(session.open_client())
+    session.show(json, found, lambda: outboxes.show_listing(found))
 
 
 @outbox.command("flush", epilog="Example: `whence outbox flush` once the catalog answers again.")
@@ -355,15 +326,15 @@ def outbox_flush(
 
     Exit code 0: nothing is left; 2: something is; 1: the catalog does not answer.
     """
-    done = outboxes.flush(_open(), again)
-    _print(json, done, lambda: outboxes.show_flushed(done))
+    done = outboxes.flush(session.open_client(), again)
+    session.show(json, done, lambda: outboxes.show_flushed(done))
     raise typer.Exit(2 if done.left else 0)
 
 
 @outbox.command("show", epilog="Example: `whence outbox show 01a2139b-beef`")
 def outbox_show(what: Annotated[str, typer.Argument(help="The id of a record, or of a run.")]) -> None:
     """Print records in full, as they will be delivered, or were refused: JSON."""
-    outboxes.show_pages(outboxes.pages(_open().writer.box, what))
+    outboxes.show_pages(outboxes.pages(session.open_client().writer.box, what))
 
 
 @cli.command(
@@ -388,7 +359,7 @@ cli.add_typer(token, name="token")
 
 def _open_for_tokens() -> catalog.Catalog:
     opened = tokens.open_client()
-    _scope.callback(opened.close)
+    session.scope.callback(opened.close)
     return opened.catalog
 
 
@@ -414,14 +385,14 @@ def token_create(
 ) -> None:
     """Make a token, and show its secret, once."""
     made = tokens.create(_open_for_tokens(), name, actor, grant, expires)
-    _print(json, made, lambda: tokens.show_made(made))
+    session.show(json, made, lambda: tokens.show_made(made))
 
 
 @token.command("ls", epilog="Example: `whence token ls`")
 def token_ls(json: Json = False) -> None:
     """List tokens, with what their holders may do; not their secrets, which nobody has."""
     found = _open_for_tokens().tokens()
-    _print(json, found, lambda: tokens.show_tokens(found))
+    session.show(json, found, lambda: tokens.show_tokens(found))
 
 
 @token.command("revoke", epilog="Example: `whence token revoke ci`")
@@ -433,4 +404,4 @@ def token_revoke(
 ) -> None:
     """Let a token's holder in no more."""
     done = tokens.revoke(_open_for_tokens(), what)
-    _print(json, done, lambda: tokens.show_revoked(done))
+    session.show(json, done, lambda: tokens.show_revoked(done))
