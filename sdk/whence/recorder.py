@@ -59,6 +59,7 @@ class Recorder:
         self._taken_as: dict[str, model.Source] = {}
         self._made_as: set[str] = set()
         self._spoilt: list[str] = []
+        self._observed: model.Observed | None = None
         self._warnings: list[str] = []
         self._metrics: dict[str, float] = {}
         self._points: dict[str, list[tuple[int, float]]] = {}
@@ -236,6 +237,11 @@ class Recorder:
                 f"{claim.role}#{claim.ordinal}" if claim.ordinal else claim.role, claim.source
             )
 
+    def saw(self, observed: model.Observed, uncacheable: Sequence[str] = ()) -> None:
+        """Told by who watched it: what it touched, and for which reasons what it makes must not be reused."""
+        self._observed = observed
+        self._spoilt.extend(uncacheable)
+
     def _take(self, source: model.Source, role: str) -> None:
         """Note an input; the guard is held."""
         known = self._taken_as.setdefault(role, source)
@@ -319,6 +325,7 @@ class Recorder:
             token=self._token,
             owner=self._owner,
             uncacheable=(*changed, *self._spoilt),
+            observed=self._observed,
             claimed_at=datetime.now(UTC),
         )
         try:

@@ -18,7 +18,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, ParamSpec, TypeAlias, TypeVar, cast, overload
 
-from whence import arguments, calls, capture, environment, fingerprint, handles, outputs, parameters, recorder
+from whence import (
+    arguments,
+    calls,
+    capture,
+    environment,
+    fingerprint,
+    handles,
+    outputs,
+    parameters,
+    reads,
+    recorder,
+)
 from whence import client as clients
 from whence_catalog import cache, digest, model
 from whence_catalog.errors import ErrorKind, InvalidInput
@@ -124,9 +135,10 @@ def _made(function: Callable[P, R], options: Options) -> Callable[P, R]:
                     answer = await _off_loop(functools.partial(call.rebuild, asked))
                 else:
                     with recorder.running(asked):
-                        made = await cast(
-                            "Awaitable[object]", function(*call.bound.args, **call.bound.kwargs)
-                        )
+                        with call.watched():
+                            made = await cast(
+                                "Awaitable[object]", function(*call.bound.args, **call.bound.kwargs)
+                            )
                         answer = await _off_loop(functools.partial(call.complete, made))
             return answer
 
@@ -144,7 +156,9 @@ def _made(function: Callable[P, R], options: Options) -> Callable[P, R]:
                 answer = call.rebuild(asked)
             else:
                 with recorder.running(asked):
-                    answer = call.complete(function(*call.bound.args, **call.bound.kwargs))
+                    with call.watched():
+                        made = function(*call.bound.args, **call.bound.kwargs)
+                    answer = call.complete(made)
         return cast("R", answer)
 
     return call_step
@@ -331,6 +345,16 @@ class _Call:
 
     def _job(self) -> str:
         return self.options.name or fingerprint.job_name(self.function, self.root)
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Around the call of the function and nothing else: what it does is watched, and told however it ends."""
+        began = cast("recorder.Recorder", self._recorder)
+        with reads.watched(model.Watching.OFF, self.root) as watch:
+            try:
+                yield
+            finally:
+                began.saw(watch.seen(), watch.uncacheable())
 
     # ── end ──────────────────────────────────────────────────────────────────────────────────────
 
