@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 
@@ -134,7 +135,12 @@ def serve(told: settings.Settings) -> bool:
     with (
         bind(told.host, told.port) as listening,
         contextlib.closing(
-            sql_catalog.open_url(told.database, synchronous=told.sync, timeout_seconds=told.timeout)
+            sql_catalog.open_url(
+                told.database,
+                synchronous=told.sync,
+                timeout_seconds=told.timeout,
+                lease=timedelta(seconds=told.lease),
+            )
         ) as catalog,
     ):
         application = app.create_app(catalog, told)

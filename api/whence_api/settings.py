@@ -69,6 +69,11 @@ class Settings(BaseSettings):
         20.0, description="seconds to wait for the database, or for another process that is writing"
     )
 
+    lease: Seconds = Field(
+        60.0,
+        description="seconds that a Run lives, and holds its key, without being heard of; clients are told the same",
+    )
+
     # ── where it listens ──
     host: str = Field("127.0.0.1", min_length=1, description="the address to listen on")
     port: int = Field(7475, ge=0, le=65535, description="the port to listen on; 0: one that is free")

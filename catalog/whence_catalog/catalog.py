@@ -16,7 +16,7 @@ from uuid import UUID
 from whence_catalog import access, audit, cache, digest, facts, lineage, model, rerun
 from whence_catalog.errors import WhenceError
 
-# How long a Run lives, and holds its lease, without being heard of.
+# How long a Run lives, and holds its lease, without being heard of; unless a catalog is told otherwise.
 LEASE = timedelta(seconds=60)
 # How many items a page has at most.
 MOST_AT_ONCE = 1000
@@ -215,7 +215,10 @@ class Catalog(Protocol):
         ...
 
     def beat(self, runs: Sequence[UUID], lasting: timedelta) -> frozenset[UUID]:
-        """Say that these Runs' processes live, and extend their leases; answers those that lost theirs."""
+        """Say that these Runs' processes live, and extend their leases; answers those that lost theirs.
+
+        `lasting` is how long from now; no longer than the catalog's own lease is.
+        """
         ...
 
     def sweep(self) -> Sequence[UUID]:

@@ -1,6 +1,6 @@
 """Says that this process's Runs live: one thread, one call for all of them.
 
-A Run that is not heard of for a minute is presumed aborted, and its lease on a key lapses. The thread
+A Run that is not heard of for a lease (a minute) is presumed aborted, and its lease on a key lapses. The thread
 does not keep the process alive; a forked child has none until it begins a Run of its own.
 """
 
@@ -8,11 +8,13 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
+from datetime import timedelta
 from uuid import UUID
 
 from whence_catalog import catalog
 
-EVERY_SECONDS = 20.0
+# How many beats there are in a lease: one may be lost, and the next come late.
+BEATS = 3
 _MISSES = 2
 _END_SECONDS = 2.0
 
@@ -20,8 +22,9 @@ _END_SECONDS = 2.0
 class Beater:
     """Beats for the Runs of one catalog, from `add` until `remove`."""
 
-    def __init__(self, beat_into: catalog.Catalog) -> None:
+    def __init__(self, beat_into: catalog.Catalog, lease: timedelta = catalog.LEASE) -> None:
         self._catalog = beat_into
+        self._lease = lease
         self._thread: threading.Thread | None
         self._forget()
         _all.add(self)
@@ -54,7 +57,7 @@ class Beater:
         self._missed = 0
 
     def _beat(self) -> None:
-        while not self._closing.wait(EVERY_SECONDS):
+        while not self._closing.wait(self._lease.total_seconds() / BEATS):
             with self._guard:
                 runs = dict(self._runs)
             for run in self._lost(runs) if runs else ():
@@ -62,7 +65,7 @@ class Beater:
 
     def _lost(self, runs: dict[UUID, Callable[[], None]]) -> frozenset[UUID]:
         try:
-            lost = self._catalog.beat(list(runs), catalog.LEASE)
+            lost = self._catalog.beat(list(runs), self._lease)
         except Exception:
             # Whatever it was, the thread must live: the next beat may get through. Two missed ones are
             # told to the steps, since the lease may be gone before the third.

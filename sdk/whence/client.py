@@ -7,6 +7,8 @@ WHENCE_BLOBS    where bytes go, as an fsspec URL (an embedded catalog's own fold
 WHENCE_OUTBOX   where what could not be told to the catalog yet is kept.
 WHENCE_SYNC     FULL (default) or NORMAL: whether an acknowledged record survives a power cut.
 WHENCE_TIMEOUT  seconds to wait for the catalog's answer, or for another process that is writing into it (30).
+WHENCE_LEASE    seconds that a Run lives, and holds its key, without being heard of (60); the same for all who use
+                the catalog, its servers among them.
 """
 
 import contextlib
@@ -20,7 +22,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeAlias, Unpack, cast
 
@@ -55,7 +57,7 @@ class Client:
     writer: "writer.Writer" = field(init=False)
 
     def __post_init__(self) -> None:
-        self.beater = beater.Beater(self.catalog)
+        self.beater = beater.Beater(self.catalog, _lease())
         self.box = self.box or outbox.Outbox(Path(self.url) / OUTBOX, self.url)
         self.writer = writer.Writer(self.catalog, self.box, self.copies)
 
@@ -465,7 +467,9 @@ def _open_database(url: str) -> catalog.Catalog:
             ErrorKind.EXTRA_MISSING,
         ) from error
 
-    return _at_once_or_later(lambda: sql_catalog.open_url(url, timeout_seconds=_timeout_seconds()))
+    return _at_once_or_later(
+        lambda: sql_catalog.open_url(url, timeout_seconds=_timeout_seconds(), lease=_lease())
+    )
 
 
 def _at_once_or_later(opened: Callable[[], catalog.Catalog]) -> catalog.Catalog:
@@ -517,7 +521,10 @@ def _open_embedded(folder: Path) -> catalog.Catalog:
     def opened() -> catalog.Catalog:
         with disk.explained(str(folder)):
             return sql_catalog.SqlCatalog.open(
-                folder / DATABASE, synchronous=synchronous, timeout_seconds=_timeout_seconds()
+                folder / DATABASE,
+                synchronous=synchronous,
+                timeout_seconds=_timeout_seconds(),
+                lease=_lease(),
             )
 
     made = _at_once_or_later(opened)
@@ -539,6 +546,19 @@ def _timeout_seconds() -> float:
     if not 0 <= seconds < 1e6:
         raise InvalidInput(f"WHENCE_TIMEOUT is {text!r}; it is a number of seconds")
     return seconds
+
+
+def _lease() -> timedelta:
+    text = os.environ.get("WHENCE_LEASE")
+    if not text:
+        return catalog.LEASE
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if not 0 < seconds <= 86400:
+        raise InvalidInput(f"WHENCE_LEASE is {text!r}; it is a number of seconds, more than none")
+    return timedelta(seconds=seconds)
 
 
 def find_folder(start: Path) -> Path:

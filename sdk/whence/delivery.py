@@ -114,7 +114,10 @@ class _Round:
         read = [records for letter in letters if (records := self._read(letter))]
         if verb == "reserve":
             recorded = self._recorded([records[0].name.run for records in read])
-            for records in [records for records in read if records[0].name.run in recorded]:
+            begun = [records for records in read if records[0].name.run in recorded]
+            # Whoever said them may have been killed before it came to this.
+            self._end_unanswered([records[0] for records in begun])
+            for records in begun:
                 read.remove(records)
                 self._settle(records, None)
         sent = self._sent(verb, read)

@@ -1,6 +1,7 @@
 """The catalog does not answer; what was made is not lost, nor recorded twice, nor reused wrongly."""
 
 import contextlib
+import dataclasses
 import fcntl
 import json
 import os
@@ -10,14 +11,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests import servers
+from tests import servers, simulator
 from tests.conftest import Project
-from whence_catalog import lineage, model
-from whence_catalog.model import RunState
+from tests.simulator import World
+from whence import delivery, outbox
+from whence_catalog import cache, lineage, model
+from whence_catalog.model import Mode, RunState
+from whence_catalog.sql.catalog import SqlCatalog
 
 
 class Team:
@@ -531,3 +537,19 @@ def test_killed_at_any_moment_everything_that_was_acknowledged_is_recorded_once(
     # One for each process may be begun, or ended and not acknowledged.
     assert len(recorded) <= len(acknowledged) + 4
     team.sound()
+
+
+def test_the_run_that_was_asked_for_first_is_ended_though_whoever_delivered_was_killed_before(
+    tmp_path: Path,
+) -> None:
+    with closing(SqlCatalog.open(tmp_path / "catalog.db")) as opened:
+        world = World(opened)
+        first = world.call()
+        world.begin(first)  # its answer is lost, and the process goes on as another Run
+        instead = dataclasses.replace(first, run=simulator.uid(), mode=Mode.RECORD)
+        box = outbox.Outbox(tmp_path / "outbox", "here")
+        box.keep("reserve", instead, first.run)
+        opened.reserve([instead])  # and was killed as it had delivered this much
+        assert delivery.deliver(box, opened).delivered == 1
+        assert opened.run(str(first.run)).run.state is RunState.ABORTED
+        assert isinstance(world.ask(world.call()), cache.Execute), "nobody waits for a lease that nobody uses"

@@ -34,42 +34,60 @@ R = TypeVar("R")
 MOST_AT_ONCE = 100_000
 
 
-def open_url(url: str, *, synchronous: str = "FULL", timeout_seconds: float = 30.0) -> "SqlCatalog":
+def open_url(
+    url: str,
+    *,
+    synchronous: str = "FULL",
+    timeout_seconds: float = 30.0,
+    lease: timedelta = catalog.LEASE,
+) -> "SqlCatalog":
     """The catalog in a SQLite file (its path), or in a PostgreSQL database (`postgresql://…`).
 
     Args:
         url: where it is.
         synchronous: FULL: what was acknowledged survives a power cut. NORMAL: on SQLite, the last may not.
         timeout_seconds: how long to try while another process holds what is needed, or nobody answers.
+        lease: how long a Run lives, and holds its key, without being heard of; the same for all who use it.
 
     Raises:
         NotReady: it cannot be used; the message says what to run.
+        InvalidInput: the lease lasts no time.
     """
     if "://" in url:
-        return SqlCatalog.connect(url, timeout_seconds=timeout_seconds)
-    return SqlCatalog.open(Path(url), synchronous=synchronous, timeout_seconds=timeout_seconds)
+        return SqlCatalog.connect(url, timeout_seconds=timeout_seconds, lease=lease)
+    return SqlCatalog.open(Path(url), synchronous=synchronous, timeout_seconds=timeout_seconds, lease=lease)
 
 
 class SqlCatalog:
     """A Catalog in one SQL database. Safe from threads and after a fork; see `catalog.Catalog`."""
 
-    def __init__(self, database: Engine[Any], url: str) -> None:
+    def __init__(self, database: Engine[Any], url: str, lease: timedelta = catalog.LEASE) -> None:
         self._database = database
         self._url = url
+        self._lease_micros = _checked_lease(lease)
 
     @classmethod
-    def open(cls, path: Path, *, synchronous: str = "FULL", timeout_seconds: float = 30.0) -> "SqlCatalog":
+    def open(
+        cls,
+        path: Path,
+        *,
+        synchronous: str = "FULL",
+        timeout_seconds: float = 30.0,
+        lease: timedelta = catalog.LEASE,
+    ) -> "SqlCatalog":
         """The catalog in the file `path`, made now if nothing is there; see `open_url`."""
         database = SqliteEngine(path, synchronous=synchronous, timeout_seconds=timeout_seconds)
         try:
             schema.ensure(database)
+            return cls(database, str(path), lease)
         except BaseException:
             database.close()
             raise
-        return cls(database, str(path))
 
     @classmethod
-    def connect(cls, url: str, *, timeout_seconds: float = 30.0) -> "SqlCatalog":
+    def connect(
+        cls, url: str, *, timeout_seconds: float = 30.0, lease: timedelta = catalog.LEASE
+    ) -> "SqlCatalog":
         """The catalog in a PostgreSQL database, which `whence migrate` has made; see `open_url`."""
         if not url.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
             raise InvalidInput(
@@ -86,10 +104,10 @@ class SqlCatalog:
         database = PostgresEngine(url, timeout_seconds=timeout_seconds)
         try:
             schema.require(database)
+            return cls(database, database.url, lease)
         except BaseException:
             database.close()
             raise
-        return cls(database, database.url)
 
     def identity(self) -> catalog.Identity:
         uid, key = self._database.read(schema.identity)
@@ -159,9 +177,12 @@ class SqlCatalog:
             answers |= {place: answer for place, answer in zip(advised, found, strict=True) if answer}
         # In the order of keys: two batches that want the same ones must not wait for each other.
         begun = sorted((p for p in range(len(calls)) if p not in answers), key=lambda p: calls[p].key or "")
-        results = self._each([calls[place] for place in begun], recording.begin, _hold_names)
+        results = self._each([calls[place] for place in begun], self._begin, _hold_names)
         answers |= dict(zip(begun, results, strict=True))
         return [answers[place] for place in range(len(calls))]
+
+    def _begin(self, tx: Transaction, call: model.Call) -> cache.Answer:
+        return recording.begin(tx, call, self._lease_micros)
 
     def finish_runs(self, reports: Sequence[model.Report]) -> Sequence[catalog.Result[catalog.Finished]]:
         return self._each(reports, recording.finish, _hold_reported)
@@ -181,7 +202,8 @@ class SqlCatalog:
         return self._each(moves, recording.move_alias, _hold_moved)
 
     def beat(self, runs: Sequence[UUID], lasting: timedelta = catalog.LEASE) -> frozenset[UUID]:
-        micros = _micros(lasting)
+        # Whatever a client says, a key is free again a lease after it was last heard of.
+        micros = min(_micros(lasting), self._lease_micros)
 
         def extend(tx: Transaction) -> frozenset[UUID]:
             _hold_runs_of(tx, runs)
@@ -190,7 +212,7 @@ class SqlCatalog:
         return self._database.write(extend, durable=False)
 
     def sweep(self) -> Sequence[UUID]:
-        silent = self._database.read(lambda tx: runs.silent(tx, _micros(catalog.LEASE)))
+        silent = self._database.read(lambda tx: runs.silent(tx, self._lease_micros))
         results = self._each(silent, recording.presume, _hold_runs_of)
         return [
             run for run, result in zip(silent, results, strict=True) if not isinstance(result, WhenceError)
@@ -463,6 +485,14 @@ _projects_of = runs.projects_of
 
 def _micros(lasting: timedelta) -> int:
     return lasting // timedelta(microseconds=1)
+
+
+def _checked_lease(lease: timedelta) -> int:
+    if lease <= timedelta(0):
+        raise InvalidInput(
+            f"a lease of {lease.total_seconds():g} s; it is longer than nothing", ErrorKind.BAD_SETTING
+        )
+    return _micros(lease)
 
 
 def _named_run(tx: Transaction, prefix: str) -> runs.Stored:

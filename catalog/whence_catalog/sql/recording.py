@@ -3,16 +3,13 @@
 import dataclasses
 import uuid
 from collections.abc import Sequence
-from datetime import timedelta
 from uuid import UUID
 
 from whence_catalog import cache, catalog, facts, lifecycle, model
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput
-from whence_catalog.sql import artifacts, projections, reservations, runs
+from whence_catalog.sql import artifacts, locks, projections, reservations, runs
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Transaction
-
-LEASE_MICROS = catalog.LEASE // timedelta(microseconds=1)
 
 
 def _decide(
@@ -54,16 +51,18 @@ def advice(tx: Transaction, call: model.Call) -> cache.Answer | None:
             return None
 
 
-def begin(tx: Transaction, call: model.Call) -> cache.Answer:
+def begin(tx: Transaction, call: model.Call, lease_micros: int) -> cache.Answer:
     """Decide what a call is to do, and begin it."""
     stored = fact_log.find(tx, call.run, "start", "reuse", "record")
     if stored is not None:
-        return _begin_again(tx, call, stored)
+        return _begin_again(tx, call, stored, lease_micros)
     if not _wants_key(call):
         wanted = call.mode in cache.PUBLISHING
         reason = cache.Reason.UNCACHEABLE if wanted else cache.Reason.NOT_ASKED
-        return cache.Execute(reason, run=_start(tx, call), details=call.uncacheable)
+        return cache.Execute(reason, run=_start(tx, call, lease_micros), details=call.uncacheable)
     assert call.key is not None
+    if not call.owner:
+        raise InvalidInput("a call that wants its key names an owner; without one, all would be the same")
     decision, found = _decide(tx, call)
     if found is not None:
         # Of the entry's own Blobs alone: nobody's word makes another's hits look missing.
@@ -72,7 +71,7 @@ def begin(tx: Transaction, call: model.Call) -> cache.Answer:
         reservations.remember(tx, found.run_id, call.project, call.present & own, gone)
     token: int | None = None
     if isinstance(decision, cache.Execute):
-        taken = reservations.take(tx, call.key, call.owner, call.run, decision.reason, LEASE_MICROS)
+        taken = reservations.take(tx, call.key, call.owner, call.run, decision.reason, lease_micros)
         if isinstance(taken, cache.Wait):
             return taken
         token = taken
@@ -87,14 +86,14 @@ def begin(tx: Transaction, call: model.Call) -> cache.Answer:
             assert found is not None
             return _reuse(tx, call, entry, found)
         case cache.Execute(reason, digests):
-            return cache.Execute(reason, digests, _start(tx, call), token)
+            return cache.Execute(reason, digests, _start(tx, call, lease_micros), token)
 
 
-def _start(tx: Transaction, call: model.Call) -> model.Run:
+def _start(tx: Transaction, call: model.Call, lease_micros: int) -> model.Run:
     run = lifecycle.start(call, tx.at)
     fact = fact_log.append(tx, "start", call.run, call.actor, lambda r: facts.start(call, r))
     projections.start(tx, fact, run, call)
-    reservations.begin_beat(tx, call.run, LEASE_MICROS)
+    reservations.begin_beat(tx, call.run, lease_micros)
     return run
 
 
@@ -107,7 +106,9 @@ def _reuse(
     return cache.Reuse(entry, run, artifacts.outputs_of(tx, found.run_id))
 
 
-def _begin_again(tx: Transaction, call: model.Call, stored: fact_log.Stored) -> cache.Answer:
+def _begin_again(
+    tx: Transaction, call: model.Call, stored: fact_log.Stored, lease_micros: int
+) -> cache.Answer:
     """The same call said twice: the answer of the first time, and its lease while the Run still runs."""
     verb = facts.decode(stored.canonical).verb
     known = runs.get(tx, call.run)
@@ -125,10 +126,25 @@ def _begin_again(tx: Transaction, call: model.Call, stored: fact_log.Stored) -> 
     if not _wants_key(call):
         return cache.Execute(cache.Reason.NOT_ASKED, run=run, details=call.uncacheable)
     assert call.key is not None
-    held = reservations.lease(tx, call.key)
-    reason = cache.Reason.NO_ENTRY if held is None else held.reason
-    token = reservations.take(tx, call.key, call.owner, call.run, reason, LEASE_MICROS)
-    return token if isinstance(token, cache.Wait) else cache.Execute(reason, run=run, token=token)
+    locks.hold_keys(tx, [call.key])
+    reason = _reason_of_old(tx, call, call.key)
+    token = reservations.take(tx, call.key, call.owner, call.run, reason, lease_micros)
+    if isinstance(token, cache.Wait):
+        return token
+    if known.run.state is model.RunState.RUNNING:
+        # It lives as long as its lease, or a sweep would take that away.
+        reservations.begin_beat(tx, call.run, lease_micros)
+    return cache.Execute(reason, run=run, token=token)
+
+
+def _reason_of_old(tx: Transaction, call: model.Call, key: str) -> cache.Reason:
+    """Why a Run that has begun executes: as it was told, unless somebody else held its lease since."""
+    held = reservations.lease(tx, key)
+    if held is not None and held.run == call.run:
+        return held.reason
+    # What the other one was told would let this Run displace what that published.
+    decision, _ = _decide(tx, call)
+    return decision.reason if isinstance(decision, cache.Execute) else cache.Reason.LEASE_LOST
 
 
 def finish(tx: Transaction, report: model.Report) -> catalog.Finished:

@@ -122,7 +122,9 @@ _extend = Statement(
     )
     .values(until=bindparam("lasts"))
 )
-_beating = Statement(select(_RUN.c.state, _RUN.c.key, _RUN.c.mode).where(_RUN.c.uid == bindparam("uid")))
+_beating = Statement(
+    select(_RUN.c.state, _RUN.c.key, _RUN.c.mode, _RUN.c.presumed).where(_RUN.c.uid == bindparam("uid"))
+)
 _beat = Statement(_beating_on)
 _unbeat = Statement(delete(_BEAT).where(_BEAT.c.run_uid == bindparam("uid")))
 _know = Statement(_knowing)
@@ -252,12 +254,16 @@ def release(tx: Transaction, key: str, run: UUID) -> None:
 def beat(tx: Transaction, run: UUID, lasting_micros: int) -> bool:
     """Extend a Run's life and its lease; False if it should hold a lease and no longer does."""
     row = tx.one(_beating, uid=run.bytes)
-    if row is None or row[0] != model.RunState.RUNNING:
+    if row is None:
+        return True
+    state, key, mode, presumed = row
+    if state != model.RunState.RUNNING and not presumed:
         return True  # it ended since: nobody listens for it any more
     until = tx.micros + lasting_micros
-    tx.run(_beat, run_uid=run.bytes, until=until)
+    if not presumed:
+        tx.run(_beat, run_uid=run.bytes, until=until)
     extended = tx.run(_extend, of_run=run.bytes, moment=tx.micros, lasts=until)
-    return extended > 0 or row[1] is None or row[2] not in (model.Mode.REUSE, model.Mode.REFRESH)
+    return extended > 0 or key is None or mode not in (model.Mode.REUSE, model.Mode.REFRESH)
 
 
 def is_alive(tx: Transaction, run: UUID) -> bool:
