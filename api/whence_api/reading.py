@@ -10,12 +10,10 @@ from uuid import UUID
 from whence_api import masks
 from whence_api.admission import Admission
 from whence_catalog import audit as audits
-from whence_catalog import digest, model, rerun
+from whence_catalog import catalog, digest, model, rerun
 from whence_catalog import lineage as lineages
 from whence_catalog.access import EVERY_PROJECT, Grant
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound, WhenceError
-
-CLIENT_KEY_DOMAIN = "whence.client-key/1"
 
 # How many Runs are read at once where some of them are left out.
 _PAGE = 200
@@ -31,7 +29,7 @@ def identity(asked: Admission, arguments: Mapping[str, object]) -> object:
     # business: a client knows by which address it came.
     key = b""
     if asked.viewer.grants.allows_somewhere(Grant.RECORD):
-        key = digest.raw_digest_of(CLIENT_KEY_DOMAIN, found.key)
+        key = catalog.client_key(found.key)
     return dataclasses.replace(found, key=key, url="")
 
 

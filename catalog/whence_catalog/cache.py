@@ -63,6 +63,8 @@ SUPERSEDING = frozenset(
 )
 
 
+_RANDOM = 2**62 - 1
+
 # The modes in which a step looks up, reserves and publishes.
 PUBLISHING = frozenset({model.Mode.REUSE, model.Mode.REFRESH})
 
@@ -160,10 +162,44 @@ def key(components: Iterable[model.Component]) -> str:
     return "wk1:" + digest.digest_of(KEY_DOMAIN, rows).hex
 
 
+def wants_key(call: model.Call) -> bool:
+    """Whether a call looks up, reserves and publishes."""
+    return call.key is not None and call.mode in PUBLISHING
+
+
+def asked_reason(call: model.Call) -> Reason:
+    """Why a call executes for which nothing is to be decided.
+
+    Raises:
+        InvalidInput: its client says a reason that is none.
+    """
+    if call.reason is not None:
+        try:
+            return Reason(call.reason)
+        except ValueError as error:
+            raise InvalidInput(f"not a reason to execute: {call.reason!r}") from error
+    return Reason.UNCACHEABLE if call.mode in PUBLISHING or call.uncacheable else Reason.NOT_ASKED
+
+
+def is_sampled(run: UUID, rate: float) -> bool:
+    """Whether a hit of that Run is one of the share `rate` that is executed and compared.
+
+    The Run's id decides, whose last 62 bits are random: to ask again gives the same answer.
+    """
+    return (run.int & _RANDOM) / _RANDOM < rate
+
+
 def decide(
-    entry: CacheEntry | None, presence: Presence, now: datetime, max_age: timedelta | None
+    entry: CacheEntry | None,
+    presence: Presence,
+    now: datetime,
+    max_age: timedelta | None,
+    sampled: bool = False,
 ) -> Reuse | Verify | Execute:
-    """What a look-up in mode `reuse` answers, before anyone asks for the reservation."""
+    """What a look-up in mode `reuse` answers, before anyone asks for the reservation.
+
+    A hit that is `sampled` executes, and what it makes is compared with what the entry has.
+    """
     if entry is None:
         return Execute(Reason.NO_ENTRY)
     if max_age is not None and now - entry.validated_at >= max_age:
@@ -173,6 +209,8 @@ def decide(
         return Execute(Reason.OUTPUT_MISSING, presence.missing)
     if presence.altered:
         return Execute(Reason.OUTPUT_ALTERED, presence.altered)
+    if sampled:
+        return Execute(Reason.SAMPLED)
     if presence.unknown:
         return Verify(entry, presence.unknown)
     return Reuse(entry)

@@ -18,6 +18,7 @@ from whence_catalog.errors import WhenceError
 
 # How long a Run lives, and holds its lease, without being heard of; unless a catalog is told otherwise.
 LEASE = timedelta(seconds=60)
+CLIENT_KEY_DOMAIN = "whence.client-key/1"
 # How many items a page has at most.
 MOST_AT_ONCE = 1000
 
@@ -27,11 +28,19 @@ Result: TypeAlias = T | WhenceError
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Which catalog this is. `key` is its own secret, for HMACs of what must not be recorded in clear."""
+    """Which catalog this is. `key` is its own secret; whoever came by a server has the one for clients."""
 
     uid: UUID
     key: bytes
     url: str
+
+
+def client_key(own: bytes) -> bytes:
+    """The secret of a catalog's clients, for HMACs of what must not be recorded in clear.
+
+    It is made of the catalog's `own`, which seals what is told to clients, and so stays with whoever serves them.
+    """
+    return digest.raw_digest_of(CLIENT_KEY_DOMAIN, own)
 
 
 @dataclass(frozen=True, slots=True)

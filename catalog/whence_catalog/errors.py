@@ -59,6 +59,7 @@ class ErrorKind(StrEnum):
     NO_SUCH_ROUTE = "no-such-route"
     BAD_SETTING = "bad-setting"
     BROKEN = "broken"
+    STILL_COMPUTED = "still-computed"
 
 
 class WhenceError(Exception):

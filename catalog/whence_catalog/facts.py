@@ -255,6 +255,8 @@ def start(call: model.Call, redactor: Redactor) -> Body:
         rerun_of=_uid(call.rerun_of),
         labels={name: redactor.commit(f"labels/{name}", text) for name, text in call.labels.items()},
         capture=capture(call.capture),
+        trusted=list(call.trusted),
+        reason=call.reason,
         claimed_at=_time(call.claimed_at),
     )
 
@@ -285,6 +287,8 @@ def read_start(body: Body) -> model.Call:
         retry_of=_read_uid(body.get("retry_of")),
         rerun_of=_read_uid(body.get("rerun_of")),
         capture=read_capture(cast("Body", body.get("capture", {}))),
+        trusted=tuple(cast("Sequence[str]", body.get("trusted", []))),
+        reason=cast("str | None", body.get("reason")),
         claimed_at=_read_time(body.get("claimed_at")),
     )
 
@@ -404,7 +408,7 @@ def reuse(call: model.Call, origin: UUID, redactor: Redactor) -> Body:
 
     The components are the origin's, since the keys are equal; only the origin holds them.
     """
-    body = start(replace(call, components=()), redactor)
+    body = start(replace(call, components=(), reason=None), redactor)
     body.pop("capture", None)
     body["origin"] = origin.bytes
     return body

@@ -40,8 +40,9 @@ def start(call: model.Call, at: datetime) -> model.Run:
         rerun_of=call.rerun_of,
         params=call.params,
         labels=call.labels,
-        warnings=call.uncacheable,
+        warnings=(*call.uncacheable, *call.trusted),
         capture=call.capture,
+        reason=call.reason,
     )
 
 
@@ -55,7 +56,8 @@ def reuse(call: model.Call, origin: UUID, at: datetime) -> model.Run:
         state=model.RunState.REUSED,
         finished_at=at,
         origin=origin,
-        warnings=(),
+        warnings=call.trusted,
+        reason=None,
         capture=model.Capture(because="it is made again by making its origin again"),
     )
 

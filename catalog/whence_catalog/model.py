@@ -333,7 +333,7 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One execution of a Job."""
+    """One execution of a Job. `reason` is why it executed (a `cache.Reason`); a reused one has none."""
 
     uid: UUID
     project: str
@@ -356,6 +356,7 @@ class Run:
     warnings: tuple[str, ...] = ()
     error: str | None = None
     capture: Capture = field(default_factory=Capture)
+    reason: str | None = None
 
     @property
     def is_final(self) -> bool:
@@ -461,7 +462,9 @@ class Call:
     `key` is None when the call has none; then `uncacheable` says why, or the mode is `off`.
     `owner` is who would hold the Reservation. `present`, `missing` and `altered` are what the caller
     just saw of the Blobs that an earlier answer asked it to verify. `presence_age` is how long the
-    catalog's own memory of a Blob counts as fresh (None: for ever).
+    catalog's own memory of a Blob counts as fresh (None: for ever). `verify_rate` is the share of hits,
+    0 to 1, that are executed all the same. `trusted` says what was taken for more than it proves, and why.
+    `reason` is why it executes, where the client has decided that; what the catalog decides stands in its place.
     """
 
     run: UUID
@@ -480,10 +483,13 @@ class Call:
     labels: Mapping[str, str] = field(default_factory=dict)
     capture: Capture = field(default_factory=Capture)
     claimed_at: datetime | None = None
+    trusted: tuple[str, ...] = ()
+    reason: str | None = None
     # What follows steers the decision and is not part of the fact.
     owner: str = ""
     max_age: timedelta | None = None
     presence_age: timedelta | None = None
+    verify_rate: float = 0.0
     present: frozenset[digest.Digest] = frozenset()
     missing: frozenset[digest.Digest] = frozenset()
     altered: frozenset[digest.Digest] = frozenset()

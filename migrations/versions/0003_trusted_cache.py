@@ -14,6 +14,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    op.add_column("run", sa.Column("reason", sa.Text(), nullable=True))
     op.create_table(
         "observed",
         sa.Column("run_id", sa.BigInteger(), nullable=False),

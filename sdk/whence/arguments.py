@@ -6,9 +6,9 @@ What has no identity is refused, by where it is.
 """
 
 import collections
-import inspect
+import re
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import cast
@@ -34,6 +34,7 @@ class Arguments:
     params: dict[str, digest.Framed] = field(default_factory=dict)
     previews: dict[str, str] = field(default_factory=dict)
     files: dict[str, "NamedFile"] = field(default_factory=dict)
+    declared: dict[str, "NamedFile"] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
 
     @property
@@ -41,26 +42,35 @@ class Arguments:
         """The inputs, as a catalog is told of them."""
         return tuple(model.InputClaim(role, handle.source, ordinal) for role, ordinal, handle in self.inputs)
 
-    def components(self) -> Iterator[model.Component]:
-        """Their parts of a key."""
+    def components(self, ignored: frozenset[str] = frozenset()) -> Iterator[model.Component]:
+        """Their parts of a key. An argument in `ignored` has its parts there, without what it holds."""
         for name, value in self.params.items():
-            yield cache.component("params", value, f"params/{name}", preview=self.previews[name])
+            yield cache.component(
+                "params", value, f"params/{name}", self.previews[name], ignored=name in ignored
+            )
         for role in dict.fromkeys(role for role, _, _ in self.inputs):
             members = [handle for known, _, handle in self.inputs if known == role]
             ordered: list[digest.Framed] = [
                 [h.version.content.strength.value, h.version.digest.raw] for h in members
             ]
             shown = ", ".join(f"{h.ref} {h.version.digest.short}" for h in members)
-            yield cache.component("inputs", ordered, f"inputs/{role}", preview=shown)
+            yield cache.component(
+                "inputs", ordered, f"inputs/{role}", shown, ignored=_argument_of(role) in ignored
+            )
         for where, file in sorted(self.files.items()):
             shown = f"{file.path.name} {file.digest.short}"
-            yield cache.component("files", file.digest.raw, f"files/{where}", preview=shown)
+            yield cache.component(
+                "files", file.digest.raw, f"files/{where}", shown, ignored=_argument_of(where) in ignored
+            )
+        for named, file in sorted(self.declared.items()):
+            shown = f"{named} {file.digest.short}"
+            yield cache.component("files", file.digest.raw, f"files/./{named}", preview=shown)
 
     def changed(self) -> tuple[str, ...]:
         """What to say of the files that are not as they were when the call began."""
         return tuple(
             f"{where} ({file.path.name}) was changed while the step ran; nothing is reused from this run"
-            for where, file in self.files.items()
+            for where, file in (*self.files.items(), *self.declared.items())
             if file.has_changed
         )
 
@@ -99,17 +109,22 @@ def _digest(path: Path) -> digest.Digest:
     return store.hash_tree(path).digest if path.is_dir() else store.hash_file(path).digest
 
 
-def take_apart(bound: inspect.BoundArguments, root: Path, record: Record) -> Arguments:
+def take_apart(
+    given: Mapping[str, object], root: Path, record: Record, declared: Sequence[str] = ()
+) -> Arguments:
     """The arguments apart, for the project at `root`; `record` makes a Version of a draft among them.
+
+    Args:
+        declared: files and folders whose bytes count besides, by their paths from `root`.
 
     Raises:
         InvalidInput: a handle is where it would be no input.
     """
-    for name, value in bound.arguments.items():
+    for name, value in given.items():
         _refuse_hidden_handles(name, value)
     found = Arguments()
     canonical = parameters.Canonical(root)
-    for name, value in bound.arguments.items():
+    for name, value in given.items():
         try:
             found.values[name], marked = _take(found, name, value, record)
         except RecursionError:
@@ -126,6 +141,11 @@ def take_apart(bound: inspect.BoundArguments, root: Path, record: Record) -> Arg
             found.files[where] = NamedFile.at(path)
         except (WhenceError, OSError) as error:
             found.refused.append(f"{where} names what cannot be identified: {error}")
+    for named in dict.fromkeys(declared):
+        try:
+            found.declared[Path(named).as_posix()] = NamedFile.at(root / named)
+        except (WhenceError, OSError) as error:
+            found.refused.append(f"the file {named} cannot be identified: {error}")
     return found
 
 
@@ -160,6 +180,11 @@ def _take(found: Arguments, role: str, value: object, record: Record) -> tuple[o
             {key: marked for key, (_, marked) in named.items()},
         )
     return value, value
+
+
+def _argument_of(role: str) -> str:
+    """The name of the argument that a role, or the place of a path, is in."""
+    return re.split(r"[.\[]", role, maxsplit=1)[0]
 
 
 def _role(role: str, key: object) -> str:

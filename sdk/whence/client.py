@@ -54,6 +54,7 @@ class Client:
     box: outbox.Outbox | None = None
     copies: spill.Spill | None = None
     beater: "beater.Beater" = field(init=False)
+    _key: bytes | None = field(init=False, default=None, repr=False)
     writer: "writer.Writer" = field(init=False)
 
     def __post_init__(self) -> None:
@@ -76,6 +77,20 @@ class Client:
         self.beater.close()
         self.writer.close()
         self.catalog.close()
+
+    @property
+    def key(self) -> bytes:
+        """The secret for HMACs of what must not be recorded in clear: one, however its catalog is reached.
+
+        Empty, where it is kept from whoever may not record.
+
+        Raises:
+            Unreachable: nobody says it.
+        """
+        if self._key is None:
+            told = self.catalog.identity().key
+            self._key = told if self.url.startswith(("http://", "https://")) else catalog.client_key(told)
+        return self._key
 
     # ── records ──────────────────────────────────────────────────────────────────────────────────
 

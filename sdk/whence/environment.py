@@ -29,7 +29,9 @@ from whence_catalog import digest
 from whence_catalog.errors import ErrorKind, InvalidInput
 
 DOMAIN = "whence.environment/1"
-IMAGE_VARIABLE = "WHENCE_IMAGE_DIGEST"
+# The image that this process runs in: `registry/name@sha256:…`, or its digest alone.
+IMAGE_VARIABLES = ("WHENCE_IMAGE", "WHENCE_IMAGE_DIGEST")
+POLICIES = ("python", "packages")
 
 # Variables that change results or their order, and that by their nature never hold a secret.
 # fmt: off
@@ -120,7 +122,7 @@ def capture(root: Path | None = None) -> Environment:
     It is read again when `sys.path`, a folder of installed packages or a chosen variable changes.
     """
     variables = tuple((name, os.environ[name]) for name in CHOSEN_VARIABLES if name in os.environ)
-    image = os.environ.get(IMAGE_VARIABLE) or None
+    image = next((os.environ[name] for name in IMAGE_VARIABLES if os.environ.get(name)), None)
     # Not the source's own folders: a step that writes beside its source would have it read every time.
     stamps = _stamps([entry for entry in sys.path if is_installed(entry + os.sep)])
     return _capture(tuple(sys.path), stamps, variables, image, root)
@@ -145,11 +147,22 @@ def decode(data: bytes) -> Environment:
         raise InvalidInput(f"not an environment: {error}", ErrorKind.MALFORMED_FRAME) from error
 
 
-def key_environment(environment: Environment) -> dict[str, str]:
-    """The value of the key component `environment`: the Python minor version, and the image if known."""
+def key_environment(environment: Environment, policy: str = "python") -> dict[str, str]:
+    """The value of the key component `environment`: the Python minor version, and the image if known.
+
+    By the policy `packages` it is every installed distribution, too, by the digest of all of them.
+
+    Raises:
+        InvalidInput: no such policy.
+    """
+    if policy not in POLICIES:
+        raise InvalidInput(f"environment is {policy!r}; it is one of {', '.join(POLICIES)}, or a mapping")
     value = {"python": environment.minor}
     if environment.image is not None:
         value["image"] = environment.image
+    if policy == "packages":
+        rows = cast("digest.Framed", _present(msgspec.to_builtins(environment.distributions)))
+        value["packages"] = digest.digest_of(DOMAIN, rows).text
     return value
 
 

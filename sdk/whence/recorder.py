@@ -17,12 +17,11 @@ import time
 import traceback
 import types
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 from uuid import UUID
 
-from whence import calls, handles
+from whence import calls, handles, tickets
 from whence_catalog import model
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound, WhenceError
 
@@ -43,11 +42,10 @@ _in_main_thread: "list[Recorder]" = []
 class Recorder:
     """A Run that is going on. Use it inside its `with` block, from any thread of the process."""
 
-    def __init__(self, client: "Client", run: model.Run, owner: str = "", token: int | None = None) -> None:
+    def __init__(self, client: "Client", run: model.Run, ticket: tickets.Ticket | None = None) -> None:
         self.client = client
         self._run = run
-        self._owner = owner
-        self._token = token
+        self._ticket = ticket or tickets.Ticket(str(run.uid), "", None, "", run.job, run.project)
         self._guard = threading.Lock()
         # Held while points are on their way, so that the Run does not end before they are said.
         self._flushing = threading.Lock()
@@ -116,7 +114,7 @@ class Recorder:
         else:
             handle = what if what.is_of(self.client) else self.client.known(what)
             self.client.expect(handle)
-        if self._token is not None:
+        if self._ticket.token is not None:
             self._spoilt.append(
                 f"it took {handle.ref} while it ran, which is no part of its key; hand it in as an argument"
             )
@@ -312,21 +310,17 @@ class Recorder:
         self._take_what_these_come_from(outputs)
         changed = (*changed, *self._changed_inputs())
         self._close(state)
-        report = model.Report(
-            uid=calls.new_uid(),
-            run=self.uid,
-            state=state,
-            actor=self.client.actor,
+        report = tickets.report(
+            self._ticket,
+            self.client.actor,
+            state,
             inputs=tuple(self._inputs),
             outputs=outputs,
-            metrics=dict(self._metrics),
+            metrics=self._metrics,
             warnings=(*self._warnings, *changed, *self._spoilt),
             error=error,
-            token=self._token,
-            owner=self._owner,
             uncacheable=(*changed, *self._spoilt),
             observed=self._observed,
-            claimed_at=datetime.now(UTC),
         )
         try:
             return self.client.writer.finish(report)

@@ -17,7 +17,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 from uuid import UUID
 
 from whence import calls, delivery
@@ -56,7 +56,7 @@ class Writer:
     def __init__(self, to: catalog.Catalog, box: Outbox, copies: Copies | None = None) -> None:
         self.box = box
         self._to = to
-        self._to_server = bool(getattr(to, "is_server", False))
+        self._to_server = getattr(to, "is_server", False) is True
         self._copies = copies
         self._since = datetime.now(UTC)
         self._expected: set[UUID] = set()
@@ -80,19 +80,45 @@ class Writer:
 
     def reserve(self, call: model.Call) -> cache.Answer:
         """What the call is to do, and its beginning; where nobody answers, it executes, and holds no lease."""
-        answers: tuple[cache.Answer, ...] = self._answered(call, self._to.reserve, is_begun=False)
-        for answer in answers:
-            return answer
+        (answer,) = self.reserve_all([call])
+        if isinstance(answer, WhenceError):
+            raise answer
+        return answer
+
+    def reserve_all(self, asked: Sequence[model.Call]) -> list[catalog.Result[cache.Answer]]:
+        """`reserve`, for each; whoever answers is asked once for all of them."""
+        answered = cast(
+            "list[tuple[catalog.Result[cache.Answer], ...]]",
+            self._answered_all(asked, self._to.reserve, is_begun=False),
+        )
+        return [
+            answers[0] if answers else self._begun_alone(call)
+            for call, answers in zip(asked, answered, strict=True)
+        ]
+
+    def _begun_alone(self, call: model.Call) -> cache.Execute:
         begun = _without_lease(call)
         self._keep("reserve", begun, None if begun.run == call.run else call.run)
         return cache.Execute(cache.Reason.UNREACHABLE, run=lifecycle.start(begun, datetime.now(UTC)))
 
     def finish(self, report: model.Report) -> tuple[model.Output, ...]:
         """End a Run; answers its outputs."""
-        for finished in self._answered(report, self._to.finish_runs):
-            return finished.outputs
+        return calls.one(self.finish_all([report])).outputs
+
+    def finish_all(self, reports: Sequence[model.Report]) -> list[catalog.Result[catalog.Finished]]:
+        """End Runs; each answer is what the catalog says, or, where it is kept, what is known here."""
+        answered = self._answered_all(reports, self._to.finish_runs)
+        return [
+            answers[0] if answers else self._finished_alone(report)
+            for report, answers in zip(reports, answered, strict=True)
+        ]
+
+    def _finished_alone(self, report: model.Report) -> catalog.Finished:
         self._keep("finish_runs", report)
-        return _made(report.run, report.outputs)
+        now = datetime.now(UTC)
+        run = model.Run(report.run, "", "", report.state, report.actor, now, now)
+        nothing = model.Publication(model.Outcome.NONE, "it is not told to the catalog yet")
+        return catalog.Finished(run, _made(report.run, report.outputs), nothing)
 
     def record(self, call: model.Call, report: model.Report) -> tuple[model.Output, ...]:
         """Record a whole Run; answers its outputs."""
@@ -146,24 +172,45 @@ class Writer:
 
         What begins (`is_begun` is false) raises what a person is to mend before anything is computed.
         """
-        runs = _named(item)
-        if not self._is_clear(runs):
-            return ()
+        (answers,) = self._answered_all([item], send, is_begun=is_begun)
+        return tuple(calls.one([answer]) for answer in answers)
+
+    def _answered_all(
+        self,
+        items: Sequence[I],
+        send: Callable[[Sequence[I]], Sequence[catalog.Result[T]]],
+        *,
+        is_begun: bool = True,
+    ) -> list[tuple[catalog.Result[T], ...]]:
+        """For each item as `_answered`, in one call for all of them; an error of one alone is its answer."""
+        answered: list[tuple[catalog.Result[T], ...]] = [() for _ in items]
+        named = [_named(item) for item in items]
+        clear = [place for place, runs in enumerate(named) if self._is_clear(runs)]
+        if not clear:
+            return answered
+        results: Sequence[catalog.Result[T]]
         try:
-            return (calls.one(send([item])),)
-        except Unreachable as error:
-            if self._is_closed:
+            results = send([items[place] for place in clear])
+        except (Unreachable, NotReady, Denied) as error:
+            if not self._is_kept_for(error, is_begun):
                 raise
             self._fall_silent(error)
-        except NotFound:
-            if runs.isdisjoint(self._expected):
-                raise
-        except (NotReady, Denied) as error:
-            # Hours of work are not thrown away for a token that expired, or a disk of the server that is full.
-            if not (self._to_server and is_begun and delivery.is_stopping(error)):
-                raise
-            self._fall_silent(error)
-        return ()
+            return answered
+        for place, result in zip(clear, results, strict=True):
+            if isinstance(result, NotFound) and not named[place].isdisjoint(self._expected):
+                continue
+            if isinstance(result, Unreachable | NotReady | Denied) and self._is_kept_for(result, is_begun):
+                self._fall_silent(result)
+                continue
+            answered[place] = (result,)
+        return answered
+
+    def _is_kept_for(self, error: WhenceError, is_begun: bool) -> bool:
+        """Whether what met this error is kept, and said again later."""
+        if isinstance(error, Unreachable):
+            return not self._is_closed
+        # Hours of work are not thrown away for a token that expired, or a disk of the server that is full.
+        return self._to_server and is_begun and delivery.is_stopping(error)
 
     def _is_clear(self, runs: frozenset[UUID]) -> bool:
         """Whether the catalog may be told at once of something that names these Runs."""
@@ -311,10 +358,17 @@ def _without_lease(call: model.Call) -> model.Call:
     A call that might have been answered with a reuse goes on as another Run, lest the one of that id be
     reused there and executed here.
     """
-    if call.key is None or call.mode not in cache.PUBLISHING:
-        return call
+    unreachable = cache.Reason.UNREACHABLE.value
+    if not cache.wants_key(call):
+        return replace(call, reason=call.reason or unreachable)
     why = "the catalog did not answer when it began"
-    return replace(call, run=calls.new_uid(), mode=model.Mode.RECORD, uncacheable=(*call.uncacheable, why))
+    return replace(
+        call,
+        run=calls.new_uid(),
+        mode=model.Mode.RECORD,
+        uncacheable=(*call.uncacheable, why),
+        reason=unreachable,
+    )
 
 
 def _made(run: UUID, claims: Sequence[model.OutputClaim]) -> tuple[model.Output, ...]:

@@ -20,20 +20,17 @@ def _decide(
     if call.mode is model.Mode.REFRESH:
         return cache.Execute(cache.Reason.REFRESHED), found
     seen = reservations.presence(tx, found, call)
-    decision = cache.decide(None if found is None else found.entry, seen, tx.at, call.max_age)
+    sampled = cache.is_sampled(call.run, call.verify_rate)
+    decision = cache.decide(None if found is None else found.entry, seen, tx.at, call.max_age, sampled)
     if isinstance(decision, cache.Verify) and found is not None:
         return cache.Verify(decision.entry, decision.unknown, decision.unknown & found.trees), found
     return decision, found
 
 
-def _wants_key(call: model.Call) -> bool:
-    return call.key is not None and call.mode in cache.PUBLISHING
-
-
 def may_be_advised(call: model.Call) -> bool:
     """Whether the answer may be Verify or Wait: these record nothing, so nobody need queue to write for them."""
     told = call.present or call.missing or call.altered
-    return _wants_key(call) and call.presence_age is not None and not told
+    return cache.wants_key(call) and call.presence_age is not None and not told
 
 
 def advice(tx: Transaction, call: model.Call) -> cache.Answer | None:
@@ -56,10 +53,9 @@ def begin(tx: Transaction, call: model.Call, lease_micros: int) -> cache.Answer:
     stored = fact_log.find(tx, call.run, "start", "reuse", "record")
     if stored is not None:
         return _begin_again(tx, call, stored, lease_micros)
-    if not _wants_key(call):
-        wanted = call.mode in cache.PUBLISHING
-        reason = cache.Reason.UNCACHEABLE if wanted else cache.Reason.NOT_ASKED
-        return cache.Execute(reason, run=_start(tx, call, lease_micros), details=call.uncacheable)
+    if not cache.wants_key(call):
+        reason = cache.asked_reason(call)
+        return cache.Execute(reason, run=_start(tx, call, reason, lease_micros), details=call.uncacheable)
     assert call.key is not None
     if not call.owner:
         raise InvalidInput("a call that wants its key names an owner; without one, all would be the same")
@@ -86,10 +82,11 @@ def begin(tx: Transaction, call: model.Call, lease_micros: int) -> cache.Answer:
             assert found is not None
             return _reuse(tx, call, entry, found)
         case cache.Execute(reason, digests):
-            return cache.Execute(reason, digests, _start(tx, call, lease_micros), token)
+            return cache.Execute(reason, digests, _start(tx, call, reason, lease_micros), token)
 
 
-def _start(tx: Transaction, call: model.Call, lease_micros: int) -> model.Run:
+def _start(tx: Transaction, call: model.Call, reason: cache.Reason, lease_micros: int) -> model.Run:
+    call = dataclasses.replace(call, reason=reason.value)
     run = lifecycle.start(call, tx.at)
     fact = fact_log.append(tx, "start", call.run, call.actor, lambda r: facts.start(call, r))
     projections.start(tx, fact, run, call)
@@ -120,11 +117,14 @@ def _begin_again(
         assert known.run.key is not None
         entry = cache.CacheEntry(known.run.key, origin, known.run.started_at, known.run.started_at)
         return cache.Reuse(entry, run, artifacts.outputs_of(tx, known.origin_id))
-    fact_log.reject_other(tx, stored, "start", call.actor, lambda r: facts.start(call, r))
+    told = dataclasses.replace(call, reason=known.run.reason)
+    fact_log.reject_other(tx, stored, "start", call.actor, lambda r: facts.start(told, r))
     if known.run.is_final:
         raise Conflict(f"run {call.run} is already {known.run.state}; start a new run", ErrorKind.WRONG_STATE)
-    if not _wants_key(call):
-        return cache.Execute(cache.Reason.NOT_ASKED, run=run, details=call.uncacheable)
+    if not cache.wants_key(call):
+        return cache.Execute(
+            cache.Reason(known.run.reason or cache.Reason.NOT_ASKED), run=run, details=call.uncacheable
+        )
     assert call.key is not None
     locks.hold_keys(tx, [call.key])
     reason = _reason_of_old(tx, call, call.key)

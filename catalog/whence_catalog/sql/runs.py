@@ -77,6 +77,7 @@ _INSERTED = [
     "capture",
     "start_fact",
     "finish_fact",
+    "reason",
 ]
 _insert = Statement(insert(_RUN).values({name: bindparam(name) for name in _INSERTED}).returning(_RUN.c.id))
 _finish = Statement(
@@ -126,6 +127,7 @@ _COLUMNS = (
     _RUN.c.finish_fact,
     _RUN.c.origin_id,
     _RUN.c.job_id,
+    _RUN.c.reason,
 )
 
 
@@ -318,6 +320,7 @@ def insert_run(
         capture=digest.frame(facts.capture(run.capture)),
         start_fact=fact,
         finish_fact=finish_fact,
+        reason=run.reason,
     )
     return cast("Record", row)[0]  # type: ignore[no-any-return]
 
@@ -471,6 +474,7 @@ def stored_of(row: Record) -> Stored:
         metrics=cast("Mapping[str, float]", digest.unframe_own(row[18])),
         warnings=tuple(cast("Sequence[str]", digest.unframe_own(row[19]))),
         capture=facts.read_capture(cast("facts.Body", digest.unframe_own(row[20]))),
+        reason=row[25],
     )
     return Stored(row[0], run, row[21], row[22], row[23], row[24])
 

@@ -219,6 +219,7 @@ class RunRow(Row, table=True):
     capture: bytes = Field(sa_column=_blob())
     start_fact: int = Field(sa_column=_int())
     finish_fact: int | None = Field(sa_column=_int(optional=True))
+    reason: str | None = Field(sa_column=_text(optional=True))
 
 
 class InputRow(Row, table=True):

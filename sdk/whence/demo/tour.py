@@ -18,7 +18,7 @@ from pathlib import Path
 from whence import replay
 from whence.cli import printing
 from whence.client import Client
-from whence.step import SALT_VARIABLE
+from whence.described import SALT_VARIABLE
 from whence_catalog import audit, cache, lineage, model
 from whence_catalog.errors import ErrorKind, NotReady
 
