@@ -10,10 +10,12 @@ import pstats
 import sys
 from collections.abc import Sequence
 
-from benchmarks import many, measure, recording, reusing, upstream
+from benchmarks import leasing, many, measure, peers, recording, reusing, upstream
 
 # How long the histories are. Writing costs the same in both: only the shorter one is copied.
 _RUNS, _MANY_RUNS = 10_000, 100_000
+# How many entries are looked up among.
+_FEW_ENTRIES, _ENTRIES = 50_000, 1_000_000
 # How many tasks are mapped at once.
 _FEW_TASKS, _TASKS = 320, 10_000
 # How long a benchmark that has its pairs goes on.
@@ -22,13 +24,16 @@ _PROFILED_OPERATIONS, _PROFILED_ROWS = 200, 25
 
 
 def catalogue(quick: bool) -> list[measure.Benchmark]:
-    """Every benchmark there is."""
+    """Every benchmark there is; the quick ones install nothing."""
     found = [
         *recording.benchmarks(_RUNS),
-        *reusing.benchmarks(_RUNS, _RUNS if quick else _MANY_RUNS),
+        *reusing.benchmarks(_FEW_ENTRIES if quick else _ENTRIES),
+        *leasing.benchmarks(),
         *upstream.benchmarks(_RUNS),
         *many.benchmarks(_FEW_TASKS if quick else _TASKS),
     ]
+    if not quick or peers.are_installed():
+        found += peers.benchmarks()
     return found if quick else [*found, *upstream.benchmarks(_MANY_RUNS)]
 
 
@@ -76,10 +81,14 @@ def profile(benchmark: measure.Benchmark) -> None:
 
 def line(figures: measure.Figures) -> str:
     """The figures, for people."""
+    mine, raw = figures.ours_each, figures.floor_each
+    more = "" if figures.stretch is None else f", to get to {figures.stretch:g}"
+    limit = "" if figures.limit is None else f"; p50 is to be at most {figures.limit:g} {figures.unit}"
     return (
-        f"{figures.name:<20}{figures.ours:>10.3f} {figures.unit} /{figures.floor:>9.3f} {figures.unit}"
-        f" ={figures.ratio:>6.2f} [{figures.low:.2f}–{figures.high:.2f}]  goal {figures.goal:.1f}:"
-        f" {figures.verdict:<9} ({figures.pairs} pairs, {figures.note})"
+        f"{figures.name:<24}{figures.ours:>10.3f} {figures.unit} /{figures.floor:>9.3f} {figures.unit}"
+        f" ={figures.ratio:>6.2f} [{figures.low:.2f}–{figures.high:.2f}]  goal {figures.goal:g}{more}:"
+        f" {figures.verdict:<9} ({figures.pairs} pairs, {figures.note})\n"
+        f"{'':<24}p50 {mine.p50:.3f} / {raw.p50:.3f}, p99 {mine.p99:.3f} / {raw.p99:.3f} {figures.unit}{limit}"
     )
 
 
@@ -96,6 +105,12 @@ def wire(figures: measure.Figures) -> dict[str, object]:
         "low": round(figures.low, 4),
         "high": round(figures.high, 4),
         "pairs": figures.pairs,
+        "stretch": figures.stretch,
+        "limit": figures.limit,
+        "ours_p50": round(figures.ours_each.p50, 6),
+        "ours_p99": round(figures.ours_each.p99, 6),
+        "floor_p50": round(figures.floor_each.p50, 6),
+        "floor_p99": round(figures.floor_each.p99, 6),
         "note": f"{figures.verdict}; {figures.note}",
     }
 

@@ -26,19 +26,21 @@ class Beside:
 
 
 @contextmanager
-def writing(runs: int, synchronous: str = "FULL") -> Iterator[Beside]:
-    """Each on a copy of its own of the history of that many runs, in a folder that goes away with them."""
+def writing(original: Path, synchronous: str = "FULL") -> Iterator[Beside]:
+    """Each on a copy of its own of that file, in a folder that goes away with them."""
     with tempfile.TemporaryDirectory(prefix="whence-benchmark-") as name:
         folder = Path(name)
-        ours, floor = history.copied(runs, folder / "ours.db"), history.copied(runs, folder / "floor.db")
+        ours, floor = (
+            history.copied(original, folder / "ours.db"),
+            history.copied(original, folder / "floor.db"),
+        )
         with _opened(ours, floor, synchronous) as both:
             yield both
 
 
 @contextmanager
-def reading(runs: int) -> Iterator[Beside]:
-    """Both on the one file of that history, which neither of them may write to."""
-    file = history.file(runs)
+def reading(file: Path) -> Iterator[Beside]:
+    """Both on that one file, which neither of them may write to."""
     with _opened(file, file, "FULL") as both:
         yield both
 

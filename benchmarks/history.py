@@ -8,6 +8,7 @@ import hashlib
 import random
 import shutil
 import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -17,7 +18,7 @@ from whence_catalog import cache, digest, model
 from whence_catalog.sql import catalog
 
 # Raised when the runs below change, so that files of older ones are not taken for these.
-_RECIPE = 1
+_RECIPE = 2
 _LAYERS = 400
 _JOBS = 20
 _ROLES = ("table", "model")
@@ -58,13 +59,18 @@ def job(place: int) -> str:
     return f"job-{place % _JOBS}"
 
 
+def source(place: int, role: str) -> model.Source:
+    """The production of a run in a role."""
+    return model.Source(artifact(place, role), content(place, role), uid(place))
+
+
 def sources(place: int, runs: int) -> tuple[model.Source, ...]:
     """What a run takes, in a history of that many runs."""
     width = max(4, runs // _LAYERS)
     end = place // width * width
     choice = random.Random(place)
     return tuple(
-        model.Source(artifact(earlier, role), content(earlier, role), uid(earlier))
+        source(earlier, role)
         for earlier in (choice.sample(range(max(0, end - 2 * width), end), 3) if end else ())
         for role in [choice.choice(_ROLES)]
     )
@@ -146,20 +152,25 @@ def _schema_name() -> str:
     return hashlib.sha256(repr(rows).encode()).hexdigest()[:12]
 
 
-def file(runs: int) -> Path:
-    """The file of that history: made once on a machine for each schema, and never written again."""
+def kept(name: str, make: Callable[[Path], None]) -> Path:
+    """The file of that name: made once on a machine for each schema, and never written again."""
     folder = Path(tempfile.gettempdir()) / "whence-benchmarks"
-    made = folder / f"{runs}-{_RECIPE}-{_schema_name()}.db"
+    made = folder / f"{name}-{_RECIPE}-{_schema_name()}.db"
     if not made.exists():
         folder.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as name:
-            write(Path(name) / "history.db", runs)
-            (Path(name) / "history.db").replace(made)
+        with tempfile.TemporaryDirectory(dir=folder) as where:
+            make(Path(where) / "made.db")
+            (Path(where) / "made.db").replace(made)
     return made
 
 
-def copied(runs: int, to: Path) -> Path:
-    """A copy of the history at `to`, on the disk, so that its own pages are not synced on our time."""
-    shutil.copyfile(file(runs), to)
+def file(runs: int) -> Path:
+    """The file of that history."""
+    return kept(str(runs), lambda path: write(path, runs))
+
+
+def copied(original: Path, to: Path) -> Path:
+    """A copy of a file at `to`, on the disk, so that its own pages are not synced on our time."""
+    shutil.copyfile(original, to)
     raw.sync(to)
     return to

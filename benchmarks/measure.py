@@ -3,10 +3,12 @@
 A benchmark sets `ours` beside a `floor` that does the same work with nothing in between. The two take
 turns in shuffled order, since in a fixed rotation one of them always pays for what the other left
 behind. What is judged is the ratio of each pair: whatever slows the machine down slows both.
-Leaves to others: what is measured (`recording`, `reusing`, `upstream`).
+What a single operation took, at the median and at the 99th of a hundred, is told beside it.
+Leaves to others: what is measured (`recording`, `reusing`, `answering`, `leasing`, `peers`, `upstream`, `many`).
 """
 
 import gc
+import itertools
 import math
 import os
 import random
@@ -59,7 +61,8 @@ class Benchmark:
     """One claim: that `ours` costs at most `goal` times the floor.
 
     `operations` are done between two looks at the clock, so that one look is long against the clock's
-    own cost; figures are for one operation, in `unit`.
+    own cost; figures are for one operation, in `unit`. `stretch` is the ratio to get to, `limit` what the
+    median operation is to take by the clock on the wall: both are told beside the figures, and fail nothing.
     """
 
     name: str
@@ -68,11 +71,30 @@ class Benchmark:
     contenders: Callable[[], AbstractContextManager[Contenders]]
     operations: int = 1
     unit: str = "ms"
+    stretch: float | None = None
+    limit: float | None = None
+
+
+class Spent(NamedTuple):
+    """What an operation took, told by another process that measured it. An operation may answer it."""
+
+    wall: float
+    cpu: float
+
+
+class Spread(NamedTuple):
+    """What one operation took by the clock on the wall: half of them at most `p50`, 99 of 100 at most `p99`."""
+
+    p50: float
+    p99: float
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a run of a benchmark gave. The true median of the ratios lies between `low` and `high`."""
+    """What a run of a benchmark gave. The true median of the ratios lies between `low` and `high`.
+
+    `ours` and `floor` are medians of whole samples by the benchmark's clock, the spreads of single operations.
+    """
 
     name: str
     ours: float
@@ -84,6 +106,10 @@ class Figures:
     goal: float
     pairs: int
     note: str
+    ours_each: Spread
+    floor_each: Spread
+    stretch: float | None = None
+    limit: float | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -126,10 +152,11 @@ def judge(low: float, high: float, goal: float) -> Verdict:
 
 
 class _Sample(NamedTuple):
-    """Seconds for one operation."""
+    """Seconds for one operation, and of each by the clock on the wall."""
 
     wall: float
     cpu: float
+    each: Sequence[float]
 
 
 def run(benchmark: Benchmark, seconds: float, seed: int = 1) -> Figures:
@@ -157,11 +184,19 @@ def run(benchmark: Benchmark, seconds: float, seed: int = 1) -> Figures:
 def _sample(contender: Contender, operations: int) -> _Sample:
     ready = [contender() for _ in range(operations)]
     gc.collect()  # what the other one left behind is not for this one to clear away
-    wall, cpu = time.perf_counter(), time.process_time()
+    answers: list[object] = []
+    moments = [time.perf_counter()]
+    cpu = time.process_time()
     for operation in ready:
-        operation()
-    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    return _Sample(wall / operations, cpu / operations)
+        answers.append(operation())
+        moments.append(time.perf_counter())
+    cpu = time.process_time() - cpu
+    told = [answer for answer in answers if isinstance(answer, Spent)]
+    if told:  # it was done elsewhere
+        walls = [spent.wall for spent in told]
+        return _Sample(sum(walls) / operations, sum(spent.cpu for spent in told) / operations, walls)
+    each = [after - before for before, after in itertools.pairwise(moments)]
+    return _Sample((moments[-1] - moments[0]) / operations, cpu / operations, each)
 
 
 def _sync_seconds(folder: Path) -> float:
@@ -199,4 +234,13 @@ def _figures(
         goal=benchmark.goal,
         pairs=len(ratios),
         note=note,
+        ours_each=_spread(ours, scale),
+        floor_each=_spread(floor, scale),
+        stretch=benchmark.stretch,
+        limit=benchmark.limit,
     )
+
+
+def _spread(samples: Sequence[_Sample], scale: float) -> Spread:
+    each = sorted(seconds for sample in samples for seconds in sample.each)
+    return Spread(scale * each[len(each) // 2], scale * each[math.ceil(0.99 * len(each)) - 1])

@@ -64,24 +64,28 @@ OUTPUT = """
 BLOB = """
     INSERT INTO blob (project_id, digest, known_at) VALUES (1, ?, ?)
     ON CONFLICT (project_id, digest) DO UPDATE SET known_at = excluded.known_at"""
-LIVE = """
-    SELECT cache_entry.run_id, run.uid, cache_entry.created_at, cache_entry.validated_at
+LOOK_UP = """
+    SELECT cache_entry.run_id, run.uid, cache_entry.created_at, cache_entry.validated_at,
+           output.role, version.digest, version.form, blob.known_at
     FROM cache_entry JOIN run ON run.id = cache_entry.run_id
+    LEFT JOIN output ON output.run_id = run.id
+    LEFT JOIN version ON version.id = output.version_id
+    LEFT JOIN blob ON blob.project_id = run.project_id AND blob.digest = version.digest
     WHERE cache_entry.key = ? AND cache_entry.superseded_at IS NULL"""
-MADE = """
-    SELECT output.role, version.digest, version.form, blob.known_at FROM output
-    JOIN version ON version.id = output.version_id
-    LEFT JOIN blob ON blob.project_id = 1 AND blob.digest = version.digest
-    WHERE output.run_id = ?"""
 ENTER = "INSERT INTO cache_entry (key, run_id, created_at, validated_at) VALUES (?, ?, ?, ?)"
 TAKE = """
     INSERT INTO reservation (key, owner, run_uid, reason, token, since, until) VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (key) DO UPDATE SET
         owner = excluded.owner, run_uid = excluded.run_uid, reason = excluded.reason,
-        token = max(token + 1, excluded.token), since = excluded.since, until = excluded.until
-    WHERE owner = excluded.owner OR until <= excluded.since
+        token = max(reservation.token + 1, excluded.token), since = excluded.since, until = excluded.until
+    WHERE reservation.owner = excluded.owner OR reservation.until <= excluded.since
     RETURNING token"""
 RELEASE = "UPDATE reservation SET owner = '', until = 0 WHERE key = ? AND owner = ? AND token = ?"
+EXTEND = "UPDATE reservation SET until = ? WHERE run_uid = ? AND owner <> ''"
+LET_GO = "UPDATE reservation SET owner = '', until = 0 WHERE key = ? AND run_uid = ?"
+BEAT_AGAIN = """
+    INSERT INTO beat (run_uid, until) VALUES (?, ?)
+    ON CONFLICT (run_uid) DO UPDATE SET until = excluded.until"""
 BEAT = "INSERT INTO beat (run_uid, until) VALUES (?, ?)"
 UNBEAT = "DELETE FROM beat WHERE run_uid = ?"
 RUN_ID = "SELECT id FROM run WHERE uid = ?"
@@ -318,8 +322,7 @@ def record(connection: sqlite3.Connection, began: Begun, end: Ended) -> list[Row
 
 def reserve(connection: sqlite3.Connection, began: Begun) -> int:
     """Look up the key, find nothing, take the lease and begin the run; answers the token."""
-    entry = connection.execute(LIVE, (began.key,)).fetchone()
-    assert entry is None, "a step that executes finds no entry"
+    assert not look_up(connection, began.key), "a step that executes finds no entry"
     (token,) = connection.execute(
         TAKE, (began.key, began.owner, began.uid, "no entry", began.at, began.at, began.at + _LEASE)
     ).fetchone()
@@ -346,9 +349,9 @@ def finish(connection: sqlite3.Connection, end: Ended, token: int) -> list[Row]:
 
 def reuse(connection: sqlite3.Connection, began: Begun) -> list[Row]:
     """Look up the key and record the run that stands for not running; answers the outputs."""
-    entry, made = look_up(connection, began.key)
+    made = look_up(connection, began.key)
     fact = _append(connection, began.uid, began.at, "reuse", began.canonical)
-    _put_run(connection, began, "reused", entry[0], began.at, fact)
+    _put_run(connection, began, "reused", made[0][0], began.at, fact)
     return made
 
 
@@ -394,10 +397,9 @@ def _put_outputs(
 # ── reading ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def look_up(connection: sqlite3.Connection, key: str | None) -> tuple[Row, list[Row]]:
-    """The entry under a key, and the outputs that it hands out."""
-    entry = connection.execute(LIVE, (key,)).fetchone()
-    return entry, connection.execute(MADE, (entry[0],)).fetchall()
+def look_up(connection: sqlite3.Connection, key: str | None) -> list[Row]:
+    """The entry under a key, with each output that it hands out; nothing where there is no entry."""
+    return connection.execute(LOOK_UP, (key,)).fetchall()
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ def benchmarks(runs: int) -> list[measure.Benchmark]:
 
 @contextmanager
 def _records(runs: int, many: int, synchronous: str) -> Iterator[measure.Contenders]:
-    with beside.writing(runs, synchronous) as both:
+    with beside.writing(history.file(runs), synchronous) as both:
         ours, floor = itertools.count(runs), itertools.count(runs)
 
         def recorded_by_whence() -> Callable[[], object]:
@@ -58,7 +58,7 @@ def _whole(place: int, runs: int) -> tuple[model.Call, model.Report]:
 
 @contextmanager
 def _steps(runs: int) -> Iterator[measure.Contenders]:
-    with beside.writing(runs) as both:
+    with beside.writing(history.file(runs)) as both:
         ours, floor = itertools.count(runs), itertools.count(runs)
 
         def step_by_whence() -> Callable[[], object]:

@@ -28,7 +28,7 @@ def benchmarks(runs: int) -> list[measure.Benchmark]:
 
 @contextmanager
 def _upstream(runs: int, depth: int | None) -> Iterator[measure.Contenders]:
-    with beside.reading(runs) as both:
+    with beside.reading(history.file(runs)) as both:
         last = history.uid(runs - 1)
         bounds = lineage.Bounds(depth=depth, max_nodes=None)
         ours = partial(both.ours.lineage, [str(last)], lineage.Direction.UP, bounds)

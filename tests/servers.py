@@ -132,7 +132,7 @@ def process(catalog_url: str | Path, *arguments: str, **variables: str) -> Itera
         catalog_url: what WHENCE_URL is to be (a folder, or `postgresql://…`), or the `catalog.db` in a folder.
         variables: of its environment, such as `WHENCE_AUTHENTICATION="tokens"`.
     """
-    started = Process(str(catalog_url), *arguments, **variables)
+    started = Process(str(catalog_url), *arguments, folder=None, **variables)
     try:
         yield started
     finally:

@@ -1,18 +1,22 @@
 """The benchmarks' own rules: what the figures prove, what is printed, and that both sides do the same work."""
 
 import contextlib
+import itertools
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import history, measure, raw, recording, reusing, upstream
+from benchmarks import entries, history, measure, raw, recording, reusing, upstream
+from whence_catalog import cache
 from whence_catalog.sql import catalog
 
 RUNS = 60
+# More than a run's inputs lie back.
+ENTRIES = 300
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +26,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def figures(low: float, high: float, goal: float = 1.5) -> measure.Figures:
-    return measure.Figures("record", 3.0, 2.0, "ms", 1.4, low, high, goal, 9, "wall time")
+    spread = measure.Spread(3.0, 4.0)
+    return measure.Figures("record", 3.0, 2.0, "ms", 1.4, low, high, goal, 9, "wall time", spread, spread)
 
 
 # ── statistics ───────────────────────────────────────────────────────────────────────────────────
@@ -97,6 +102,18 @@ def test_pairs_are_taken_until_there_are_nine_and_each_contender_does_as_many_op
     assert found.verdict is measure.Verdict.OVER
 
 
+def test_the_spread_of_single_operations_is_told_beside_their_ratio() -> None:
+    @contextlib.contextmanager
+    def contenders() -> Iterator[measure.Contenders]:
+        told = itertools.cycle([measure.Spent(wall, 0.5) for wall in [1.0] * 98 + [8.0, 9.0]])
+        yield measure.Contenders(lambda: lambda: next(told), lambda: lambda: measure.Spent(0.5, 0.25))
+
+    found = measure.run(
+        measure.Benchmark("told", 2.0, measure.Clock.WALL, contenders, 100, unit="s"), seconds=0
+    )
+    assert (found.ours_each, found.floor_each) == (measure.Spread(1.0, 8.0), measure.Spread(0.5, 0.5))
+
+
 def test_what_is_synced_to_the_disk_is_told_with_the_disk_s_own_time(tmp_path: Path) -> None:
     @contextlib.contextmanager
     def contenders() -> Iterator[measure.Contenders]:
@@ -114,10 +131,8 @@ def test_json_has_the_agreed_keys() -> None:
     wire = command.wire(figures(1.2, 1.4))
     assert list(wire)[:7] == ["name", "ours", "floor", "unit", "ratio", "goal", "ok"]
     assert set(wire) - {"name", "ours", "floor", "unit", "ratio", "goal", "ok"} == {
-        "low",
-        "high",
-        "pairs",
-        "note",
+        *("low", "high", "pairs", "note", "stretch", "limit"),
+        *("ours_p50", "ours_p99", "floor_p50", "floor_p99"),
     }
     assert json.loads(json.dumps(wire)) == wire
 
@@ -133,10 +148,11 @@ def test_an_unknown_name_is_answered_with_the_known_ones(capsys: pytest.CaptureF
 
 
 def test_a_benchmark_runs_from_end_to_end(capsys: pytest.CaptureFixture[str]) -> None:
-    code = command.run(reusing.benchmarks(RUNS, RUNS)[:1], seconds=0, as_json=True)
+    code = command.run(reusing.benchmarks(ENTRIES)[:1], seconds=0, as_json=True)
     (found,) = json.loads(capsys.readouterr().out)
-    assert (found["name"], found["unit"], code) == ("look-up", "µs", 0 if found["ok"] else 1)
+    assert (found["name"], found["unit"], code) == ("look-up-sqlite", "µs", 0 if found["ok"] else 1)
     assert found["low"] <= found["ratio"] <= found["high"]
+    assert 0 < found["ours_p50"] <= found["ours_p99"]
 
 
 # ── the floor is a fair one ──────────────────────────────────────────────────────────────────────
@@ -148,9 +164,39 @@ def test_the_history_is_a_catalog_in_which_whence_finds_no_fault(tmp_path: Path)
     assert (checked.facts, checked.problems) == (2 * RUNS, ())
 
 
+@contextlib.contextmanager
+def _in_sqlite() -> Iterator[str]:
+    yield str(entries.file(ENTRIES))
+
+
+@contextlib.contextmanager
+def _in_postgresql() -> Iterator[str]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("tempfile.tempdir", None)  # a socket's path is short
+        with entries.database(ENTRIES) as url:
+            yield url
+
+
+@pytest.mark.parametrize("loaded", [_in_sqlite, _in_postgresql])
+def test_a_loaded_run_is_reused_as_a_recorded_one_is(
+    loaded: Callable[[], contextlib.AbstractContextManager[str]],
+) -> None:
+    with loaded() as url, contextlib.closing(catalog.open_url(url)) as opened:
+        place = entries.asked(ENTRIES)[-1]
+        (answer,) = opened.reserve([entries.call(place, ENTRIES)])
+        assert isinstance(answer, cache.Reuse)
+        assert answer.entry.run == history.uid(place)
+        assert {output.role: output.version.digest for output in answer.outputs} == {
+            role: history.content(place, role) for role in ("table", "model")
+        }
+
+
 @pytest.mark.parametrize(
     "benchmark",
-    [*recording.benchmarks(RUNS), *reusing.benchmarks(RUNS, RUNS)],
+    [
+        *recording.benchmarks(RUNS),
+        *(one for one in reusing.benchmarks(ENTRIES) if one.name in ("look-up-sqlite", "reuse")),
+    ],
     ids=lambda benchmark: benchmark.name,
 )
 def test_both_sides_write_the_same_number_of_rows(benchmark: measure.Benchmark, tmp_path: Path) -> None:
