@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,6 @@ from whence_catalog.sql import reservations
 from whence_catalog.sql.catalog import SqlCatalog
 from whence_catalog.sql.engine import Engine
 from whence_catalog.sql.postgres import PostgresEngine
-from whence_catalog.sql.recording import LEASE_MICROS
 from whence_catalog.sql.sqlite import SqliteEngine
 
 _WHAT = ("grant", "heartbeat", "release")
@@ -32,6 +32,7 @@ _WHAT = ("grant", "heartbeat", "release")
 _LIMITS = {"sqlite": 0.2, "postgresql": 1.0}
 # How many keys there are: each is granted again and again to one owner.
 _KEYS = 1000
+_LEASE_MICROS = catalog.LEASE // timedelta(microseconds=1)
 
 
 def benchmarks() -> list[measure.Benchmark]:
@@ -128,7 +129,7 @@ def _by_whence(place: _Place, what: str, call: model.Call) -> None:
         case "grant":
             place.database.write(
                 lambda tx: reservations.take(
-                    tx, key, call.owner, call.run, cache.Reason.NO_ENTRY, LEASE_MICROS
+                    tx, key, call.owner, call.run, cache.Reason.NO_ENTRY, _LEASE_MICROS
                 ),
                 durable=False,
             )
@@ -140,7 +141,7 @@ def _by_whence(place: _Place, what: str, call: model.Call) -> None:
 
 def _by_hand(place: _Place, what: str, call: model.Call) -> None:
     now = model.microseconds(history.at(0))
-    until = now + LEASE_MICROS
+    until = now + _LEASE_MICROS
     match what:
         case "grant":
             place.by_hand([(raw.TAKE, (call.key, call.owner, call.run.bytes, "no entry", now, now, until))])
