@@ -11,7 +11,7 @@ how values are masked (`masks`, `lineage.mask`).
 
 from collections.abc import Callable, Mapping
 
-from whence_api import listing, reading, writing
+from whence_api import judging, listing, reading, writing
 from whence_api.admission import Admission
 from whence_catalog import access, catalog
 
@@ -41,12 +41,19 @@ RULES: Mapping[str, Callable[[Admission, Mapping[str, object]], object]] = {
     "add": writing.add,
     "log": writing.log,
     "move_aliases": writing.move_aliases,
+    "quarantine": judging.quarantine,
+    "release": judging.release,
+    "approve": judging.approve,
+    "hold": judging.hold,
+    "deploy": judging.deploy,
     "beat": writing.beat,
     "sweep": writing.sweep,
     "resolve": reading.resolve,
     "artifacts": reading.artifacts,
     "productions": reading.productions,
     "aliases": reading.aliases,
+    "judgements": judging.judgements,
+    "judged": judging.judged,
     "run": reading.run,
     "runs": reading.runs,
     "projects_of": reading.projects_of,

@@ -17,7 +17,19 @@ from whence_catalog.access import EVERY_PROJECT, Grant
 from whence_catalog.errors import Denied, ErrorKind, NotFound, WhenceError
 
 T = TypeVar("T")
-_Signed = TypeVar("_Signed", model.Call, model.Report, model.Addition, model.Series, model.AliasMove)
+_Signed = TypeVar(
+    "_Signed",
+    model.Call,
+    model.Report,
+    model.Addition,
+    model.Series,
+    model.AliasMove,
+    model.QuarantineClaim,
+    model.Release,
+    model.ApprovalClaim,
+    model.HoldClaim,
+    model.DeploymentClaim,
+)
 
 
 @dataclass(slots=True)

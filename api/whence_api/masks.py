@@ -10,6 +10,7 @@ Leaves lineage to `lineage.mask`, and to others what may be asked at all (`acces
 
 import dataclasses
 import secrets
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -113,6 +114,14 @@ class Mask:
         if made.derived_from is None:
             return made
         return dataclasses.replace(made, derived_from=tuple(map(self._source, made.derived_from)))
+
+    def taint(self, taint: model.Taint) -> model.Taint:
+        """A taint without what names a Version that may not be read, or says who judged it, when and why."""
+        why = taint.quarantine
+        if not self.hides(why.version.artifact):
+            return taint
+        hidden = model.Quarantine(uuid.uuid4(), _version(), _NEVER, None, model.Actor(new_id()), None)
+        return dataclasses.replace(taint, quarantine=hidden)
 
     def _source(self, source: model.Source) -> model.Source:
         return model.Source(_artifact(), _NOTHING.digest) if self.hides(source.artifact) else source

@@ -60,7 +60,10 @@ class Reason(StrEnum):
 # After these, a publish replaces the live entry instead of diverging from it.
 SUPERSEDING = frozenset(
     {Reason.EXPIRED, Reason.OUTPUT_MISSING, Reason.OUTPUT_ALTERED, Reason.REVOKED, Reason.REFRESHED}
+    | {Reason.QUARANTINED, Reason.TAINTED}
 )
+# After these even the same bytes replace the entry: what is wrong with it is the Run that it hands out.
+CONDEMNING = frozenset({Reason.QUARANTINED, Reason.TAINTED})
 
 
 _RANDOM = 2**62 - 1
@@ -195,13 +198,17 @@ def decide(
     now: datetime,
     max_age: timedelta | None,
     sampled: bool = False,
+    condemned: Reason | None = None,
 ) -> Reuse | Verify | Execute:
     """What a look-up in mode `reuse` answers, before anyone asks for the reservation.
 
-    A hit that is `sampled` executes, and what it makes is compared with what the entry has.
+    A hit that is `sampled` executes, and what it makes is compared with what the entry has. `condemned` is
+    QUARANTINED or TAINTED where an output of the entry's Run is.
     """
     if entry is None:
         return Execute(Reason.NO_ENTRY)
+    if condemned is not None:
+        return Execute(condemned)
     if max_age is not None and now - entry.validated_at >= max_age:
         return Execute(Reason.EXPIRED)
     # A hit whose bytes are gone is a miss: the next step would fail far from the cause.
@@ -228,6 +235,8 @@ def publish(
     if live is None:
         return model.Publication(model.Outcome.ENTERED)
     if live == made:
+        if reason in CONDEMNING:
+            return model.Publication(model.Outcome.SUPERSEDED, f"{reason}; the same bytes")
         return model.Publication(model.Outcome.RENEWED)
     differing = ", ".join(
         sorted(role for role in live.keys() | made.keys() if live.get(role) != made.get(role))
@@ -245,6 +254,7 @@ def settle(
     live: Mapping[str, digest.Digest] | None,
     made: Mapping[str, digest.Digest],
     fenced: Reason | None,
+    condemned: Reason | None = None,
 ) -> model.Publication:
     """What a finish does to the cache: nothing, unless the Run holds its lease and all that it made is sound.
 
@@ -252,9 +262,13 @@ def settle(
         live: the outputs of the live entry of its key, by role, if there is one.
         made: all outputs of the Run, by role.
         fenced: why the step ran, if it still holds a live lease under the token it reports; else None.
+        condemned: QUARANTINED if a Version that it took or made is, TAINTED if an input of it is; else None.
     """
     if run.key is None or run.mode not in PUBLISHING or report.state is not model.RunState.COMPLETE:
         return model.Publication(model.Outcome.NONE)
+    if condemned is not None:
+        # Whoever reused it would get what nobody may use, for as long as that stands.
+        return model.Publication(model.Outcome.REFUSED, condemned.value, live is not None and live != made)
     weak = [c.role for c in report.outputs if c.content.strength is not model.Strength.CONTENT]
     reasons = (*report.uncacheable, *(f"output {role} is not identified by its content" for role in weak))
     if reasons:

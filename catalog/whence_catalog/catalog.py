@@ -53,6 +53,18 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
+class Judgements:
+    """All that was said of a Version, the newest first; `taints` are what now makes its productions unfit."""
+
+    version: model.Version
+    quarantines: tuple[model.Quarantine, ...]
+    approvals: tuple[model.Approval, ...]
+    holds: tuple[model.Hold, ...]
+    deployments: tuple[model.Deployment, ...]
+    taints: tuple[model.Taint, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StoredFact:
     """A fact as it lies in the log."""
 
@@ -223,6 +235,50 @@ class Catalog(Protocol):
         """
         ...
 
+    def quarantine(self, claims: Sequence[model.QuarantineClaim]) -> Sequence[Result[model.Quarantine]]:
+        """Declare Versions bad: each of their productions, and all that was or will be made of those, is tainted.
+
+        When this returns, nothing tainted is handed out of the cache any more, nor entered into it.
+
+        Raises (as results):
+            NotFound: the Artifact has no such Version.
+        """
+        ...
+
+    def release(self, releases: Sequence[model.Release]) -> Sequence[Result[model.Quarantine | model.Hold]]:
+        """End quarantines and holds, which others may outlast; answers each as it now stands.
+
+        Raises (as results):
+            NotFound: there is neither of that id.
+            Conflict: it was released before.
+        """
+        ...
+
+    def approve(self, claims: Sequence[model.ApprovalClaim]) -> Sequence[Result[model.Approval]]:
+        """Record decisions on Versions: approved, or rejected.
+
+        Raises (as results):
+            NotFound: the Artifact has no such Version.
+        """
+        ...
+
+    def hold(self, claims: Sequence[model.HoldClaim]) -> Sequence[Result[model.Hold]]:
+        """Have Versions kept until they are released, whatever retention says.
+
+        Raises (as results):
+            NotFound: the Artifact has no such Version.
+        """
+        ...
+
+    def deploy(self, claims: Sequence[model.DeploymentClaim]) -> Sequence[Result[model.Deployment]]:
+        """Say what serves at targets from now on, in place of what did; without a digest, answers what ended.
+
+        Raises (as results):
+            NotFound: the Artifact has no such Version.
+            Conflict: nothing is to serve there any more, and nothing does.
+        """
+        ...
+
     def beat(self, runs: Sequence[UUID], lasting: timedelta) -> frozenset[UUID]:
         """Say that these Runs' processes live, and extend their leases; answers those that lost theirs.
 
@@ -254,6 +310,18 @@ class Catalog(Protocol):
 
     def aliases(self, artifact: model.Artifact) -> Sequence[model.Alias]:
         """All that its aliases ever meant, newest first."""
+        ...
+
+    def judgements(self, references: Sequence[model.Reference]) -> Sequence[Result[Judgements]]:
+        """What was said of the Version that each reference means, and what taints it now.
+
+        Raises (as results):
+            NotFound: with near names.
+        """
+        ...
+
+    def judged(self, uids: Sequence[UUID]) -> Mapping[UUID, model.Version]:
+        """The Version that each of these quarantines and holds is of; one that is not recorded is absent."""
         ...
 
     def run(self, prefix: str) -> model.RunRecord:

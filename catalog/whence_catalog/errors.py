@@ -56,6 +56,7 @@ class ErrorKind(StrEnum):
     TOO_MANY = "too-many-requests"
     PROTOCOL = "protocol"
     NO_SUCH_TOKEN = "no-such-token"
+    NO_SUCH_JUDGEMENT = "no-such-judgement"
     NO_SUCH_ROUTE = "no-such-route"
     BAD_SETTING = "bad-setting"
     BROKEN = "broken"

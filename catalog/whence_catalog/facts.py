@@ -20,7 +20,10 @@ from whence_catalog.errors import Damaged, ErrorKind
 Body: TypeAlias = dict[str, digest.Framed]
 
 # Closed: it only grows.
-VERBS = frozenset({"start", "finish", "record", "reuse", "add", "log", "alias", "presume"})
+VERBS = frozenset(
+    {"start", "finish", "record", "reuse", "add", "log", "alias", "presume"}
+    | {"quarantine", "release", "approve", "hold", "deploy"}
+)
 
 COMMITMENT_DOMAIN = "whence.commitment/1"
 
@@ -471,6 +474,73 @@ def read_alias(uid: UUID, body: Body) -> model.AliasMove:
         digest.Digest.of(cast("bytes", body["digest"])),
         model.Actor(""),
         expected=cast("int | None", body.get("expected")),
+    )
+
+
+def _judged(artifact: model.Artifact, named: digest.Digest | None) -> Body:
+    return _present(project=artifact.project, kind=artifact.kind, name=artifact.name, digest=_raw(named))
+
+
+def _reason(reason: str | None, redactor: Redactor) -> Body:
+    return {} if reason is None else {"reason": redactor.commit("reason", reason)}
+
+
+def quarantine(claim: model.QuarantineClaim, redactor: Redactor) -> Body:
+    """What `quarantine` says."""
+    return _judged(claim.artifact, claim.digest) | _reason(claim.reason, redactor)
+
+
+def read_quarantine(uid: UUID, body: Body) -> model.QuarantineClaim:
+    """The claim that a `quarantine` body says; the reason is left out."""
+    named = digest.Digest.of(cast("bytes", body["digest"]))
+    return model.QuarantineClaim(uid, _read_artifact(body), named, model.Actor(""), "")
+
+
+def release(said: model.Release, redactor: Redactor) -> Body:
+    """What `release` says."""
+    return {"of": said.of.bytes} | _reason(said.reason, redactor)
+
+
+def read_release(uid: UUID, body: Body) -> model.Release:
+    """The release that a `release` body says; the reason is left out."""
+    return model.Release(uid, UUID(bytes=cast("bytes", body["of"])), model.Actor(""), "")
+
+
+def approve(claim: model.ApprovalClaim, redactor: Redactor) -> Body:
+    """What `approve` says."""
+    body = _judged(claim.artifact, claim.digest) | _reason(claim.reason, redactor)
+    return body | {"decision": claim.decision.value}
+
+
+def read_approve(uid: UUID, body: Body) -> model.ApprovalClaim:
+    """The decision that an `approve` body says; the reason is left out."""
+    named = digest.Digest.of(cast("bytes", body["digest"]))
+    decision = model.Decision(cast("str", body["decision"]))
+    return model.ApprovalClaim(uid, _read_artifact(body), named, model.Actor(""), decision)
+
+
+def hold(claim: model.HoldClaim, redactor: Redactor) -> Body:
+    """What `hold` says."""
+    return _judged(claim.artifact, claim.digest) | _reason(claim.reason, redactor)
+
+
+def read_hold(uid: UUID, body: Body) -> model.HoldClaim:
+    """The claim that a `hold` body says; the reason is left out."""
+    named = digest.Digest.of(cast("bytes", body["digest"]))
+    return model.HoldClaim(uid, _read_artifact(body), named, model.Actor(""), "")
+
+
+def deploy(claim: model.DeploymentClaim, redactor: Redactor) -> Body:
+    """What `deploy` says; without a digest, that nothing serves there any more."""
+    body = _judged(claim.artifact, claim.digest) | _reason(claim.reason, redactor)
+    return body | {"target": claim.target}
+
+
+def read_deploy(uid: UUID, body: Body) -> model.DeploymentClaim:
+    """The claim that a `deploy` body says; the reason is left out."""
+    named = _read_digest(body.get("digest"))
+    return model.DeploymentClaim(
+        uid, _read_artifact(body), named, cast("str", body["target"]), model.Actor("")
     )
 
 

@@ -195,6 +195,18 @@ def checked_job(name: str) -> str:
     return _checked_text(name, "job name", "")
 
 
+def checked_reason(text: str) -> str:
+    """`text`, if it says why: people act on it."""
+    if not text.strip():
+        raise InvalidInput("a reason has to be given; it is kept, and shown to whoever asks")
+    return text
+
+
+def checked_target(name: str) -> str:
+    """`name`, if it can be where something is deployed: any text that is not empty, without control characters."""
+    return _checked_text(name, "target", "")
+
+
 def checked_alias(name: str) -> str:
     """`name`, if it can be an alias: never digits, `latest` or a digest, which select otherwise."""
     if name.isdigit() or name == "latest" or name.startswith("sha256:"):
@@ -393,6 +405,84 @@ class Alias:
     replaced: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """A Version declared bad over an interval: all its productions, and all that was made of them.
+
+    `until` is None while it stands. A reason is None where it was erased.
+    """
+
+    uid: UUID
+    version: Version
+    since: datetime
+    until: datetime | None
+    actor: Actor
+    reason: str | None
+    released_by: Actor | None = None
+    released_because: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A Version that must be kept, over an interval; `until` is None while it stands."""
+
+    uid: UUID
+    version: Version
+    since: datetime
+    until: datetime | None
+    actor: Actor
+    reason: str | None
+    released_by: Actor | None = None
+    released_because: str | None = None
+
+
+class Decision(StrEnum):
+    """What an Approval says."""
+
+    APPROVED = "approved"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """An Actor's recorded decision on a Version."""
+
+    uid: UUID
+    version: Version
+    at: datetime
+    actor: Actor
+    decision: Decision
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A Version serving at a target of its project over an interval; `until` is None while it does.
+
+    `replaced` is the Version that served there until then; who ended it, and why, is told once it has ended.
+    """
+
+    uid: UUID
+    version: Version
+    target: str
+    since: datetime
+    until: datetime | None
+    actor: Actor
+    reason: str | None = None
+    replaced: Version | None = None
+    ended_by: Actor | None = None
+    ended_because: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Taint:
+    """A production (what Run `run` made, as `version`) that a standing Quarantine names or reaches."""
+
+    run: UUID
+    version: Version
+    quarantine: Quarantine
+
+
 class Outcome(StrEnum):
     """What a finish did to the cache."""
 
@@ -554,3 +644,62 @@ class AliasMove:
     actor: Actor
     reason: str | None = None
     expected: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineClaim:
+    """A request to declare a Version bad; `uid` names the Quarantine too."""
+
+    uid: UUID
+    artifact: Artifact
+    digest: digest.Digest
+    actor: Actor
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A request to end the Quarantine or the Hold that `of` names."""
+
+    uid: UUID
+    of: UUID
+    actor: Actor
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalClaim:
+    """A decision on a Version."""
+
+    uid: UUID
+    artifact: Artifact
+    digest: digest.Digest
+    actor: Actor
+    decision: Decision
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HoldClaim:
+    """A request to keep a Version, whatever retention says; `uid` names the Hold too."""
+
+    uid: UUID
+    artifact: Artifact
+    digest: digest.Digest
+    actor: Actor
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentClaim:
+    """That a Version serves at a target of its project from now on, in place of what did.
+
+    Without a digest the target serves nothing any more; of the Artifact only the project counts then.
+    """
+
+    uid: UUID
+    artifact: Artifact
+    digest: digest.Digest | None
+    target: str
+    actor: Actor
+    reason: str | None = None

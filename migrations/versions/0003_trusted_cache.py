@@ -23,3 +23,81 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run_id"),
         sqlite_with_rowid=False,
     )
+    op.create_table(
+        "quarantine",
+        *_interval(),
+        sa.Column("version_id", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["version_id"], ["version.id"]),
+    )
+    op.create_index("quarantine_by_version", "quarantine", ["version_id"])
+    op.create_index("quarantine_standing", "quarantine", ["version_id"], **_STANDING)
+    op.create_table(
+        "taint",
+        sa.Column("run_id", sa.BigInteger(), nullable=False),
+        sa.Column("version_id", sa.BigInteger(), nullable=False),
+        sa.Column("quarantine_id", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["run_id"], ["run.id"]),
+        sa.ForeignKeyConstraint(["version_id"], ["version.id"]),
+        sa.ForeignKeyConstraint(["quarantine_id"], ["quarantine.id"]),
+        sa.PrimaryKeyConstraint("run_id", "version_id", "quarantine_id"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("taint_by_version", "taint", ["version_id"])
+    op.create_index("taint_by_quarantine", "taint", ["quarantine_id"])
+    op.create_table(
+        "hold",
+        *_interval(),
+        sa.Column("version_id", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["version_id"], ["version.id"]),
+    )
+    op.create_index("hold_by_version", "hold", ["version_id"])
+    op.create_table(
+        "approval",
+        *_said(),
+        sa.Column("version_id", sa.BigInteger(), nullable=False),
+        sa.Column("at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("decision", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["version_id"], ["version.id"]),
+    )
+    op.create_index("approval_by_version", "approval", ["version_id"])
+    op.create_table(
+        "deployment",
+        *_interval(),
+        sa.Column("project_id", sa.BigInteger(), nullable=False),
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("version_id", sa.BigInteger(), nullable=False),
+        sa.Column("replaced_id", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"]),
+        sa.ForeignKeyConstraint(["version_id"], ["version.id"]),
+        sa.ForeignKeyConstraint(["replaced_id"], ["version.id"]),
+    )
+    op.create_index("deployment_by_version", "deployment", ["version_id"])
+    op.create_index("deployment_standing", "deployment", ["project_id", "target"], unique=True, **_STANDING)
+
+
+_STANDING = {"sqlite_where": sa.text("until IS NULL"), "postgresql_where": sa.text("until IS NULL")}
+
+
+def _said() -> tuple[sa.schema.SchemaItem, ...]:
+    """What each judgement has: its row, its uid, its fact, and who said it."""
+    return (
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("uid", sa.LargeBinary(), nullable=False),
+        sa.Column("fact", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("actor_id", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["actor_id"], ["actor.id"]),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("uid"),
+    )
+
+
+def _interval() -> tuple[sa.schema.SchemaItem, ...]:
+    """What one that stands from when to when has too."""
+    return (
+        *_said(),
+        sa.Column("since", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("until", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("end_fact", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("end_actor_id", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["end_actor_id"], ["actor.id"]),
+    )

@@ -134,6 +134,26 @@ def _move(past: Past, project: str) -> dict[str, object]:
     return {"moves": [model.AliasMove(uid(), version.artifact, "next", version.digest, SOMEBODY)]}
 
 
+def _judging(kind: Callable[..., object], **says: object) -> Callable[["Past", str], dict[str, object]]:
+    def ask(past: Past, project: str) -> dict[str, object]:
+        version = past.data[project].version
+        return {"claims": [kind(uid(), version.artifact, version.digest, actor=SOMEBODY, **says)]}
+
+    return ask
+
+
+def _release(past: Past, project: str) -> dict[str, object]:
+    version = past.data[project].version
+    claim = model.HoldClaim(uid(), version.artifact, version.digest, SOMEBODY, "keep it")
+    past.catalog.hold([claim])
+    return {"releases": [model.Release(uid(), claim.uid, SOMEBODY, "no more")]}
+
+
+def _held(past: Past, project: str) -> dict[str, object]:
+    release = _release(past, project)["releases"][0]  # type: ignore[index]
+    return {"uids": [release.of]}
+
+
 def _prefix(past: Past, project: str) -> str:
     return str(past.models[project].run)[:23]
 
@@ -164,6 +184,13 @@ TABLE: Mapping[str, Needs] = {
     "add": Needs(Grant.RECORD, _add),
     "log": Needs(Grant.RECORD, _log),
     "move_aliases": Needs(Grant.PROMOTE, _move),
+    "quarantine": Needs(Grant.APPROVE, _judging(model.QuarantineClaim, reason="it is wrong")),
+    "release": Needs(Grant.APPROVE, _release),
+    "approve": Needs(Grant.APPROVE, _judging(model.ApprovalClaim, decision=model.Decision.APPROVED)),
+    "hold": Needs(Grant.APPROVE, _judging(model.HoldClaim, reason="keep it")),
+    "deploy": Needs(Grant.PROMOTE, _judging(model.DeploymentClaim, target="shop")),
+    "judgements": Needs(Grant.READ, lambda p, o: {"references": [model.Reference.parse(f"{o}/dataset:raw")]}),
+    "judged": Needs(Grant.READ, _held, None),
     "beat": Needs(
         Grant.RECORD, lambda p, o: {"runs": [p.running[o].run], "lasting": timedelta(hours=1)}, None
     ),
@@ -206,7 +233,7 @@ TABLE: Mapping[str, Needs] = {
 }
 BATCHED = {"reserve", "finish_runs", "record_runs", "add", "log", "move_aliases", "resolve", "versions"}
 BATCHED |= {"named_productions", "versions_of", "aliases_of", "productions_of", "consumers_of", "children_of"}
-BATCHED |= {"inputs_of", "outputs_of"}
+BATCHED |= {"inputs_of", "outputs_of", "quarantine", "release", "approve", "hold", "deploy", "judgements"}
 INCLUDES = {grant: {grant, Grant.READ} for grant in Grant} | {Grant.ADMINISTER: set(Grant)}
 
 
@@ -329,6 +356,9 @@ class Crossing:
         assert not isinstance(finished, WhenceError)
         (self.score,) = finished.outputs
         (self.used,) = hidden("covert.use", {f"{OTHER}/report:secret": b"used"}, taken(self.score))
+        bad = self.secret.version
+        self.quarantine = model.QuarantineClaim(uid(), bad.artifact, bad.digest, spy, "covert suspicion")
+        catalog.quarantine([self.quarantine])
 
     @property
     def secrets(self) -> list[str]:
@@ -370,6 +400,8 @@ def reads(c: Crossing) -> Iterator[tuple[str, dict[str, object]]]:
     yield "aliases_of", {"subjects": references}
     yield "productions_of", {"versions": references}
     yield "consumers_of", {"versions": references}
+    yield "judgements", {"references": references}
+    yield "judged", {"uids": [c.quarantine.uid]}
     yield "children_of", {"runs": runs}
     yield "inputs_of", {"runs": runs}
     yield "outputs_of", {"runs": runs}
@@ -634,6 +666,12 @@ def said_by(catalog: SqlCatalog, who: access.Viewer) -> set[model.Actor]:
         "move_aliases",
         moves=[model.AliasMove(uid(), version.artifact, "x", version.digest, WORDS)],
     )
+    named = (version.artifact, version.digest, WORDS)
+    ask(catalog, who, "deploy", claims=[model.DeploymentClaim(uid(), *named[:2], "shop", WORDS)])
+    ask(catalog, who, "approve", claims=[model.ApprovalClaim(uid(), *named, model.Decision.REJECTED)])
+    ask(catalog, who, "hold", claims=[held := model.HoldClaim(uid(), *named, "keep it")])
+    ask(catalog, who, "release", releases=[model.Release(uid(), held.uid, WORDS, "no more")])
+    ask(catalog, who, "quarantine", claims=[model.QuarantineClaim(uid(), *named, "it is wrong")])
     said = catalog.facts(known)
     assert {stored.fact.verb for stored in said} == {
         "start",
@@ -643,12 +681,17 @@ def said_by(catalog: SqlCatalog, who: access.Viewer) -> set[model.Actor]:
         "reuse",
         "record",
         "alias",
+        "deploy",
+        "approve",
+        "hold",
+        "release",
+        "quarantine",
     }
     return {stored.fact.actor for stored in said} | {reused.run.actor, finished.run.actor}
 
 
 def test_whoever_was_authenticated_is_the_actor_of_all_that_they_say(catalog: SqlCatalog) -> None:
-    assert said_by(catalog, viewer(f"record:{OWN}", f"promote:{OWN}")) == {ADA}
+    assert said_by(catalog, viewer(f"record:{OWN}", f"promote:{OWN}", f"approve:{OWN}")) == {ADA}
 
 
 def test_without_authentication_a_name_is_kept_and_never_taken_to_be_checked(catalog: SqlCatalog) -> None:

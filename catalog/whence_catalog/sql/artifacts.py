@@ -249,6 +249,25 @@ def find_version(tx: Transaction, artifact: model.Artifact, raw: bytes | None) -
     return (None, False) if row is None else (row[0], row[1] is not None)
 
 
+def known_version(tx: Transaction, artifact: model.Artifact, content: digest.Digest) -> int | None:
+    """The row of the Version with that content, if there is one."""
+    named = {"project": artifact.project, "kind": artifact.kind, "name": artifact.name}
+    row = tx.one(_find_content, **named, digest=content.raw)
+    return None if row is None else row[1]
+
+
+def known(tx: Transaction, artifact: model.Artifact, content: digest.Digest) -> int:
+    """The row of the Version with that content.
+
+    Raises:
+        NotFound: the Artifact has no such Version.
+    """
+    row = tx.one(_find_version, artifact_id=find(tx, artifact), digest=content.raw)
+    if row is None:
+        raise NotFound(f"{artifact} has no version with content {content.short}…", ErrorKind.NO_SUCH_VERSION)
+    return row[0]  # type: ignore[no-any-return]
+
+
 def project_id(tx: Transaction, name: str) -> int:
     """The project of that name, made if need be."""
     row = tx.one(_find_project, name=name) or tx.one(_make_project, name=name)

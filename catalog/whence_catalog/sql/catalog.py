@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
 from whence_catalog import access, audit, cache, catalog, digest, facts, lineage, model, rerun
@@ -12,6 +12,8 @@ from whence_catalog.sql import (
     artifacts,
     copying,
     graph,
+    judgements,
+    judging,
     locks,
     named,
     pages,
@@ -24,11 +26,14 @@ from whence_catalog.sql import (
 )
 from whence_catalog.sql import check as checking
 from whence_catalog.sql import facts as fact_log
-from whence_catalog.sql.engine import Engine, Transaction
+from whence_catalog.sql.engine import Engine, Gate, Transaction
 from whence_catalog.sql.sqlite import SqliteEngine
 
 I = TypeVar("I")  # noqa: E741 - an item of a batch
 R = TypeVar("R")
+
+# What a verb that judges a Version is told.
+_Judging: TypeAlias = model.QuarantineClaim | model.Release | model.ApprovalClaim | model.HoldClaim
 
 # The longest page of Runs or facts that is answered at once.
 MOST_AT_ONCE = 100_000
@@ -134,6 +139,7 @@ class SqlCatalog:
         items: Sequence[I],
         carry_out: Callable[[Transaction, I], R],
         hold: Callable[[Transaction, Sequence[I]], None] | None = None,
+        gate: Gate | None = None,
     ) -> list[catalog.Result[R]]:
         """The result of each item; `hold` takes the locks that all of them need, before any of them looks."""
 
@@ -158,12 +164,12 @@ class SqlCatalog:
             return []
         if len(items) > 1:
             try:
-                return self._database.write(many)
+                return self._database.write(many, gate=gate)
             except InvalidInput:
                 # The database itself refused what one of them holds, and with it the whole transaction.
-                return [result for item in items for result in self._each([item], carry_out, hold)]
+                return [result for item in items for result in self._each([item], carry_out, hold, gate)]
         try:
-            return [self._database.write(one)]  # the transaction is the savepoint
+            return [self._database.write(one, gate=gate)]  # the transaction is the savepoint
         except (Unreachable, NotReady):
             raise
         except WhenceError as error:
@@ -177,7 +183,7 @@ class SqlCatalog:
             answers |= {place: answer for place, answer in zip(advised, found, strict=True) if answer}
         # In the order of keys: two batches that want the same ones must not wait for each other.
         begun = sorted((p for p in range(len(calls)) if p not in answers), key=lambda p: calls[p].key or "")
-        results = self._each([calls[place] for place in begun], self._begin, _hold_names)
+        results = self._each([calls[place] for place in begun], self._begin, _hold_names, Gate.PASSED)
         answers |= dict(zip(begun, results, strict=True))
         return [answers[place] for place in range(len(calls))]
 
@@ -185,21 +191,40 @@ class SqlCatalog:
         return recording.begin(tx, call, self._lease_micros)
 
     def finish_runs(self, reports: Sequence[model.Report]) -> Sequence[catalog.Result[catalog.Finished]]:
-        return self._each(reports, recording.finish, _hold_reported)
+        return self._each(reports, recording.finish, _hold_reported, Gate.PASSED)
 
     def record_runs(
         self, runs: Sequence[tuple[model.Call, model.Report]]
     ) -> Sequence[catalog.Result[catalog.Finished]]:
-        return self._each(runs, recording.record, _hold_recorded)
+        return self._each(runs, recording.record, _hold_recorded, Gate.PASSED)
 
     def add(self, additions: Sequence[model.Addition]) -> Sequence[catalog.Result[tuple[model.Output, ...]]]:
-        return self._each(additions, recording.add, _hold_added)
+        return self._each(additions, recording.add, _hold_added, Gate.PASSED)
 
     def log(self, series: Sequence[model.Series]) -> Sequence[catalog.Result[None]]:
         return self._each(series, recording.log, _hold_runs)
 
     def move_aliases(self, moves: Sequence[model.AliasMove]) -> Sequence[catalog.Result[model.Alias]]:
         return self._each(moves, recording.move_alias, _hold_moved)
+
+    def quarantine(
+        self, claims: Sequence[model.QuarantineClaim]
+    ) -> Sequence[catalog.Result[model.Quarantine]]:
+        return self._each(claims, judging.quarantine, _hold_actors, Gate.CLOSED)
+
+    def release(
+        self, releases: Sequence[model.Release]
+    ) -> Sequence[catalog.Result[model.Quarantine | model.Hold]]:
+        return self._each(releases, judging.release, _hold_actors, Gate.CLOSED)
+
+    def approve(self, claims: Sequence[model.ApprovalClaim]) -> Sequence[catalog.Result[model.Approval]]:
+        return self._each(claims, judging.approve, _hold_actors)
+
+    def hold(self, claims: Sequence[model.HoldClaim]) -> Sequence[catalog.Result[model.Hold]]:
+        return self._each(claims, judging.hold, _hold_actors)
+
+    def deploy(self, claims: Sequence[model.DeploymentClaim]) -> Sequence[catalog.Result[model.Deployment]]:
+        return self._each(claims, judging.deploy, _hold_deployed)
 
     def beat(self, runs: Sequence[UUID], lasting: timedelta = catalog.LEASE) -> frozenset[UUID]:
         # Whatever a client says, a key is free again a lease after it was last heard of.
@@ -240,16 +265,7 @@ class SqlCatalog:
     # ── reading ──────────────────────────────────────────────────────────────────────────────────
 
     def resolve(self, references: Sequence[model.Reference]) -> Sequence[catalog.Result[model.Output]]:
-        def answer(tx: Transaction) -> list[catalog.Result[model.Output]]:
-            results: list[catalog.Result[model.Output]] = []
-            for reference in references:
-                try:
-                    results.append(artifacts.resolve(tx, reference))
-                except WhenceError as error:
-                    results.append(error)
-            return results
-
-        return self._database.read(answer)
+        return self._database.read(lambda tx: _answers(tx, references, artifacts.resolve))
 
     def artifacts(
         self, project: str | None = None, kind: str | None = None
@@ -261,6 +277,17 @@ class SqlCatalog:
 
     def aliases(self, artifact: model.Artifact) -> Sequence[model.Alias]:
         return self._database.read(lambda tx: artifacts.aliases(tx, artifact))
+
+    def judgements(
+        self, references: Sequence[model.Reference]
+    ) -> Sequence[catalog.Result[catalog.Judgements]]:
+        def judged(tx: Transaction, reference: model.Reference) -> catalog.Judgements:
+            return judgements.of_version(tx, artifacts.version_id(tx, reference))
+
+        return self._database.read(lambda tx: _answers(tx, references, judged))
+
+    def judged(self, uids: Sequence[UUID]) -> Mapping[UUID, model.Version]:
+        return self._database.read(lambda tx: judgements.judged(tx, uids))
 
     def run(self, prefix: str) -> model.RunRecord:
         return self._database.read(lambda tx: runs.record(tx, _named_run(tx, prefix)))
@@ -476,11 +503,35 @@ def _hold_moved(tx: Transaction, moves: Sequence[model.AliasMove]) -> None:
     )
 
 
+def _hold_actors(tx: Transaction, items: Sequence[_Judging]) -> None:
+    locks.hold_names(tx, actors=[item.actor for item in items])
+
+
+def _hold_deployed(tx: Transaction, claims: Sequence[model.DeploymentClaim]) -> None:
+    # Two that deploy to one project take turns: what stands at a target is ended by one of them.
+    locks.hold_names(
+        tx, actors=[claim.actor for claim in claims], made=[(claim.artifact, None) for claim in claims]
+    )
+
+
 def _made(claims: Iterable[model.OutputClaim]) -> list[tuple[model.Artifact, bytes | None]]:
     return [(claim.artifact, claim.content.digest.raw) for claim in claims]
 
 
 _projects_of = runs.projects_of
+
+
+def _answers(
+    tx: Transaction, items: Sequence[I], answer: Callable[[Transaction, I], R]
+) -> list[catalog.Result[R]]:
+    """The answer to each item, or why there is none."""
+    results: list[catalog.Result[R]] = []
+    for item in items:
+        try:
+            results.append(answer(tx, item))
+        except WhenceError as error:
+            results.append(error)
+    return results
 
 
 def _micros(lasting: timedelta) -> int:

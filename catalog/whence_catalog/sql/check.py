@@ -128,6 +128,7 @@ _NATURAL = {
     "artifact": "project_id, kind, name",
     "version": "artifact_id, digest",
     "run": "uid",
+    "quarantine": "uid",
 }
 
 

@@ -13,7 +13,7 @@ from whence_catalog import catalog, facts
 from whence_catalog.errors import Conflict, Damaged, ErrorKind
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql import projections, tables
-from whence_catalog.sql.engine import Engine, Statement, Transaction
+from whence_catalog.sql.engine import Engine, Gate, Statement, Transaction
 
 _AT_ONCE = 1000
 
@@ -35,7 +35,8 @@ def copy(
         Conflict: something was recorded in the target already.
         Damaged: a fact of the source is not what its leaf says; `whence check` tells more.
     """
-    with source.reading() as tx, target.writing() as into:
+    # What is replayed has its place in the order of facts: nobody else may record meanwhile.
+    with source.reading() as tx, target.writing(gate=Gate.CLOSED) as into:
         if fact_log.head(into) or fact_log.count_redactable(into):
             raise Conflict(
                 f"{target.url} holds a catalog already; name an empty place", ErrorKind.OTHER_CONTENT

@@ -11,6 +11,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from enum import Enum
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from sqlalchemy import BigInteger, Boolean, ColumnElement, bindparam
@@ -36,6 +37,22 @@ DIALECTS: Mapping[str, Dialect] = {
     "postgresql": postgresql.dialect(paramstyle="format"),  # type: ignore[no-untyped-call]
 }
 _UPSERT: Mapping[str, Callable[..., Any]] = {"sqlite": sqlite_dml.insert, "postgresql": postgresql_dml.insert}
+
+
+class Gate(Enum):
+    """How a transaction stands to the gate that everybody passes who records or hands out productions.
+
+    PASSED: nobody closes it until this transaction is done. CLOSED: nobody else is past it, or passes. Where
+    there is one writer at a time it is always closed.
+    """
+
+    PASSED = "passed"
+    CLOSED = "closed"
+
+
+class Crowded(Exception):
+    """What a transaction is about to write has to be written behind a closed gate: begin again, with it closed."""
+
 
 # A fact that has no position yet comes behind all that have one, in the order in which it was written.
 UNSEQUENCED = 2**62
@@ -197,7 +214,10 @@ class Transaction(ABC):
     # Whether a fact gets its position now: whoever writes is the only one who does.
     is_sequencing: bool
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, gate: Gate | None) -> None:
+        self.gate = gate
+        # What this transaction found out that nobody else can change until its end.
+        self.found: dict[str, Any] = {}
         self._connection = connection
         self._put_off: list[tuple[Statement, Mapping[str, Given]]] = []
         self._last: list[tuple[tuple[str, ...], Statement, Mapping[str, Value]]] = []
@@ -317,7 +337,9 @@ class Engine(ABC, Generic[C]):
         """One unchanging view of what is committed."""
 
     @abstractmethod
-    def writing(self, *, durable: bool = True) -> contextlib.AbstractContextManager[Transaction]:
+    def writing(
+        self, *, durable: bool = True, gate: Gate | None = None
+    ) -> contextlib.AbstractContextManager[Transaction]:
         """A transaction that writes. Durable: on the disk when this returns.
 
         Not durable is for leases and heartbeats alone: a power cut may lose the last of them.
@@ -328,9 +350,9 @@ class Engine(ABC, Generic[C]):
         with self.reading() as tx:
             return work(tx)
 
-    def write(self, work: Callable[[Transaction], T], *, durable: bool = True) -> T:
+    def write(self, work: Callable[[Transaction], T], *, durable: bool = True, gate: Gate | None = None) -> T:
         """What `work` answers, once what it wrote is committed; it may be carried out again from the start."""
-        with self.writing(durable=durable) as tx:
+        with self.writing(durable=durable, gate=gate) as tx:
             return work(tx)
 
     @abstractmethod

@@ -18,7 +18,7 @@ from psycopg import conninfo
 from psycopg.types.numeric import Int8Dumper
 
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotReady, Unreachable, WhenceError
-from whence_catalog.sql.engine import Engine, Given, Statement, Transaction, Value
+from whence_catalog.sql.engine import Crowded, Engine, Gate, Given, Statement, Transaction, Value
 
 T = TypeVar("T")
 
@@ -35,14 +35,25 @@ _CLOCK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 _TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
 
 
+# Sent with the BEGIN, in one message: what comes after it sees what was committed while it waited.
+_GATE = 0x776861676174
+_AT_THE_GATE = {
+    None: "",
+    Gate.PASSED: f"; SELECT pg_advisory_xact_lock_shared({_GATE})",
+    Gate.CLOSED: f"; SELECT pg_advisory_xact_lock({_GATE})",
+}
+
+
 class PostgresTransaction(Transaction):
     """A transaction on PostgreSQL; its clock is the database's, when it was first looked at."""
 
     dialect = "postgresql"
     is_sequencing = False
 
-    def __init__(self, connection: "psycopg.Connection[Any]", next_fact: Callable[[], int]) -> None:
-        super().__init__(connection)
+    def __init__(
+        self, connection: "psycopg.Connection[Any]", gate: Gate | None, next_fact: Callable[[], int]
+    ) -> None:
+        super().__init__(connection, gate)
         self._next_fact = next_fact
         self._micros = 0
 
@@ -119,26 +130,31 @@ class PostgresEngine(Engine["psycopg.Connection[Any]"]):
             yield tx
 
     @contextlib.contextmanager
-    def writing(self, *, durable: bool = True) -> Iterator[Transaction]:
+    def writing(self, *, durable: bool = True, gate: Gate | None = None) -> Iterator[Transaction]:
         """A transaction beside others. Durable: on the disk when this returns."""
-        with self._translated(), self._transaction("READ WRITE", durable=durable) as tx:
+        with self._translated(), self._transaction("READ WRITE", durable=durable, gate=gate) as tx:
             yield tx
 
     def read(self, work: Callable[[Transaction], T]) -> T:
         """What `work` answers of one unchanging view; tried again while the database is away."""
-        return self._persistently("ISOLATION LEVEL REPEATABLE READ READ ONLY", True, work)
+        return self._persistently("ISOLATION LEVEL REPEATABLE READ READ ONLY", True, None, work)
 
-    def write(self, work: Callable[[Transaction], T], *, durable: bool = True) -> T:
+    def write(self, work: Callable[[Transaction], T], *, durable: bool = True, gate: Gate | None = None) -> T:
         """What `work` answers, once what it wrote is committed; carried out again where it was cut short."""
-        return self._persistently("READ WRITE", durable, work)
+        try:
+            return self._persistently("READ WRITE", durable, gate, work)
+        except Crowded:
+            return self._persistently("READ WRITE", durable, Gate.CLOSED, work)
 
-    def _persistently(self, mode: str, durable: bool, work: Callable[[Transaction], T]) -> T:
+    def _persistently(
+        self, mode: str, durable: bool, gate: Gate | None, work: Callable[[Transaction], T]
+    ) -> T:
         give_up_at = time.monotonic() + self._timeout_seconds
         encounters = failures = 0
         with self._translated():
             while True:
                 try:
-                    with self._transaction(mode, durable=durable) as tx:
+                    with self._transaction(mode, durable=durable, gate=gate) as tx:
                         return work(tx)
                 except psycopg.Error as error:
                     encounters, failures = encounters + _is_encounter(error), failures + 1
@@ -152,13 +168,16 @@ class PostgresEngine(Engine["psycopg.Connection[Any]"]):
                 time.sleep(random.uniform(0, min(0.5, 0.002 * 2 ** min(failures, 10))))
 
     @contextlib.contextmanager
-    def _transaction(self, mode: str, *, durable: bool = True) -> Iterator[Transaction]:
+    def _transaction(
+        self, mode: str, *, durable: bool = True, gate: Gate | None = None
+    ) -> Iterator[Transaction]:
         with self._connection() as connection:
-            connection.execute(f"BEGIN {mode}")
             try:
+                # Two statements in one message cannot be prepared.
+                connection.execute(f"BEGIN {mode}{_AT_THE_GATE[gate]}", prepare=False)
                 if not durable:
                     connection.execute("SET LOCAL synchronous_commit = off")
-                tx = PostgresTransaction(connection, self._next_fact)
+                tx = PostgresTransaction(connection, gate, self._next_fact)
                 yield tx
                 tx.finish()
                 connection.execute("COMMIT")

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import cast
 
 from whence_catalog import facts, lifecycle, model
-from whence_catalog.sql import artifacts, reservations, runs
+from whence_catalog.sql import artifacts, judgements, reservations, runs, taint
 from whence_catalog.sql.engine import Transaction
 
 
@@ -42,6 +42,7 @@ def finish(
     micros = model.microseconds(at)
     runs.put_inputs(tx, run_id, report.inputs)
     made = artifacts.put_outputs(tx, run_id, after.uid, report.outputs, fact, micros)
+    taint.inherit(tx, run_id)
     runs.replace_run(tx, run_id, after, fact)
     runs.put_observed(tx, run_id, report.observed)
     if after.key is not None:
@@ -57,13 +58,16 @@ def record(
     runs.put_inputs(tx, run_id, (*call.inputs, *report.inputs))
     runs.put_components(tx, run_id, call.components)
     runs.put_observed(tx, run_id, report.observed)
-    return run_id, artifacts.put_outputs(tx, run_id, after.uid, report.outputs, fact, model.microseconds(at))
+    made = artifacts.put_outputs(tx, run_id, after.uid, report.outputs, fact, model.microseconds(at))
+    taint.inherit(tx, run_id)
+    return run_id, made
 
 
 def add(tx: Transaction, fact: int, at: datetime, run_id: int, addition: model.Addition) -> None:
     """Something was added to a Run that goes on: what it published, or what an attached process did."""
     runs.put_inputs(tx, run_id, addition.inputs)
     artifacts.put_outputs(tx, run_id, addition.run, addition.outputs, fact, model.microseconds(at))
+    taint.inherit(tx, run_id)
 
 
 def log(tx: Transaction, fact: int, run_id: int, after: model.Run, series: model.Series) -> None:
@@ -75,6 +79,41 @@ def log(tx: Transaction, fact: int, run_id: int, after: model.Run, series: model
 def alias(tx: Transaction, fact: int, at: datetime, actor: model.Actor, move: model.AliasMove) -> None:
     """An alias was moved."""
     artifacts.put_alias(tx, move, runs.actor_id(tx, actor), fact, model.microseconds(at))
+
+
+def quarantine(
+    tx: Transaction, fact: int, at: datetime, actor: model.Actor, claim: model.QuarantineClaim
+) -> None:
+    """A Version was declared bad: all its productions are tainted, and all that was made of them."""
+    version_id = artifacts.known(tx, claim.artifact, claim.digest)
+    quarantine_id = judgements.put_quarantine(tx, claim.uid, version_id, judgements.Said(fact, at, actor))
+    taint.mark(tx, quarantine_id, version_id)
+
+
+def release(tx: Transaction, fact: int, at: datetime, actor: model.Actor, said: model.Release) -> None:
+    """A quarantine or a hold was ended."""
+    quarantine_id = judgements.end(tx, said.of, judgements.Said(fact, at, actor))
+    if quarantine_id is not None:
+        taint.lift(tx, quarantine_id)
+
+
+def approve(tx: Transaction, fact: int, at: datetime, actor: model.Actor, claim: model.ApprovalClaim) -> None:
+    """Somebody decided on a Version."""
+    version_id = artifacts.known(tx, claim.artifact, claim.digest)
+    judgements.put_approval(tx, claim, version_id, judgements.Said(fact, at, actor))
+
+
+def hold(tx: Transaction, fact: int, at: datetime, actor: model.Actor, claim: model.HoldClaim) -> None:
+    """A Version is to be kept."""
+    version_id = artifacts.known(tx, claim.artifact, claim.digest)
+    judgements.put_hold(tx, claim.uid, version_id, judgements.Said(fact, at, actor))
+
+
+def deploy(
+    tx: Transaction, fact: int, at: datetime, actor: model.Actor, claim: model.DeploymentClaim
+) -> None:
+    """A Version serves at a target in place of what did, or nothing does any more."""
+    judgements.put_deployment(tx, claim, judgements.Said(fact, at, actor))
 
 
 def replay(tx: Transaction, number: int, fact: facts.Fact) -> None:
@@ -109,6 +148,16 @@ def replay(tx: Transaction, number: int, fact: facts.Fact) -> None:
             log(tx, number, stored.id, lifecycle.log(stored.run, series), series)
         case "alias":
             alias(tx, number, fact.at, fact.actor, facts.read_alias(fact.uid, fact.body))
+        case "quarantine":
+            quarantine(tx, number, fact.at, fact.actor, facts.read_quarantine(fact.uid, fact.body))
+        case "release":
+            release(tx, number, fact.at, fact.actor, facts.read_release(fact.uid, fact.body))
+        case "approve":
+            approve(tx, number, fact.at, fact.actor, facts.read_approve(fact.uid, fact.body))
+        case "hold":
+            hold(tx, number, fact.at, fact.actor, facts.read_hold(fact.uid, fact.body))
+        case "deploy":
+            deploy(tx, number, fact.at, fact.actor, facts.read_deploy(fact.uid, fact.body))
         case "presume":
             stored = runs.get(tx, facts.read_presume(fact.body))
             runs.replace_run(tx, stored.id, lifecycle.presume_aborted(stored.run, fact.at), number)

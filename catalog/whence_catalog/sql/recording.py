@@ -7,7 +7,7 @@ from uuid import UUID
 
 from whence_catalog import cache, catalog, facts, lifecycle, model
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput
-from whence_catalog.sql import artifacts, locks, projections, reservations, runs
+from whence_catalog.sql import artifacts, locks, projections, reservations, runs, taint
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Transaction
 
@@ -21,7 +21,8 @@ def _decide(
         return cache.Execute(cache.Reason.REFRESHED), found
     seen = reservations.presence(tx, found, call)
     sampled = cache.is_sampled(call.run, call.verify_rate)
-    decision = cache.decide(None if found is None else found.entry, seen, tx.at, call.max_age, sampled)
+    entry, condemned = (None, None) if found is None else (found.entry, found.condemned)
+    decision = cache.decide(entry, seen, tx.at, call.max_age, sampled, condemned)
     if isinstance(decision, cache.Verify) and found is not None:
         return cache.Verify(decision.entry, decision.unknown, decision.unknown & found.trees), found
     return decision, found
@@ -160,7 +161,7 @@ def finish(tx: Transaction, report: model.Report) -> catalog.Finished:
         return catalog.Finished(said, artifacts.outputs_of(tx, before.id), publication)
     earlier = artifacts.outputs_of(tx, before.id)
     lifecycle.refuse_roles_again([output.role for output in earlier], report.outputs, report.run)
-    publication = _publication(tx, before.run, earlier, report)
+    publication = _publication(tx, before, earlier, report)
     after = lifecycle.finish(before.run, report, str(publication), tx.at)
     fact = fact_log.append(
         tx, "finish", report.uid, report.actor, lambda r: facts.finish(report, publication, r)
@@ -184,8 +185,9 @@ def _remember(tx: Transaction, run_id: int, project: str, report: model.Report) 
 
 
 def _publication(
-    tx: Transaction, run: model.Run, earlier: Sequence[model.Output], report: model.Report
+    tx: Transaction, before: runs.Stored, earlier: Sequence[model.Output], report: model.Report
 ) -> model.Publication:
+    run = before.run
     if run.key is None:
         return model.Publication(model.Outcome.NONE)
     made = {output.role: output.version.digest for output in earlier}
@@ -197,8 +199,12 @@ def _publication(
         and (held.owner, held.token) == (report.owner, report.token)
         and held.until > tx.micros
     )
+    fenced = held.reason if held is not None and is_fenced else None
+    if fenced is not None and found is not None:
+        fenced = found.condemned or fenced  # it has become so since the step was told why to run
     live = None if found is None else found.digests
-    return cache.settle(run, report, live, made, held.reason if held is not None and is_fenced else None)
+    condemned = taint.foresee(tx, before.id, report.inputs, report.outputs)
+    return cache.settle(run, report, live, made, fenced, condemned)
 
 
 def record(tx: Transaction, item: tuple[model.Call, model.Report]) -> catalog.Finished:

@@ -14,7 +14,7 @@ from sqlalchemy.sql import ClauseElement
 from sqlmodel import insert
 
 from whence_catalog import cache, digest, model
-from whence_catalog.sql import engine, tables
+from whence_catalog.sql import engine, tables, taint
 from whence_catalog.sql.engine import Record, Statement, Transaction
 
 # A dialect's own `insert`.
@@ -31,7 +31,7 @@ _BEAT = tables.table(tables.BeatRow)
 _BLOB = tables.table(tables.BlobRow)
 
 _live = Statement(
-    select(_ENTRY.c.id, _ENTRY.c.run_id, _RUN.c.uid, _ENTRY.c.created_at, _ENTRY.c.validated_at)
+    select(_ENTRY.c.id, _ENTRY.c.run_id, _RUN.c.uid, _ENTRY.c.created_at, _ENTRY.c.validated_at, taint.WORST)
     .join(_RUN, _RUN.c.id == _ENTRY.c.run_id)
     .where(_ENTRY.c.key == bindparam("key"), _ENTRY.c.superseded_at.is_(None))
 )
@@ -140,13 +140,17 @@ _beat_until = Statement(select(_BEAT.c.until).where(_BEAT.c.run_uid == bindparam
 
 @dataclass(frozen=True, slots=True)
 class LiveEntry:
-    """The live entry of a key: its row, its Run's row, and what that Run made (role → (digest, known at))."""
+    """The live entry of a key: its row, its Run's row, and what that Run made (role → (digest, known at)).
+
+    `condemned` is QUARANTINED or TAINTED where one of its outputs is.
+    """
 
     id: int
     run_id: int
     entry: cache.CacheEntry
     made: Mapping[str, tuple[digest.Digest, int | None]]
     trees: frozenset[digest.Digest]
+    condemned: cache.Reason | None
 
     @property
     def digests(self) -> dict[str, digest.Digest]:
@@ -171,12 +175,12 @@ def live(tx: Transaction, key: str) -> LiveEntry | None:
     row = tx.one(_live, key=key)
     if row is None:
         return None
-    entry_id, run_id, uid, created_at, validated_at = row
+    entry_id, run_id, uid, created_at, validated_at, worst = row
     entry = cache.CacheEntry(key, UUID(bytes=uid), model.moment(created_at), model.moment(validated_at))
     rows = tx.all(_made, run_id=run_id)
     made = {role: (digest.Digest.of(raw), known) for role, raw, known, _ in rows}
     trees = frozenset([made[role][0] for role, _, _, form in rows if form == model.Form.TREE])
-    return LiveEntry(entry_id, run_id, entry, made, trees)
+    return LiveEntry(entry_id, run_id, entry, made, trees, taint.condemned(worst))
 
 
 def presence(tx: Transaction, found: LiveEntry | None, call: model.Call) -> cache.Presence:

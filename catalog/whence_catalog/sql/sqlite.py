@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from whence_catalog.errors import ErrorKind, InvalidInput, NotReady, Unreachable, WhenceError
-from whence_catalog.sql.engine import Engine, Given, Statement, Transaction, Value
+from whence_catalog.sql.engine import Engine, Gate, Given, Statement, Transaction, Value
 
 # Filesystems on which SQLite's WAL is unsafe, since its shared memory is not shared between machines.
 NETWORK_FILESYSTEMS = frozenset(
@@ -28,7 +28,7 @@ class SqliteTransaction(Transaction):
     is_sequencing = True
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        super().__init__(connection)
+        super().__init__(connection, Gate.CLOSED)
         self._micros = time.time_ns() // 1000
 
     @property
@@ -87,7 +87,7 @@ class SqliteEngine(Engine[_Entry]):
                 connection.execute("ROLLBACK")
 
     @contextlib.contextmanager
-    def writing(self, *, durable: bool = True) -> Iterator[Transaction]:
+    def writing(self, *, durable: bool = True, gate: Gate | None = None) -> Iterator[Transaction]:
         """A transaction that is the only writer. Durable: on the disk when this returns.
 
         What is not durable is carried to the disk by the next commit that is.

@@ -349,6 +349,103 @@ class AliasRow(Row, table=True):
     replaced: int | None = Field(sa_column=_int(optional=True))
 
 
+class QuarantineRow(Row, table=True):
+    """A Version declared bad, from when to when. `until` is absent while it stands."""
+
+    __tablename__ = "quarantine"
+    __table_args__ = (
+        Index("quarantine_by_version", "version_id"),
+        Index(
+            "quarantine_standing",
+            "version_id",
+            sqlite_where=text("until IS NULL"),
+            postgresql_where=text("until IS NULL"),
+        ),
+    )
+    id: int = Field(sa_column=_id())
+    uid: bytes = Field(sa_column=Column(LargeBinary, nullable=False, unique=True))
+    fact: int = Field(sa_column=_int())
+    actor_id: int = Field(sa_column=_to("actor.id"))
+    since: int = Field(sa_column=_int())
+    until: int | None = Field(sa_column=_int(optional=True))
+    end_fact: int | None = Field(sa_column=_int(optional=True))
+    end_actor_id: int | None = Field(sa_column=_to("actor.id", optional=True))
+    version_id: int = Field(sa_column=_to("version.id"))
+
+
+class TaintRow(Row, table=True):
+    """A production that a standing quarantine names or reaches: an index, kept with every write."""
+
+    __tablename__ = "taint"
+    __table_args__ = (
+        Index("taint_by_version", "version_id"),
+        Index("taint_by_quarantine", "quarantine_id"),
+        _WITHOUT_ROWID,
+    )
+    run_id: int = Field(sa_column=_to("run.id", primary=True))
+    version_id: int = Field(sa_column=_to("version.id", primary=True))
+    quarantine_id: int = Field(sa_column=_to("quarantine.id", primary=True))
+
+
+class HoldRow(Row, table=True):
+    """A Version that must be kept, from when to when. `until` is absent while it stands."""
+
+    __tablename__ = "hold"
+    __table_args__ = (Index("hold_by_version", "version_id"),)
+    id: int = Field(sa_column=_id())
+    uid: bytes = Field(sa_column=Column(LargeBinary, nullable=False, unique=True))
+    fact: int = Field(sa_column=_int())
+    actor_id: int = Field(sa_column=_to("actor.id"))
+    since: int = Field(sa_column=_int())
+    until: int | None = Field(sa_column=_int(optional=True))
+    end_fact: int | None = Field(sa_column=_int(optional=True))
+    end_actor_id: int | None = Field(sa_column=_to("actor.id", optional=True))
+    version_id: int = Field(sa_column=_to("version.id"))
+
+
+class ApprovalRow(Row, table=True):
+    """A decision on a Version."""
+
+    __tablename__ = "approval"
+    __table_args__ = (Index("approval_by_version", "version_id"),)
+    id: int = Field(sa_column=_id())
+    uid: bytes = Field(sa_column=Column(LargeBinary, nullable=False, unique=True))
+    fact: int = Field(sa_column=_int())
+    actor_id: int = Field(sa_column=_to("actor.id"))
+    version_id: int = Field(sa_column=_to("version.id"))
+    at: int = Field(sa_column=_int())
+    decision: str = Field(sa_column=_text())
+
+
+class DeploymentRow(Row, table=True):
+    """What served at a target of a project, from when to when. `until` is absent while it does."""
+
+    __tablename__ = "deployment"
+    __table_args__ = (
+        Index("deployment_by_version", "version_id"),
+        Index(
+            "deployment_standing",
+            "project_id",
+            "target",
+            unique=True,
+            sqlite_where=text("until IS NULL"),
+            postgresql_where=text("until IS NULL"),
+        ),
+    )
+    id: int = Field(sa_column=_id())
+    uid: bytes = Field(sa_column=Column(LargeBinary, nullable=False, unique=True))
+    fact: int = Field(sa_column=_int())
+    actor_id: int = Field(sa_column=_to("actor.id"))
+    since: int = Field(sa_column=_int())
+    until: int | None = Field(sa_column=_int(optional=True))
+    end_fact: int | None = Field(sa_column=_int(optional=True))
+    end_actor_id: int | None = Field(sa_column=_to("actor.id", optional=True))
+    project_id: int = Field(sa_column=_to("project.id"))
+    target: str = Field(sa_column=_text())
+    version_id: int = Field(sa_column=_to("version.id"))
+    replaced_id: int | None = Field(sa_column=_to("version.id", optional=True))
+
+
 class SeriesRow(Row, table=True):
     """The points of one flush of a Run's metric series."""
 
@@ -411,7 +508,7 @@ class TokenRow(Row, table=True):
 FACT_NUMBER = Sequence("fact_number", metadata=Row.metadata, increment=50)
 FACT_ORDINAL = Sequence("fact_ordinal", metadata=Row.metadata)
 # Those columns of a row that name the fact that made it.
-FACT_COLUMNS = frozenset({"start_fact", "finish_fact", "fact"})
+FACT_COLUMNS = frozenset({"start_fact", "finish_fact", "fact", "end_fact"})
 
 
 def table(row: type[Row]) -> Table:
@@ -436,6 +533,11 @@ PROJECTIONS = tuple(
         CacheEntryRow,
         DivergenceRow,
         AliasRow,
+        QuarantineRow,
+        TaintRow,
+        HoldRow,
+        ApprovalRow,
+        DeploymentRow,
         SeriesRow,
     )
 )

@@ -1,0 +1,377 @@
+"""What people said of Versions: quarantines, holds, approvals and deployments, with who, when and why."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple, cast
+from uuid import UUID
+
+from sqlalchemy import Select, Table, bindparam, select, update
+from sqlmodel import insert
+
+from whence_catalog import catalog, model
+from whence_catalog.errors import Conflict, ErrorKind, NotFound
+from whence_catalog.sql import artifacts, engine, runs, tables
+from whence_catalog.sql import facts as fact_log
+from whence_catalog.sql.engine import Record, Statement, Transaction, Value
+
+_QUARANTINE = tables.table(tables.QuarantineRow)
+_TAINT = tables.table(tables.TaintRow)
+_HOLD = tables.table(tables.HoldRow)
+_APPROVAL = tables.table(tables.ApprovalRow)
+_DEPLOYMENT = tables.table(tables.DeploymentRow)
+_VERSION = tables.table(tables.VersionRow)
+_ARTIFACT = tables.table(tables.ArtifactRow)
+_PROJECT = tables.table(tables.ProjectRow)
+_RUN = tables.table(tables.RunRow)
+_ACTOR = tables.table(tables.ActorRow)
+_ENDER = _ACTOR.alias("ender")
+
+_SAID = ("uid", "fact", "actor_id", "version_id")
+_put_quarantine = Statement(
+    insert(_QUARANTINE)
+    .values({name: bindparam(name) for name in (*_SAID, "since")})
+    .returning(_QUARANTINE.c.id)
+)
+_put_hold = Statement(insert(_HOLD).values({name: bindparam(name) for name in (*_SAID, "since")}))
+_put_approval = Statement(
+    insert(_APPROVAL).values({name: bindparam(name) for name in (*_SAID, "at", "decision")})
+)
+_put_deployment = Statement(
+    insert(_DEPLOYMENT).values(
+        {name: bindparam(name) for name in (*_SAID, "since", "project_id", "target", "replaced_id")}
+    )
+)
+
+
+def _ending(table: Table) -> Statement:
+    return Statement(
+        update(table)
+        .where(table.c.uid == bindparam("of_uid"), table.c.until.is_(None))
+        .values(until=bindparam("ended"), end_fact=bindparam("by_fact"), end_actor_id=bindparam("by_actor"))
+        .returning(table.c.id)
+    )
+
+
+_end_quarantine = _ending(_QUARANTINE)
+_end_hold = _ending(_HOLD)
+_end_deployment = _ending(_DEPLOYMENT)
+_serving = Statement(
+    select(_DEPLOYMENT.c.uid, _DEPLOYMENT.c.version_id).where(
+        _DEPLOYMENT.c.project_id == bindparam("project_id"),
+        _DEPLOYMENT.c.target == bindparam("target"),
+        _DEPLOYMENT.c.until.is_(None),
+    )
+)
+
+
+def _select_intervals(table: Table) -> Select[tuple[object, ...]]:
+    """Rows that `_interval_of` reads, the newest first."""
+    return (
+        select(
+            table.c.id,
+            table.c.uid,
+            table.c.version_id,
+            table.c.since,
+            table.c.until,
+            table.c.fact,
+            _ACTOR.c.name,
+            _ACTOR.c.authenticated,
+            table.c.end_fact,
+            _ENDER.c.name,
+            _ENDER.c.authenticated,
+        )
+        .join(_ACTOR, _ACTOR.c.id == table.c.actor_id)
+        .outerjoin(_ENDER, _ENDER.c.id == table.c.end_actor_id)
+        .order_by(engine.place(table.c.fact).desc())
+    )
+
+
+_quarantines = _select_intervals(_QUARANTINE)
+_quarantines_of = Statement(_quarantines.where(_QUARANTINE.c.version_id == bindparam("version_id")))
+_quarantines_by_id = Statement(_quarantines.where(engine.among(_QUARANTINE.c.id, "ids")))
+_quarantine_named = Statement(_quarantines.where(_QUARANTINE.c.uid == bindparam("uid")))
+_holds = _select_intervals(_HOLD)
+_holds_of = Statement(_holds.where(_HOLD.c.version_id == bindparam("version_id")))
+_hold_named = Statement(_holds.where(_HOLD.c.uid == bindparam("uid")))
+_deployments = _select_intervals(_DEPLOYMENT).add_columns(_DEPLOYMENT.c.target, _DEPLOYMENT.c.replaced_id)
+_deployments_of = Statement(_deployments.where(_DEPLOYMENT.c.version_id == bindparam("version_id")))
+_serving_of = Statement(
+    _deployments.where(engine.among(_DEPLOYMENT.c.version_id, "ids"), _DEPLOYMENT.c.until.is_(None))
+)
+_deployment_named = Statement(_deployments.where(_DEPLOYMENT.c.uid == bindparam("uid")))
+_deployment_ended_by = Statement(_deployments.where(_DEPLOYMENT.c.end_fact == bindparam("fact")))
+_approvals = (
+    select(
+        _APPROVAL.c.uid,
+        _APPROVAL.c.version_id,
+        _APPROVAL.c.at,
+        _APPROVAL.c.fact,
+        _ACTOR.c.name,
+        _ACTOR.c.authenticated,
+        _APPROVAL.c.decision,
+    )
+    .join(_ACTOR, _ACTOR.c.id == _APPROVAL.c.actor_id)
+    .order_by(engine.place(_APPROVAL.c.fact).desc())
+)
+_approvals_of = Statement(_approvals.where(_APPROVAL.c.version_id == bindparam("version_id")))
+_approval_named = Statement(_approvals.where(_APPROVAL.c.uid == bindparam("uid")))
+_taints_of = Statement(
+    select(_RUN.c.uid, _TAINT.c.version_id, _TAINT.c.quarantine_id)
+    .join(_RUN, _RUN.c.id == _TAINT.c.run_id)
+    .where(_TAINT.c.version_id == bindparam("version_id"))
+    .order_by(_TAINT.c.run_id, _TAINT.c.quarantine_id)
+)
+_versions = Statement(
+    select(*artifacts.VERSION_COLUMNS, _VERSION.c.id)
+    .select_from(_VERSION)
+    .join(_ARTIFACT, _ARTIFACT.c.id == _VERSION.c.artifact_id)
+    .join(_PROJECT, _PROJECT.c.id == _ARTIFACT.c.project_id)
+    .where(engine.among(_VERSION.c.id, "ids"))
+)
+_judged = Statement(
+    select(_QUARANTINE.c.uid, _QUARANTINE.c.version_id)
+    .where(engine.among_bytes(_QUARANTINE.c.uid, "uids"))
+    .union_all(select(_HOLD.c.uid, _HOLD.c.version_id).where(engine.among_bytes(_HOLD.c.uid, "uids")))
+)
+
+
+class Said(NamedTuple):
+    """By which fact something was said, when, and by whom."""
+
+    fact: int
+    at: datetime
+    actor: model.Actor
+
+
+# ── writing (projections: only what a fact says) ─────────────────────────────────────────────────
+
+
+def put_quarantine(tx: Transaction, uid: UUID, version_id: int, said: Said) -> int:
+    """A quarantine begins; answers its row."""
+    row = tx.one(_put_quarantine, **_begun(tx, uid, version_id, said), since=model.microseconds(said.at))
+    return cast("Record", row)[0]  # type: ignore[no-any-return]
+
+
+def put_hold(tx: Transaction, uid: UUID, version_id: int, said: Said) -> None:
+    """A hold begins."""
+    tx.run(_put_hold, **_begun(tx, uid, version_id, said), since=model.microseconds(said.at))
+
+
+def put_approval(tx: Transaction, claim: model.ApprovalClaim, version_id: int, said: Said) -> None:
+    """A decision on a Version."""
+    given = _begun(tx, claim.uid, version_id, said)
+    tx.run(_put_approval, **given, at=model.microseconds(said.at), decision=claim.decision.value)
+
+
+def _begun(tx: Transaction, uid: UUID, version_id: int, said: Said) -> dict[str, Value]:
+    actor_id = runs.actor_id(tx, said.actor)
+    return {"uid": uid.bytes, "fact": said.fact, "actor_id": actor_id, "version_id": version_id}
+
+
+def _ended(tx: Transaction, statement: Statement, uid: bytes, said: Said) -> int | None:
+    row = tx.one(
+        statement,
+        of_uid=uid,
+        ended=model.microseconds(said.at),
+        by_fact=said.fact,
+        by_actor=runs.actor_id(tx, said.actor),
+    )
+    return None if row is None else row[0]
+
+
+def end(tx: Transaction, of: UUID, said: Said) -> int | None:
+    """A quarantine or a hold ends; answers the row of the quarantine, if it is one.
+
+    Raises:
+        NotFound: there is neither of that id.
+        Conflict: it ended before.
+    """
+    found = find_ending(tx, of)
+    if found.until is not None:
+        raise Conflict(
+            f"{of} was released already, on {found.until:%Y-%m-%d} by {_name(found.released_by)}",
+            ErrorKind.WRONG_STATE,
+        )
+    if isinstance(found, model.Hold):
+        _ended(tx, _end_hold, of.bytes, said)
+        return None
+    return _ended(tx, _end_quarantine, of.bytes, said)
+
+
+def _name(actor: model.Actor | None) -> str:
+    return "nobody known" if actor is None else actor.name
+
+
+def put_deployment(tx: Transaction, claim: model.DeploymentClaim, said: Said) -> None:
+    """What serves at a target ends; what is claimed begins, if anything is.
+
+    Raises:
+        NotFound: the Artifact has no such Version.
+        Conflict: nothing is to serve there any more, and nothing does.
+    """
+    project_id = artifacts.project_id(tx, claim.artifact.project)
+    version_id = None if claim.digest is None else artifacts.known(tx, claim.artifact, claim.digest)
+    standing = tx.one(_serving, project_id=project_id, target=claim.target)
+    if version_id is None and standing is None:
+        raise Conflict(
+            f"nothing serves at {claim.target!r} in project {claim.artifact.project}", ErrorKind.WRONG_STATE
+        )
+    if standing is not None:
+        _ended(tx, _end_deployment, standing[0], said)
+    if version_id is None:
+        return
+    tx.run(
+        _put_deployment,
+        **_begun(tx, claim.uid, version_id, said),
+        since=model.microseconds(said.at),
+        project_id=project_id,
+        target=claim.target,
+        replaced_id=None if standing is None else standing[1],
+    )
+
+
+# ── reading ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def versions(tx: Transaction, ids: Iterable[int]) -> Mapping[int, model.Version]:
+    """These Versions, by their rows."""
+    rows = tx.all(_versions, ids=sorted(set(ids)))
+    return {row[9]: artifacts.version_of(row) for row in rows}
+
+
+class _Interval(NamedTuple):
+    uid: UUID
+    version: model.Version
+    since: datetime
+    until: datetime | None
+    actor: model.Actor
+    reason: str | None
+    ended_by: model.Actor | None
+    ended_because: str | None
+
+
+def _interval_of(tx: Transaction, row: Record, named: Mapping[int, model.Version]) -> _Interval:
+    _, uid, version_id, since, until, fact, actor, checked, end_fact, ender, ender_checked = row[:11]
+    return _Interval(
+        UUID(bytes=uid),
+        named[version_id],
+        model.moment(since),
+        None if until is None else model.moment(until),
+        model.Actor(actor, bool(checked)),
+        fact_log.opened(tx, fact).get("reason"),
+        None if ender is None else model.Actor(ender, bool(ender_checked)),
+        fact_log.opened(tx, end_fact).get("reason"),
+    )
+
+
+def _quarantines_in(tx: Transaction, rows: Sequence[Record]) -> dict[int, model.Quarantine]:
+    named = versions(tx, (row[2] for row in rows))
+    return {row[0]: model.Quarantine(*_interval_of(tx, row, named)) for row in rows}
+
+
+def _holds_in(tx: Transaction, rows: Sequence[Record]) -> tuple[model.Hold, ...]:
+    named = versions(tx, (row[2] for row in rows))
+    return tuple(model.Hold(*_interval_of(tx, row, named)) for row in rows)
+
+
+def _deployments_in(tx: Transaction, rows: Sequence[Record]) -> tuple[model.Deployment, ...]:
+    named = versions(tx, (version for row in rows for version in (row[2], row[12]) if version is not None))
+    found = []
+    for row in rows:
+        said = _interval_of(tx, row, named)
+        found.append(
+            model.Deployment(
+                uid=said.uid,
+                version=said.version,
+                target=row[11],
+                since=said.since,
+                until=said.until,
+                actor=said.actor,
+                reason=said.reason,
+                replaced=None if row[12] is None else named[row[12]],
+                ended_by=said.ended_by,
+                ended_because=said.ended_because,
+            )
+        )
+    return tuple(found)
+
+
+def _approvals_in(tx: Transaction, rows: Sequence[Record]) -> tuple[model.Approval, ...]:
+    named = versions(tx, (row[1] for row in rows))
+    return tuple(
+        model.Approval(
+            UUID(bytes=uid),
+            named[version_id],
+            model.moment(at),
+            model.Actor(actor, bool(checked)),
+            model.Decision(decision),
+            fact_log.opened(tx, fact).get("reason"),
+        )
+        for uid, version_id, at, fact, actor, checked, decision in rows
+    )
+
+
+def quarantine(tx: Transaction, uid: UUID) -> model.Quarantine:
+    """The quarantine of that id, which is there."""
+    (found,) = _quarantines_in(tx, tx.all(_quarantine_named, uid=uid.bytes)).values()
+    return found
+
+
+def hold(tx: Transaction, uid: UUID) -> model.Hold:
+    """The hold of that id, which is there."""
+    (found,) = _holds_in(tx, tx.all(_hold_named, uid=uid.bytes))
+    return found
+
+
+def approval(tx: Transaction, uid: UUID) -> model.Approval:
+    """The decision of that id, which is there."""
+    (found,) = _approvals_in(tx, tx.all(_approval_named, uid=uid.bytes))
+    return found
+
+
+def deployment(tx: Transaction, uid: UUID, fact: int) -> model.Deployment:
+    """The deployment of that id; else the one that the fact ended."""
+    rows = tx.all(_deployment_named, uid=uid.bytes) or tx.all(_deployment_ended_by, fact=fact)
+    (found,) = _deployments_in(tx, rows)
+    return found
+
+
+def find_ending(tx: Transaction, of: UUID) -> model.Quarantine | model.Hold:
+    """The quarantine or hold that a release names.
+
+    Raises:
+        NotFound: there is neither of that id.
+    """
+    quarantines = tx.all(_quarantine_named, uid=of.bytes)
+    if quarantines:
+        return next(iter(_quarantines_in(tx, quarantines).values()))
+    holds = _holds_in(tx, tx.all(_hold_named, uid=of.bytes))
+    if not holds:
+        raise NotFound(
+            f"no quarantine or hold {of}; `whence show` of a version tells those of it",
+            ErrorKind.NO_SUCH_JUDGEMENT,
+        )
+    return holds[0]
+
+
+def of_version(tx: Transaction, version_id: int) -> catalog.Judgements:
+    """All that was said of a Version, and what taints its productions."""
+    marks = tx.all(_taints_of, version_id=version_id)
+    by_id = _quarantines_in(tx, tx.all(_quarantines_by_id, ids=sorted({row[2] for row in marks})))
+    version = versions(tx, [version_id])[version_id]
+    own = _quarantines_in(tx, tx.all(_quarantines_of, version_id=version_id))
+    return catalog.Judgements(
+        version=version,
+        quarantines=tuple(own.values()),
+        approvals=_approvals_in(tx, tx.all(_approvals_of, version_id=version_id)),
+        holds=_holds_in(tx, tx.all(_holds_of, version_id=version_id)),
+        deployments=_deployments_in(tx, tx.all(_deployments_of, version_id=version_id)),
+        taints=tuple(model.Taint(UUID(bytes=uid), version, by_id[which]) for uid, _, which in marks),
+    )
+
+
+def judged(tx: Transaction, uids: Sequence[UUID]) -> dict[UUID, model.Version]:
+    """The Version that each of these quarantines and holds is of."""
+    rows = tx.all(_judged, uids=[uid.bytes for uid in uids])
+    named = versions(tx, (version_id for _, version_id in rows))
+    return {UUID(bytes=uid): named[version_id] for uid, version_id in rows}
