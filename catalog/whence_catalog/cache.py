@@ -6,13 +6,13 @@ the components of a step are (`whence.fingerprint`, `whence.parameters`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypeAlias
 from uuid import UUID
 
-from whence_catalog import digest, model
+from whence_catalog import digest, model, traces
 from whence_catalog.errors import InvalidInput
 
 KEY_DOMAIN = "whence.key/1"
@@ -33,6 +33,7 @@ KINDS = frozenset(
         "seed",
         "salt",
         "extra",
+        "reads",
     }
 )
 
@@ -190,6 +191,45 @@ def is_sampled(run: UUID, rate: float) -> bool:
     The Run's id decides, whose last 62 bits are random: to ask again gives the same answer.
     """
     return (run.int & _RANDOM) / _RANDOM < rate
+
+
+def base(components: Iterable[model.Component], arguments: Iterable[str]) -> tuple[model.Component, ...]:
+    """The components that say nothing of the values of these arguments, which are tracked.
+
+    Files and inputs that stand in them stay: what they hold is no part of the values that are asked about.
+    """
+    tracked = {f"{kind}/{argument}" for argument in arguments for kind in ("params", "reads")}
+    return tuple(part for part in components if part.name not in tracked)
+
+
+def traced(components: Iterable[model.Component], trace: traces.Trace) -> tuple[model.Component, ...]:
+    """The components of what a trace says: those of its base, and what was read of each tracked argument."""
+    reads = [
+        component("reads", traces.reads(trace.observations, argument), f"reads/{argument}")
+        for argument in trace.arguments
+    ]
+    return (*base(components, trace.arguments), *reads)
+
+
+def trace_of(
+    components: Iterable[model.Component],
+    arguments: Sequence[str],
+    observations: Sequence[traces.Observation],
+) -> traces.Trace:
+    """The trace of a Run with these components, whose tracked arguments were asked so."""
+    below = base(components, arguments)
+    unnamed = traces.Trace(key(below), "", tuple(arguments), tuple(observations))
+    return replace(unnamed, key=key(traced(below, unnamed)))
+
+
+def refuse_other_trace(components: Sequence[model.Component], trace: traces.Trace) -> None:
+    """Nothing, if the keys of a trace are those of a Run with these components.
+
+    Raises:
+        InvalidInput: they are not: it would be published where it does not belong.
+    """
+    if trace_of(components, trace.arguments, trace.observations) != trace:
+        raise InvalidInput("the keys of a trace are not those of its run's components and of what was read")
 
 
 def decide(

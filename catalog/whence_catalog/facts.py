@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import TypeAlias, cast
 from uuid import UUID
 
-from whence_catalog import digest, model
+from whence_catalog import digest, model, traces
 from whence_catalog.errors import Damaged, ErrorKind
 
 Body: TypeAlias = dict[str, digest.Framed]
@@ -241,6 +241,40 @@ def read_observed(body: Body) -> model.Observed:
     )
 
 
+def trace(read: traces.Trace) -> Body:
+    """How a Trace stands in a body."""
+    return _present(
+        base=read.base,
+        key=read.key,
+        arguments=list(read.arguments),
+        observations=observations(read.observations),
+    )
+
+
+def read_trace(body: Body) -> traces.Trace:
+    """The Trace that a body holds."""
+    return traces.Trace(
+        cast("str", body["base"]),
+        cast("str", body["key"]),
+        tuple(cast("Sequence[str]", body.get("arguments", []))),
+        read_observations(body.get("observations", [])),
+    )
+
+
+def observations(seen: Sequence[traces.Observation]) -> list[digest.Framed]:
+    """How observations stand in a body."""
+    return [[each.argument, list(each.path), each.question.value, each.answer] for each in seen]
+
+
+def read_observations(framed: digest.Framed) -> tuple[traces.Observation, ...]:
+    """The observations that a body holds."""
+    rows = cast("Sequence[tuple[str, Sequence[digest.Framed], str, bytes]]", framed)
+    return tuple(
+        traces.Observation(argument, tuple(path), traces.Question(question), answer)
+        for argument, path, question, answer in rows
+    )
+
+
 def start(call: model.Call, redactor: Redactor) -> Body:
     """What `start` says: all of the call that is not advice for the decision."""
     return _present(
@@ -379,6 +413,7 @@ def finish(report: model.Report, outcome: model.Publication, redactor: Redactor)
         outcome_why=outcome.why,
         divergence=outcome.is_divergence or None,
         observed=None if report.observed is None else observed(report.observed),
+        trace=None if report.trace is None else trace(report.trace),
         claimed_at=_time(report.claimed_at),
     )
 
@@ -396,6 +431,7 @@ def read_finish(uid: UUID, body: Body) -> tuple[model.Report, model.Publication]
         warnings=tuple(cast("Sequence[str]", body.get("warnings", []))),
         uncacheable=tuple(cast("Sequence[str]", body.get("uncacheable", []))),
         observed=read_observed(cast("Body", body["observed"])) if "observed" in body else None,
+        trace=read_trace(cast("Body", body["trace"])) if "trace" in body else None,
         claimed_at=_read_time(body.get("claimed_at")),
     )
     outcome = model.Publication(

@@ -80,6 +80,7 @@ def finish(before: model.Run, report: model.Report, outcome: str, at: datetime) 
     return replace(
         before,
         state=report.state,
+        key=before.key if report.trace is None else report.trace.key,
         finished_at=at,
         presumed=False,
         metrics={**before.metrics, **report.metrics},

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import ClassVar
 from uuid import UUID
 
-from whence_catalog import digest
+from whence_catalog import digest, traces
 from whence_catalog.errors import ErrorKind, InvalidInput
 
 DEFAULT_PROJECT = "default"
@@ -555,6 +555,8 @@ class Call:
     catalog's own memory of a Blob counts as fresh (None: for ever). `verify_rate` is the share of hits,
     0 to 1, that are executed all the same. `trusted` says what was taken for more than it proves, and why.
     `reason` is why it executes, where the client has decided that; what the catalog decides stands in its place.
+    `base` is the key without the arguments that are tracked, where some are: what the same call was found to
+    depend on answers it too.
     """
 
     run: UUID
@@ -580,6 +582,7 @@ class Call:
     max_age: timedelta | None = None
     presence_age: timedelta | None = None
     verify_rate: float = 0.0
+    base: str | None = None
     present: frozenset[digest.Digest] = frozenset()
     missing: frozenset[digest.Digest] = frozenset()
     altered: frozenset[digest.Digest] = frozenset()
@@ -590,6 +593,8 @@ class Report:
     """How a Run ended. `uid` names the saying of it, so that saying it twice is one fact.
 
     `uncacheable` are reasons found while it ran (an input that changed); with any, nothing is published.
+    `trace` is what the Run really read of the arguments that are tracked: from then on its key is that
+    of the trace, under which it is published.
     """
 
     uid: UUID
@@ -605,6 +610,7 @@ class Report:
     owner: str = ""
     uncacheable: tuple[str, ...] = ()
     observed: Observed | None = None
+    trace: traces.Trace | None = None
     claimed_at: datetime | None = None
 
 

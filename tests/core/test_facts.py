@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.simulator import ACTOR, claim, digest_of
-from whence_catalog import cache, digest, facts, model
+from whence_catalog import cache, digest, facts, model, traces
 from whence_catalog.errors import Damaged
 
 NOW = datetime(2026, 5, 3, tzinfo=UTC)
@@ -55,6 +55,11 @@ REPORT = model.Report(
         blind_spots=("native readers",),
         covered=False,
         holes=("pipeline.helper",),
+    ),
+    trace=cache.trace_of(
+        CALL.components,
+        ("c",),
+        [traces.Observation("c", ("a", (0, 2, None), -1), traces.Question.GET, b"answer")],
     ),
     claimed_at=NOW,
 )
