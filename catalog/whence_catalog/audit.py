@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TypeAlias
 
-from whence_catalog import digest, lineage, model, paths
+from whence_catalog import digest, lineage, model, observation, paths
 from whence_catalog.errors import InvalidInput
 
 POLICY_DOMAIN = "whence.policy/1"
@@ -281,15 +281,19 @@ def _complete(case: _Case) -> _Answer:
 def _seen(case: _Case) -> _Answer:
     spots: dict[str, list[str]] = {}
     for record in case.steps:
-        unseen = record.run.capture.blind_spots
+        unseen = (*record.run.capture.blind_spots, *observation.unseen(record.observed))
         if record.run.capture.bundle is None:
             unseen += ("its code was not recorded, so nothing says what else it read",)
         for spot in unseen:
             spots.setdefault(spot, []).append(_named(record))
     if spots:
         lines = [f"{spot} ({', '.join(sorted(set(runs)))})" for spot, runs in sorted(spots.items())]
-        return Verdict.UNKNOWN, f"{len(spots)} things were not looked at", lines
-    return Verdict.PASS, "no run says that it left anything unseen", []
+        return (
+            Verdict.UNKNOWN,
+            f"{len(spots)} things could have shaped it and are no input, or were not looked at",
+            lines,
+        )
+    return Verdict.PASS, "no run touched what is no input, or says that it left anything unseen", []
 
 
 def _data(case: _Case) -> _Answer:

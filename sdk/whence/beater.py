@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID
 
+from whence import reads
 from whence_catalog import catalog
 
 # How many beats there are in a lease: one may be lost, and the next come late.
@@ -56,6 +57,7 @@ class Beater:
         self._runs: dict[UUID, Callable[[], None]] = {}
         self._missed = 0
 
+    @reads.unwatched
     def _beat(self) -> None:
         while not self._closing.wait(self._lease.total_seconds() / BEATS):
             with self._guard:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
-from whence import calls, parameters, recorder
+from whence import calls, parameters, reads, recorder
 from whence_catalog import cache, model
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound, Unreachable
 
@@ -52,10 +52,24 @@ def begin(
     begun = recorder.Recorder(client, cast("model.Run", answer.run))
     begun.begin()
     with begun.recorded():
-        with recorder.running(begun):
+        with recorder.running(begun), _watched(client, begun):
             yield begun
         if begun.is_own:
             begun.end(model.RunState.COMPLETE)
+
+
+@contextlib.contextmanager
+def _watched(client: "Client", begun: recorder.Recorder) -> Iterator[None]:
+    """Note what the block touches, unless WHENCE_READS says `off`: it has no key that could be kept from it."""
+    off = reads.default() is model.Watching.OFF
+    watching = model.Watching.OFF if off else model.Watching.NOTE
+    watch = None
+    try:
+        with reads.watched(watching, reads.cover(client, Path.cwd())) as watch:
+            yield
+    finally:
+        if watch is not None:
+            begun.saw(watch.seen(begun.lent))
 
 
 @contextlib.contextmanager

@@ -16,10 +16,7 @@ if TYPE_CHECKING:
     from whence.client import Client
 
 # What nobody looked at. An audit says so, instead of passing over it.
-UNCHECKED = (
-    "the code that was executed was not compared with the code that was covered",
-    "files and network read outside the inputs were not observed",
-)
+UNCHECKED = ("the code that was executed was not compared with the code that was covered",)
 
 _stored: dict[tuple[str, digest.Digest], bool] = {}
 

@@ -26,7 +26,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeAlias, Unpack, cast
 
-from whence import beater, block, calls, handles, outbox, recorder, spill, values, writer
+from whence import beater, block, calls, handles, outbox, reads, recorder, spill, values, writer
 from whence_catalog import audit, blobs, catalog, digest, lineage, model
 from whence_catalog.blobs import disk
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound, NotReady, Unreachable, WhenceError
@@ -111,6 +111,7 @@ class Client:
         made = handles.draft(named.kind, named.name, content, **says)
         return self.publish_draft(made, named.project)
 
+    @reads.unwatched
     def publish_draft(self, draft: handles.Handle, project: str | None = None) -> handles.Handle:
         """Record a draft in a Run of its own, whose inputs are what the draft says it comes from, if anything."""
         with tempfile.TemporaryDirectory(prefix="whence-") as folder:
@@ -134,6 +135,7 @@ class Client:
         (output,) = self.writer.record(call, report)
         return handles.bound(output, self)
 
+    @reads.unwatched
     def alias(
         self, reference: str, name: str, *, reason: str | None = None, expected: int | None = None
     ) -> model.Alias:
@@ -148,6 +150,7 @@ class Client:
         )
         return calls.one(self.catalog.move_aliases([move]))
 
+    @reads.unwatched
     def get(self, reference: str) -> handles.Handle:
         """A handle of the Version that `reference` means."""
         parsed = model.Reference.parse(reference, self.project)
@@ -161,6 +164,7 @@ class Client:
             found = calls.one(self.catalog.resolve([parsed]))
         return handles.bound(found, self)
 
+    @reads.unwatched
     def known(self, handle: handles.Handle) -> handles.Handle:
         """A handle from elsewhere (another process, another catalog), if this catalog has what it names.
 
@@ -191,6 +195,7 @@ class Client:
         """A reference with this client's project, where it names none; a Run's id as it is."""
         return str(model.Reference.parse(text, self.project)) if ":" in text else text
 
+    @reads.unwatched
     def audit(self, subject: str, policy: audit.Policy) -> audit.AuditReport:
         """Judge how the Version that `subject` means came to be, after hashing all the bytes behind it."""
         ref = self.get(subject).ref
@@ -230,6 +235,7 @@ class Client:
 
     # ── bytes ────────────────────────────────────────────────────────────────────────────────────
 
+    @reads.unwatched
     def store(
         self, item: handles.Handle, *, role: str, folder: Path, project: str | None = None
     ) -> model.OutputClaim:
@@ -283,6 +289,7 @@ class Client:
             derived_from=(item.source,),
         )
 
+    @reads.unwatched
     def look(
         self,
         asked: frozenset[digest.Digest],

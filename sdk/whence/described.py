@@ -18,7 +18,18 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, ParamSpec, TypeAlias
 from uuid import UUID
 
-from whence import arguments, calls, capture, environment, fingerprint, handles, modes, parameters, recorder
+from whence import (
+    arguments,
+    calls,
+    capture,
+    environment,
+    fingerprint,
+    handles,
+    modes,
+    parameters,
+    reads,
+    recorder,
+)
 from whence_catalog import cache, digest, model
 from whence_catalog.errors import InvalidInput, WhenceError
 
@@ -95,6 +106,7 @@ class Call:
         ignore: names of inputs that its result does not depend on. That they are ignored is part of the key.
         trust: why an image's bare tag, or an input that is known by less than its content, may be taken for what
             it names. It is recorded with the Run.
+        reads: how closely to watch what it touches, where a function runs in this process; see `whence.step`.
         root: the folder of the project; that of the function, or the working folder, unless given.
     """
 
@@ -119,12 +131,15 @@ class Call:
     extra: Mapping[str, object] = field(default_factory=dict)
     ignore: Sequence[str] = ()
     trust: str | None = None
+    reads: reads.ReadsName | None = None
     root: Path | None = None
 
     def __post_init__(self) -> None:
         modes.mode(self.mode, "mode")
         lasting(self.max_age, "max_age")
         lasting(self.max_wait, "max_wait")
+        if self.reads is not None:
+            reads.named(self.reads, "reads")
         if self.on_max_wait not in ("execute", "fail"):
             raise InvalidInput(f"on_max_wait is {self.on_max_wait!r}; it is execute or fail")
         if not (isinstance(self.verify_rate, int | float) and 0 <= self.verify_rate <= 1):
@@ -141,6 +156,11 @@ class Call:
         return self.function or (self.code if callable(self.code) else None)
 
     @property
+    def watching(self) -> model.Watching:
+        """How closely to watch what it touches: as WHENCE_READS has it, where the call does not say."""
+        return reads.default() if self.reads is None else reads.named(self.reads, "reads")
+
+    @property
     def folder(self) -> Path:
         """The folder of the project."""
         if self.root is not None:
@@ -150,10 +170,15 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A call as the catalog is told of it, and the arguments that go into the function."""
+    """A call as the catalog is told of it, and the arguments that go into the function.
+
+    `files` and `folders` are the paths of those whose bytes count in its key.
+    """
 
     call: model.Call
     arguments: arguments.Arguments
+    files: frozenset[str] = frozenset()
+    folders: frozenset[str] = frozenset()
 
 
 def of_function(options: Call, function: Callable[..., object], given: Mapping[str, object]) -> Call:
@@ -280,6 +305,8 @@ class _Description:
                 presence_age=timedelta(0) if client.blobs.is_local else timedelta(hours=1),
             ),
             taken,
+            frozenset(() if self.code is None else self.code.files),
+            frozenset(os.path.abspath(file.path) for file in taken.files.values()),
         )
 
     def _labels(self) -> dict[str, str]:
@@ -323,6 +350,9 @@ class _Description:
             yield from self._variable(name)
         for name, value in call.extra.items():
             yield from self._value("extra", value, f"extra/{name}")
+        if call.watching is model.Watching.STRICT:
+            # What was published by a call that nobody looked at closely must not be handed out to this one.
+            yield cache.component("extra", call.watching.value, "reads", preview=call.watching.value)
         if call.seed is not None:
             yield from self._value("seed", call.seed, "seed")
         if salt := os.environ.get(SALT_VARIABLE):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeAlias, TypedDict, Unpack
 from uuid import UUID
 
-from whence import values
+from whence import reads, values
 from whence_catalog import model
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound
 
@@ -150,6 +150,12 @@ class Handle:
             self._seen = signature(self._path)
         return self._path
 
+    @property
+    def lent(self) -> Path | None:
+        """The path that `path` answered; None if nobody asked."""
+        return self._path
+
+    @reads.unwatched
     def load(self, *, unpickle: bool = False) -> object:
         """The value that was published: a table, an array, a JSON value; the path, where it was a path."""
         if self._output is None and not isinstance(self.draft.content, os.PathLike):
@@ -158,6 +164,7 @@ class Handle:
             self.path, None if self._output is None else self._output.format, unpickle=unpickle
         )
 
+    @reads.unwatched
     def _materialise(self) -> Path:
         content, output = self.version.content, self.output
         if content.strength is not model.Strength.CONTENT:

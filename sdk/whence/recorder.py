@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 from uuid import UUID
 
-from whence import calls, handles, tickets
+from whence import calls, handles, reads, tickets
 from whence_catalog import model
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound, WhenceError
 
@@ -96,6 +96,7 @@ class Recorder:
         """Whether another process may be computing the same: what this one makes will not be cached."""
         return self._lease_lost
 
+    @reads.unwatched
     def use(self, what: str | handles.Handle, *, role: str | None = None) -> handles.Handle:
         """Take an input: a reference such as `dataset:images@latest`, or a handle. Answers a handle of it.
 
@@ -123,6 +124,7 @@ class Recorder:
             self._lent.append(handle)
         return handle
 
+    @reads.unwatched
     def hand_on(self, draft: handles.Handle) -> handles.Handle:
         """Record a draft that is on its way to a step, in a role of its own."""
         with self._guard:
@@ -130,6 +132,7 @@ class Recorder:
             role = next(name for name in names if name not in self._made_as)
         return self.publish(draft, role=role)
 
+    @reads.unwatched
     def publish(
         self,
         what: str | handles.Handle,
@@ -188,6 +191,7 @@ class Recorder:
         if due:
             self.flush()
 
+    @reads.unwatched
     def flush(self) -> None:
         """Make durable what was logged so far."""
         with self._flushing:
@@ -223,6 +227,11 @@ class Recorder:
     def lend(self, handle: handles.Handle) -> None:
         """Watch a handle that the step was given: it must not be changed while it runs."""
         self._lent.append(handle)
+
+    @property
+    def lent(self) -> Iterator[str]:
+        """Where the bytes of its inputs lie, of those that were looked at."""
+        return (str(handle.lent) for handle in self._lent if handle.lent is not None)
 
     def lose_lease(self) -> None:
         """Told by the beater: the lease on the key is lost."""

@@ -19,7 +19,7 @@ from typing import Any, ParamSpec, TypeVar, cast, overload
 
 from whence import client as clients
 from whence import described, modes, outputs, reads, recorder, split
-from whence_catalog import model
+from whence_catalog import model, observation
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
 
 P = ParamSpec("P")
@@ -50,6 +50,7 @@ def step(
     extra: Mapping[str, object] = described.NOTHING,
     ignore: Sequence[str] = (),
     trust: str | None = None,
+    reads: reads.ReadsName | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 def step(
     function: Callable[P, R] | None = None,
@@ -70,6 +71,7 @@ def step(
     extra: Mapping[str, object] = described.NOTHING,
     ignore: Sequence[str] = (),
     trust: str | None = None,
+    reads: reads.ReadsName | None = None,
 ) -> Callable[P, R] | Callable[[Callable[P, R]], Callable[P, R]]:
     """Make a function a step. Works on `def` and on `async def`.
 
@@ -93,6 +95,9 @@ def step(
         ignore: names of arguments that its result does not depend on.
         trust: why an image's bare tag, or an input that is known by less than its content, may be taken for
             what it names. It is recorded.
+        reads: `note` what it touches that is no part of its key: files, network, programs, environment
+            variables; `strict`: and publish nothing of a run that touched such, or where something was out
+            of sight; `off`: do not look. As WHENCE_READS says, else `note`, unless given.
 
     Raises:
         InvalidInput: an option has no meaning, or it is no function that returns what it makes.
@@ -115,6 +120,7 @@ def step(
         extra=dict(extra),
         ignore=tuple(ignore),
         trust=trust,
+        reads=reads,
     )
     if function is not None:
         return _made(function, options)
@@ -208,10 +214,13 @@ class _Call:
         self._signature = signature
         self._job = call.job
         self._opening = split.Opening(self.client, call)
+        self._watching = call.watching
+        self._around = reads.current()
         self._recorder: recorder.Recorder | None = None
         # Left when the call is over; ends the Run badly, where one was begun and not ended.
         self.scope = contextlib.ExitStack()
 
+    @reads.unwatched
     def ask(self) -> recorder.Recorder | split.Reuse | split.Wait:
         """What this call is to do: execute under a Recorder, hand out what was made before, or wait."""
         answer = self._opening.ask()
@@ -222,6 +231,9 @@ class _Call:
                 " call it there, or with cache='refresh'",
                 ErrorKind.NO_SUCH_FILE,
             )
+        is_reused = isinstance(answer, split.Reuse)
+        if is_reused and self._around is not None and self._watching is not model.Watching.STRICT:
+            self._around.miss(f"{self._job} was reused in it, and what that one read is not told here")
         return self._begin(answer) if isinstance(answer, split.Execute) else answer
 
     def _begin(self, answer: split.Execute) -> recorder.Recorder:
@@ -245,18 +257,27 @@ class _Call:
     def watched(self) -> Iterator[None]:
         """Around the call of the function and nothing else: what it does is watched, and told however it ends."""
         began = cast("recorder.Recorder", self._recorder)
-        with reads.watched(model.Watching.OFF, self.root) as watch:
-            try:
+        described = self._opening.description
+        covered = reads.cover(
+            self.client, self.root, described.files, described.folders, self._opening.call.variables
+        )
+        watch = None
+        try:
+            with reads.watched(self._watching, covered) as watch:
                 yield
-            finally:
-                began.saw(watch.seen(), watch.uncacheable())
+        finally:
+            if watch is not None:
+                seen = watch.seen(began.lent)
+                began.saw(seen, observation.reasons(seen))
 
     # ── end ──────────────────────────────────────────────────────────────────────────────────────
 
+    @reads.unwatched
     def rebuild(self, reused: split.Reuse) -> object:
         """What the caller of the origin got."""
         return outputs.rebuild(reused.productions, self.client, self.root)
 
+    @reads.unwatched
     def complete(self, made: object) -> object:
         """Record what the function returned; answers what its caller gets."""
         began = cast("recorder.Recorder", self._recorder)

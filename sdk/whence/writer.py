@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from typing import Protocol, TypeVar, cast
 from uuid import UUID
 
-from whence import calls, delivery
+from whence import calls, delivery, reads
 from whence.outbox import Name, Outbox
 from whence_catalog import cache, catalog, lifecycle, model
 from whence_catalog.errors import Denied, NotFound, NotReady, Unreachable, WhenceError
@@ -78,6 +78,7 @@ class Writer:
 
     # ── saying ───────────────────────────────────────────────────────────────────────────────────
 
+    @reads.unwatched
     def reserve(self, call: model.Call) -> cache.Answer:
         """What the call is to do, and its beginning; where nobody answers, it executes, and holds no lease."""
         (answer,) = self.reserve_all([call])
@@ -101,6 +102,7 @@ class Writer:
         self._keep("reserve", begun, None if begun.run == call.run else call.run)
         return cache.Execute(cache.Reason.UNREACHABLE, run=lifecycle.start(begun, datetime.now(UTC)))
 
+    @reads.unwatched
     def finish(self, report: model.Report) -> tuple[model.Output, ...]:
         """End a Run; answers its outputs."""
         return calls.one(self.finish_all([report])).outputs
@@ -120,6 +122,7 @@ class Writer:
         nothing = model.Publication(model.Outcome.NONE, "it is not told to the catalog yet")
         return catalog.Finished(run, _made(report.run, report.outputs), nothing)
 
+    @reads.unwatched
     def record(self, call: model.Call, report: model.Report) -> tuple[model.Output, ...]:
         """Record a whole Run; answers its outputs."""
         for finished in self._answered((call, report), self._to.record_runs):
@@ -127,6 +130,7 @@ class Writer:
         self._keep("record_runs", (call, report))
         return _made(report.run, report.outputs)
 
+    @reads.unwatched
     def add(self, addition: model.Addition) -> tuple[model.Output, ...]:
         """Add to a Run; answers what was added to its outputs."""
         for outputs in self._answered(addition, self._to.add):
@@ -134,6 +138,7 @@ class Writer:
         self._keep("add", addition)
         return _made(addition.run, addition.outputs)
 
+    @reads.unwatched
     def log(self, series: model.Series) -> None:
         """Append points to a Run's series."""
         for _ in self._answered(series, self._to.log):
@@ -153,11 +158,13 @@ class Writer:
         """Whether the catalog did not answer when it was last asked."""
         return self._is_silent and not self.box.is_empty
 
+    @reads.unwatched
     def settle(self) -> None:
         """Deliver what was kept, before something is asked, unless the catalog is known not to answer."""
         if not self._is_silent:
             self.deliver()
 
+    @reads.unwatched
     def deliver(self) -> bool:
         """Deliver what was kept, as far as that goes in a moment; answers whether there was anything."""
         if self.box.is_empty:
@@ -303,6 +310,7 @@ class Writer:
         else:
             self._ended.wait(_LAST_TRY_SECONDS + (0 if self._copies is None else _SPILL_SECONDS))
 
+    @reads.unwatched
     def _deliver_all(self) -> None:
         pause = _FIRST_PAUSE_SECONDS
         try:

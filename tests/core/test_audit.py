@@ -28,6 +28,7 @@ CAPTURE = model.Capture(
     rerunnable=True,
     because=None,
 )
+SEEN = model.Observed(model.Watching.NOTE)
 WHOLE = lineage.Completeness(complete=True)
 EVERYTHING = audit.Policy("everything", frozenset(audit.QUESTIONS))
 
@@ -57,7 +58,7 @@ def record(
         capture=capture,
     )
     inputs = tuple(model.Input("data", item, UUID(int=by), place) for place, (item, by) in enumerate(taken))
-    return model.RunRecord(run, inputs, (model.Output("out", made, run.uid, derived_from=()),))
+    return model.RunRecord(run, inputs, (model.Output("out", made, run.uid, derived_from=()),), SEEN)
 
 
 def graph_of(*records: model.RunRecord, completeness: lineage.Completeness = WHOLE) -> lineage.Graph:

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import contextvars
 import ctypes
 import errno
 import os
@@ -137,7 +138,9 @@ def each(
         run: Callable[..., Iterator[list[_B]]] = map
         if threads > 1 and len(parts) > 1:
             run = stack.enter_context(concurrent.futures.ThreadPoolExecutor(threads)).map
-        for part in run(lambda part: [work(item) for item in part], parts):
+        # A thread of ours is part of what its caller does, for whoever asks the context.
+        inside = contextvars.copy_context()
+        for part in run(lambda part: inside.copy().run(lambda: [work(item) for item in part]), parts):
             results += part
             tell(part)
     return results
