@@ -69,6 +69,7 @@ class Bundle:
 OnMaxWait: TypeAlias = Literal["execute", "fail"]
 NOTHING: Mapping[str, object] = MappingProxyType({})
 
+ReadsName: TypeAlias = reads.ReadsName
 Code: TypeAlias = Callable[..., object] | str | Image | Bundle
 
 
@@ -131,7 +132,7 @@ class Call:
     extra: Mapping[str, object] = field(default_factory=dict)
     ignore: Sequence[str] = ()
     trust: str | None = None
-    reads: reads.ReadsName | None = None
+    reads: ReadsName | None = None
     root: Path | None = None
 
     def __post_init__(self) -> None:
