@@ -173,6 +173,10 @@ class Forms:
 
     def _compound(self, value: object, level: int) -> digest.Framed:
         kind = type(value)
+        if isinstance(value, dict) and kind is dict and "__spec__" in value:
+            module = sys.modules.get(str(value.get("__name__")))
+            if module is not None and vars(module) is value:
+                return self._refer(module)
         if isinstance(value, enum.Enum):
             return ["enum", self._refer(kind), value.name, self.of(value.value, level)]
         if isinstance(value, _SEQUENCES) and kind in _SEQUENCES:

@@ -8,7 +8,7 @@ import enum
 import linecache
 import sys
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from whence import normal_form, origins, reading
 from whence.origins import Origin
@@ -116,6 +116,31 @@ def is_generated(function: types.FunctionType) -> bool:
 def is_enum(kind: type) -> bool:
     """Whether a class is an enumeration."""
     return issubclass(kind, enum.Enum)
+
+
+def parts(values: Iterable[object]) -> Iterator[object]:
+    """The values and what is in them: in containers, and in objects of the project's classes."""
+    todo, seen = list(values), dict[int, object]()
+    while todo:
+        item = todo.pop()
+        if isinstance(item, str | bytes | int | float) or item is None or id(item) in seen:
+            continue
+        seen[id(item)] = item
+        if isinstance(item, dict):
+            todo += [*item.keys(), *item.values()]
+        elif isinstance(item, list | tuple | set | frozenset):
+            todo += item
+        elif not isinstance(item, type | types.FunctionType) and origin(type(item)) is Origin.PROJECT:
+            todo += getattr(item, "__dict__", {}).values()
+            slots = (
+                name for base in type(item).__mro__ for name in _names_in(vars(base).get("__slots__", ()))
+            )
+            todo += [attribute(item, name) for name in slots]
+        yield item
+
+
+def _names_in(slots: object) -> tuple[str, ...]:
+    return (slots,) if isinstance(slots, str) else tuple(slots) if isinstance(slots, Iterable) else ()
 
 
 def is_at(value: object, module: str) -> bool:

@@ -24,7 +24,7 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 # `ctx` follows from the place, `kind` is the u of u"…", `str` repeats a template's source.
 _WITHOUT_MEANING = frozenset({"ctx", "type_comment", "kind", "type_ignores", "str"})
 _HAS_DOCSTRING = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Module)
-_COMPREHENSION = re.compile(r"<(listcomp|setcomp|dictcomp|genexpr)>(\.<locals>\.)?")
+_COMPREHENSION = re.compile(r"<(listcomp|setcomp|dictcomp|genexpr)>(\.<locals>)?\.?")
 _known_fields: dict[str, tuple[str, ...]] = {}
 # `str(int)` refuses more than 4,300 digits; a hexadecimal literal may have them all the same.
 _MOST_BITS = 14_000

@@ -8,9 +8,11 @@ code's identity. Leaves to others: which code is reached (`fingerprint`), and wh
 
 import enum
 import functools
+import glob
 import importlib.util
 import json
 import os
+import pathlib
 import re
 import sys
 import sysconfig
@@ -23,10 +25,13 @@ from whence_catalog import digest
 DOMAIN = "whence.code/1"
 # whence's own packages: never covered, bundled or widened to.
 OWN_PACKAGES = frozenset({"whence", "whence_catalog", "whence_api", "whence_migrations"})
+# As they are called where they are installed: a new version of whence changes nobody's code.
+OWN_DISTRIBUTIONS = frozenset({"whence", "whence-catalog", "whence-api"})
 MAIN_MODULES = frozenset({"__main__", "__mp_main__"})
 
 _SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages", "dist-packages"})
 _INSTALLED = ("site-packages", "dist-packages")
+_INFO_FOLDERS = ("*.dist-info", "*.egg-info")
 _STANDARD = tuple(os.path.realpath(sysconfig.get_paths()[name]) + os.sep for name in ("stdlib", "platstdlib"))
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][\w.-]*)\s*(?:\[([^\]]*)\])?")
 _EXTRA = re.compile(r"extra\s*==\s*['\"]([^'\"]+)['\"]")
@@ -181,6 +186,19 @@ def python_files(root: str) -> Iterator[str]:
             and not (os.path.realpath(os.path.join(folder, name)) + os.sep).startswith(own)
         )
         yield from (os.path.join(folder, name) for name in sorted(files) if name.endswith(".py"))
+
+
+def installed(path: tuple[str, ...]) -> Iterator[str]:
+    """Every installed distribution, as its name and version, in order."""
+    found = set()
+    for entry in path:
+        for folder in _INFO_FOLDERS:
+            for item in glob.iglob(os.path.join(glob.escape(entry or "."), folder)):
+                distribution = metadata.Distribution.at(pathlib.Path(item))
+                name = distribution.metadata["Name"]
+                if name and _canonical(name) not in OWN_DISTRIBUTIONS:
+                    found.add(f"{_canonical(name)} {distribution.version}")
+    yield from sorted(found)
 
 
 class UnknownDistribution(Exception):

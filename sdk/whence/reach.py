@@ -13,7 +13,9 @@ counts, or the step has no identity; what counts is never narrowed.
           `effects pipeline`       what runs when the module is imported, besides binding names
           `file lib/late.py`       a module imported inside a function, or not written in Python
           `project lib/util.py`    a file of the project, where everything counts
+          `order pipeline`         in which order what acts at import is imported
           `distribution numpy`     an installed distribution; `absent numba`: one that is looked for
+          `installed`              all of them, where code may choose among them
           `entry`                  what the step is, made of the above
 
 Leaves to others: syntax (`normal_form`, `reading`, `source`), plain data (`forms`), and whose code
@@ -23,72 +25,68 @@ something is (`origins`).
 import builtins
 import enum
 import functools
-import hashlib
 import os
 import sys
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from whence import forms, loaded, normal_form, origins, source
+from whence import covered, forms, loaded, normal_form, origins, source
 from whence.loaded import Namespace
 from whence.origins import Origin
-from whence.reading import DYNAMIC_STANDARD, Chain, Imported, Reading
+from whence.reading import (
+    DOCSTRING_READERS,
+    DYNAMIC_STANDARD,
+    Chain,
+    Reading,
+)
 from whence_catalog import digest
 
 _DOMAIN = normal_form.DOMAIN
 _MODULE_NAMES = frozenset({"__name__", "__package__", "__spec__", "__loader__"})
 
 
-class Walk:
+class Walk(covered.Covered):
     """One walk over the code that a function reaches, in the project at `root` (a real path)."""
 
     def __init__(self, root: str, keep_docstrings: bool) -> None:
-        self.rows: dict[str, bytes] = {}
-        self.files: dict[str, str] = {}
-        self.widened: set[str] = set()
-        self.interpreter_bound: set[str] = set()
-        self.uncacheable: set[str] = set()
-        self.reads_docstrings = False
-        self._root = root
-        self._keep_docstrings = keep_docstrings
+        super().__init__(root, keep_docstrings)
         self._forms = forms.Forms(root, self._refer)
-        # What is left to cover; a stack of our own, since calls go deeper than Python's.
-        self._todo: list[Callable[[], None]] = []
         # By address, with the object itself: an address is used again once its object is gone.
         self._referred: dict[int, tuple[object, digest.Framed]] = {}
-        self._modules: dict[str, None] = {}
-        self._done: set[str] = set()
-        self._at = "the step"
+        # The modules that do something besides binding names, and what each imports and does, in order.
+        self._acting: set[str] = set()
+        self._sequences: dict[str, list[str | None]] = {}
 
     def run(self, function: object, arguments: Iterable[object]) -> str:
         """Cover everything that `function` reaches; answers its symbol."""
         entry: digest.Framed
         try:
             entry = self._refer(function)
-            self.rows["entry"] = self._digest("entry", entry)
+            # Without asserts, or without docstrings, the same source is other code.
+            optimized = [f"-O {sys.flags.optimize}"] if sys.flags.optimize else []
+            self.rows["entry"] = self._digest("entry", entry, *optimized)
         except forms.Opaque as error:
             entry = None
             self.uncacheable.add(f"the step: {error}")
-        for argument in arguments:
-            if loaded.origin(type(argument)) is Origin.PROJECT:
-                self._refer(type(argument))
+        for item in loaded.parts(arguments):
+            self._cover_argument(item)
         while self._todo or self._cover_effects():
             if self._todo:
                 self._todo.pop()()
+        self._cover_order()
         if self.widened:
             self._cover_project()
         return _first_symbol(entry) or "entry"
 
-    def _digest(self, kind: str, *parts: digest.Framed) -> bytes:
-        return digest.raw_digest_of(_DOMAIN, kind, *parts)
-
-    def _add(self, symbol: str, row: bytes) -> None:
-        # Two that share a name, as classes made by one factory do, are one row of both.
-        known = self.rows.get(symbol, row)
-        self.rows[symbol] = row if known == row else self._digest("both", frozenset({known, row}))
-
-    def _body(self, reading: Reading) -> bytes:
-        return reading.documented_digest if self._keep_docstrings else reading.digest
+    def _cover_argument(self, item: object) -> None:
+        """Cover what comes in as an argument: its class, and the code that it is."""
+        try:
+            if loaded.origin(type(item)) is Origin.PROJECT:
+                self._refer(type(item))
+            elif forms.is_code(item):
+                self._refer(item)
+        except forms.Opaque as error:
+            self.uncacheable.add(f"an argument: {error}")
 
     # ── references ───────────────────────────────────────────────────────────────────────────────
 
@@ -231,7 +229,8 @@ class Walk:
             case Origin.STANDARD:
                 public = origins.standard_name(module, name)
                 if public in DYNAMIC_STANDARD:
-                    self.widened.add(f"{self._at} uses {public.removeprefix('builtins.')}")
+                    self._widen(public.removeprefix("builtins."))
+                self.reads_docstrings |= public in DOCSTRING_READERS
                 return ["std", public]
             case Origin.DISTRIBUTION:
                 self._cover_distribution(top)
@@ -239,12 +238,6 @@ class Walk:
             case Origin.PROJECT:
                 self._cover_foreign_file(module, name)
                 return ["compiled", f"{module}.{name}"]
-
-    def _cover_distribution(self, top: str) -> None:
-        try:
-            self.rows.update(origins.distribution_rows(top))
-        except origins.UnknownDistribution as error:
-            self.uncacheable.add(f"{self._at}: {error}")
 
     def _cover_foreign_file(self, module: str, name: str) -> None:
         """Something of the project's without Python code: an extension module counts by its bytes."""
@@ -366,7 +359,8 @@ class Walk:
 
     def _note(self, reading: Reading, namespace: Namespace) -> None:
         """Take in what is covered besides the names that it reads."""
-        self.widened.update(f"{self._at} uses {name}" for name in reading.dynamic)
+        for name in reading.dynamic:
+            self._widen(name)
         self.reads_docstrings |= reading.reads_docstrings
         file = namespace.get("__file__")
         for module in reading.late_imports:
@@ -410,6 +404,8 @@ class Walk:
         owner: type | None = None
         for attribute in chain[1:]:
             if isinstance(value, types.ModuleType):
+                if attribute == "__dict__":
+                    return self._refer_to_module(value)
                 if path or origins.of_module(value.__name__) is not Origin.PROJECT:
                     path = (*(path or (value.__name__,)), attribute)
                     value = vars(value).get(attribute, loaded.Missing)
@@ -500,7 +496,7 @@ class Walk:
             self._todo.append(lambda: self._cover_statements(symbol, name, bindings, namespace))
         return ["statements", symbol]
 
-    # ── modules and files ────────────────────────────────────────────────────────────────────────
+    # ── modules ────────────────────────────────────────────────────────────────────────
 
     def _cover_effects(self) -> bool:
         """Cover what the imports of covered code do besides; answers whether there was anything new."""
@@ -519,99 +515,50 @@ class Walk:
                 parts = loaded.absolute(imported, namespace).split(".")
                 # Importing a.b.c runs a and a.b before it.
                 self._modules.update(dict.fromkeys(".".join(parts[: end + 1]) for end in range(len(parts))))
-            if text.effects:
-                symbol = f"effects {origins.module_name(namespace, self._root)}"
-                self._cover_statements(symbol, "", text.effects, namespace)
+            effects = [*text.effects, *self._effects_by_the_way(text, namespace)]
+            symbol = f"effects {origins.module_name(namespace, self._root)}"
+            self._sequences[name] = [
+                None if step is None else loaded.absolute(step, namespace) for step in text.sequence
+            ]
+            if effects:
+                self._acting.add(name)
+                self._cover_statements(symbol, "", effects, namespace)
         return bool(fresh)
 
-    def _cover_import(self, name: str) -> None:
-        """Cover an import of something that is not the project's, whether or not it succeeds."""
-        top = name.partition(".")[0]
-        if not top or top in origins.OWN_PACKAGES or top in sys.stdlib_module_names:
-            return
-        if top in sys.modules:
-            is_installed = origins.of_module(top) is Origin.DISTRIBUTION
-        else:
-            is_installed = not origins.is_of_project(top)
-        if is_installed:
-            self._cover_distribution(top)
+    def _effects_by_the_way(self, text: source.Source, namespace: Namespace) -> Iterator[Reading]:
+        """Statements that bind a name, and whose effect is that they call something."""
+        for name, reading in text.calls:
+            if namespace.get(name, loaded.Missing) is None:
+                yield reading
+        for head, reading in text.applied:
+            value = namespace.get(head[0])
+            is_foreign = (
+                origins.of_module(value.__name__) is not Origin.PROJECT
+                if isinstance(value, types.ModuleType)
+                else self._foreign_path(head[0], value, namespace) is not None
+            )
+            if is_foreign and not loaded.is_own(head, namespace):
+                yield reading
 
-    def _cover_late_import(self, imported: Imported, file: str | None) -> None:
-        """Cover a module imported inside a function by its files: it may not be loaded yet."""
-        folder = os.path.dirname(file or os.path.join(self._root, "_"))
-        symbol = f"{imported.level} {imported.module} {folder if imported.level else ''}"
-        if symbol in self._done:
-            return
-        self._done.add(symbol)
-        parts = imported.module.split(".") if imported.module else []
-        if parts and not imported.level and parts[0] in origins.OWN_PACKAGES:
-            return
-        folders = [self._root, os.path.join(self._root, "src"), *origins.project_folders()]
-        if imported.level:
-            for _ in range(imported.level - 1):
-                folder = os.path.dirname(folder)
-            folders = [folder]
-        for folder in folders:
-            found = list(origins.module_files(folder, parts))
-            for path in found:
-                self._cover_file(path)
-            if found:
-                return
-        if parts and not imported.level:
-            self._cover_import(parts[0])
-
-    def _cover_file(self, path: str) -> None:
-        symbol = f"file {self._path(path)}"
-        if symbol in self._done or origins.of_file(path) is not Origin.PROJECT:
-            return
-        self._done.add(symbol)
-        text = source.of_file(path)
-        if text is None:
-            self._cover_bytes(symbol, path)
-            return
-        self._at = symbol
-        self._add(symbol, self._body(text.whole))
-        self._cover_path(path)
-        self.widened.update(f"{symbol} uses {name}" for name in text.whole.dynamic)
-        self.reads_docstrings |= text.whole.reads_docstrings
-        for imported in text.every_import:
-            self._todo.append(functools.partial(self._cover_late_import, imported, path))
-
-    def _cover_bytes(self, symbol: str, path: str) -> None:
-        with open(path, "rb") as file:
-            self._add(symbol, hashlib.file_digest(file, "sha256").digest())
-        self._cover_path(path)
-
-    def _cover_project(self) -> None:
-        """Cover every file of the project: what is chosen at run time may be in any of them."""
-        files = [origins.file_of(sys.modules.get(name)) for name in self._modules]
-        outside = [file for file in files if file and origins.of_file(file) is Origin.PROJECT]
-        for path in [*origins.python_files(self._root), *outside]:
-            symbol = f"project {self._path(path)}"
-            if symbol in self.rows or not path.endswith(".py"):
-                continue
-            text = source.of_file(path)
-            if text is None:
-                self._cover_bytes(symbol, path)
-                continue
-            self._add(symbol, text.documented_digest if self._keep_docstrings else text.digest)
-            self._cover_path(path)
-
-    def _cover_path(self, file: object) -> None:
-        if isinstance(file, str):
-            real = origins.real_path(file)
-            if real.startswith(self._root + os.sep) and os.path.isfile(real):
-                self.files[self._path(real)] = real
-
-    def _path(self, file: str) -> str:
-        """A file's path from the project's root; elsewhere, from the folder it is imported from."""
-        real = origins.real_path(file)
-        if real.startswith(self._root + os.sep):
-            return os.path.relpath(real, self._root).replace(os.sep, "/")
-        for folder in origins.project_folders():
-            if real.startswith(folder + os.sep):
-                return os.path.relpath(real, folder).replace(os.sep, "/")
-        return os.path.basename(real)
+    def _cover_order(self) -> None:
+        """Cover the order of what acts at import, where there is more than one of it."""
+        acting = set(self._acting)
+        grown = True
+        while grown:
+            found = {
+                name for name, steps in self._sequences.items() if acting.intersection(filter(None, steps))
+            }
+            grown = not found <= acting
+            acting |= found
+        for name, steps in self._sequences.items():
+            order: list[digest.Framed] = [
+                "acts" if step is None else origins.module_name(vars(sys.modules[step]), self._root)
+                for step in dict.fromkeys(steps)
+                if step is None or (step in acting and step in sys.modules)
+            ]
+            if len(order) > 1:
+                symbol = f"order {origins.module_name(vars(sys.modules[name]), self._root)}"
+                self._add(symbol, self._digest("order", order))
 
     def _project_source(self, namespace: Namespace) -> source.Source | None:
         file = namespace.get("__file__")

@@ -6,6 +6,7 @@ the piece (`source`), and what the names refer to in the running process (`finge
 """
 
 import ast
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -22,15 +23,27 @@ _DYNAMIC_ANYWHERE = frozenset({
     "entry_points", "iter_modules", "walk_packages", "__subclasses__",
     "_getframe", "currentframe", "f_globals", "__globals__", "__builtins__",
 })
+# These read code as it is written: then its layout and comments count too.
+TEXT_READERS = frozenset({
+    "getsource", "getsourcelines", "findsource", "getcomments", "getframeinfo",
+    "co_firstlineno", "co_lines", "co_positions", "co_linetable", "co_lnotab",
+})
 # Reached under another name (`from importlib import import_module as load`) they choose code all the same.
 DYNAMIC_STANDARD = frozenset({
     "builtins.eval", "builtins.exec", "builtins.compile", "builtins.globals", "builtins.locals",
     "builtins.vars", "builtins.__import__", "importlib.import_module", "importlib.util.find_spec",
     "importlib.metadata.entry_points", "pkgutil.iter_modules", "pkgutil.walk_packages",
     "runpy.run_path", "runpy.run_module", "sys.modules", "sys._getframe", "inspect.currentframe",
+    *(f"inspect.{name}" for name in TEXT_READERS),
 })
+# These may load any package that is installed.
+PACKAGE_CHOOSERS = frozenset({
+    "__import__", "import_module", "find_spec", "run_path", "run_module", "entry_points", "iter_modules",
+    "walk_packages", "eval", "exec", "compile", "spec_from_file_location",
+})
+DOCSTRING_READERS = frozenset({"inspect.getdoc", "pydoc.getdoc", "pydoc.render_doc", "pydoc.help", "builtins.help"})
 # fmt: on
-DYNAMIC_BARE = _DYNAMIC_ANYWHERE | {"eval", "exec", "compile", "globals", "locals", "vars"}
+DYNAMIC_BARE = _DYNAMIC_ANYWHERE | TEXT_READERS | {"eval", "exec", "compile", "globals", "locals", "vars"}
 _BY_NAME = frozenset({"getattr", "hasattr", "setattr", "delattr"})
 _GETTERS = frozenset({"attrgetter", "methodcaller"})
 
@@ -109,6 +122,9 @@ class _Reader:
                 self._later([*node.decorator_list, *node.bases, *node.keywords], scope)
                 inside = _Scope(scope.bound | type_parameters(node), runs_at_import=False)
                 self._later([*getattr(node, "type_params", ()), *node.body], inside)
+            case ast.AnnAssign():
+                self._annotations([node.annotation], scope)
+                self._later([node.target, node.value], scope)
             case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
                 # The first iterable is evaluated outside, where a target's name may mean something else.
                 self._later([node.generators[0].iter], scope)
@@ -116,6 +132,17 @@ class _Reader:
                 self._later(ast.iter_child_nodes(node), inside)
             case _:
                 self._later(ast.iter_child_nodes(node), scope)
+
+    def _annotations(self, nodes: Iterable[ast.expr | None], scope: _Scope) -> None:
+        """Take in annotations; what is in quotes is read as what it will be once somebody resolves it."""
+        for node in nodes:
+            if node is None:
+                continue
+            self._later([node], scope)
+            for item in ast.walk(node):
+                if isinstance(item, ast.Constant) and isinstance(item.value, str):
+                    with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+                        self._later([ast.parse(item.value.strip(), mode="eval").body], scope)
 
     def _add(self, chain: Chain, scope: _Scope) -> None:
         if chain[-1] == "__doc__":
@@ -127,9 +154,9 @@ class _Reader:
             self.dynamic.add(chain[0])
 
     def _read_attribute(self, node: ast.Attribute, scope: _Scope) -> None:
-        if node.attr in _DYNAMIC_ANYWHERE:
+        if node.attr in _DYNAMIC_ANYWHERE or node.attr in TEXT_READERS:
             self.dynamic.add(node.attr)
-        if node.attr == "__doc__":
+        if node.attr in ("__doc__", "getdoc"):
             self.reads_docstrings = True
         chain = dotted(node)
         if chain is None:
@@ -169,10 +196,10 @@ class _Reader:
         signature = parameters(node.args)
         self._later(decorators(node), scope)
         self._later([*node.args.defaults, *node.args.kw_defaults], scope)
-        self._later([parameter.annotation for parameter in signature], scope)
+        self._annotations([parameter.annotation for parameter in signature], scope)
         body: list[ast.AST] = [node.body] if isinstance(node, ast.Lambda) else list(node.body)
         if not isinstance(node, ast.Lambda):
-            self._later([node.returns], scope)
+            self._annotations([node.returns], scope)
         local, declared_global = bound_names(body)
         bound = scope.bound | local | {item.arg for item in signature} | type_parameters(node)
         # A function that rebinds a global depends on the value it finds there.

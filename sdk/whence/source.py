@@ -28,6 +28,10 @@ _ALTERNATIVES = (ast.If, ast.Try, ast.TryStar)
 _BLOCKS = (ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, ast.Match)
 
 
+# What a decorator is called that puts what it decorates where others find it.
+_REGISTERING = ("register", "implement", "overload", "hook", "listen", "custom")
+
+
 @dataclass(frozen=True, slots=True)
 class Decorator:
     """One decorator: `head` is the name called or applied, where it is a dotted one."""
@@ -98,6 +102,21 @@ class Source:
         """The statements that run at import and do more than bind names, in order."""
         return tuple(self._reading(node) for node in self._outline.effects)
 
+    @functools.cached_property
+    def calls(self) -> tuple[tuple[str, Reading], ...]:
+        """The statements that give a name what a call answers, by that name."""
+        return tuple((name, self._reading(node)) for name, node in self._outline.calls)
+
+    @functools.cached_property
+    def applied(self) -> tuple[tuple[Chain, Reading], ...]:
+        """The definitions that a decorator may keep somewhere, by the decorator's name."""
+        return tuple((head, self._reading(node)) for head, node in self._outline.applied)
+
+    @property
+    def sequence(self) -> tuple[Imported | None, ...]:
+        """What it imports and, for None, does, in the order of it."""
+        return tuple(self._outline.sequence)
+
     @property
     def imports(self) -> tuple[Imported, ...]:
         """What the file imports when it is imported itself."""
@@ -141,6 +160,10 @@ class Source:
             places = [item for item in places if item.first_line == code.co_firstlineno] or places
         if len(places) > 1 and (column := _column(code)) is not None:
             places = [item for item in places if _spans(item.node, column)] or places
+        elif len(places) > 1:
+            # What only returns a constant has no column on Python 3.12; its text compiles alone.
+            loaded = normal_form.digest_of_code(code)
+            places = [item for item in places if loaded in _alone(item.node)] or places
         return self._combined(places)
 
     def class_definition(self, qualname: str, method_lines: Iterable[int]) -> Definition | None:
@@ -258,6 +281,11 @@ class _Outline:
         self.stars: list[ast.ImportFrom] = []
         self.effects: list[ast.AST] = []
         self.imports: list[Imported] = []
+        # What is imported and, for None, done, in the order of it.
+        self.sequence: list[Imported | None] = []
+        # Calls whose answer a name takes, by that name; and definitions handed to a decorator.
+        self.calls: list[tuple[str, ast.AST]] = []
+        self.applied: list[tuple[Chain, ast.AST]] = []
 
     def survey(self, body: Sequence[ast.stmt]) -> None:
         """Sort the statements that run at import by the names they bind and by their effects."""
@@ -270,7 +298,7 @@ class _Outline:
             for name in _changed_names(node):
                 self.statements.setdefault(name, []).append(node)
             if isinstance(node, _IMPORTS):
-                self.imports += reading.imported(node)
+                self._import(reading.imported(node))
                 if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
                     self.stars.append(node)
             elif isinstance(node, _ALTERNATIVES):
@@ -278,13 +306,27 @@ class _Outline:
                 for branch in _branches(node):
                     self.survey(branch)
                 if isinstance(node, ast.If) and len(self.effects) > before:
-                    self.effects.append(node.test)
-            elif not isinstance(node, _DEFINITIONS):
+                    self._act(node.test)
+            elif isinstance(node, _DEFINITIONS):
+                self.applied += [(head, node) for head in _registering(node)]
+            else:
                 if isinstance(node, _BLOCKS):
-                    inner = (item for item in ast.walk(node) if isinstance(item, _IMPORTS))
-                    self.imports += [module for item in inner for module in reading.imported(item)]
+                    for item in ast.walk(node):
+                        if isinstance(item, _IMPORTS):
+                            self._import(reading.imported(item))
                 if _has_effect(node):
-                    self.effects.append(node)
+                    self._act(node)
+                elif (target := _target_of_call(node)) is not None:
+                    self.calls.append((target, node))
+
+    def _import(self, modules: Iterable[Imported]) -> None:
+        found = list(modules)
+        self.imports += found
+        self.sequence += found
+
+    def _act(self, node: ast.AST) -> None:
+        self.effects.append(node)
+        self.sequence.append(None)
 
 
 def _column(code: types.CodeType) -> int | None:
@@ -294,9 +336,35 @@ def _column(code: types.CodeType) -> int | None:
     return next((column for _, _, column, _ in code.co_positions() if column), None)
 
 
+def _alone(node: ast.AST) -> set[bytes]:
+    """The bytecode of a lambda that returns a constant; nothing for anything else."""
+    if not isinstance(node, ast.Lambda) or not isinstance(node.body, ast.Constant):
+        return set()
+    with _quiet:
+        around = compile(ast.Expression(node), "<alone>", "eval", dont_inherit=True)
+    codes = [item for item in around.co_consts if isinstance(item, types.CodeType)]
+    return {normal_form.digest_of_code(item) for item in codes}
+
+
 def _spans(node: ast.AST, column: int) -> bool:
     start, end = getattr(node, "col_offset", 0), getattr(node, "end_col_offset", 0)
     return bool(start <= column < end) or getattr(node, "lineno", 0) != getattr(node, "end_lineno", 0)
+
+
+def _target_of_call(node: ast.stmt) -> str | None:
+    """The one name that takes what a call answers: it may have been called for something else."""
+    if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.value, ast.Call):
+        target = node.targets[0]
+        return target.id if isinstance(target, ast.Name) else None
+    return None
+
+
+def _registering(node: ast.AST) -> Iterator[Chain]:
+    """The names of decorators that, as they are called, keep what they decorate."""
+    for item in reading.decorators(node):
+        head = reading.dotted(item.func if isinstance(item, ast.Call) else item)
+        if head is not None and any(word in head[-1].lower() for word in _REGISTERING):
+            yield head
 
 
 def _asks_for_main(test: ast.expr) -> bool:

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import traceback
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -477,9 +477,16 @@ def load_fingerprint(sdk: str, catalog: str) -> types.ModuleType:
     return importlib.import_module("whence.fingerprint")
 
 
-def report(fingerprint: types.ModuleType, step: Callable[..., object], root: pathlib.Path) -> str:
-    """A step's identity, as a line of JSON."""
-    identity = fingerprint.code_identity(step, root)
+def report(
+    fingerprint: types.ModuleType,
+    step: Callable[..., object],
+    root: pathlib.Path,
+    arguments: Sequence[object] = (),
+    *,
+    call: bool = False,
+) -> str:
+    """A step's identity, as a line of JSON; with what it answers to `arguments`, if it is to be called."""
+    identity = fingerprint.code_identity(step, root, arguments)
     return json.dumps(
         {
             "rows": {symbol: row.hex() for symbol, row in identity.rows.items()},
@@ -489,6 +496,8 @@ def report(fingerprint: types.ModuleType, step: Callable[..., object], root: pat
             "uncacheable": identity.uncacheable,
             "entry": identity.entry,
             "job": fingerprint.job_name(step, root),
+            "digest": identity.digest.text,
+            **({"result": repr(step(*arguments))} if call else {}),
         }
     )
 
@@ -496,8 +505,9 @@ def report(fingerprint: types.ModuleType, step: Callable[..., object], root: pat
 def main(sdk: str, catalog: str) -> None:
     """Answer, as a line of JSON each, what the identity of every job on standard input is.
 
-    A job is a project's `files`, the `module` and the name of the `step`, and the `environment`. One
-    process forks for each: a fresh interpreter costs ten times as much.
+    A job is a project's `files`, the `module` and the name of the `step`, and the `environment`; with an
+    `argument`, an expression, the step is also called. One process forks for each: a fresh interpreter
+    costs ten times as much.
     """
     fingerprint = load_fingerprint(sdk, catalog)
     sys.dont_write_bytecode = True
@@ -533,7 +543,8 @@ def _answer(fingerprint: types.ModuleType, root: pathlib.Path, job: Mapping[str,
     module = importlib.import_module(job["module"])
     if job["edited_after"]:
         write(root, job["edited_after"])
-    return report(fingerprint, getattr(module, job["step"]), root)
+    arguments = [eval(job["argument"], {})] if job.get("argument") else []
+    return report(fingerprint, getattr(module, job["step"]), root, arguments, call=bool(arguments))
 
 
 if __name__ == "__main__":

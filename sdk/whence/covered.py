@@ -1,0 +1,159 @@
+"""Covered: what a walk over code has found so far, and what of it counts by file or by version.
+
+Decides how a file of the project, a module that is not loaded yet, and somebody else's package are covered;
+and, where code is chosen at run time, that the whole project is. Leaves to others: what is reached, and
+what is covered as it is loaded (`reach`).
+"""
+
+import functools
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+
+from whence import normal_form, origins, source
+from whence.origins import Origin
+from whence.reading import PACKAGE_CHOOSERS, TEXT_READERS, Imported, Reading
+from whence_catalog import digest
+
+_DOMAIN = normal_form.DOMAIN
+
+
+class Covered:
+    """What is covered of the project at `root` (a real path)."""
+
+    def __init__(self, root: str, keep_docstrings: bool) -> None:
+        self.rows: dict[str, bytes] = {}
+        self.files: dict[str, str] = {}
+        self.widened: set[str] = set()
+        self.interpreter_bound: set[str] = set()
+        self.uncacheable: set[str] = set()
+        self.reads_docstrings = False
+        self._root = root
+        self._keep_docstrings = keep_docstrings
+        self._reads_text = False
+        self._chooses_packages = False
+        # What is left to cover; a stack of our own, since calls go deeper than Python's.
+        self._todo: list[Callable[[], None]] = []
+        self._modules: dict[str, None] = {}
+        self._done: set[str] = set()
+        # What is being covered, for the reasons that are given.
+        self._at = "the step"
+
+    def _digest(self, kind: str, *parts: digest.Framed) -> bytes:
+        return digest.raw_digest_of(_DOMAIN, kind, *parts)
+
+    def _add(self, symbol: str, row: bytes) -> None:
+        # Two that share a name, as classes made by one factory do, are one row of both.
+        known = self.rows.get(symbol, row)
+        self.rows[symbol] = row if known == row else self._digest("both", frozenset({known, row}))
+
+    def _body(self, reading: Reading) -> bytes:
+        return reading.documented_digest if self._keep_docstrings else reading.digest
+
+    def _widen(self, construct: str) -> None:
+        self.widened.add(f"{self._at} uses {construct}")
+        name = construct.rpartition(".")[2]
+        self._reads_text |= name in TEXT_READERS
+        self._chooses_packages |= name in PACKAGE_CHOOSERS
+
+    def _cover_distribution(self, top: str) -> None:
+        try:
+            self.rows.update(origins.distribution_rows(top))
+        except origins.UnknownDistribution as error:
+            self.uncacheable.add(f"{self._at}: {error}")
+
+    def _cover_import(self, name: str) -> None:
+        """Cover an import of something that is not the project's, whether or not it succeeds."""
+        top = name.partition(".")[0]
+        if not top or top in origins.OWN_PACKAGES or top in sys.stdlib_module_names:
+            return
+        if top in sys.modules:
+            is_installed = origins.of_module(top) is Origin.DISTRIBUTION
+        else:
+            is_installed = not origins.is_of_project(top)
+        if is_installed:
+            self._cover_distribution(top)
+
+    def _cover_late_import(self, imported: Imported, file: str | None) -> None:
+        """Cover a module imported inside a function by its files: it may not be loaded yet."""
+        folder = os.path.dirname(file or os.path.join(self._root, "_"))
+        symbol = f"{imported.level} {imported.module} {folder if imported.level else ''}"
+        if symbol in self._done:
+            return
+        self._done.add(symbol)
+        parts = imported.module.split(".") if imported.module else []
+        if parts and not imported.level and parts[0] in origins.OWN_PACKAGES:
+            return
+        folders = [self._root, os.path.join(self._root, "src"), *origins.project_folders()]
+        if imported.level:
+            for _ in range(imported.level - 1):
+                folder = os.path.dirname(folder)
+            folders = [folder]
+        for folder in folders:
+            found = list(origins.module_files(folder, parts))
+            for path in found:
+                self._cover_file(path)
+            if found:
+                return
+        if parts and not imported.level:
+            self._cover_import(parts[0])
+
+    def _cover_file(self, path: str) -> None:
+        symbol = f"file {self._path(path)}"
+        if symbol in self._done or origins.of_file(path) is not Origin.PROJECT:
+            return
+        self._done.add(symbol)
+        text = source.of_file(path)
+        if text is None:
+            self._cover_bytes(symbol, path)
+            return
+        self._at = symbol
+        self._add(symbol, self._body(text.whole))
+        self._cover_path(path)
+        for name in text.whole.dynamic:
+            self._widen(name)
+        self.reads_docstrings |= text.whole.reads_docstrings
+        for imported in text.every_import:
+            self._todo.append(functools.partial(self._cover_late_import, imported, path))
+
+    def _cover_bytes(self, symbol: str, path: str) -> None:
+        with open(path, "rb") as file:
+            self._add(symbol, hashlib.file_digest(file, "sha256").digest())
+        self._cover_path(path)
+
+    def _cover_project(self) -> None:
+        """Cover every file of the project: what is chosen at run time may be in any of them."""
+        files = [origins.file_of(sys.modules.get(name)) for name in self._modules]
+        outside = [file for file in files if file and origins.of_file(file) is Origin.PROJECT]
+        if self._chooses_packages:
+            self.rows["installed"] = self._digest("installed", list(origins.installed(tuple(sys.path))))
+        for path in [*origins.python_files(self._root), *outside]:
+            symbol = f"project {self._path(path)}"
+            if symbol in self.rows or not path.endswith(".py"):
+                continue
+            text = source.of_file(path)
+            if text is None or self._reads_text:
+                self._cover_bytes(symbol, path)
+                continue
+            for imported in text.every_import:
+                if not imported.level and imported.module:
+                    self._cover_import(imported.module)
+            self._add(symbol, text.documented_digest if self._keep_docstrings else text.digest)
+            self._cover_path(path)
+
+    def _cover_path(self, file: object) -> None:
+        if isinstance(file, str):
+            real = origins.real_path(file)
+            if real.startswith(self._root + os.sep) and os.path.isfile(real):
+                self.files[self._path(real)] = real
+
+    def _path(self, file: str) -> str:
+        """A file's path from the project's root; elsewhere, from the folder it is imported from."""
+        real = origins.real_path(file)
+        if real.startswith(self._root + os.sep):
+            return os.path.relpath(real, self._root).replace(os.sep, "/")
+        for folder in origins.project_folders():
+            if real.startswith(folder + os.sep):
+                return os.path.relpath(real, folder).replace(os.sep, "/")
+        return os.path.basename(real)
