@@ -5,7 +5,7 @@ holds a lease (`sql.reservations`, on the catalog's clock), whether bytes are th
 the components of a step are (`whence.fingerprint`, `whence.parameters`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -102,15 +102,25 @@ class Reuse:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where something lies that was handed on by reference."""
+
+    digest: digest.Digest
+    location: str
+
+
+@dataclass(frozen=True, slots=True)
 class Verify:
     """The entry would do, if these Blobs are still there. Nothing was recorded; look, and ask again.
 
-    Those of them that are in `trees` name whole trees: every Blob of the tree has to be there.
+    Those of them that are in `trees` name whole trees: every Blob of the tree has to be there. Those in
+    `places` lie where that says, in no store of ours: only who put them there can look.
     """
 
     entry: CacheEntry
     unknown: frozenset[digest.Digest]
     trees: frozenset[digest.Digest] = frozenset()
+    places: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,14 +319,24 @@ def settle(
     if condemned is not None:
         # Whoever reused it would get what nobody may use, for as long as that stands.
         return model.Publication(model.Outcome.REFUSED, condemned.value, live is not None and live != made)
-    weak = [c.role for c in report.outputs if c.content.strength is not model.Strength.CONTENT]
-    reasons = (*report.uncacheable, *(f"output {role} is not identified by its content" for role in weak))
+    reasons = (*report.uncacheable, *_weaknesses(report))
     if reasons:
         return model.Publication(model.Outcome.REFUSED, "; ".join(reasons))
     if fenced is None:
         # A stale fence publishes nothing, but what it made is still evidence about the key.
         return model.Publication(model.Outcome.REFUSED, "lease lost", live is not None and live != made)
     return publish(live, made, fenced)
+
+
+def _weaknesses(report: model.Report) -> Iterator[str]:
+    """Why outputs that are known by less than their content cannot stand for it."""
+    for claim in report.outputs:
+        strength = claim.content.strength
+        if strength is model.Strength.NONE:
+            # It says only which Run made it, so that nobody could ever tell whether it is still the same.
+            yield f"output {claim.role} has no identity of its own"
+        elif strength is not model.Strength.CONTENT and report.trust is None:
+            yield f"output {claim.role} is not identified by its content"
 
 
 # ── explaining ───────────────────────────────────────────────────────────────────────────────────

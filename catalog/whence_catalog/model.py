@@ -451,6 +451,7 @@ class Report:
     `uncacheable` are reasons found while it ran (an input that changed); with any, nothing is published.
     `trace` is what the Run really read of the arguments that are tracked: from then on its key is that
     of the trace, under which it is published.
+    `trust` says why outputs that are known by less than their content may be taken for it all the same.
     """
 
     uid: UUID
@@ -465,6 +466,7 @@ class Report:
     token: int | None = None
     owner: str = ""
     uncacheable: tuple[str, ...] = ()
+    trust: str | None = None
     observed: Observed | None = None
     trace: traces.Trace | None = None
     claimed_at: datetime | None = None

@@ -19,9 +19,27 @@ from whence import client as _client
 from whence import handles as _handles
 from whence import recorder as _recorder
 from whence.client import Client, connect, current
+from whence.described import Bundle, Call, Image
 from whence.handles import Dataset, File, Handle, Metrics, Model, Report, Says
+from whence.located import located
 from whence.recorder import Recorder
+from whence.split import (
+    Completed,
+    Completion,
+    Execute,
+    Reuse,
+    Verify,
+    Wait,
+    beat,
+    complete,
+    complete_all,
+    fail,
+    held,
+    open,
+    open_all,
+)
 from whence.step import step
+from whence.tickets import Ticket
 from whence.values import Pickled
 from whence_catalog.errors import (
     Conflict,
@@ -37,13 +55,19 @@ from whence_catalog.model import Alias
 
 __all__ = [
     "Alias",
+    "Bundle",
+    "Call",
     "Client",
+    "Completed",
+    "Completion",
     "Conflict",
     "Damaged",
     "Dataset",
     "Denied",
+    "Execute",
     "File",
     "Handle",
+    "Image",
     "InvalidInput",
     "Metrics",
     "Model",
@@ -52,20 +76,32 @@ __all__ = [
     "Pickled",
     "Recorder",
     "Report",
+    "Reuse",
     "Says",
+    "Ticket",
     "Unreachable",
+    "Verify",
+    "Wait",
     "WhenceError",
     "alias",
     "artifact",
     "attach",
+    "beat",
+    "complete",
+    "complete_all",
     "connect",
     "current",
     "dataset",
+    "fail",
     "file",
     "get",
+    "held",
+    "located",
     "log",
     "metrics",
     "model",
+    "open",
+    "open_all",
     "pickled",
     "publish",
     "report",

@@ -25,7 +25,7 @@ class Beater:
 
     def __init__(self, beat_into: catalog.Catalog, lease: timedelta = catalog.LEASE) -> None:
         self._catalog = beat_into
-        self._lease = lease
+        self.lease = lease
         self._thread: threading.Thread | None
         self._forget()
         _all.add(self)
@@ -59,7 +59,7 @@ class Beater:
 
     @reads.unwatched
     def _beat(self) -> None:
-        while not self._closing.wait(self._lease.total_seconds() / BEATS):
+        while not self._closing.wait(self.lease.total_seconds() / BEATS):
             with self._guard:
                 runs = dict(self._runs)
             for run in self._lost(runs) if runs else ():
@@ -67,7 +67,7 @@ class Beater:
 
     def _lost(self, runs: dict[UUID, Callable[[], None]]) -> frozenset[UUID]:
         try:
-            lost = self._catalog.beat(list(runs), self._lease)
+            lost = self._catalog.beat(list(runs), self.lease)
         except Exception:
             # Whatever it was, the thread must live: the next beat may get through. Two missed ones are
             # told to the steps, since the lease may be gone before the third.

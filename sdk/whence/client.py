@@ -26,7 +26,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeAlias, Unpack, cast
 
-from whence import beater, block, calls, handles, outbox, reads, recorder, spill, values, writer
+from whence import beater, block, calls, handles, located, outbox, reads, recorder, spill, values, writer
 from whence_catalog import audit, blobs, catalog, digest, lineage, model
 from whence_catalog.blobs import disk
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound, NotReady, Unreachable, WhenceError
@@ -114,9 +114,9 @@ class Client:
     @reads.unwatched
     def publish_draft(self, draft: handles.Handle, project: str | None = None) -> handles.Handle:
         """Record a draft in a Run of its own, whose inputs are what the draft says it comes from, if anything."""
-        with tempfile.TemporaryDirectory(prefix="whence-") as folder:
-            claim = self.store(draft, role="output", folder=Path(folder), project=project)
         run, now = calls.new_uid(), datetime.now(UTC)
+        with tempfile.TemporaryDirectory(prefix="whence-") as folder:
+            claim = self.store(draft, role="output", folder=Path(folder), project=project, run=run)
         call = model.Call(
             run,
             project or self.project,
@@ -203,7 +203,9 @@ class Client:
         seen = [node for node in graph.nodes if not node.is_masked]
         versions = [node.id for node in seen if node.type is lineage.NodeType.VERSION]
         found = self.catalog.resolve([model.Reference.parse(name) for name in versions])
-        contents = [item.version.content for item in found if isinstance(item, model.Output)]
+        # What was handed on by reference is where its system keeps it, and was never in the store.
+        held = [item for item in found if isinstance(item, model.Output) and item.location is None]
+        contents = [item.version.content for item in held]
         ours = [content for content in contents if content.strength is model.Strength.CONTENT]
         trees = {content.digest for content in ours if content.form is model.Form.TREE}
         asked = {content.digest for content in ours}
@@ -237,9 +239,15 @@ class Client:
 
     @reads.unwatched
     def store(
-        self, item: handles.Handle, *, role: str, folder: Path, project: str | None = None
+        self,
+        item: handles.Handle,
+        *,
+        role: str,
+        folder: Path,
+        project: str | None = None,
+        run: uuid.UUID | None = None,
     ) -> model.OutputClaim:
-        """Put a handle's content into the store; answers the claim that a report makes of it.
+        """Put a handle's content into the store; answers the claim that a report, of `run`, makes of it.
 
         Blobs first, facts last: a crash in between leaves an orphan Blob, never a fact without bytes.
         """
@@ -249,15 +257,23 @@ class Client:
         draft = item.draft
         for source in draft.derived_from or ():
             self.expect(source)
-        staged = values.stage(draft.content, folder)
+        place = draft.content if isinstance(draft.content, located.Located) else None
+        if place is None:
+            staged = values.stage(draft.content, folder)
+        else:
+            staged = values.Staged("reference", "")
+            self._require_here(place)
         metadata = _plain(draft.metadata, f"metadata of {kind}:{name}")
         derived = draft.derived_from
         return model.OutputClaim(
             role=role,
             artifact=model.Artifact(project or self.project, kind, name),
-            content=self._put(staged),
-            filename=staged.filename,
-            format=staged.format,
+            content=self._put(staged)
+            if place is None
+            else located.identified(place, run or calls.new_uid(), role),
+            filename=staged.filename or None,
+            format=None if place else staged.format,
+            location=None if place is None else place.location,
             metadata=metadata,
             metrics={metric: calls.number(metric, value) for metric, value in draft.metrics.items()},
             description=draft.description,
@@ -273,6 +289,18 @@ class Client:
             return model.Content(tree.digest, form=model.Form.TREE, size_bytes=tree.size_bytes)
         stored = self.blobs.put_file(path)
         return model.Content(stored.digest, size_bytes=stored.size_bytes)
+
+    def _require_here(self, place: located.Located) -> None:
+        """Nothing, if what is named by its digest alone is in the store."""
+        if place.content is not None and place.location is None:
+            asked = frozenset({place.content.digest})
+            present, _, _ = self.look(asked, asked if place.form is model.Form.TREE else frozenset())
+            if not present:
+                raise NotFound(
+                    f"{place.content.digest} is not in the store {self.blobs.url}; say its location, or hand in its"
+                    " bytes",
+                    ErrorKind.BLOB_MISSING,
+                )
 
     def _claim_again(self, item: handles.Handle, role: str) -> model.OutputClaim:
         output = item.output

@@ -172,6 +172,11 @@ class Handle:
                 f"{self.ref} is known by {content.strength} identity only; its bytes are at {output.location}",
                 ErrorKind.NO_SUCH_FILE,
             )
+        if output.location is not None:
+            raise NotFound(
+                f"{self.ref} was handed on by reference: its bytes are at {output.location}, where it was left",
+                ErrorKind.NO_SUCH_FILE,
+            )
         if self._client is None:
             # It came from another process. Imported here since `client` stands on handles.
             from whence import client

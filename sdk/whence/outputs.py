@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
+from uuid import UUID
 
 from whence import handles, parameters, values
 from whence_catalog import digest, model
@@ -58,8 +59,10 @@ def _members(made: object, root: Path) -> tuple[Mapping[str, object], digest.Fra
     return {}, None
 
 
-def store(parts: Parts, client: "Client", folder: Path) -> tuple[model.OutputClaim, ...]:
-    """Put every member's bytes into the store; answers the claims that the report makes."""
+def store(
+    parts: Parts, client: "Client", folder: Path, run: UUID | None = None, project: str | None = None
+) -> tuple[model.OutputClaim, ...]:
+    """Put every member's bytes into the store; answers the claims that the report of `run` makes."""
     claims = []
     for place, (role, member) in enumerate(parts.members.items()):
         own = folder / str(place)
@@ -67,12 +70,16 @@ def store(parts: Parts, client: "Client", folder: Path) -> tuple[model.OutputCla
         says: dict[str, digest.Framed] = {} if parts.shape is None else {SHAPE: parts.shape}
         if not isinstance(member, handles.Handle):
             staged = values.stage(member, own)
-            name = parts.job + role.removeprefix(ROLE)
+            name = parts.job + (role.removeprefix(ROLE) if _is_returned(role) else f".{role}")
             member = handles.draft(values.kind_of(staged), name, staged)
             says[PLAIN] = True
-        claim = client.store(member, role=role, folder=own)
+        claim = client.store(member, role=role, folder=own, project=project, run=run)
         claims.append(replace(claim, metadata={**claim.metadata, **says}))
     return tuple(claims)
+
+
+def _is_returned(role: str) -> bool:
+    return role == ROLE or role.startswith(f"{ROLE}.")
 
 
 def handed_back(parts: Parts, recorded: Sequence[model.Output], client: "Client", root: Path) -> object:
@@ -92,7 +99,7 @@ def handed_back(parts: Parts, recorded: Sequence[model.Output], client: "Client"
 
 def rebuild(recorded: Sequence[model.Output], client: "Client", root: Path) -> object:
     """What the caller of a reused step gets: equal to what the origin's caller got."""
-    returned = [o for o in recorded if o.role == ROLE or o.role.startswith(f"{ROLE}.")]
+    returned = [o for o in recorded if _is_returned(o.role)]
     members: dict[str, object] = {}
     for output in returned:
         handle = handles.bound(output, client)

@@ -381,17 +381,18 @@ class Recorder:
         state = model.RunState.ABORTED if isinstance(error, _ABORTING) else model.RunState.FAILED
         try:
             try:
-                self.end(state, error=_shown(error))
+                self.end(state, error=shown(error))
             except (InvalidInput, NotFound) as refused:
                 # Not for an input that is refused must the end of the Run be lost.
                 self._inputs = []
                 self.warn(f"its last inputs were not recorded: {refused}")
-                self.end(state, error=_shown(error))
+                self.end(state, error=shown(error))
         except WhenceError as second:
             error.add_note(f"whence could not record that run {self.id} is {state}: {second}")
 
 
-def _shown(error: BaseException) -> str:
+def shown(error: BaseException) -> str:
+    """What a Run that raised `error` says of it."""
     if isinstance(error, SystemExit) and error.code == 128 + signal.SIGTERM:
         return "preempted: SIGTERM"
     text = "".join(traceback.format_exception_only(error)).strip()

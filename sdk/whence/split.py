@@ -9,15 +9,20 @@
 `@whence.step` stands on it, and so does every adapter of an orchestrator. See `docs/orchestrators.md`.
 """
 
+import contextlib
 import dataclasses
 import logging
+import tempfile
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
 
-from whence import described, handles, tickets
+from whence import calls, described, handles, outputs, recorder, tickets
+from whence import client as clients
 from whence_catalog import cache, catalog, digest, model
 from whence_catalog.errors import Conflict, ErrorKind, WhenceError
 
@@ -73,6 +78,7 @@ class Execute:
     reason: str
     details: tuple[str, ...] = ()
     begun: model.Run | None = field(default=None, repr=False)
+    call: "Opening | None" = field(default=None, repr=False)
 
     @property
     def run(self) -> str:
@@ -86,6 +92,72 @@ class Execute:
 
 
 Answer: TypeAlias = Reuse | Verify | Wait | Execute
+# What names an opened call that executes: the answer to it, its ticket, or that as plain values.
+Opened: TypeAlias = Execute | tickets.Ticket | Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """How an opened call ended.
+
+    Args:
+        opened: the answer that it was opened with, or its ticket.
+        outputs: what was made, by role: handles, drafts of them (`whence.located` for what is handed on by
+            reference), files and folders by their paths, or plain values.
+        metrics, warnings: of the Run.
+        trust: why outputs that are known by less than their content may be reused all the same.
+        error: why it failed; None: it did not.
+        is_aborted: whether it was ended from outside, rather than by an error of its own.
+    """
+
+    opened: Opened
+    outputs: Mapping[str, object] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+    trust: str | None = None
+    error: str | BaseException | None = None
+    is_aborted: bool = False
+
+    @property
+    def ticket(self) -> tickets.Ticket:
+        """The ticket.
+
+        Raises:
+            InvalidInput: it is none.
+        """
+        return self.opened.ticket if isinstance(self.opened, Execute) else tickets.Ticket.of(self.opened)
+
+    @property
+    def state(self) -> model.RunState:
+        """How the Run ended."""
+        if self.error is None:
+            return model.RunState.COMPLETE
+        return model.RunState.ABORTED if self.is_aborted else model.RunState.FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A Run that has ended: its `outputs` by role, and what that did to the cache (`entered`, `refused: …`)."""
+
+    run: str
+    outputs: Mapping[str, handles.Handle]
+    outcome: str
+
+
+class Held:
+    """The lease of an opened call, which is held."""
+
+    def __init__(self) -> None:
+        self._is_lost = threading.Event()
+
+    @property
+    def lease_lost(self) -> bool:
+        """Whether another process may be computing the same: what is made here will not be reused."""
+        return self._is_lost.is_set()
+
+    def lose(self) -> None:
+        """Told by the beater."""
+        self._is_lost.set()
 
 
 class Opening:
@@ -97,6 +169,8 @@ class Opening:
         self._description: described.Described | None = None
         self._asked_since = time.monotonic()
         self._said_at: float | None = None
+        # Where the outputs lie that only the caller can look at.
+        self._places: tuple[cache.Place, ...] = ()
 
     @property
     def description(self) -> described.Described:
@@ -132,6 +206,23 @@ class Opening:
         self._tell(
             present=call.present | present, missing=call.missing | missing, altered=call.altered | altered
         )
+
+    def look(self, answer: cache.Verify) -> Verify | None:
+        """Look at what is in the store; the answer, where there is something that the caller has to look at."""
+        places = {place.digest for place in answer.places}
+        ours = answer.unknown - places
+        if ours:
+            self.saw(*self.client.look(ours, answer.trees - places))
+        if not places:
+            return None
+        self._places = answer.places
+        return Verify(tuple(sorted({place.location for place in answer.places})), self)
+
+    def told(self, seen: Mapping[str, bool]) -> None:
+        """Told by the caller of what is there, by its location."""
+        there = frozenset(place.digest for place in self._places if seen.get(place.location) is True)
+        gone = frozenset(place.digest for place in self._places if seen.get(place.location) is False)
+        self.saw(present=there - gone, missing=gone)
 
     def _tell(self, **said: object) -> None:
         whole = self.description
@@ -182,7 +273,7 @@ class Opening:
         ticket = tickets.Ticket(
             str(run.uid), asked.owner, answer.token, answer.reason.value, asked.job, asked.project
         )
-        return Execute(ticket, answer.reason.value, answer.details, run)
+        return Execute(ticket, answer.reason.value, answer.details, run, self)
 
     def reused(self, answer: cache.Reuse) -> Reuse:
         """The answer to whoever opened it."""
@@ -224,11 +315,148 @@ def _taken(opening: Opening, answer: catalog.Result[cache.Answer]) -> catalog.Re
         case WhenceError():
             return answer
         case cache.Verify():
-            opening.saw(*opening.client.look(answer.unknown, answer.trees))
-            return None
+            return opening.look(answer)
         case cache.Wait():
             return opening.wait(answer)
         case cache.Reuse():
             return opening.reused(answer)
         case cache.Execute():
             return opening.begun(answer)
+
+
+# ── the protocol ─────────────────────────────────────────────────────────────────────────────────
+
+
+def open(call: described.Call | Opening, seen: Mapping[str, bool] | None = None) -> Answer:
+    """Say what is about to be done; answers what to do. See the module.
+
+    Args:
+        call: or, after `Verify` and `Wait`, the `call` of the answer.
+        seen: after `Verify`: for each location, whether it is as it was left there.
+
+    Raises:
+        InvalidInput: the call has no meaning.
+        Conflict: it waited for as long as it may, and is to fail then.
+    """
+    opening = call if isinstance(call, Opening) else Opening(clients.current(), call)
+    if seen is not None:
+        opening.told(seen)
+    return opening.ask()
+
+
+def open_all(opened: Sequence[described.Call | Opening]) -> list[Answer | WhenceError]:
+    """As `open`, for each, in one catalog call for all; an error of one alone is its answer."""
+    client = clients.current()
+    return _asked([call if isinstance(call, Opening) else Opening(client, call) for call in opened])
+
+
+def complete(
+    opened: Opened,
+    outputs: Mapping[str, object] | None = None,
+    *,
+    metrics: Mapping[str, float] | None = None,
+    warnings: Sequence[str] = (),
+    trust: str | None = None,
+) -> Completed:
+    """Say that an opened call is done, and what it made; see `Completion`. Any process may, once.
+
+    Raises:
+        Conflict: its Run has ended already.
+        NotFound: no such Run is recorded.
+    """
+    return _only(
+        complete_all(
+            [
+                Completion(
+                    opened=opened,
+                    outputs=outputs or {},
+                    metrics=metrics or {},
+                    warnings=warnings,
+                    trust=trust,
+                )
+            ]
+        )
+    )
+
+
+def fail(opened: Opened, error: str | BaseException, *, is_aborted: bool = False) -> Completed:
+    """Say that an opened call failed, or that it was ended from outside (`is_aborted`). Its key is free again.
+
+    Raises:
+        Conflict: its Run has ended already.
+        NotFound: no such Run is recorded.
+    """
+    return _only(complete_all([Completion(opened=opened, error=error, is_aborted=is_aborted)]))
+
+
+def _only(results: Sequence[Completed | WhenceError]) -> Completed:
+    (result,) = results
+    if isinstance(result, WhenceError):
+        raise result
+    return result
+
+
+def complete_all(completions: Sequence[Completion]) -> list[Completed | WhenceError]:
+    """End opened calls, each as its completion says, in one catalog call; an error of one alone is its answer."""
+    client = clients.current()
+    results: dict[int, Completed | WhenceError] = {}
+    reports: dict[int, model.Report] = {}
+    for place, completion in enumerate(completions):
+        try:
+            reports[place] = _report(client, completion)
+        except WhenceError as error:
+            results[place] = error
+    finished = client.writer.finish_all(list(reports.values())) if reports else []
+    for place, answer in zip(reports, finished, strict=True):
+        if isinstance(answer, WhenceError):
+            results[place] = answer
+        else:
+            made = {output.role: handles.bound(output, client) for output in answer.outputs}
+            results[place] = Completed(str(reports[place].run), made, str(answer.publication))
+    return [results[place] for place in range(len(completions))]
+
+
+def _report(client: "Client", completion: Completion) -> model.Report:
+    """The report of a completion, with its bytes in the store."""
+    ticket = completion.ticket
+    if ticket.reason == cache.Reason.UNREACHABLE:
+        client.writer.expect(ticket.uid)  # it was begun while nobody answered, perhaps on another machine
+    changed: tuple[str, ...] = ()
+    if isinstance(completion.opened, Execute) and completion.opened.call is not None:
+        changed = completion.opened.call.description.arguments.changed()
+    parts = outputs.Parts(completion.outputs, None, ticket.job)
+    with tempfile.TemporaryDirectory(prefix="whence-") as folder:
+        claims = outputs.store(parts, client, Path(folder), ticket.uid, ticket.project)
+    error = completion.error
+    return tickets.report(
+        ticket,
+        client.actor,
+        completion.state,
+        outputs=claims,
+        metrics={name: calls.number(name, value) for name, value in completion.metrics.items()},
+        warnings=(*completion.warnings, *changed),
+        error=recorder.shown(error) if isinstance(error, BaseException) else error,
+        uncacheable=changed,
+        trust=completion.trust,
+    )
+
+
+def beat(opened: Sequence[Opened]) -> frozenset[str]:
+    """Say that these are still at work, which extends their leases; answers the Runs that have lost theirs.
+
+    Due three times in a lease, for whoever does not let `held` see to it.
+    """
+    client = clients.current()
+    runs = [Completion(opened=each).ticket.uid for each in opened]
+    return frozenset(str(run) for run in client.catalog.beat(runs, client.beater.lease))
+
+
+@contextlib.contextmanager
+def held(opened: Opened) -> Iterator[Held]:
+    """Around the work of an opened call: this process's beater says that it is still at it."""
+    client, run, lease = clients.current(), Completion(opened=opened).ticket.uid, Held()
+    client.beater.add(run, lease.lose)
+    try:
+        yield lease
+    finally:
+        client.beater.remove(run)

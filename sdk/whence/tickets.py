@@ -68,6 +68,7 @@ def report(
     warnings: tuple[str, ...] = (),
     error: str | None = None,
     uncacheable: tuple[str, ...] = (),
+    trust: str | None = None,
     observed: model.Observed | None = None,
 ) -> model.Report:
     """What is said at the end of the Run of a ticket."""
@@ -84,6 +85,7 @@ def report(
         token=ticket.token,
         owner=ticket.owner,
         uncacheable=uncacheable,
+        trust=trust,
         observed=observed,
         claimed_at=datetime.now(UTC),
     )

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.simulator import ACTOR, claim
+from whence import calls
 from whence_catalog import cache, digest, model
 from whence_catalog.errors import InvalidInput
 
@@ -150,3 +151,46 @@ def test_a_lost_lease_publishes_nothing_and_is_compared(
 ) -> None:
     settled = cache.settle(*run_and_report(), live, {"m": A}, None)
     assert settled == model.Publication(model.Outcome.REFUSED, "lease lost", diverges)
+
+
+def test_a_sampled_hit_executes_unless_it_would_not_do_anyway() -> None:
+    unknown = cache.Presence(unknown=frozenset({A}))
+    assert cache.decide(entry(), unknown, NOW, None, True) == cache.Execute(cache.Reason.SAMPLED)
+    gone = cache.Presence(missing=frozenset({A}))
+    assert cache.decide(entry(), gone, NOW, None, True) == cache.Execute(
+        cache.Reason.OUTPUT_MISSING, frozenset({A})
+    )
+    assert cache.decide(None, unknown, NOW, None, True) == cache.Execute(cache.Reason.NO_ENTRY)
+
+
+def test_a_share_of_the_runs_is_sampled_the_same_ones_each_time() -> None:
+    runs = [calls.new_uid() for _ in range(2000)]
+    shares = {rate: {run for run in runs if cache.is_sampled(run, rate)} for rate in (0.0, 0.1, 0.9, 1.0)}
+    assert (shares[0.0], shares[1.0]) == (set(), set(runs))
+    assert shares[0.1] < shares[0.9]
+    # Six standard deviations on either side.
+    assert 120 < len(shares[0.1]) < 280
+
+
+def test_an_output_that_is_known_by_less_enters_on_trust_unless_nothing_is_known_of_it() -> None:
+    for strength, outcomes in (
+        (model.Strength.PROVIDER, [model.Outcome.REFUSED, model.Outcome.ENTERED]),
+        (model.Strength.NONE, [model.Outcome.REFUSED, model.Outcome.REFUSED]),
+    ):
+        known = replace(claim("model:m", b"A"), content=model.Content(A, strength))
+        settled = [
+            cache.settle(
+                *run_and_report(outputs=(known,), trust=trust), None, {"m": A}, cache.Reason.NO_ENTRY
+            )
+            for trust in (None, "it is never written twice")
+        ]
+        assert [each.outcome for each in settled] == outcomes
+
+
+def test_a_call_says_why_it_executes_only_where_nothing_is_decided_for_it() -> None:
+    call = model.Call(RUN, "p", "j", ACTOR)
+    assert cache.asked_reason(call) is cache.Reason.NOT_ASKED
+    assert cache.asked_reason(replace(call, mode=model.Mode.REUSE)) is cache.Reason.UNCACHEABLE
+    assert cache.asked_reason(replace(call, reason="waited")) is cache.Reason.WAITED
+    with pytest.raises(InvalidInput, match="not a reason"):
+        cache.asked_reason(replace(call, reason="a whim"))

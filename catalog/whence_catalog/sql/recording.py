@@ -24,7 +24,11 @@ def _decide(
     entry, condemned = (None, None) if found is None else (found.entry, found.condemned)
     decision = cache.decide(entry, seen, tx.at, call.max_age, sampled, condemned)
     if isinstance(decision, cache.Verify) and found is not None:
-        return cache.Verify(decision.entry, decision.unknown, decision.unknown & found.trees), found
+        asked = decision.unknown
+        places = tuple(
+            cache.Place(named, found.places[named]) for named in sorted(asked & found.places.keys())
+        )
+        return cache.Verify(decision.entry, asked, asked & found.trees, places), found
     return decision, found
 
 
@@ -63,7 +67,7 @@ def begin(tx: Transaction, call: model.Call, lease_micros: int) -> cache.Answer:
     decision, found = _decide(tx, call)
     if found is not None:
         # Of the entry's own Blobs alone: nobody's word makes another's hits look missing.
-        own = frozenset(found.digests.values())
+        own = frozenset(found.digests.values()) - found.places.keys()
         gone = (call.missing | call.altered) & own
         reservations.remember(tx, found.run_id, call.project, call.present & own, gone)
     token: int | None = None

@@ -36,7 +36,7 @@ _live = Statement(
     .where(_ENTRY.c.key == bindparam("key"), _ENTRY.c.superseded_at.is_(None))
 )
 _made = Statement(
-    select(_OUTPUT.c.role, _VERSION.c.digest, _BLOB.c.known_at, _VERSION.c.form)
+    select(_OUTPUT.c.role, _VERSION.c.digest, _BLOB.c.known_at, _VERSION.c.form, _OUTPUT.c.location)
     .join(_VERSION, _VERSION.c.id == _OUTPUT.c.version_id)
     .join(_RUN, _RUN.c.id == _OUTPUT.c.run_id)
     .outerjoin(_BLOB, (_BLOB.c.project_id == _RUN.c.project_id) & (_BLOB.c.digest == _VERSION.c.digest))
@@ -143,6 +143,7 @@ class LiveEntry:
     """The live entry of a key: its row, its Run's row, and what that Run made (role → (digest, known at)).
 
     `condemned` is QUARANTINED or TAINTED where one of its outputs is.
+    What lies elsewhere is in `places`. When it was last seen is not remembered: our memory is of the store.
     """
 
     id: int
@@ -151,6 +152,7 @@ class LiveEntry:
     made: Mapping[str, tuple[digest.Digest, int | None]]
     trees: frozenset[digest.Digest]
     condemned: cache.Reason | None
+    places: Mapping[digest.Digest, str]
 
     @property
     def digests(self) -> dict[str, digest.Digest]:
@@ -178,9 +180,13 @@ def live(tx: Transaction, key: str) -> LiveEntry | None:
     entry_id, run_id, uid, created_at, validated_at, worst = row
     entry = cache.CacheEntry(key, UUID(bytes=uid), model.moment(created_at), model.moment(validated_at))
     rows = tx.all(_made, run_id=run_id)
-    made = {role: (digest.Digest.of(raw), known) for role, raw, known, _ in rows}
-    trees = frozenset([made[role][0] for role, _, _, form in rows if form == model.Form.TREE])
-    return LiveEntry(entry_id, run_id, entry, made, trees, taint.condemned(worst))
+    made = {
+        role: (digest.Digest.of(raw), None if location is not None else known)
+        for role, raw, known, _, location in rows
+    }
+    trees = frozenset([made[role][0] for role, _, _, form, _ in rows if form == model.Form.TREE])
+    places = {made[role][0]: location for role, _, _, _, location in rows if location is not None}
+    return LiveEntry(entry_id, run_id, entry, made, trees, taint.condemned(worst), places)
 
 
 def presence(tx: Transaction, found: LiveEntry | None, call: model.Call) -> cache.Presence:
