@@ -29,6 +29,8 @@ _Signed = TypeVar(
     model.ApprovalClaim,
     model.HoldClaim,
     model.DeploymentClaim,
+    model.Revocation,
+    model.Eviction,
 )
 
 

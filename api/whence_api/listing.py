@@ -80,6 +80,16 @@ def list_runs(asked: Admission, arguments: Mapping[str, object]) -> object:
     return _in_projects(asked, arguments, asked.catalog.list_runs)
 
 
+def cache_entries(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Nothing; those of projects that may be read are listed."""
+    return _in_projects(asked, arguments, asked.catalog.cache_entries)
+
+
+def divergences(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Nothing; those of projects that may be read are listed, without other projects' versions."""
+    return _in_projects(asked, arguments, asked.catalog.divergences)
+
+
 def search(asked: Admission, arguments: Mapping[str, object]) -> object:
     """Nothing; what is of projects that may be read is found."""
     return _in_projects(asked, arguments, asked.catalog.search)

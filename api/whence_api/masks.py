@@ -17,12 +17,13 @@ from datetime import UTC, datetime
 from typing import TypeAlias, TypeVar, cast
 from uuid import UUID
 
-from whence_catalog import cache, catalog, digest, lineage, model
+from whence_catalog import cache, catalog, digest, inventory, lineage, model
 
 T = TypeVar("T")
 _Listed: TypeAlias = model.Run | model.Input | model.Output
 
 _NOTHING = model.Content(digest.Digest.of(bytes(32)), model.Strength.NONE)
+_NEEDED = inventory.Pin("something of a project that you may not read", None)
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -69,6 +70,15 @@ class Mask:
                 hidden = dataclasses.replace(value, run=self.shown(value.run))
             case catalog.RunPage() | catalog.InputPage() | catalog.ProductionPage():
                 hidden = self._page(value)
+            case catalog.DivergencePage():
+                hidden = dataclasses.replace(value, items=self.shown(value.items))
+            case inventory.KeyRecord():
+                hidden = dataclasses.replace(value, divergences=self.shown(value.divergences))
+            case inventory.Divergence(differences=differences):
+                parted = tuple(map(self._difference, differences))
+                hidden = dataclasses.replace(value, differences=parted)
+            case inventory.Evicted(kept=kept):
+                hidden = dataclasses.replace(value, kept=tuple(map(self._kept, kept)))
             case tuple():
                 hidden = tuple(self.shown(item) for item in value)
             case list():
@@ -122,6 +132,17 @@ class Mask:
             return taint
         hidden = model.Quarantine(uuid.uuid4(), _version(), _NEVER, None, model.Actor(new_id()), None)
         return dataclasses.replace(taint, quarantine=hidden)
+
+    def _difference(self, parted: inventory.Difference) -> inventory.Difference:
+        before, after = (
+            _version() if made is not None and self.hides(made.artifact) else made
+            for made in (parted.before, parted.after)
+        )
+        return inventory.Difference(parted.role, before, after)
+
+    def _kept(self, kept: inventory.Kept) -> inventory.Kept:
+        pins = (pin if pin.artifact is None or not self.hides(pin.artifact) else _NEEDED for pin in kept.pins)
+        return dataclasses.replace(kept, pins=tuple(pins))
 
     def _source(self, source: model.Source) -> model.Source:
         return model.Source(_artifact(), _NOTHING.digest) if self.hides(source.artifact) else source

@@ -10,7 +10,7 @@ from uuid import UUID
 from whence_api import masks
 from whence_api.admission import Admission
 from whence_catalog import audit as audits
-from whence_catalog import catalog, digest, model, rerun
+from whence_catalog import catalog, digest, inventory, model, rerun
 from whence_catalog import lineage as lineages
 from whence_catalog.access import EVERY_PROJECT, Grant
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound, WhenceError
@@ -155,6 +155,50 @@ def series(asked: Admission, arguments: Mapping[str, object]) -> object:
     return asked.catalog.series(run)
 
 
+# ── the cache ────────────────────────────────────────────────────────────────────────────────────
+
+
+def cache_key(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Nothing; a key of projects that may be read is found."""
+    found = asked.catalog.cache_key(cast("str", arguments["key"]), _readable(asked, arguments))
+    if asked.sees_all:
+        return found
+    # A preview shows the names of inputs, and of handles inside parameters: those that may be read.
+    silent = {name for run in _runs_behind(found) for name in _silent(asked, asked.catalog.run(str(run)))}
+    parts = tuple(
+        dataclasses.replace(part, preview=None) if part.name in silent else part for part in found.components
+    )
+    return dataclasses.replace(asked.shown(found), components=parts)
+
+
+def _runs_behind(found: inventory.KeyRecord) -> list[UUID]:
+    """The Run whose components stand for the key."""
+    if found.history:
+        return [found.history[0].run]
+    return [] if found.holder is None else [found.holder.run]
+
+
+def cache_statistics(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Nothing; jobs of projects that may be read are counted."""
+    rest = {name: value for name, value in arguments.items() if name != "projects"}
+    return asked.catalog.cache_statistics(_readable(asked, arguments), **rest)  # type: ignore[arg-type]
+
+
+def evictable(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Administer in the project of the eviction."""
+    asked.require(Grant.ADMINISTER, cast("model.Eviction", arguments["eviction"]).project)
+    return asked.shown(asked.catalog.evictable(**arguments))  # type: ignore[arg-type]
+
+
+def _readable(asked: Admission, arguments: Mapping[str, object]) -> frozenset[str] | None:
+    """The projects that are asked for, as far as they may be read; None for all there are."""
+    wanted = cast("Iterable[str] | None", arguments.get("projects"))
+    if asked.sees_all:
+        return None if wanted is None else frozenset(wanted)
+    named = asked.viewer.grants.by_project if wanted is None else wanted
+    return frozenset(project for project in named if asked.may_read(project))
+
+
 def facts(asked: Admission, arguments: Mapping[str, object]) -> object:
     """Administer every project."""
     asked.require(Grant.ADMINISTER, EVERY_PROJECT)
@@ -215,9 +259,7 @@ def explain(asked: Admission, arguments: Mapping[str, object]) -> object:
     mask = asked.mask(None)
     against = None if explained.against is None or mask.hides_run(explained.against) else explained.against
     compared = [record] if against is None else [record, asked.catalog.run(str(against))]
-    unread = {taken.role for each in compared for taken in each.inputs if not _may_take(asked, taken)}
-    # A preview shows the names of handles: those of the input, and those in the parameter that held it.
-    silent = {f"inputs/{role}" for role in unread} | {f"params/{_ARGUMENT.split(r)[0]}" for r in unread}
+    silent = {name for each in compared for name in _silent(asked, each)}
     verdicts = tuple(
         dataclasses.replace(
             verdict,
@@ -228,6 +270,15 @@ def explain(asked: Admission, arguments: Mapping[str, object]) -> object:
         for verdict in explained.verdicts
     )
     return dataclasses.replace(explained, against=against, verdicts=verdicts)
+
+
+def _silent(asked: Admission, record: model.RunRecord) -> set[str]:
+    """The parts of a Run's key whose previews show names of what may not be read.
+
+    They show the names of handles: those of the input, and those in the parameter that held it.
+    """
+    unread = {taken.role for taken in record.inputs if not _may_take(asked, taken)}
+    return {f"inputs/{role}" for role in unread} | {f"params/{_ARGUMENT.split(r)[0]}" for r in unread}
 
 
 def _may_take(asked: Admission, taken: model.Input) -> bool:

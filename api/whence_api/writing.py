@@ -85,6 +85,28 @@ def move_aliases(asked: Admission, arguments: Mapping[str, object]) -> object:
     return asked.each(moves, admit, asked.catalog.move_aliases)
 
 
+def revoke_entries(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Administer in the project of each revocation."""
+    revocations = cast("Sequence[model.Revocation]", arguments["revocations"])
+
+    def admit(revocation: model.Revocation) -> model.Revocation:
+        asked.require(Grant.ADMINISTER, revocation.project)
+        return asked.signed(revocation)
+
+    return asked.each(revocations, admit, asked.catalog.revoke_entries)
+
+
+def evict_entries(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Administer in the project of each eviction."""
+    evictions = cast("Sequence[model.Eviction]", arguments["evictions"])
+
+    def admit(eviction: model.Eviction) -> model.Eviction:
+        asked.require(Grant.ADMINISTER, eviction.project)
+        return asked.signed(eviction)
+
+    return asked.each(evictions, admit, asked.catalog.evict_entries)
+
+
 def _look_up(asked: Admission, written: Sequence[UUID], taken: Iterable[Sequence[model.InputClaim]]) -> None:
     """Look up what judging these items needs, all at once: whose Runs are written, and taken from."""
     if not asked.viewer.may(Grant.RECORD, EVERY_PROJECT):

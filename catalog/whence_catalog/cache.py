@@ -75,12 +75,16 @@ PUBLISHING = frozenset({model.Mode.REUSE, model.Mode.REFRESH})
 
 @dataclass(frozen=True, slots=True)
 class CacheEntry:
-    """A reusable result: the Run whose outputs it hands out, and when they were last known to be right."""
+    """A reusable result: the Run whose outputs it hands out, and when they were last known to be right.
+
+    One that was revoked will not do any more, and is looked up until a publish supersedes it.
+    """
 
     key: str
     run: UUID
     created_at: datetime
     validated_at: datetime
+    revoked_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +263,8 @@ def decide(
         return Execute(Reason.NO_ENTRY)
     if condemned is not None:
         return Execute(condemned)
+    if entry.revoked_at is not None:
+        return Execute(Reason.REVOKED)
     if max_age is not None and now - entry.validated_at >= max_age:
         return Execute(Reason.EXPIRED)
     # A hit whose bytes are gone is a miss: the next step would fail far from the cause.
@@ -280,12 +286,13 @@ def publish(
 ) -> model.Publication:
     """What publishing outputs (role → digest) does, beside the live entry's outputs if there is one.
 
-    A live entry is never displaced by other bytes, unless the step ran because that entry would not do.
+    A live entry is never displaced by other bytes, unless the step ran because that entry would not do. One
+    that was condemned or revoked is superseded even by the same bytes: they were made again.
     """
     if live is None:
         return model.Publication(model.Outcome.ENTERED)
     if live == made:
-        if reason in CONDEMNING:
+        if reason in CONDEMNING or reason is Reason.REVOKED:
             return model.Publication(model.Outcome.SUPERSEDED, f"{reason}; the same bytes")
         return model.Publication(model.Outcome.RENEWED)
     differing = ", ".join(

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Protocol, TypeAlias, TypeVar
 from uuid import UUID
 
-from whence_catalog import access, audit, cache, digest, facts, lineage, model, rerun
+from whence_catalog import access, audit, cache, digest, facts, inventory, lineage, model, rerun
 from whence_catalog.errors import WhenceError
 
 # How long a Run lives, and holds its lease, without being heard of; unless a catalog is told otherwise.
@@ -187,6 +187,20 @@ class HitPage(Page):
     items: tuple[Hit, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class EntryPage(Page):
+    """Cache entries, the newest first."""
+
+    items: tuple[inventory.Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DivergencePage(Page):
+    """Divergences, those of the newest Runs first."""
+
+    items: tuple[inventory.Divergence, ...]
+
+
 class Catalog(Protocol):
     """Records what happened, decides what can be reused, and answers where things came from."""
 
@@ -276,6 +290,28 @@ class Catalog(Protocol):
         Raises (as results):
             NotFound: the Artifact has no such Version.
             Conflict: nothing is to serve there any more, and nothing does.
+        """
+        ...
+
+    def revoke_entries(
+        self, revocations: Sequence[model.Revocation]
+    ) -> Sequence[Result[tuple[inventory.Entry, ...]]]:
+        """Let nobody reuse the results of these keys until they are made again; answers the entries.
+
+        A look-up then answers `Execute(REVOKED)`, and the next publish supersedes the entry: a Divergence
+        where it made other bytes. All keys of an item, or none.
+
+        Raises (as results):
+            NotFound: no entry of that project is looked up under one of the keys.
+            InvalidInput: no key is given, or more than `inventory.MOST_EVICTED`.
+        """
+        ...
+
+    def evict_entries(self, evictions: Sequence[model.Eviction]) -> Sequence[Result[inventory.Evicted]]:
+        """Forget the entries that go beyond the limits; answers what went, what had to stay, and why.
+
+        What a standing alias, a hold or a deployment needs stays. A look-up of what went finds no entry;
+        Runs, Versions and bytes stay. Said again, the answer is what that eviction took, and no more is taken.
         """
         ...
 
@@ -484,6 +520,62 @@ class Catalog(Protocol):
         Raises:
             InvalidInput: `first` or `after`, as above.
         """
+        ...
+
+    # ── the cache ────────────────────────────────────────────────────────────────────────────────
+
+    def cache_entries(
+        self,
+        projects: Iterable[str] | None = None,
+        job: str | None = None,
+        states: Iterable[inventory.EntryState] = (),
+        older_than: timedelta | None = None,
+        first: int = 25,
+        after: str | None = None,
+    ) -> EntryPage:
+        """Cache entries of these projects (None: of all), of that job, in one of these states by now (none: any).
+
+        Raises:
+            InvalidInput: `first` or `after`, as above.
+        """
+        ...
+
+    def cache_key(self, key: str, projects: Iterable[str] | None = None) -> inventory.KeyRecord:
+        """All that is known of a key, or of the one that begins so: at least eight digits behind `wk1:`.
+
+        Of the keys that were entered, or are being computed, in these projects (None: in all).
+
+        Raises:
+            NotFound, InvalidInput (too short, or ambiguous: with the candidates).
+        """
+        ...
+
+    def divergences(
+        self,
+        projects: Iterable[str] | None = None,
+        job: str | None = None,
+        first: int = 25,
+        after: str | None = None,
+    ) -> DivergencePage:
+        """Where the same key gave other bytes, in these projects (None: in all), by Runs of that job.
+
+        Raises:
+            InvalidInput: `first` or `after`, as above.
+        """
+        ...
+
+    def cache_statistics(
+        self,
+        projects: Iterable[str] | None = None,
+        job: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> inventory.Statistics:
+        """What the cache did for each job, from `since` (None: ever) until before `until` (None: now)."""
+        ...
+
+    def evictable(self, eviction: model.Eviction) -> inventory.Evicted:
+        """What `evict_entries` would answer now. Nothing is evicted."""
         ...
 
     # ── access ───────────────────────────────────────────────────────────────────────────────────

@@ -61,6 +61,8 @@ class ErrorKind(StrEnum):
     BAD_SETTING = "bad-setting"
     BROKEN = "broken"
     STILL_COMPUTED = "still-computed"
+    NO_SUCH_KEY = "no-such-key"
+    AMBIGUOUS_KEY = "ambiguous-key"
 
 
 class WhenceError(Exception):

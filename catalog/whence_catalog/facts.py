@@ -10,8 +10,8 @@ Writing and reading stand side by side, so that the projections can be rebuilt f
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import TypeAlias, cast
+from datetime import datetime, timedelta
+from typing import NamedTuple, TypeAlias, cast
 from uuid import UUID
 
 from whence_catalog import digest, model, traces
@@ -22,7 +22,7 @@ Body: TypeAlias = dict[str, digest.Framed]
 # Closed: it only grows.
 VERBS = frozenset(
     {"start", "finish", "record", "reuse", "add", "log", "alias", "presume"}
-    | {"quarantine", "release", "approve", "hold", "deploy"}
+    | {"quarantine", "release", "approve", "hold", "deploy", "withdraw"}
 )
 
 COMMITMENT_DOMAIN = "whence.commitment/1"
@@ -580,6 +580,61 @@ def read_deploy(uid: UUID, body: Body) -> model.DeploymentClaim:
     return model.DeploymentClaim(
         uid, _read_artifact(body), named, cast("str", body["target"]), model.Actor("")
     )
+
+
+class Withdrawal(NamedTuple):
+    """What a `withdraw` body says: the live entries of these keys are revoked, or evicted."""
+
+    keys: tuple[str, ...]
+    cause: str
+
+
+REVOKED, EVICTED = "revoked", "evicted"
+
+
+def revoke(asked: model.Revocation, redactor: Redactor) -> Body:
+    """What `withdraw` says of entries that are wrong."""
+    return _withdraw(REVOKED, asked.project, None, asked.keys, {}, asked.reason, redactor)
+
+
+def evict(asked: model.Eviction, keys: Sequence[str], redactor: Redactor) -> Body:
+    """What `withdraw` says of entries that made room: those of `keys`, which the limits asked for came to."""
+    limits = _present(
+        unused_for=_micros(asked.limits.unused_for),
+        older_than=_micros(asked.limits.older_than),
+        entries=asked.limits.entries,
+        size=asked.limits.size_bytes,
+    )
+    return _withdraw(EVICTED, asked.project, asked.job, keys, limits, asked.reason, redactor)
+
+
+def _micros(lasting: timedelta | None) -> int | None:
+    return None if lasting is None else lasting // timedelta(microseconds=1)
+
+
+def _withdraw(
+    cause: str,
+    project: str,
+    job: str | None,
+    keys: Sequence[str],
+    limits: Body,
+    reason: str | None,
+    redactor: Redactor,
+) -> Body:
+    return _present(
+        cause=cause,
+        project=project,
+        job=job,
+        keys=list(keys),
+        limits=limits,
+        reason=None if reason is None else redactor.commit("reason", reason),
+    )
+
+
+def read_withdrawal(body: Body) -> Withdrawal:
+    """The withdrawal that a `withdraw` body says; the reason is left out."""
+    keys = tuple(cast("Sequence[str]", body.get("keys", [])))
+    return Withdrawal(keys, cast("str", body["cause"]))
 
 
 def presume(run: UUID) -> Body:

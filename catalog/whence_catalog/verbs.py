@@ -35,6 +35,8 @@ WRITING = frozenset(
         "approve",
         "hold",
         "deploy",
+        "revoke_entries",
+        "evict_entries",
         "beat",
         "sweep",
         "add_token",

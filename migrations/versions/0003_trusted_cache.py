@@ -1,4 +1,4 @@
-"""what a cache is trusted for: what runs were seen to touch
+"""what a cache is trusted for: what runs were seen to touch, why they ran, and an inventory
 
 Revision ID: 0003
 Revises: 0002
@@ -73,6 +73,8 @@ def upgrade() -> None:
     )
     op.create_index("deployment_by_version", "deployment", ["version_id"])
     op.create_index("deployment_standing", "deployment", ["project_id", "target"], unique=True, **_STANDING)
+    _index_hits()
+    _take_inventory()
 
 
 _STANDING = {"sqlite_where": sa.text("until IS NULL"), "postgresql_where": sa.text("until IS NULL")}
@@ -101,3 +103,67 @@ def _interval() -> tuple[sa.schema.SchemaItem, ...]:
         sa.Column("end_actor_id", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(["end_actor_id"], ["actor.id"]),
     )
+
+
+_ENTRY_NEW = ("revoked_at", "evicted_at", "withdrawn")
+_IS_LIVE = "superseded_at IS NULL AND evicted_at IS NULL"
+
+
+def _index_hits() -> None:
+    op.drop_index("run_by_origin", "run")
+    op.create_index(
+        "run_by_origin",
+        "run",
+        ["origin_id", "started_at"],
+        sqlite_where=sa.text("origin_id IS NOT NULL"),
+        postgresql_where=sa.text("origin_id IS NOT NULL"),
+    )
+
+
+def _take_inventory() -> None:
+    op.drop_index("cache_entry_live", "cache_entry")
+    if op.get_context().dialect.name == "postgresql":
+        op.add_column("cache_entry", sa.Column("job_id", sa.BigInteger(), nullable=True))
+        op.execute("UPDATE cache_entry SET job_id = run.job_id FROM run WHERE run.id = cache_entry.run_id")
+        op.alter_column("cache_entry", "job_id", nullable=False)
+        op.create_foreign_key(None, "cache_entry", "job", ["job_id"], ["id"])
+        for name in _ENTRY_NEW:
+            op.add_column("cache_entry", sa.Column(name, sa.BigInteger(), nullable=True))
+    else:
+        _remake_entries()
+    op.create_index(
+        "cache_entry_live",
+        "cache_entry",
+        ["key"],
+        unique=True,
+        sqlite_where=sa.text(_IS_LIVE),
+        postgresql_where=sa.text(_IS_LIVE),
+    )
+    op.create_index("cache_entry_by_key", "cache_entry", ["key", "id"])
+    op.create_index("cache_entry_by_job", "cache_entry", ["job_id", "id"])
+    op.create_index("divergence_by_key", "divergence", ["key"])
+
+
+def _remake_entries() -> None:
+    # SQLite adds no column that must not be empty.
+    op.execute("ALTER TABLE cache_entry RENAME TO cache_entry_before")
+    op.create_table(
+        "cache_entry",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("run_id", sa.BigInteger(), nullable=False),
+        sa.Column("job_id", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("validated_at", sa.BigInteger(), nullable=False),
+        sa.Column("superseded_at", sa.BigInteger(), nullable=True),
+        *(sa.Column(name, sa.BigInteger(), nullable=True) for name in _ENTRY_NEW),
+        sa.ForeignKeyConstraint(["run_id"], ["run.id"]),
+        sa.ForeignKeyConstraint(["job_id"], ["job.id"]),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.execute(
+        "INSERT INTO cache_entry (id, key, run_id, job_id, created_at, validated_at, superseded_at)"
+        " SELECT b.id, b.key, b.run_id, run.job_id, b.created_at, b.validated_at, b.superseded_at"
+        " FROM cache_entry_before b JOIN run ON run.id = b.run_id"
+    )
+    op.drop_table("cache_entry_before")

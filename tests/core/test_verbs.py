@@ -116,6 +116,13 @@ WHOLE: dict[Any, st.SearchStrategy[Any]] = {
         expires_at=st.none() | st.datetimes(timezones=st.just(UTC)),
         grants=GRANTS,
     ),
+    model.Limits: st.builds(
+        model.Limits,
+        unused_for=st.none() | st.timedeltas(min_value=timedelta(0)),
+        older_than=st.none() | st.timedeltas(min_value=timedelta(0)),
+        entries=st.none() | st.integers(min_value=0),
+        size_bytes=st.integers(min_value=0),
+    ),
     lineage.Bounds: st.builds(
         lineage.Bounds,
         st.none() | st.integers(1),

@@ -11,6 +11,7 @@ from alembic.script import ScriptDirectory
 from tests import postgres
 from tests.simulator import World, taken
 from whence.cli import migration
+from whence_catalog import facts
 from whence_catalog.errors import ErrorKind, NotReady
 from whence_catalog.sql import schema, tables
 from whence_catalog.sql.catalog import SqlCatalog, open_url
@@ -135,16 +136,31 @@ def _as_of_revision_0001(new: Path, old: Path) -> None:
         names = [r[0] for r in database.execute("SELECT name FROM main.sqlite_master WHERE type = 'table'")]
         for name in set(names) - {"alembic_version", "redactable", "blob"}:
             columns = [row[1] for row in database.execute(f"PRAGMA new.table_info('{name}')")]
+            known = {row[1] for row in database.execute(f"PRAGMA main.table_info('{name}')")}
+            columns = [column for column in columns if renamed.get(column, column) in known]
             if name == "fact":
                 columns = ["position", "uid", "sequenced_at", "verb", "canonical", "leaf"]
             into = [renamed.get(column, column) for column in columns]
             database.execute(
                 f"INSERT INTO main.{name} ({', '.join(into)}) SELECT {', '.join(columns)} FROM new.{name}"
             )
+        for number, canonical in database.execute("SELECT position, canonical FROM main.fact").fetchall():
+            before = _said_before(canonical)
+            database.execute(
+                "UPDATE main.fact SET canonical = ?, leaf = ? WHERE position = ?",
+                (before, facts.leaf(before), number),
+            )
         database.execute(
             "INSERT INTO main.redactable SELECT f.uid, r.path, r.salt, r.value"
             " FROM new.redactable r JOIN new.fact f ON f.id = r.fact"
         )
+
+
+def _said_before(canonical: bytes) -> bytes:
+    """The fact without what was not said yet."""
+    fact = facts.decode(canonical)
+    body = {name: value for name, value in fact.body.items() if name != "reason"}
+    return facts.encode(fact.verb, fact.uid, fact.at, fact.actor, body)
 
 
 _COLUMNS = (

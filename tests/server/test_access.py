@@ -56,6 +56,9 @@ class Past:
             given = [taken(self.data[project], "data")]
             (self.models[project],) = world.run("train", {f"{project}/model:net": b"1"}, inputs=given).outputs
             world.run("train", {f"{project}/model:net": b"2"}, c=2.0, inputs=given)
+            again = world.call("train", mode=model.Mode.REFRESH)
+            begun = world.begin(again)
+            world.finish(world.report(again, {f"{project}/model:other": b"diverged"}, begun.token))
             self.running[project] = world.call("train", 3.0)
             world.begin(self.running[project])
             made = self.models[project].version
@@ -154,6 +157,21 @@ def _held(past: Past, project: str) -> dict[str, object]:
     return {"uids": [release.of]}
 
 
+def _key(past: Past, project: str) -> str:
+    return str(World(past.catalog, project).call("train").key)
+
+
+def _revoke(past: Past, project: str) -> dict[str, object]:
+    """Of an entry of its own, since a revoked one is superseded by the next who asks for it."""
+    finished = World(past.catalog, project).run("spoil", {f"{project}/report:spoilt": b"s"}, c=str(uid()))
+    keys = (str(finished.run.key),)
+    return {"revocations": [model.Revocation(uid(), project, keys, SOMEBODY, "wrong")]}
+
+
+def _eviction(past: Past, project: str) -> model.Eviction:
+    return model.Eviction(uid(), project, model.Limits(entries=0), SOMEBODY, "spoil")
+
+
 def _prefix(past: Past, project: str) -> str:
     return str(past.models[project].run)[:23]
 
@@ -225,6 +243,13 @@ TABLE: Mapping[str, Needs] = {
     "outputs_of": Needs(Grant.READ, lambda p, o: {"runs": [p.models[o].run]}),
     "list_runs": Needs(Grant.READ, lambda p, o: {"projects": [o]}, None),
     "search": Needs(Grant.READ, lambda p, o: {"text": "net", "projects": [o]}, None),
+    "cache_entries": Needs(Grant.READ, lambda p, o: {"projects": [o]}, None),
+    "cache_key": Needs(Grant.READ, lambda p, o: {"key": _key(p, o), "projects": [o]}),
+    "divergences": Needs(Grant.READ, lambda p, o: {"projects": [o]}, None),
+    "cache_statistics": Needs(Grant.READ, lambda p, o: {"projects": [o]}, None),
+    "evictable": Needs(Grant.ADMINISTER, lambda p, o: {"eviction": _eviction(p, o)}, Denied),
+    "revoke_entries": Needs(Grant.ADMINISTER, _revoke, Denied),
+    "evict_entries": Needs(Grant.ADMINISTER, lambda p, o: {"evictions": [_eviction(p, o)]}, Denied),
     "facts": Needs(Grant.ADMINISTER, lambda p, o: {"after": 0, "limit": 10}, Denied, everywhere=True),
     "check": Needs(Grant.ADMINISTER, lambda p, o: {}, Denied, everywhere=True),
     "add_token": Needs(Grant.ADMINISTER, lambda p, o: {"token": token(f"read:{o}")}, Denied),
@@ -234,6 +259,8 @@ TABLE: Mapping[str, Needs] = {
 BATCHED = {"reserve", "finish_runs", "record_runs", "add", "log", "move_aliases", "resolve", "versions"}
 BATCHED |= {"named_productions", "versions_of", "aliases_of", "productions_of", "consumers_of", "children_of"}
 BATCHED |= {"inputs_of", "outputs_of", "quarantine", "release", "approve", "hold", "deploy", "judgements"}
+BATCHED |= {"revoke_entries", "evict_entries"}
+PAGED = {"list_runs", "search", "cache_entries", "divergences"}
 INCLUDES = {grant: {grant, Grant.READ} for grant in Grant} | {Grant.ADMINISTER: set(Grant)}
 
 
@@ -244,7 +271,9 @@ def outcome(catalog: SqlCatalog, who: access.Viewer, verb: str, arguments: dict[
     except WhenceError as error:
         return error
     answer = answer[0] if verb in BATCHED else answer
-    return answer.items if verb in ("list_runs", "search") else answer
+    if verb == "cache_statistics":
+        return answer.jobs
+    return answer.items if verb in PAGED else answer
 
 
 def test_every_verb_has_a_rule_and_stands_in_the_table() -> None:
@@ -417,6 +446,12 @@ def reads(c: Crossing) -> Iterator[tuple[str, dict[str, object]]]:
         yield "series", {"run": run}
         yield "explain", {"run": str(run)}
         yield "plan_rerun", {"run": str(run), "unavailable": frozenset()}
+    for run in mine:
+        if key := c.catalog.run(str(run)).run.key:
+            yield "cache_key", {"key": key}
+    yield "cache_entries", {}
+    yield "divergences", {}
+    yield "cache_statistics", {}
 
 
 def test_nothing_of_a_project_that_may_not_be_read_is_in_any_answer(crossing: Crossing) -> None:
@@ -429,7 +464,7 @@ def test_nothing_of_a_project_that_may_not_be_read_is_in_any_answer(crossing: Cr
         for secret in crossing.secrets:
             assert secret not in told, (verb, arguments)
         asked.add(verb)
-    assert asked >= set(TABLE) - set(verbs.WRITING) - {"facts", "check", "tokens"}
+    assert asked >= set(TABLE) - set(verbs.WRITING) - {"facts", "check", "tokens", "evictable"}
 
 
 def test_the_same_answers_hold_all_of_it_for_who_may_read_both(crossing: Crossing) -> None:

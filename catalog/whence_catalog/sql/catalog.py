@@ -1,12 +1,12 @@
 """SqlCatalog: the Catalog over SQL. Each verb is one transaction; see `recording` for what it does with an item."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
-from whence_catalog import access, audit, cache, catalog, digest, facts, lineage, model, rerun
+from whence_catalog import access, audit, cache, catalog, digest, facts, inventory, lineage, model, rerun
 from whence_catalog.errors import ErrorKind, InvalidInput, NotReady, Unreachable, WhenceError
 from whence_catalog.sql import (
     artifacts,
@@ -20,12 +20,15 @@ from whence_catalog.sql import (
     recording,
     reservations,
     runs,
+    savings,
     schema,
     search,
     tokens,
 )
 from whence_catalog.sql import check as checking
+from whence_catalog.sql import eviction as evicting
 from whence_catalog.sql import facts as fact_log
+from whence_catalog.sql import inventory as inventories
 from whence_catalog.sql.engine import Engine, Gate, Transaction
 from whence_catalog.sql.sqlite import SqliteEngine
 
@@ -226,6 +229,16 @@ class SqlCatalog:
     def deploy(self, claims: Sequence[model.DeploymentClaim]) -> Sequence[catalog.Result[model.Deployment]]:
         return self._each(claims, judging.deploy, _hold_deployed)
 
+    def revoke_entries(
+        self, revocations: Sequence[model.Revocation]
+    ) -> Sequence[catalog.Result[tuple[inventory.Entry, ...]]]:
+        return self._each(revocations, recording.revoke, _hold_revoked)
+
+    def evict_entries(
+        self, evictions: Sequence[model.Eviction]
+    ) -> Sequence[catalog.Result[inventory.Evicted]]:
+        return self._each(evictions, recording.evict)
+
     def beat(self, runs: Sequence[UUID], lasting: timedelta = catalog.LEASE) -> frozenset[UUID]:
         # Whatever a client says, a key is free again a lease after it was last heard of.
         micros = min(_micros(lasting), self._lease_micros)
@@ -412,7 +425,7 @@ class SqlCatalog:
         first: int = 25,
         after: str | None = None,
     ) -> catalog.RunPage:
-        among = None if projects is None else frozenset(projects)
+        among = _among(projects)
         kept = frozenset(states)
         return self._page(first, lambda tx: search.list_runs(tx, among, job, kept, first, after))
 
@@ -425,7 +438,7 @@ class SqlCatalog:
         first: int = 25,
         after: str | None = None,
     ) -> catalog.HitPage:
-        among = None if projects is None else frozenset(projects)
+        among = _among(projects)
         wanted = search.Search(text, frozenset(types), among, frozenset(kinds))
         return self._page(first, lambda tx: search.search(tx, wanted, first, after))
 
@@ -433,6 +446,49 @@ class SqlCatalog:
         pages.checked_size(first)
         self._settle_positions()
         return self._database.read(work)
+
+    # ── the cache ────────────────────────────────────────────────────────────────────────────────
+
+    def cache_entries(
+        self,
+        projects: Iterable[str] | None = None,
+        job: str | None = None,
+        states: Iterable[inventory.EntryState] = (),
+        older_than: timedelta | None = None,
+        first: int = 25,
+        after: str | None = None,
+    ) -> catalog.EntryPage:
+        among, kept = _among(projects), frozenset(states)
+        return self._page(
+            first, lambda tx: inventories.entries(tx, among, job, kept, older_than, first, after)
+        )
+
+    def cache_key(self, key: str, projects: Iterable[str] | None = None) -> inventory.KeyRecord:
+        among = _among(projects)
+        return self._database.read(lambda tx: inventories.key_record(tx, key, among))
+
+    def divergences(
+        self,
+        projects: Iterable[str] | None = None,
+        job: str | None = None,
+        first: int = 25,
+        after: str | None = None,
+    ) -> catalog.DivergencePage:
+        among = _among(projects)
+        return self._page(first, lambda tx: inventories.divergences(tx, among, job, first, after))
+
+    def cache_statistics(
+        self,
+        projects: Iterable[str] | None = None,
+        job: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> inventory.Statistics:
+        among = _among(projects)
+        return self._database.read(lambda tx: savings.statistics(tx, among, job, since, until))
+
+    def evictable(self, eviction: model.Eviction) -> inventory.Evicted:
+        return self._database.read(lambda tx: evicting.evictable(tx, eviction))
 
     # ── access ───────────────────────────────────────────────────────────────────────────────────
 
@@ -514,6 +570,10 @@ def _hold_deployed(tx: Transaction, claims: Sequence[model.DeploymentClaim]) -> 
     )
 
 
+def _hold_revoked(tx: Transaction, revocations: Sequence[model.Revocation]) -> None:
+    locks.hold_many_keys(tx, {key for asked in revocations for key in asked.keys})
+
+
 def _made(claims: Iterable[model.OutputClaim]) -> list[tuple[model.Artifact, bytes | None]]:
     return [(claim.artifact, claim.content.digest.raw) for claim in claims]
 
@@ -532,6 +592,10 @@ def _answers(
         except WhenceError as error:
             results.append(error)
     return results
+
+
+def _among(projects: Iterable[str] | None) -> frozenset[str] | None:
+    return None if projects is None else frozenset(projects)
 
 
 def _micros(lasting: timedelta) -> int:

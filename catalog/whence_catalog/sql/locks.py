@@ -10,10 +10,10 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import Text, bindparam, func, select
 
 from whence_catalog import model
-from whence_catalog.sql import artifacts, engine, runs, tables
+from whence_catalog.sql import artifacts, engine, named, runs, tables
 from whence_catalog.sql.engine import Statement, Transaction
 
 _RUN = tables.table(tables.RunRow)
@@ -34,6 +34,13 @@ _lock_artifacts = Statement(
 )
 _lock_key = Statement(
     select(_RESERVATION.c.token).where(_RESERVATION.c.key == bindparam("key")).with_for_update(key_share=True)
+)
+_given_keys = named.given("keys", key=Text())
+_lock_keys = Statement(
+    select(_RESERVATION.c.token)
+    .join(_given_keys, _given_keys.c.key == _RESERVATION.c.key)
+    .order_by(_RESERVATION.c.key)
+    .with_for_update(key_share=True, of=_RESERVATION)
 )
 _lock_name = Statement(select(func.pg_advisory_xact_lock(bindparam("number"))))
 
@@ -88,6 +95,12 @@ def hold_keys(tx: Transaction, keys: Iterable[str]) -> None:
         return
     for key in sorted(set(keys)):
         tx.one(_lock_key, key=key)
+
+
+def hold_many_keys(tx: Transaction, keys: Iterable[str]) -> None:
+    """As `hold_keys`, in one statement, of any number of them."""
+    if not tx.is_sequencing:
+        tx.all(_lock_keys, keys=named.listed([key] for key in keys))
 
 
 def _number(name: str) -> int:

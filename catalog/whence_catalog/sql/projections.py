@@ -116,6 +116,11 @@ def deploy(
     judgements.put_deployment(tx, claim, judgements.Said(fact, at, actor))
 
 
+def withdraw(tx: Transaction, fact: int, at: datetime, said: facts.Withdrawal) -> None:
+    """The live entries of these keys were revoked, or evicted."""
+    reservations.withdraw(tx, said.keys, said.cause == facts.EVICTED, fact, model.microseconds(at))
+
+
 def replay(tx: Transaction, number: int, fact: facts.Fact) -> None:
     """Do what a stored fact says."""
     match fact.verb:
@@ -158,6 +163,8 @@ def replay(tx: Transaction, number: int, fact: facts.Fact) -> None:
             hold(tx, number, fact.at, fact.actor, facts.read_hold(fact.uid, fact.body))
         case "deploy":
             deploy(tx, number, fact.at, fact.actor, facts.read_deploy(fact.uid, fact.body))
+        case "withdraw":
+            withdraw(tx, number, fact.at, facts.read_withdrawal(fact.body))
         case "presume":
             stored = runs.get(tx, facts.read_presume(fact.body))
             runs.replace_run(tx, stored.id, lifecycle.presume_aborted(stored.run, fact.at), number)

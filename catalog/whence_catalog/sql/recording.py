@@ -5,9 +5,9 @@ import uuid
 from collections.abc import Sequence
 from uuid import UUID
 
-from whence_catalog import cache, catalog, facts, lifecycle, model
-from whence_catalog.errors import Conflict, ErrorKind, InvalidInput
-from whence_catalog.sql import artifacts, locks, projections, reservations, runs, taint
+from whence_catalog import cache, catalog, facts, inventory, lifecycle, model
+from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound
+from whence_catalog.sql import artifacts, eviction, locks, projections, reservations, runs, taint
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Transaction
 
@@ -205,7 +205,9 @@ def _publication(
     )
     fenced = held.reason if held is not None and is_fenced else None
     if fenced is not None and found is not None:
-        fenced = found.condemned or fenced  # it has become so since the step was told why to run
+        # It may have become so since the step was told why to run.
+        revoked = None if found.entry.revoked_at is None else cache.Reason.REVOKED
+        fenced = found.condemned or revoked or fenced
     live = None if found is None else found.digests
     condemned = taint.foresee(tx, before.id, report.inputs, report.outputs)
     return cache.settle(run, report, live, made, fenced, condemned)
@@ -281,6 +283,54 @@ def move_alias(tx: Transaction, move: model.AliasMove) -> model.Alias:
         fact = fact_log.append(tx, "alias", move.uid, move.actor, body)
         projections.alias(tx, fact, tx.at, move.actor, move)
     return next(alias for alias in artifacts.aliases(tx, move.artifact) if alias.name == move.name)
+
+
+def revoke(tx: Transaction, asked: model.Revocation) -> tuple[inventory.Entry, ...]:
+    """Let the entries of these keys do no more."""
+
+    def body(redactor: facts.Redactor) -> facts.Body:
+        return facts.revoke(asked, redactor)
+
+    if not 0 < len(asked.keys) <= inventory.MOST_EVICTED:
+        raise InvalidInput(f"{len(asked.keys)} keys; 1 to {inventory.MOST_EVICTED:,} are revoked at once")
+    stored = fact_log.find(tx, asked.uid, "withdraw")
+    if stored is not None:
+        fact_log.reject_other(tx, stored, "withdraw", asked.actor, body)
+        return eviction.newest(tx, asked.keys)
+    found = eviction.standing(tx, asked.project, asked.keys)
+    absent = [key for key in asked.keys if key not in found]
+    if absent:
+        raise NotFound(
+            f"no cache entry of project {asked.project} is looked up under {', '.join(absent[:3])}"
+            f"{' …' if len(absent) > 3 else ''}; `whence cache ls` lists them",
+            ErrorKind.NO_SUCH_KEY,
+        )
+    fact = fact_log.append(tx, "withdraw", asked.uid, asked.actor, body)
+    projections.withdraw(tx, fact, tx.at, facts.Withdrawal(asked.keys, facts.REVOKED))
+    return eviction.newest(tx, asked.keys)
+
+
+def evict(tx: Transaction, asked: model.Eviction) -> inventory.Evicted:
+    """Forget the entries that go beyond the limits."""
+    stored = fact_log.find(tx, asked.uid, "withdraw")
+    if stored is not None:
+        said = facts.read_withdrawal(facts.decode(stored.canonical).body)
+        fact_log.reject_other(tx, stored, "withdraw", asked.actor, lambda r: facts.evict(asked, said.keys, r))
+        found = eviction.evictable(tx, asked)
+        gone = tuple(inventory.Gone(key, "this eviction took it") for key in said.keys)
+        return dataclasses.replace(found, gone=gone)
+    found = eviction.evictable(tx, asked)
+    if not tx.is_sequencing:
+        held = {one.key for one in found.gone}
+        locks.hold_many_keys(tx, held)
+        # Meanwhile somebody may have published under them: look once more.
+        found = eviction.evictable(tx, asked)
+        found = dataclasses.replace(found, gone=tuple(one for one in found.gone if one.key in held))
+    keys = [one.key for one in found.gone]
+    if keys:
+        fact = fact_log.append(tx, "withdraw", asked.uid, asked.actor, lambda r: facts.evict(asked, keys, r))
+        projections.withdraw(tx, fact, tx.at, facts.Withdrawal(tuple(keys), facts.EVICTED))
+    return found
 
 
 def presume(tx: Transaction, run: UUID) -> None:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 from uuid import UUID
 
-from sqlalchemy import BigInteger, LargeBinary, bindparam, delete, literal_column, select, text, update
+from sqlalchemy import BigInteger, LargeBinary, Text, bindparam, delete, literal_column, select, text, update
 from sqlalchemy import cast as cast_as
 from sqlalchemy.sql import ClauseElement
 from sqlmodel import insert
 
 from whence_catalog import cache, digest, model
 from whence_catalog.sql import engine, tables, taint
-from whence_catalog.sql.engine import Record, Statement, Transaction
+from whence_catalog.sql.engine import Record, Statement, Transaction, Value
 
 # A dialect's own `insert`.
 Insert: TypeAlias = Callable[..., Any]
@@ -31,9 +31,17 @@ _BEAT = tables.table(tables.BeatRow)
 _BLOB = tables.table(tables.BlobRow)
 
 _live = Statement(
-    select(_ENTRY.c.id, _ENTRY.c.run_id, _RUN.c.uid, _ENTRY.c.created_at, _ENTRY.c.validated_at, taint.WORST)
+    select(
+        _ENTRY.c.id,
+        _ENTRY.c.run_id,
+        _RUN.c.uid,
+        _ENTRY.c.created_at,
+        _ENTRY.c.validated_at,
+        _ENTRY.c.revoked_at,
+        taint.WORST,
+    )
     .join(_RUN, _RUN.c.id == _ENTRY.c.run_id)
-    .where(_ENTRY.c.key == bindparam("key"), _ENTRY.c.superseded_at.is_(None))
+    .where(_ENTRY.c.key == bindparam("key"), _ENTRY.c.superseded_at.is_(None), _ENTRY.c.evicted_at.is_(None))
 )
 _made = Statement(
     select(_OUTPUT.c.role, _VERSION.c.digest, _BLOB.c.known_at, _VERSION.c.form, _OUTPUT.c.location)
@@ -43,11 +51,15 @@ _made = Statement(
     .where(_OUTPUT.c.run_id == bindparam("run_id"))
 )
 _enter = Statement(
-    insert(_ENTRY).values(
-        key=bindparam("key"),
-        run_id=bindparam("run_id"),
-        created_at=bindparam("created_at"),
-        validated_at=bindparam("validated_at"),
+    insert(_ENTRY).from_select(
+        ["key", "run_id", "job_id", "created_at", "validated_at"],
+        select(
+            cast_as(bindparam("key"), Text),
+            _RUN.c.id,
+            _RUN.c.job_id,
+            cast_as(bindparam("created_at"), BigInteger),
+            cast_as(bindparam("validated_at"), BigInteger),
+        ).where(_RUN.c.id == bindparam("of_run")),
     )
 )
 _renew = Statement(
@@ -55,6 +67,21 @@ _renew = Statement(
 )
 _supersede = Statement(
     update(_ENTRY).where(_ENTRY.c.id == bindparam("of_id")).values(superseded_at=bindparam("moment"))
+)
+# By a key at a time: which entry is live is for the index to say.
+_revoke = Statement(
+    update(_ENTRY)
+    .where(
+        _ENTRY.c.key == bindparam("of_key"), _ENTRY.c.superseded_at.is_(None), _ENTRY.c.evicted_at.is_(None)
+    )
+    .values(revoked_at=bindparam("moment"), withdrawn=bindparam("fact"))
+)
+_evict = Statement(
+    update(_ENTRY)
+    .where(
+        _ENTRY.c.key == bindparam("of_key"), _ENTRY.c.superseded_at.is_(None), _ENTRY.c.evicted_at.is_(None)
+    )
+    .values(evicted_at=bindparam("moment"), withdrawn=bindparam("fact"))
 )
 _diverge = Statement(insert(_DIVERGENCE))
 
@@ -177,8 +204,14 @@ def live(tx: Transaction, key: str) -> LiveEntry | None:
     row = tx.one(_live, key=key)
     if row is None:
         return None
-    entry_id, run_id, uid, created_at, validated_at, worst = row
-    entry = cache.CacheEntry(key, UUID(bytes=uid), model.moment(created_at), model.moment(validated_at))
+    entry_id, run_id, uid, created_at, validated_at, revoked_at, worst = row
+    entry = cache.CacheEntry(
+        key,
+        UUID(bytes=uid),
+        model.moment(created_at),
+        model.moment(validated_at),
+        None if revoked_at is None else model.moment(revoked_at),
+    )
     rows = tx.all(_made, run_id=run_id)
     made = {
         role: (digest.Digest.of(raw), None if location is not None else known)
@@ -307,6 +340,12 @@ def put_publication(tx: Transaction, run_id: int, key: str, publication: model.P
         case model.Outcome.ENTERED | model.Outcome.SUPERSEDED:
             if row is not None:
                 tx.run(_supersede, of_id=row[0], moment=at)
-            tx.run(_enter, key=key, run_id=run_id, created_at=at, validated_at=at)
+            tx.run(_enter, key=key, of_run=run_id, created_at=at, validated_at=at)
         case model.Outcome.DIVERGED | model.Outcome.REFUSED | model.Outcome.NONE:
             pass
+
+
+def withdraw(tx: Transaction, keys: Iterable[str], evicting: bool, fact: int, at: int) -> None:
+    """Let the live entries of these keys be looked up no more; or be found revoked."""
+    rows: list[dict[str, Value]] = [{"of_key": key, "moment": at, "fact": fact} for key in keys]
+    tx.many(_evict if evicting else _revoke, rows)

@@ -178,9 +178,11 @@ class RunRow(Row, table=True):
     __tablename__ = "run"
     __table_args__ = (
         Index("run_by_job", "job_id", "id"),
+        # With the time, so that an entry's hits in a span, and its last one, are read from the index alone.
         Index(
             "run_by_origin",
             "origin_id",
+            "started_at",
             sqlite_where=text("origin_id IS NOT NULL"),
             postgresql_where=text("origin_id IS NOT NULL"),
         ),
@@ -291,7 +293,10 @@ class ObservedRow(Row, table=True):
 
 
 class CacheEntryRow(Row, table=True):
-    """A reusable result. Superseded ones stay; at most one of a key is live."""
+    """A reusable result. Superseded and evicted ones stay; at most one of a key is live.
+
+    A revoked one is live until a publish supersedes it: look-ups find it, and say that it will not do.
+    """
 
     __tablename__ = "cache_entry"
     __table_args__ = (
@@ -299,23 +304,29 @@ class CacheEntryRow(Row, table=True):
             "cache_entry_live",
             "key",
             unique=True,
-            sqlite_where=text("superseded_at IS NULL"),
-            postgresql_where=text("superseded_at IS NULL"),
+            sqlite_where=text("superseded_at IS NULL AND evicted_at IS NULL"),
+            postgresql_where=text("superseded_at IS NULL AND evicted_at IS NULL"),
         ),
+        Index("cache_entry_by_key", "key", "id"),
+        Index("cache_entry_by_job", "job_id", "id"),
     )
     id: int = Field(sa_column=_id())
     key: str = Field(sa_column=_text())
     run_id: int = Field(sa_column=_to("run.id"))
+    job_id: int = Field(sa_column=_to("job.id"))
     created_at: int = Field(sa_column=_int())
     validated_at: int = Field(sa_column=_int())
     superseded_at: int | None = Field(sa_column=_int(optional=True))
+    revoked_at: int | None = Field(sa_column=_int(optional=True))
+    evicted_at: int | None = Field(sa_column=_int(optional=True))
+    withdrawn: int | None = Field(sa_column=_int(optional=True))
 
 
 class DivergenceRow(Row, table=True):
     """The same key gave other bytes."""
 
     __tablename__ = "divergence"
-    __table_args__ = _WITHOUT_ROWID
+    __table_args__ = (Index("divergence_by_key", "key"), _WITHOUT_ROWID)
     run_id: int = Field(sa_column=_to("run.id", primary=True))
     entry_run_id: int = Field(sa_column=_to("run.id"))
     key: str = Field(sa_column=_text())
@@ -508,7 +519,7 @@ class TokenRow(Row, table=True):
 FACT_NUMBER = Sequence("fact_number", metadata=Row.metadata, increment=50)
 FACT_ORDINAL = Sequence("fact_ordinal", metadata=Row.metadata)
 # Those columns of a row that name the fact that made it.
-FACT_COLUMNS = frozenset({"start_fact", "finish_fact", "fact", "end_fact"})
+FACT_COLUMNS = frozenset({"start_fact", "finish_fact", "fact", "end_fact", "withdrawn"})
 
 
 def table(row: type[Row]) -> Table:
