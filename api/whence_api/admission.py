@@ -12,7 +12,7 @@ from uuid import UUID
 
 from whence_api import masks
 from whence_api import seal as seals
-from whence_catalog import access, catalog, model
+from whence_catalog import access, catalog, inventory, model
 from whence_catalog.access import EVERY_PROJECT, Grant
 from whence_catalog.errors import Denied, ErrorKind, NotFound, WhenceError
 
@@ -29,8 +29,8 @@ _Signed = TypeVar(
     model.ApprovalClaim,
     model.HoldClaim,
     model.DeploymentClaim,
-    model.Revocation,
-    model.Eviction,
+    inventory.Revocation,
+    inventory.Eviction,
 )
 
 

@@ -186,7 +186,7 @@ def cache_statistics(asked: Admission, arguments: Mapping[str, object]) -> objec
 
 def evictable(asked: Admission, arguments: Mapping[str, object]) -> object:
     """Administer in the project of the eviction."""
-    asked.require(Grant.ADMINISTER, cast("model.Eviction", arguments["eviction"]).project)
+    asked.require(Grant.ADMINISTER, cast("inventory.Eviction", arguments["eviction"]).project)
     return asked.shown(asked.catalog.evictable(**arguments))  # type: ignore[arg-type]
 
 

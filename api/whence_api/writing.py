@@ -11,7 +11,7 @@ from typing import cast
 from uuid import UUID
 
 from whence_api.admission import Admission
-from whence_catalog import access, cache, model
+from whence_catalog import access, cache, inventory, model
 from whence_catalog.access import EVERY_PROJECT, Grant
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
 
@@ -87,9 +87,9 @@ def move_aliases(asked: Admission, arguments: Mapping[str, object]) -> object:
 
 def revoke_entries(asked: Admission, arguments: Mapping[str, object]) -> object:
     """Administer in the project of each revocation."""
-    revocations = cast("Sequence[model.Revocation]", arguments["revocations"])
+    revocations = cast("Sequence[inventory.Revocation]", arguments["revocations"])
 
-    def admit(revocation: model.Revocation) -> model.Revocation:
+    def admit(revocation: inventory.Revocation) -> inventory.Revocation:
         asked.require(Grant.ADMINISTER, revocation.project)
         return asked.signed(revocation)
 
@@ -98,9 +98,9 @@ def revoke_entries(asked: Admission, arguments: Mapping[str, object]) -> object:
 
 def evict_entries(asked: Admission, arguments: Mapping[str, object]) -> object:
     """Administer in the project of each eviction."""
-    evictions = cast("Sequence[model.Eviction]", arguments["evictions"])
+    evictions = cast("Sequence[inventory.Eviction]", arguments["evictions"])
 
-    def admit(eviction: model.Eviction) -> model.Eviction:
+    def admit(eviction: inventory.Eviction) -> inventory.Eviction:
         asked.require(Grant.ADMINISTER, eviction.project)
         return asked.signed(eviction)
 

@@ -294,7 +294,7 @@ class Catalog(Protocol):
         ...
 
     def revoke_entries(
-        self, revocations: Sequence[model.Revocation]
+        self, revocations: Sequence[inventory.Revocation]
     ) -> Sequence[Result[tuple[inventory.Entry, ...]]]:
         """Let nobody reuse the results of these keys until they are made again; answers the entries.
 
@@ -307,7 +307,7 @@ class Catalog(Protocol):
         """
         ...
 
-    def evict_entries(self, evictions: Sequence[model.Eviction]) -> Sequence[Result[inventory.Evicted]]:
+    def evict_entries(self, evictions: Sequence[inventory.Eviction]) -> Sequence[Result[inventory.Evicted]]:
         """Forget the entries that go beyond the limits; answers what went, what had to stay, and why.
 
         What a standing alias, a hold or a deployment needs stays. A look-up of what went finds no entry;
@@ -574,7 +574,7 @@ class Catalog(Protocol):
         """What the cache did for each job, from `since` (None: ever) until before `until` (None: now)."""
         ...
 
-    def evictable(self, eviction: model.Eviction) -> inventory.Evicted:
+    def evictable(self, eviction: inventory.Eviction) -> inventory.Evicted:
         """What `evict_entries` would answer now. Nothing is evicted."""
         ...
 

@@ -10,7 +10,7 @@ Writing and reading stand side by side, so that the projections can be rebuilt f
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple, TypeAlias, cast
 from uuid import UUID
 
@@ -592,43 +592,17 @@ class Withdrawal(NamedTuple):
 REVOKED, EVICTED = "revoked", "evicted"
 
 
-def revoke(asked: model.Revocation, redactor: Redactor) -> Body:
-    """What `withdraw` says of entries that are wrong."""
-    return _withdraw(REVOKED, asked.project, None, asked.keys, {}, asked.reason, redactor)
-
-
-def evict(asked: model.Eviction, keys: Sequence[str], redactor: Redactor) -> Body:
-    """What `withdraw` says of entries that made room: those of `keys`, which the limits asked for came to."""
-    limits = _present(
-        unused_for=_micros(asked.limits.unused_for),
-        older_than=_micros(asked.limits.older_than),
-        entries=asked.limits.entries,
-        size=asked.limits.size_bytes,
-    )
-    return _withdraw(EVICTED, asked.project, asked.job, keys, limits, asked.reason, redactor)
-
-
-def _micros(lasting: timedelta | None) -> int | None:
-    return None if lasting is None else lasting // timedelta(microseconds=1)
-
-
-def _withdraw(
-    cause: str,
+def withdraw(
+    said: Withdrawal,
     project: str,
     job: str | None,
-    keys: Sequence[str],
-    limits: Body,
+    limits: Mapping[str, int | None],
     reason: str | None,
     redactor: Redactor,
 ) -> Body:
-    return _present(
-        cause=cause,
-        project=project,
-        job=job,
-        keys=list(keys),
-        limits=limits,
-        reason=None if reason is None else redactor.commit("reason", reason),
-    )
+    """What `withdraw` says: whose entries went, why, and what was asked for."""
+    asked = _present(project=project, job=job, limits=_present(**limits))
+    return _present(cause=said.cause, keys=list(said.keys)) | asked | _reason(reason, redactor)
 
 
 def read_withdrawal(body: Body) -> Withdrawal:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from whence_catalog import cache, model
+from whence_catalog.errors import InvalidInput
 
 # How many entries one eviction takes at most: its fact names them all.
 MOST_EVICTED = 10_000
@@ -161,6 +162,71 @@ class Statistics:
         )
 
 
+# ── claims ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """A request to let nobody reuse the results of these keys of a project any more, until they are made again."""
+
+    uid: UUID
+    project: str
+    keys: tuple[str, ...]
+    actor: model.Actor
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a cache is to keep to. None: without end.
+
+    Args:
+        unused_for: an entry that was neither entered, renewed nor reused for so long goes.
+        older_than: an entry that was entered or renewed longer ago goes, however often it was reused.
+        entries: how many may stay.
+        size_bytes: how many bytes of outputs may stay; a content that several entries hand out counts once.
+    """
+
+    unused_for: timedelta | None = None
+    older_than: timedelta | None = None
+    entries: int | None = None
+    size_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        times = [limit for limit in (self.unused_for, self.older_than) if limit is not None]
+        amounts = [limit for limit in (self.entries, self.size_bytes) if limit is not None]
+        if not times and not amounts:
+            raise InvalidInput("no limit is given: say how old, how long unused, how many or how large")
+        if any(limit < timedelta(0) for limit in times) or any(limit < 0 for limit in amounts):
+            raise InvalidInput("a limit is negative")
+
+    @property
+    def said(self) -> Mapping[str, int | None]:
+        """As a fact says them: times in microseconds."""
+        return {
+            "unused_for": _micros(self.unused_for),
+            "older_than": _micros(self.older_than),
+            "entries": self.entries,
+            "size": self.size_bytes,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Eviction:
+    """A request to forget entries of a project, or of one job of it, that go beyond these limits."""
+
+    uid: UUID
+    project: str
+    limits: Limits
+    actor: model.Actor
+    job: str | None = None
+    reason: str | None = None
+
+
+def _micros(lasting: timedelta | None) -> int | None:
+    return None if lasting is None else lasting // timedelta(microseconds=1)
+
+
 # ── eviction ─────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -224,7 +290,7 @@ class Evicted:
     more: int = 0
 
 
-def evict(candidates: Iterable[Candidate], limits: model.Limits, now: datetime) -> Evicted:
+def evict(candidates: Iterable[Candidate], limits: Limits, now: datetime) -> Evicted:
     """What goes of these entries so that the limits hold.
 
     First all that is too old, or was not used for too long; then, while there are too many or they are too
@@ -276,7 +342,7 @@ def evict(candidates: Iterable[Candidate], limits: model.Limits, now: datetime) 
     )
 
 
-def _outlived(one: Candidate, limits: model.Limits, now: datetime) -> str | None:
+def _outlived(one: Candidate, limits: Limits, now: datetime) -> str | None:
     if limits.older_than is not None and now - one.validated_at >= limits.older_than:
         return f"entered or renewed {_age(now - one.validated_at)} ago"
     if limits.unused_for is not None and now - one.used_at >= limits.unused_for:
@@ -284,7 +350,7 @@ def _outlived(one: Candidate, limits: model.Limits, now: datetime) -> str | None
     return None
 
 
-def _beyond(entries: int, size_bytes: int, limits: model.Limits) -> str | None:
+def _beyond(entries: int, size_bytes: int, limits: Limits) -> str | None:
     if limits.entries is not None and entries > limits.entries:
         return f"used least recently of more than {limits.entries:,} entries"
     if limits.size_bytes is not None and size_bytes > limits.size_bytes:

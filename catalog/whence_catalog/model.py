@@ -494,54 +494,6 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
-class Revocation:
-    """A request to let nobody reuse the results of these keys of a project any more, until they are made again."""
-
-    uid: UUID
-    project: str
-    keys: tuple[str, ...]
-    actor: Actor
-    reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a cache is to keep to. None: without end.
-
-    Args:
-        unused_for: an entry that was neither entered, renewed nor reused for so long goes.
-        older_than: an entry that was entered or renewed longer ago goes, however often it was reused.
-        entries: how many may stay.
-        size_bytes: how many bytes of outputs may stay; a content that several entries hand out counts once.
-    """
-
-    unused_for: timedelta | None = None
-    older_than: timedelta | None = None
-    entries: int | None = None
-    size_bytes: int | None = None
-
-    def __post_init__(self) -> None:
-        times = [limit for limit in (self.unused_for, self.older_than) if limit is not None]
-        amounts = [limit for limit in (self.entries, self.size_bytes) if limit is not None]
-        if not times and not amounts:
-            raise InvalidInput("no limit is given: say how old, how long unused, how many or how large")
-        if any(limit < timedelta(0) for limit in times) or any(limit < 0 for limit in amounts):
-            raise InvalidInput("a limit is negative")
-
-
-@dataclass(frozen=True, slots=True)
-class Eviction:
-    """A request to forget entries of a project, or of one job of it, that go beyond these limits."""
-
-    uid: UUID
-    project: str
-    limits: Limits
-    actor: Actor
-    job: str | None = None
-    reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class AliasMove:
     """A request to point an alias at a Version.
 

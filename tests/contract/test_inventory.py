@@ -17,12 +17,12 @@ from whence_catalog.inventory import EntryState
 AT_ONCE = timedelta(0)
 
 
-def revocation(*keys: str, **fields: Any) -> model.Revocation:
-    return replace(model.Revocation(simulator.uid(), "default", keys, ACTOR, "a broken GPU"), **fields)
+def revocation(*keys: str, **fields: Any) -> inventory.Revocation:
+    return replace(inventory.Revocation(simulator.uid(), "default", keys, ACTOR, "a broken GPU"), **fields)
 
 
-def eviction(project: str = "default", job: str | None = None, **limits: Any) -> model.Eviction:
-    return model.Eviction(simulator.uid(), project, model.Limits(**limits), ACTOR, job, "room")
+def eviction(project: str = "default", job: str | None = None, **limits: Any) -> inventory.Eviction:
+    return inventory.Eviction(simulator.uid(), project, inventory.Limits(**limits), ACTOR, job, "room")
 
 
 def revoke(world: World, *keys: str) -> tuple[inventory.Entry, ...]:
@@ -280,7 +280,7 @@ def test_an_eviction_said_twice_takes_what_it_took(world: World) -> None:
     assert [g.key for g in one(world.catalog.evict_entries([asked])).gone] == [key]
     assert hit(world)
     with pytest.raises(Conflict):
-        one(world.catalog.evict_entries([replace(asked, limits=model.Limits(entries=1))]))
+        one(world.catalog.evict_entries([replace(asked, limits=inventory.Limits(entries=1))]))
 
 
 def test_a_revoked_entry_may_go_too(world: World) -> None:

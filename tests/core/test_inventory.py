@@ -25,7 +25,7 @@ def entry(
 
 
 def gone(found: list[inventory.Candidate], **limits: object) -> list[str]:
-    return [one.key for one in inventory.evict(found, model.Limits(**limits), NOW).gone]  # type: ignore[arg-type]
+    return [one.key for one in inventory.evict(found, inventory.Limits(**limits), NOW).gone]  # type: ignore[arg-type]
 
 
 def test_what_is_too_old_goes_however_often_it_was_used_and_what_was_used_lately_stays_if_that_counts() -> (
@@ -45,17 +45,19 @@ def test_beyond_a_quota_the_least_recently_used_goes_first_and_no_more_than_must
 
 
 def test_what_is_needed_stays_and_counts_and_it_is_said_what_needs_it() -> None:
-    found = inventory.evict([entry("a", 9, 9, 10, PROD), entry("b", 2, 2, 10)], model.Limits(entries=1), NOW)
+    found = inventory.evict(
+        [entry("a", 9, 9, 10, PROD), entry("b", 2, 2, 10)], inventory.Limits(entries=1), NOW
+    )
     assert [one.key for one in found.gone] == ["b"]
     assert found.kept == (inventory.Kept("a", "used least recently of more than 1 entries", (PROD,)),)
     assert (found.entries, found.size_bytes, found.is_enough) == (1, 10, True)
-    assert not inventory.evict([entry("a", 9, 9, 0, PROD)], model.Limits(older_than=DAY), NOW).is_enough
+    assert not inventory.evict([entry("a", 9, 9, 0, PROD)], inventory.Limits(older_than=DAY), NOW).is_enough
 
 
 def test_bytes_that_several_entries_hand_out_count_once_and_go_with_the_last_of_them() -> None:
     one, other = (replace(entry(key, days), contents={b"same": 10}) for key, days in (("a", 2), ("b", 1)))
     assert gone([one, other], size_bytes=10) == []
-    found = inventory.evict([one, other, entry("c", 3, 3, 5)], model.Limits(size_bytes=10), NOW)
+    found = inventory.evict([one, other, entry("c", 3, 3, 5)], inventory.Limits(size_bytes=10), NOW)
     assert [g.key for g in found.gone] == ["c"]
     assert gone([one, other], size_bytes=9) == ["a", "b"]
 
@@ -63,7 +65,7 @@ def test_bytes_that_several_entries_hand_out_count_once_and_go_with_the_last_of_
 def test_limits_that_are_none_or_negative_are_refused() -> None:
     for wrong in ({}, {"entries": -1}, {"older_than": -DAY}):
         with pytest.raises(InvalidInput):
-            model.Limits(**wrong)  # type: ignore[arg-type]
+            inventory.Limits(**wrong)  # type: ignore[arg-type]
 
 
 candidates = st.lists(
@@ -86,12 +88,12 @@ candidates = st.lists(
 )
 days = st.none() | st.integers(0, 30).map(lambda n: DAY * n)
 amounts = st.none() | st.integers(0, 40)
-limits = st.tuples(days, days, amounts, amounts).filter(any).map(lambda given: model.Limits(*given))
+limits = st.tuples(days, days, amounts, amounts).filter(any).map(lambda given: inventory.Limits(*given))
 
 
 @given(candidates, limits)
 def test_nothing_that_is_needed_goes_and_what_stays_is_counted_right(
-    entries: list[inventory.Candidate], asked: model.Limits
+    entries: list[inventory.Candidate], asked: inventory.Limits
 ) -> None:
     found = inventory.evict(entries, asked, NOW)
     gone = {one.key for one in found.gone}
@@ -108,7 +110,7 @@ def test_nothing_that_is_needed_goes_and_what_stays_is_counted_right(
 
 @given(candidates, limits)
 def test_the_limits_hold_after_or_all_that_is_left_beyond_them_is_needed(
-    entries: list[inventory.Candidate], asked: model.Limits
+    entries: list[inventory.Candidate], asked: inventory.Limits
 ) -> None:
     found = inventory.evict(entries, asked, NOW)
     left = [one for one in entries if one.key not in {g.key for g in found.gone}]
@@ -121,7 +123,7 @@ def test_the_limits_hold_after_or_all_that_is_left_beyond_them_is_needed(
 
 @given(candidates, limits)
 def test_a_quota_takes_from_the_least_recently_used_on_and_skips_but_what_is_needed(
-    entries: list[inventory.Candidate], asked: model.Limits
+    entries: list[inventory.Candidate], asked: inventory.Limits
 ) -> None:
     quota = replace(asked, unused_for=None, older_than=None, entries=asked.entries or 0)
     found = inventory.evict(entries, quota, NOW)
@@ -135,7 +137,7 @@ def test_a_quota_takes_from_the_least_recently_used_on_and_skips_but_what_is_nee
 
 @given(candidates, limits, st.randoms(use_true_random=False))
 def test_the_order_in_which_entries_are_told_does_not_matter(
-    entries: list[inventory.Candidate], asked: model.Limits, random: object
+    entries: list[inventory.Candidate], asked: inventory.Limits, random: object
 ) -> None:
     shuffled = list(entries)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
@@ -144,6 +146,6 @@ def test_the_order_in_which_entries_are_told_does_not_matter(
 
 def test_one_eviction_takes_no_more_than_its_fact_names_and_says_how_many_are_left() -> None:
     entries = [entry(f"wk1:{n:06}", 9) for n in range(inventory.MOST_EVICTED + 3)]
-    found = inventory.evict(entries, model.Limits(older_than=DAY), NOW)
+    found = inventory.evict(entries, inventory.Limits(older_than=DAY), NOW)
     assert (len(found.gone), found.more, found.is_enough) == (inventory.MOST_EVICTED, 3, False)
     assert found.entries == 3

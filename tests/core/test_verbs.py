@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from tests.simulator import ACTOR, uid
-from whence_catalog import access, audit, cache, catalog, digest, lineage, model, verbs, wire
+from whence_catalog import access, audit, cache, catalog, digest, inventory, lineage, model, verbs, wire
 from whence_catalog.errors import (
     Conflict,
     Damaged,
@@ -116,8 +116,8 @@ WHOLE: dict[Any, st.SearchStrategy[Any]] = {
         expires_at=st.none() | st.datetimes(timezones=st.just(UTC)),
         grants=GRANTS,
     ),
-    model.Limits: st.builds(
-        model.Limits,
+    inventory.Limits: st.builds(
+        inventory.Limits,
         unused_for=st.none() | st.timedeltas(min_value=timedelta(0)),
         older_than=st.none() | st.timedeltas(min_value=timedelta(0)),
         entries=st.none() | st.integers(min_value=0),

@@ -20,7 +20,7 @@ from tests.simulator import World, artifact, claim, taken, uid
 from whence_api import access as rules
 from whence_api import app, auth
 from whence_api.settings import Settings
-from whence_catalog import access, audit, cache, lineage, model, verbs
+from whence_catalog import access, audit, cache, inventory, lineage, model, verbs
 from whence_catalog.access import Grant, Grants
 from whence_catalog.errors import Denied, ErrorKind, InvalidInput, NotFound, WhenceError
 from whence_catalog.sql.catalog import SqlCatalog
@@ -165,11 +165,11 @@ def _revoke(past: Past, project: str) -> dict[str, object]:
     """Of an entry of its own, since a revoked one is superseded by the next who asks for it."""
     finished = World(past.catalog, project).run("spoil", {f"{project}/report:spoilt": b"s"}, c=str(uid()))
     keys = (str(finished.run.key),)
-    return {"revocations": [model.Revocation(uid(), project, keys, SOMEBODY, "wrong")]}
+    return {"revocations": [inventory.Revocation(uid(), project, keys, SOMEBODY, "wrong")]}
 
 
-def _eviction(past: Past, project: str) -> model.Eviction:
-    return model.Eviction(uid(), project, model.Limits(entries=0), SOMEBODY, "spoil")
+def _eviction(past: Past, project: str) -> inventory.Eviction:
+    return inventory.Eviction(uid(), project, inventory.Limits(entries=0), SOMEBODY, "spoil")
 
 
 def _prefix(past: Past, project: str) -> str:

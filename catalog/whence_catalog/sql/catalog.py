@@ -230,12 +230,12 @@ class SqlCatalog:
         return self._each(claims, judging.deploy, _hold_deployed)
 
     def revoke_entries(
-        self, revocations: Sequence[model.Revocation]
+        self, revocations: Sequence[inventory.Revocation]
     ) -> Sequence[catalog.Result[tuple[inventory.Entry, ...]]]:
         return self._each(revocations, recording.revoke, _hold_revoked)
 
     def evict_entries(
-        self, evictions: Sequence[model.Eviction]
+        self, evictions: Sequence[inventory.Eviction]
     ) -> Sequence[catalog.Result[inventory.Evicted]]:
         return self._each(evictions, recording.evict)
 
@@ -487,7 +487,7 @@ class SqlCatalog:
         among = _among(projects)
         return self._database.read(lambda tx: savings.statistics(tx, among, job, since, until))
 
-    def evictable(self, eviction: model.Eviction) -> inventory.Evicted:
+    def evictable(self, eviction: inventory.Eviction) -> inventory.Evicted:
         return self._database.read(lambda tx: evicting.evictable(tx, eviction))
 
     # ── access ───────────────────────────────────────────────────────────────────────────────────
@@ -570,7 +570,7 @@ def _hold_deployed(tx: Transaction, claims: Sequence[model.DeploymentClaim]) -> 
     )
 
 
-def _hold_revoked(tx: Transaction, revocations: Sequence[model.Revocation]) -> None:
+def _hold_revoked(tx: Transaction, revocations: Sequence[inventory.Revocation]) -> None:
     locks.hold_many_keys(tx, {key for asked in revocations for key in asked.keys})
 
 

@@ -58,7 +58,7 @@ def _candidates(by_job: bool) -> tuple[Statement, ...]:
     )
 
 
-def evictable(tx: Transaction, asked: model.Eviction) -> inventory.Evicted:
+def evictable(tx: Transaction, asked: inventory.Eviction) -> inventory.Evicted:
     """What an eviction would take now, and what it would have to keep."""
     found, contents, *needed = (
         tx.all(statement, **entries.among([asked.project], asked.job))

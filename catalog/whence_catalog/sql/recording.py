@@ -285,11 +285,13 @@ def move_alias(tx: Transaction, move: model.AliasMove) -> model.Alias:
     return next(alias for alias in artifacts.aliases(tx, move.artifact) if alias.name == move.name)
 
 
-def revoke(tx: Transaction, asked: model.Revocation) -> tuple[inventory.Entry, ...]:
+def revoke(tx: Transaction, asked: inventory.Revocation) -> tuple[inventory.Entry, ...]:
     """Let the entries of these keys do no more."""
 
+    said = facts.Withdrawal(asked.keys, facts.REVOKED)
+
     def body(redactor: facts.Redactor) -> facts.Body:
-        return facts.revoke(asked, redactor)
+        return facts.withdraw(said, asked.project, None, {}, asked.reason, redactor)
 
     if not 0 < len(asked.keys) <= inventory.MOST_EVICTED:
         raise InvalidInput(f"{len(asked.keys)} keys; 1 to {inventory.MOST_EVICTED:,} are revoked at once")
@@ -306,16 +308,20 @@ def revoke(tx: Transaction, asked: model.Revocation) -> tuple[inventory.Entry, .
             ErrorKind.NO_SUCH_KEY,
         )
     fact = fact_log.append(tx, "withdraw", asked.uid, asked.actor, body)
-    projections.withdraw(tx, fact, tx.at, facts.Withdrawal(asked.keys, facts.REVOKED))
+    projections.withdraw(tx, fact, tx.at, said)
     return eviction.newest(tx, asked.keys)
 
 
-def evict(tx: Transaction, asked: model.Eviction) -> inventory.Evicted:
+def evict(tx: Transaction, asked: inventory.Eviction) -> inventory.Evicted:
     """Forget the entries that go beyond the limits."""
+
+    def body(redactor: facts.Redactor) -> facts.Body:
+        return facts.withdraw(said, asked.project, asked.job, asked.limits.said, asked.reason, redactor)
+
     stored = fact_log.find(tx, asked.uid, "withdraw")
     if stored is not None:
         said = facts.read_withdrawal(facts.decode(stored.canonical).body)
-        fact_log.reject_other(tx, stored, "withdraw", asked.actor, lambda r: facts.evict(asked, said.keys, r))
+        fact_log.reject_other(tx, stored, "withdraw", asked.actor, body)
         found = eviction.evictable(tx, asked)
         gone = tuple(inventory.Gone(key, "this eviction took it") for key in said.keys)
         return dataclasses.replace(found, gone=gone)
@@ -326,10 +332,10 @@ def evict(tx: Transaction, asked: model.Eviction) -> inventory.Evicted:
         # Meanwhile somebody may have published under them: look once more.
         found = eviction.evictable(tx, asked)
         found = dataclasses.replace(found, gone=tuple(one for one in found.gone if one.key in held))
-    keys = [one.key for one in found.gone]
-    if keys:
-        fact = fact_log.append(tx, "withdraw", asked.uid, asked.actor, lambda r: facts.evict(asked, keys, r))
-        projections.withdraw(tx, fact, tx.at, facts.Withdrawal(tuple(keys), facts.EVICTED))
+    if found.gone:
+        said = facts.Withdrawal(tuple(one.key for one in found.gone), facts.EVICTED)
+        fact = fact_log.append(tx, "withdraw", asked.uid, asked.actor, body)
+        projections.withdraw(tx, fact, tx.at, said)
     return found
 
 
