@@ -4,24 +4,17 @@ A holder that lingers over its computation is killed, or is paused until another
 which of them is drawn from the seed. Others are stopped for a moment wherever they happen to be.
 """
 
-import json
 import os
 import random
 import signal
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests import postgres, servers
-from tests.faults import checker, history
+from tests.faults import checker, crowd, history
 from tests.faults.worker import Task
 from tests.simulator import World
 from whence_catalog.sql.catalog import SqlCatalog
@@ -35,52 +28,9 @@ FATES = ["kill", "pause"] + ["kill"] * (KILLS - 1) + ["pause"] * (PAUSES - 1) + 
 STILL_SECONDS = 120.0
 
 
-@dataclass
-class Crowd:
-    """The processes, and who of them still goes."""
-
-    folder: Path
-    process: "subprocess.Popen[str]"
-    pids: dict[str, int] = field(default_factory=dict)
-    codes: dict[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._listener = threading.Thread(target=self._listen)
-        self._listener.start()
-
-    def _listen(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            name, number = json.loads(line)
-            (self.codes if name in self.pids else self.pids)[name] = number
-
-    @property
-    def going(self) -> list[str]:
-        return sorted(self.pids.keys() - self.codes.keys())
-
-    @property
-    def has_ended(self) -> bool:
-        return not self._listener.is_alive()
-
-    def signal(self, name: str, number: signal.Signals) -> None:
-        # It is not waited for but by its parent, which says so first: no other process has that number.
-        if name not in self.codes:
-            with suppress(ProcessLookupError):
-                os.kill(self.pids[name], number)
-
-    def close(self) -> None:
-        for name in self.going:
-            self.signal(name, signal.SIGKILL)
-        self._listener.join()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        self.process.wait()
-
-
-@contextmanager
-def crowd(folder: Path, catalogs: list[str], seed: int) -> Iterator[Crowd]:
-    """Sixteen processes, side by side on these catalogs."""
-    tasks = [
+def tasks(folder: Path, catalogs: list[str], seed: int) -> list[Task]:
+    """Of sixteen processes, side by side on these catalogs."""
+    return [
         Task(
             name=f"p{n:02}",
             catalog=catalogs[n % len(catalogs)],
@@ -92,20 +42,14 @@ def crowd(folder: Path, catalogs: list[str], seed: int) -> Iterator[Crowd]:
         )
         for n in range(PROCESSES)
     ]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.faults.worker", json.dumps([asdict(task) for task in tasks])],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with closing(Crowd(folder, process)) as made:
-        yield made
 
 
 class Harm:
     """What is done to the processes, as their histories go on."""
 
-    def __init__(self, crowd: Crowd, seed: int, others: list[int]) -> None:
-        self._crowd = crowd
+    def __init__(self, harmed: crowd.Crowd, folder: Path, seed: int, others: list[int]) -> None:
+        self._crowd = harmed
+        self._folder = folder
         self._dice = random.Random(seed)
         self._others = others
         rest = FATES[2:]
@@ -121,7 +65,7 @@ class Harm:
         """Harm them until none is left."""
         seen, changed_at = 0, time.monotonic()
         while not self._crowd.has_ended:
-            told = list(history.lines(self._crowd.folder))
+            told = list(history.lines(self._folder))
             heard = sum(line["what"] not in ("reserve", "waiting", "beat", "beaten") for line in told)
             if heard != seen:
                 seen, changed_at = heard, time.monotonic()
@@ -161,7 +105,7 @@ class Harm:
                 self._go_on(run)
 
     def _go_on(self, run: str) -> None:
-        (self._crowd.folder / f"{run}.go").touch()
+        (self._folder / f"{run}.go").touch()
 
     def _stop_somebody(self, told: list[Mapping[str, Any]]) -> None:
         """Wherever it is: with the file's lock, in the middle of a write; and a server, if there is one."""
@@ -180,8 +124,8 @@ class Harm:
 
 
 def break_no_rule(folder: Path, catalogs: list[str], seed: int, servers: list[int]) -> Harm:
-    with crowd(folder, catalogs, seed) as processes:
-        harm = Harm(processes, seed, servers)
+    with crowd.started("tests.faults.worker", tasks(folder, catalogs, seed)) as processes:
+        harm = Harm(processes, folder, seed, servers)
         harm.until_all_have_ended()
     survivors = sorted(processes.pids.keys() - set(harm.killed))
     assert {name: processes.codes[name] for name in survivors} == dict.fromkeys(survivors, 0)
@@ -206,23 +150,16 @@ def assert_sound(folder: Path, opened: SqlCatalog, harm: Harm) -> None:
     assert "refused" in outcomes, "nobody came too late"
 
 
-@pytest.fixture
-def seed() -> int:
-    drawn = int(os.environ.get("FAULT_SEED") or random.SystemRandom().randrange(2**32))
-    print(f"FAULT_SEED={drawn}")
-    return drawn
-
-
-def test_sixteen_processes_on_one_file_compute_each_key_once(tmp_path: Path, seed: int) -> None:
+def test_sixteen_processes_on_one_file_compute_each_key_once(tmp_path: Path) -> None:
     database = tmp_path / "catalog.db"
     SqlCatalog.open(database).close()
-    harm = break_no_rule(tmp_path, [str(database)], seed, [])
+    harm = break_no_rule(tmp_path, [str(database)], crowd.seed(), [])
     with closing(SqlCatalog.open(database)) as opened:
         assert_sound(tmp_path, opened, harm)
 
 
 def test_sixteen_processes_on_two_servers_over_one_database_compute_each_key_once(
-    tmp_path: Path, seed: int
+    tmp_path: Path,
 ) -> None:
     with ExitStack() as stack:
         url = stack.enter_context(postgres.shared().database())
@@ -230,7 +167,7 @@ def test_sixteen_processes_on_two_servers_over_one_database_compute_each_key_onc
         told["WHENCE_REQUESTS_PER_SECOND"] = "0"
         running = [stack.enter_context(servers.process(url, **told)) for _ in range(2)]
         harm = break_no_rule(
-            tmp_path, [server.url for server in running], seed, [server.pid for server in running]
+            tmp_path, [server.url for server in running], crowd.seed(), [server.pid for server in running]
         )
         with closing(SqlCatalog.connect(url)) as opened:
             assert_sound(tmp_path, opened, harm)

@@ -1,19 +1,12 @@
-"""Processes that want the same keys, each in an order of its own: `python -m tests.faults.worker '{…}'`.
+"""Processes that want the same keys, each in an order of its own: `python -m tests.faults.worker '{…}'`."""
 
-One process imports all that is needed and forks the others, each of which is a client of its own. It prints
-(name, pid) of each, then (name, exit code) of each as it ends, as lines of JSON.
-"""
-
-import json
-import os
 import random
-import sys
 import time
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
+from tests.faults import crowd
 from tests.faults.history import Witness
 from tests.simulator import World
 from whence import beater
@@ -98,31 +91,5 @@ class Worker:
         self.beater.remove(call.run)
 
 
-def _carry_out(task: Task) -> int:
-    try:
-        Worker(task).run()
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-        return 1
-    return 0
-
-
-def main() -> None:
-    asked: list[dict[str, Any]] = json.loads(sys.argv[1])
-    tasks = [Task(**one) for one in asked]
-    names: dict[int, str] = {}
-    for task in tasks:
-        pid = os.fork()
-        if not pid:
-            os._exit(_carry_out(task))
-        names[pid] = task.name
-        print(json.dumps([task.name, pid]), flush=True)
-    while names:
-        pid, status = os.wait()
-        print(json.dumps([names.pop(pid), os.waitstatus_to_exitcode(status)]), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    crowd.fork([Task(**one) for one in crowd.told()], lambda task: Worker(task).run())
