@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from whence_catalog import cache, catalog, digest, model
+from whence_catalog import cache, catalog, digest, model, traces
 from whence_catalog.errors import WhenceError
 
 ACTOR = model.Actor("tester", authenticated=False)
@@ -69,6 +69,27 @@ class World:
             owner=f"owner of {run}",
         )
         return replace(call, **fields)  # type: ignore[arg-type]
+
+    def tracking_call(self, job: str, state: digest.Framed, **fields: object) -> model.Call:
+        """A call of a step that is handed `state`, and tracks it."""
+        components = (*self.components(job), cache.component("params", state, "params/state"))
+        base = cache.key(cache.base(components, ["state"]))
+        return self.call(job, key=cache.key(components), components=components, base=base, **fields)
+
+    def read(self, call: model.Call, state: digest.Framed, *keys: str) -> traces.Trace:
+        """The trace of such a call that looked at these keys of its state, and at nothing else."""
+        seen = [
+            traces.Observation(
+                "state", (key,), traces.Question.GET, traces.answer(state, (key,), traces.Question.GET)
+            )
+            for key in keys
+        ]
+        return cache.trace_of(call.components, ["state"], seen)
+
+    def as_traced(self, call: model.Call, trace: traces.Trace) -> model.Call:
+        """The same call, asked as who found that the trace matches asks it."""
+        components = cache.traced(call.components, trace)
+        return replace(call, run=uid(), key=trace.key, components=components)
 
     def plain_call(
         self, job: str = "note", inputs: Sequence[model.InputClaim] = (), **fields: object

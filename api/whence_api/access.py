@@ -49,6 +49,7 @@ RULES: Mapping[str, Callable[[Admission, Mapping[str, object]], object]] = {
     "beat": writing.beat,
     "sweep": writing.sweep,
     "resolve": reading.resolve,
+    "traces": reading.traces,
     "artifacts": reading.artifacts,
     "productions": reading.productions,
     "aliases": reading.aliases,

@@ -44,6 +44,12 @@ def resolve(asked: Admission, arguments: Mapping[str, object]) -> object:
     return asked.each(references, admit, asked.catalog.resolve)
 
 
+def traces(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Read in the project; of another there are none."""
+    project, bases = cast("str", arguments["project"]), cast("Sequence[str]", arguments["bases"])
+    return asked.catalog.traces(project, bases) if asked.may_read(project) else [() for _ in bases]
+
+
 def artifacts(asked: Admission, arguments: Mapping[str, object]) -> object:
     """Nothing; those of projects that may be read are listed."""
     project = cast("str | None", arguments.get("project"))

@@ -236,12 +236,16 @@ def trace_of(
     return replace(unnamed, key=key(traced(below, unnamed)))
 
 
-def refuse_other_trace(components: Sequence[model.Component], trace: traces.Trace) -> None:
-    """Nothing, if the keys of a trace are those of a Run with these components.
+def refuse_other_trace(components: Sequence[model.Component], run: model.Run, trace: traces.Trace) -> None:
+    """Nothing, if a trace is one of a Run that began with these components.
 
     Raises:
-        InvalidInput: they are not: it would be published where it does not belong.
+        InvalidInput: it is not: it would be published where it does not belong.
     """
+    if run.key is None or len(trace.observations) > traces.MOST_OBSERVATIONS:
+        raise InvalidInput(
+            f"a trace is of a run that has a key, and has at most {traces.MOST_OBSERVATIONS} observations"
+        )
     if trace_of(components, trace.arguments, trace.observations) != trace:
         raise InvalidInput("the keys of a trace are not those of its run's components and of what was read")
 
@@ -303,6 +307,15 @@ def publish(
             model.Outcome.SUPERSEDED, f"{reason}; other bytes for {differing}", is_divergence=True
         )
     return model.Publication(model.Outcome.DIVERGED, f"other bytes for {differing}", is_divergence=True)
+
+
+def reason_to_publish(run: model.Run, report: model.Report, told: Reason) -> Reason:
+    """Why a step ran, for the entry of the key under which it is published.
+
+    What was wrong with the entry of the key under which it began says nothing of another key's.
+    """
+    is_other = report.trace is not None and report.trace.key != run.key
+    return Reason.NO_ENTRY if is_other and told is not Reason.REFRESHED else told
 
 
 def settle(

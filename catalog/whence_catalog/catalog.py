@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Protocol, TypeAlias, TypeVar
 from uuid import UUID
 
-from whence_catalog import access, audit, cache, digest, facts, inventory, lineage, model, rerun
+from whence_catalog import access, audit, cache, digest, facts, inventory, lineage, model, rerun, traces
 from whence_catalog.errors import WhenceError
 
 # How long a Run lives, and holds its lease, without being heard of; unless a catalog is told otherwise.
@@ -333,6 +333,13 @@ class Catalog(Protocol):
 
         Raises (as results):
             NotFound: with near names.
+        """
+        ...
+
+    def traces(self, project: str, bases: Sequence[str]) -> Sequence[tuple[traces.Trace, ...]]:
+        """For each base, what Runs of the project really read of their tracked arguments.
+
+        Those whose results can be asked for by the key of the trace, the newest first; at most `traces.MOST_TRACES`.
         """
         ...
 

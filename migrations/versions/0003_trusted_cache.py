@@ -14,6 +14,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    _traces()
     op.add_column("run", sa.Column("reason", sa.Text(), nullable=True))
     op.create_table(
         "observed",
@@ -167,3 +168,19 @@ def _remake_entries() -> None:
         " FROM cache_entry_before b JOIN run ON run.id = b.run_id"
     )
     op.drop_table("cache_entry_before")
+
+
+def _traces() -> None:
+    op.create_table(
+        "trace",
+        sa.Column("run_id", sa.BigInteger(), nullable=False),
+        sa.Column("base", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("whole", sa.Text(), nullable=False),
+        sa.Column("arguments", sa.LargeBinary(), nullable=False),
+        sa.Column("observations", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["run_id"], ["run.id"]),
+        sa.PrimaryKeyConstraint("run_id"),
+    )
+    op.create_index("trace_by_base", "trace", ["base"])
+    op.create_index("trace_by_whole", "trace", ["whole"])

@@ -123,6 +123,13 @@ def _record(past: Past, project: str) -> dict[str, object]:
     return {"runs": [(call, world.report(call, {f"{project}/report:r": b"r"}))]}
 
 
+def _traces(past: Past, project: str) -> dict[str, object]:
+    world, state = World(past.catalog, project), {"a": 1}
+    call = world.tracking_call("look", state, mode=model.Mode.REFRESH)
+    world.finish(world.report(call, token=world.begin(call).token, trace=world.read(call, state, "a")))
+    return {"project": project, "bases": [call.base]}
+
+
 def _add(past: Past, project: str) -> dict[str, object]:
     made = (claim(f"{project}/report:r", b"r"),)
     return {"additions": [model.Addition(uid(), _begun(past, project).run, SOMEBODY, outputs=made)]}
@@ -214,6 +221,7 @@ TABLE: Mapping[str, Needs] = {
     ),
     "sweep": Needs(Grant.ADMINISTER, lambda p, o: {}, Denied, everywhere=True),
     "resolve": Needs(Grant.READ, lambda p, o: {"references": [model.Reference.parse(f"{o}/model:net@prod")]}),
+    "traces": Needs(Grant.READ, _traces, None),
     "artifacts": Needs(Grant.READ, lambda p, o: {"project": o}, None),
     "productions": Needs(Grant.READ, lambda p, o: {"artifact": artifact(f"{o}/model:net")}),
     "aliases": Needs(Grant.READ, lambda p, o: {"artifact": artifact(f"{o}/model:net")}),
@@ -257,6 +265,7 @@ TABLE: Mapping[str, Needs] = {
     "revoke_token": Needs(Grant.ADMINISTER, lambda p, o: {"uid": p.tokens[o].uid}, Denied),
 }
 BATCHED = {"reserve", "finish_runs", "record_runs", "add", "log", "move_aliases", "resolve", "versions"}
+BATCHED |= {"traces"}
 BATCHED |= {"named_productions", "versions_of", "aliases_of", "productions_of", "consumers_of", "children_of"}
 BATCHED |= {"inputs_of", "outputs_of", "quarantine", "release", "approve", "hold", "deploy", "judgements"}
 BATCHED |= {"revoke_entries", "evict_entries"}

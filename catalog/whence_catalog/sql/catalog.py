@@ -7,6 +7,7 @@ from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
 from whence_catalog import access, audit, cache, catalog, digest, facts, inventory, lineage, model, rerun
+from whence_catalog import traces as rules
 from whence_catalog.errors import ErrorKind, InvalidInput, NotReady, Unreachable, WhenceError
 from whence_catalog.sql import (
     artifacts,
@@ -24,6 +25,7 @@ from whence_catalog.sql import (
     schema,
     search,
     tokens,
+    traces,
 )
 from whence_catalog.sql import check as checking
 from whence_catalog.sql import eviction as evicting
@@ -279,6 +281,9 @@ class SqlCatalog:
 
     def resolve(self, references: Sequence[model.Reference]) -> Sequence[catalog.Result[model.Output]]:
         return self._database.read(lambda tx: _answers(tx, references, artifacts.resolve))
+
+    def traces(self, project: str, bases: Sequence[str]) -> Sequence[tuple[rules.Trace, ...]]:
+        return self._database.read(lambda tx: [traces.of_base(tx, project, base) for base in bases])
 
     def artifacts(
         self, project: str | None = None, kind: str | None = None
@@ -537,7 +542,8 @@ def _hold_runs(tx: Transaction, series: Sequence[model.Series]) -> None:
 def _hold_reported(tx: Transaction, reports: Sequence[model.Report]) -> None:
     keys = locks.hold_runs(tx, [report.run for report in reports])
     locks.hold_names(tx, made=_made(claim for report in reports for claim in report.outputs))
-    locks.hold_keys(tx, keys)
+    read = [report.trace.key for report in reports if report.trace is not None]
+    locks.hold_keys(tx, keys, unreserved=read)
 
 
 def _hold_recorded(tx: Transaction, items: Sequence[tuple[model.Call, model.Report]]) -> None:

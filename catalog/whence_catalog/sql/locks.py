@@ -7,10 +7,12 @@ writer at a time and needs none.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Text, bindparam, func, select
+from sqlalchemy.sql import ClauseElement
 
 from whence_catalog import model
 from whence_catalog.sql import artifacts, engine, named, runs, tables
@@ -42,6 +44,15 @@ _lock_keys = Statement(
     .order_by(_RESERVATION.c.key)
     .with_for_update(key_share=True, of=_RESERVATION)
 )
+
+
+def _freeing(insert: Callable[..., Any]) -> ClauseElement:
+    nobody = {"owner": "", "run_uid": b"", "reason": "", "token": 0, "since": 0, "until": 0}
+    free: ClauseElement = insert(_RESERVATION).values(key=bindparam("key"), **nobody).on_conflict_do_nothing()
+    return free
+
+
+_make_free = Statement(_freeing)
 _lock_name = Statement(select(func.pg_advisory_xact_lock(bindparam("number"))))
 
 
@@ -89,11 +100,14 @@ def hold_names(
         tx.all(_lock_artifacts, ids=sorted(changing))
 
 
-def hold_keys(tx: Transaction, keys: Iterable[str]) -> None:
-    """Let nobody else take, publish under or release these keys."""
+def hold_keys(tx: Transaction, keys: Iterable[str], unreserved: Iterable[str] = ()) -> None:
+    """Let nobody else take, publish under or release these keys; `unreserved` ones may never have been taken."""
     if tx.is_sequencing:
         return
-    for key in sorted(set(keys)):
+    bare = set(unreserved)
+    for key in sorted({*keys, *bare}):
+        if key in bare:
+            tx.run(_make_free, key=key)
         tx.one(_lock_key, key=key)
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import cast
 
 from whence_catalog import facts, lifecycle, model
-from whence_catalog.sql import artifacts, judgements, reservations, runs, taint
+from whence_catalog.sql import artifacts, judgements, reservations, runs, taint, traces
 from whence_catalog.sql.engine import Transaction
 
 
@@ -43,6 +43,7 @@ def finish(
     runs.put_inputs(tx, run_id, report.inputs)
     made = artifacts.put_outputs(tx, run_id, after.uid, report.outputs, fact, micros)
     taint.inherit(tx, run_id)
+    traces.put(tx, run_id, report.trace)
     runs.replace_run(tx, run_id, after, fact)
     runs.put_observed(tx, run_id, report.observed)
     if after.key is not None:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from whence_catalog import cache, catalog, facts, inventory, lifecycle, model
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound
-from whence_catalog.sql import artifacts, eviction, locks, projections, reservations, runs, taint
+from whence_catalog.sql import artifacts, eviction, locks, projections, reservations, runs, taint, traces
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Transaction
 
@@ -16,7 +16,7 @@ def _decide(
     tx: Transaction, call: model.Call
 ) -> tuple[cache.Reuse | cache.Verify | cache.Execute, reservations.LiveEntry | None]:
     assert call.key is not None
-    found = reservations.live(tx, call.key)
+    found = traces.live(tx, call)
     if call.mode is model.Mode.REFRESH:
         return cache.Execute(cache.Reason.REFRESHED), found
     seen = reservations.presence(tx, found, call)
@@ -165,6 +165,10 @@ def finish(tx: Transaction, report: model.Report) -> catalog.Finished:
         return catalog.Finished(said, artifacts.outputs_of(tx, before.id), publication)
     earlier = artifacts.outputs_of(tx, before.id)
     lifecycle.refuse_roles_again([output.role for output in earlier], report.outputs, report.run)
+    if report.trace is not None:
+        cache.refuse_other_trace(
+            [part for _, part in runs.placed_components(tx, before.id)], before.run, report.trace
+        )
     publication = _publication(tx, before, earlier, report)
     after = lifecycle.finish(before.run, report, str(publication), tx.at)
     fact = fact_log.append(
@@ -172,8 +176,8 @@ def finish(tx: Transaction, report: model.Report) -> catalog.Finished:
     )
     made = projections.finish(tx, fact, tx.at, before.id, after, report, publication)
     reservations.end_beat(tx, after.uid)
-    if after.key is not None:
-        reservations.release(tx, after.key, after.uid)
+    if before.run.key is not None:
+        reservations.release(tx, before.run.key, after.uid)
     _remember(tx, before.id, after.project, report)
     return catalog.Finished(after, (*earlier, *made), publication)
 
@@ -196,14 +200,14 @@ def _publication(
         return model.Publication(model.Outcome.NONE)
     made = {output.role: output.version.digest for output in earlier}
     made |= {claim.role: claim.content.digest for claim in report.outputs}
-    found = reservations.live(tx, run.key)
+    found = reservations.live(tx, run.key if report.trace is None else report.trace.key)
     held = reservations.lease(tx, run.key)
     is_fenced = (
         held is not None
         and (held.owner, held.token) == (report.owner, report.token)
         and held.until > tx.micros
     )
-    fenced = held.reason if held is not None and is_fenced else None
+    fenced = cache.reason_to_publish(run, report, held.reason) if held is not None and is_fenced else None
     if fenced is not None and found is not None:
         # It may have become so since the step was told why to run.
         revoked = None if found.entry.revoked_at is None else cache.Reason.REVOKED
@@ -223,6 +227,8 @@ def record(tx: Transaction, item: tuple[model.Call, model.Report]) -> catalog.Fi
 
     if call.run != report.run:
         raise InvalidInput(f"the call is of run {call.run}, the report of run {report.run}")
+    if report.trace is not None:
+        raise InvalidInput("a run that is recorded whole is published under no key, so it has no trace")
     stored = fact_log.find(tx, call.run, "record", "start", "reuse")
     if stored is not None:
         fact_log.reject_other(tx, stored, "record", call.actor, body)

@@ -87,6 +87,7 @@ _finish = Statement(
         {
             name: bindparam(f"new_{name}")
             for name in (
+                "key",
                 "state",
                 "finished_at",
                 "presumed",
@@ -330,6 +331,7 @@ def replace_run(tx: Transaction, run_id: int, after: model.Run, fact: int) -> No
     tx.run(
         _finish,
         of_id=run_id,
+        new_key=after.key,
         new_state=after.state.value,
         new_finished_at=None if after.finished_at is None else model.microseconds(after.finished_at),
         new_presumed=int(after.presumed),
@@ -395,8 +397,10 @@ def takes_the_same(tx: Transaction, run_id: int, claims: Sequence[model.InputCla
     return mine == {tuple(row) for row in tx.all(_inputs_named, run_id=run_id)}
 
 
-def put_components(tx: Transaction, run_id: int, components: Sequence[model.Component]) -> None:
-    """Record the parts of a Run's key."""
+def put_components(
+    tx: Transaction, run_id: int, components: Sequence[model.Component], first: int = 0
+) -> None:
+    """Record parts of a Run's key, the first of them in place `first`."""
     tx.many(
         _put_component,
         [
@@ -408,7 +412,7 @@ def put_components(tx: Transaction, run_id: int, components: Sequence[model.Comp
                 "digest": part.digest,
                 "ignored": int(part.ignored),
             }
-            for place, part in enumerate(components)
+            for place, part in enumerate(components, first)
         ],
     )
 
@@ -553,9 +557,17 @@ def components_of(tx: Transaction, stored: Stored) -> tuple[model.Component, ...
         run_id, fact = origin.id, origin.start_fact
     clear = fact_log.opened(tx, fact)
     return tuple(
-        model.Component(name, kind, raw, clear.get(f"components/{place}/preview"), bool(ignored))
-        for place, name, kind, raw, ignored in tx.all(_components_of, run_id=run_id)
+        dataclasses.replace(part, preview=clear.get(f"components/{place}/preview"))
+        for place, part in placed_components(tx, run_id)
     )
+
+
+def placed_components(tx: Transaction, run_id: int) -> list[tuple[int, model.Component]]:
+    """(place, part) of the key of a Run that executed, without previews."""
+    return [
+        (place, model.Component(name, kind, raw, None, bool(ignored)))
+        for place, name, kind, raw, ignored in tx.all(_components_of, run_id=run_id)
+    ]
 
 
 def executed_before(tx: Transaction, stored: Stored, limit: int = 100) -> list[UUID]:

@@ -292,6 +292,19 @@ class ObservedRow(Row, table=True):
     seen: bytes = Field(sa_column=_blob())
 
 
+class TraceRow(Row, table=True):
+    """What a Run really read of its tracked arguments; `whole` is the key under which it began."""
+
+    __tablename__ = "trace"
+    __table_args__ = (Index("trace_by_base", "base"), Index("trace_by_whole", "whole"))
+    run_id: int = Field(sa_column=_to("run.id", primary=True))
+    base: str = Field(sa_column=_text())
+    key: str = Field(sa_column=_text())
+    whole: str = Field(sa_column=_text())
+    arguments: bytes = Field(sa_column=_blob())
+    observations: bytes = Field(sa_column=_blob())
+
+
 class CacheEntryRow(Row, table=True):
     """A reusable result. Superseded and evicted ones stay; at most one of a key is live.
 
@@ -541,6 +554,7 @@ PROJECTIONS = tuple(
         DerivedRow,
         ComponentRow,
         ObservedRow,
+        TraceRow,
         CacheEntryRow,
         DivergenceRow,
         AliasRow,
