@@ -50,7 +50,7 @@ class Cover:
             return _DESCRIPTORS.fullmatch(path) is None
         if path.endswith(".pyc") and (found := _COMPILED.fullmatch(path)):
             return f"{found[1] or ''}{found[2]}.py" in self.files
-        return path in self.folders
+        return f"{path}/" in self._inside
 
     def covers_variable(self, name: str) -> bool:
         """Whether reading that environment variable is nothing to tell."""
@@ -59,7 +59,8 @@ class Cover:
     def shown(self, path: str) -> str:
         """How a path is told: from the project's root, where it is in it; as UTF-8 whatever bytes it has."""
         inside = self.root.rstrip("/") + "/"
-        told = path[len(inside) :] if path.startswith(inside) else "./" if path + "/" == inside else path
+        is_inside = len(inside) > 1 and path.startswith(inside)
+        told = (path[len(inside) :] or "./") if is_inside else path
         return told.encode("utf-8", "backslashreplace").decode()
 
 

@@ -306,7 +306,7 @@ class _Description:
                 presence_age=timedelta(0) if client.blobs.is_local else timedelta(hours=1),
             ),
             taken,
-            frozenset(() if self.code is None else self.code.files),
+            frozenset(() if self.code is None else self.code.files.values()),
             frozenset(os.path.abspath(file.path) for file in taken.files.values()),
         )
 

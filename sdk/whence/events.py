@@ -75,7 +75,7 @@ class Notes:
             files.add(name)
 
     def _is_made(self, name: str) -> bool:
-        return name in self._made or name.startswith(self._made_folders or "\0")
+        return name in self._made or f"{name}/".startswith(self._made_folders)
 
     def write(self, path: object, flags: int) -> None:
         """That file is opened for writing: what is in it afterwards is the Run's own, if nothing was before."""
@@ -102,7 +102,7 @@ class Notes:
         """What was at `source` will be at `target`."""
         self.settle()
         was, will_be = _absolute(source), _absolute(target)
-        if not self._is_made(was) and was + "/" not in self._made_folders:
+        if not self._is_made(was):
             self._note_file(was)
         if os.path.isdir(was):
             self._made_folders += (will_be + "/",)

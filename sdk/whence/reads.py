@@ -250,6 +250,11 @@ def _install() -> bool:
     return bool(_heard)
 
 
+def has_hook() -> bool:
+    """Whether this process hears events by now."""
+    return bool(_heard)
+
+
 def _try_out() -> None:
     listener = Watch(model.Watching.OFF, observation.Cover("/"))
     token = _whose.set(listener)

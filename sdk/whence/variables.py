@@ -82,7 +82,7 @@ def _text(key: object) -> str:
 
 # They look like what they stand in for, to whoever prints the type.
 for _class in (_Telling, _TellingBytes):
-    _class.__name__ = _class.__qualname__ = "_Environ"
+    _class.__name__, _class.__qualname__, _class.__module__ = "_Environ", "_Environ", "os"
 
 
 def begin() -> bool:
