@@ -126,10 +126,14 @@ def touched(seen: model.Observed) -> tuple[str, ...]:
 
 
 def reasons(seen: model.Observed) -> tuple[str, ...]:
-    """Why what a Run made must not be reused, if `strict` was asked for; none if nothing speaks against it."""
+    """Why what a Run made must not be reused: what ran beside the code in its key; what it read, if reads are strict."""
+    ran: tuple[str, ...] = (
+        f"code ran that is no part of its key: {_few(seen.holes, 0)}; it counts from the next call on",
+    )
+    ran = ran if seen.holes else ()
     if seen.watching is not model.Watching.STRICT:
-        return ()
-    return tuple(
+        return ran
+    return ran + tuple(
         f"reads are strict, and {why}"
         for why in (*_sentences(seen), *(f"something was out of sight: {spot}" for spot in seen.blind_spots))
     )

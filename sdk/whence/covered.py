@@ -9,7 +9,9 @@ import functools
 import hashlib
 import os
 import sys
+import types
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from whence import normal_form, origins, source
 from whence.origins import Origin
@@ -17,6 +19,61 @@ from whence.reading import PACKAGE_CHOOSERS, TEXT_READERS, Imported, Reading
 from whence_catalog import digest
 
 _DOMAIN = normal_form.DOMAIN
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where code stands: its module, its qualified name there (`<module>` for all of it), and the file."""
+
+    module: str
+    qualname: str
+    file: str
+
+    @property
+    def symbol(self) -> str:
+        """What it is called, for people."""
+        return self.module if self.qualname == "<module>" else f"{self.module}.{self.qualname}"
+
+
+@dataclass(slots=True)
+class Coverage:
+    """Which code is covered: as it is loaded, by the lines where it stands, or with all of its file."""
+
+    codes: dict[int, types.CodeType] = field(default_factory=dict)
+    lines: dict[str, set[tuple[int, int]]] = field(default_factory=dict)
+    files: set[str] = field(default_factory=set)
+    _known: dict[int, tuple[types.CodeType, bool]] = field(default_factory=dict)
+
+    def add(self, code: types.CodeType) -> None:
+        """Cover a piece of loaded code, with all that is defined in it."""
+        todo = [code]
+        while todo:
+            item = todo.pop()
+            self.codes[id(item)] = item
+            todo += [constant for constant in item.co_consts if isinstance(constant, types.CodeType)]
+
+    def add_lines(self, file: str, lines: tuple[int, int]) -> None:
+        """Cover what is written there."""
+        self.lines.setdefault(origins.real_path(file), set()).add(lines)
+
+    def has(self, code: types.CodeType) -> bool:
+        """Whether it is covered. What is written somewhere counts for what runs if it compiles to it."""
+        if id(code) in self.codes:
+            return True
+        known = self._known.get(id(code))
+        if known is None:
+            known = self._known[id(code)] = (code, self._is_written(code))
+        return known[1]
+
+    def _is_written(self, code: types.CodeType) -> bool:
+        file = origins.real_path(code.co_filename)
+        is_within = file in self.files or any(
+            first <= code.co_firstlineno <= last for first, last in self.lines.get(file, ())
+        )
+        if not is_within:
+            return False
+        text = source.of_file(file)
+        return text is not None and text.compiles_to(code)
 
 
 class Covered:
@@ -35,6 +92,7 @@ class Covered:
         self._chooses_packages = False
         # What is left to cover; a stack of our own, since calls go deeper than Python's.
         self._todo: list[Callable[[], None]] = []
+        self.coverage = Coverage()
         self._modules: dict[str, None] = {}
         self._done: set[str] = set()
         # What is being covered, for the reasons that are given.
@@ -109,6 +167,7 @@ class Covered:
             self._cover_bytes(symbol, path)
             return
         self._at = symbol
+        self.coverage.files.add(origins.real_path(path))
         self._add(symbol, self._body(text.whole))
         self._cover_path(path)
         for name in text.whole.dynamic:
@@ -130,6 +189,7 @@ class Covered:
             self.rows["installed"] = self._digest("installed", list(origins.installed(tuple(sys.path))))
         for path in [*origins.python_files(self._root), *outside]:
             symbol = f"project {self._path(path)}"
+            self.coverage.files.add(origins.real_path(path))
             if symbol in self.rows or not path.endswith(".py"):
                 continue
             text = source.of_file(path)

@@ -24,6 +24,7 @@ from whence import (
     capture,
     environment,
     fingerprint,
+    further,
     handles,
     modes,
     parameters,
@@ -180,6 +181,8 @@ class Described:
     arguments: arguments.Arguments
     files: frozenset[str] = frozenset()
     folders: frozenset[str] = frozenset()
+    # That its key stands for; None where it stands for a version, an image, or nothing.
+    code: fingerprint.CodeIdentity | None = None
 
 
 def of_function(options: Call, function: Callable[..., object], given: Mapping[str, object]) -> Call:
@@ -263,7 +266,8 @@ class _Description:
         self.taken = arguments.take_apart(call.inputs, self.root, record, call.files)
         self.code: fingerprint.CodeIdentity | None = None
         if call.runs is not None:
-            self.code = fingerprint.code_identity(call.runs, self.root, list(call.inputs.values()))
+            roots = further.of(os.path.realpath(self.root), call.job)
+            self.code = fingerprint.code_identity(call.runs, self.root, list(call.inputs.values()), roots)
 
     def described(self) -> Described:
         call, client, taken = self.call, self.client, self.taken
@@ -308,6 +312,7 @@ class _Description:
             taken,
             frozenset(() if self.code is None else self.code.files.values()),
             frozenset(os.path.abspath(file.path) for file in taken.files.values()),
+            self.code if key and callable(call.code) else None,
         )
 
     def _labels(self) -> dict[str, str]:

@@ -9,9 +9,9 @@ import os
 import pathlib
 import types
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from whence import forms, loaded, normal_form, origins, reach
+from whence import covered, forms, loaded, normal_form, origins, reach
 from whence_catalog import digest as digests
 from whence_catalog.errors import ErrorKind, InvalidInput
 
@@ -24,7 +24,7 @@ class CodeIdentity:
     root. `widened` says why everything in the project counts, where it does. The symbols in
     `interpreter_bound` have no source that compiles to what is loaded, so their bytecode counts. Each
     entry of `uncacheable` names a value that nothing stands for: with one, the step has no key. `entry`
-    is the symbol of the step itself.
+    is the symbol of the step itself. `coverage` tells of a piece of loaded code whether it is covered.
     """
 
     rows: Mapping[str, bytes]
@@ -33,6 +33,7 @@ class CodeIdentity:
     interpreter_bound: tuple[str, ...]
     uncacheable: tuple[str, ...]
     entry: str
+    coverage: covered.Coverage = field(default_factory=covered.Coverage, compare=False, repr=False)
 
     @property
     def digest(self) -> digests.Digest:
@@ -41,19 +42,23 @@ class CodeIdentity:
 
 
 def code_identity(
-    function: Callable[..., object], root: pathlib.Path, arguments: Sequence[object] = ()
+    function: Callable[..., object],
+    root: pathlib.Path,
+    arguments: Sequence[object] = (),
+    further: Sequence[covered.Place] = (),
 ) -> CodeIdentity:
     """What code `function` runs, for the project at `root`, as it is loaded now.
 
-    The classes of `arguments` are covered as if the function named them, where they are the project's.
+    The classes of `arguments` are covered as if the function named them, where they are the project's; so are
+    the `further` places, which an earlier call ran and no name led to.
     """
     real = os.path.realpath(root)
     walk = reach.Walk(real, keep_docstrings=False)
-    entry = walk.run(function, arguments)
+    entry = walk.run(function, arguments, further)
     if walk.reads_docstrings:
         # Then docstrings count everywhere: which ones are read cannot be told.
         walk = reach.Walk(real, keep_docstrings=True)
-        entry = walk.run(function, arguments)
+        entry = walk.run(function, arguments, further)
     return CodeIdentity(
         dict(sorted(walk.rows.items())),
         dict(sorted(walk.files.items())),
@@ -61,6 +66,7 @@ def code_identity(
         tuple(sorted(walk.interpreter_bound)),
         tuple(sorted(walk.uncacheable)),
         entry,
+        walk.coverage,
     )
 
 

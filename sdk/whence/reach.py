@@ -57,7 +57,9 @@ class Walk(covered.Covered):
         self._acting: set[str] = set()
         self._sequences: dict[str, list[str | None]] = {}
 
-    def run(self, function: object, arguments: Iterable[object]) -> str:
+    def run(
+        self, function: object, arguments: Iterable[object], further: Iterable[covered.Place] = ()
+    ) -> str:
         """Cover everything that `function` reaches; answers its symbol."""
         entry: digest.Framed
         try:
@@ -70,6 +72,8 @@ class Walk(covered.Covered):
             self.uncacheable.add(f"the step: {error}")
         for item in loaded.parts(arguments):
             self._cover_argument(item)
+        for place in further:
+            self._cover_place(place)
         while self._todo or self._cover_effects():
             if self._todo:
                 self._todo.pop()()
@@ -77,6 +81,17 @@ class Walk(covered.Covered):
         if self.widened:
             self._cover_project()
         return _first_symbol(entry) or "entry"
+
+    def _cover_place(self, place: covered.Place) -> None:
+        """Cover a further root: by its file, so that it is the same whether or not it is loaded yet."""
+        if os.path.isfile(place.file):
+            self._cover_file(origins.real_path(place.file))
+            return
+        found: object = sys.modules.get(place.module)
+        for name in place.qualname.split("."):
+            found = loaded.attribute(found, name)
+        if isinstance(found, types.FunctionType | type):
+            self._refer(found)
 
     def _cover_argument(self, item: object) -> None:
         """Cover what comes in as an argument: its class, and the code that it is."""
@@ -254,6 +269,7 @@ class Walk(covered.Covered):
     ) -> None:
         self._at = symbol
         code, namespace = function.__code__, function.__globals__
+        self.coverage.add(code)
         text = self._source_of(code, namespace)
         definition = None if text is None else text.definition(code)
         if text is None or definition is None or not text.compiles_to(code):
@@ -262,6 +278,7 @@ class Walk(covered.Covered):
             reading, decorators = loaded.read_bytecode(code, namespace), list[digest.Framed]()
         else:
             reading = definition.reading
+            self.coverage.add_lines(text.filename, reading.lines)
             decorators = self._decorators(definition, namespace)
         defaults: list[digest.Framed] = [
             [name, self._form(value, f"{symbol} has a default for {name}")]
@@ -298,6 +315,7 @@ class Walk(covered.Covered):
         readings: Sequence[Reading] = ()
         if text is not None and definition is not None and all(map(text.compiles_to, codes)):
             readings = (definition.reading,)
+            self.coverage.add_lines(text.filename, definition.reading.lines)
             parts += self._decorators(definition, namespace)
             names = definition.names
         elif statements and definition is None:  # `Point = namedtuple("Point", "x y")`
@@ -329,6 +347,7 @@ class Walk(covered.Covered):
                 continue
             function = loaded.function_behind(value)
             if function is not None and loaded.is_generated(function):
+                self.coverage.add(function.__code__)
                 continue
             if name not in names and (function is None or loaded.origin(function) is not Origin.PROJECT):
                 continue
@@ -353,6 +372,8 @@ class Walk(covered.Covered):
             [self._body(reading), self._edges(reading, namespace, itself)] for reading in bindings
         ]
         self._add(symbol, self._digest("statements", parts))
+        for reading in bindings:
+            self.coverage.add_lines(str(namespace.get("__file__", "")), reading.lines)
         for reading in bindings:
             self._note(reading, namespace)
         self._cover_path(namespace.get("__file__"))

@@ -71,6 +71,8 @@ class Reading:
     late_imports: tuple[Imported, ...] = ()
     stores: tuple[Chain, ...] = ()
     reads_docstrings: bool = False
+    # Where it stands in its file; no part of what it says.
+    lines: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,7 +331,13 @@ def of(node: ast.AST, enclosing: frozenset[str], future: Sequence[str]) -> Readi
         tuple(sorted(reader.late_imports)),
         tuple(sorted(reader.stores)),
         reader.reads_docstrings,
+        _lines(node),
     )
+
+
+def _lines(node: ast.AST) -> tuple[int, int]:
+    first = min([getattr(node, "lineno", 0), *(item.lineno for item in decorators(node))])
+    return first, getattr(node, "end_lineno", 0) or 0
 
 
 def union(readings: Sequence[Reading]) -> Reading:

@@ -70,7 +70,7 @@ class Source:
             SyntaxError, ValueError: where it is not Python of this version.
         """
         self._data = data
-        self._filename = filename
+        self.filename = filename
         with _quiet:
             self._tree = _parse(data, filename)
         self._future = sorted(
@@ -188,7 +188,7 @@ class Source:
     def _bytecode(self) -> dict[str, set[bytes]]:
         found: dict[str, set[bytes]] = {}
         with _quiet:
-            todo = [compile(self._data, self._filename, "exec", dont_inherit=True)]
+            todo = [compile(self._data, self.filename, "exec", dont_inherit=True)]
         while todo:
             code = todo.pop()
             name = normal_form.plain_qualname(code.co_qualname)

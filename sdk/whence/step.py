@@ -7,6 +7,7 @@ the split form (`split`): what a call is, is described in one place for all (`de
 
 import asyncio
 import contextlib
+import dataclasses
 import functools
 import inspect
 import os
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast, overload
 
 from whence import client as clients
-from whence import described, modes, outputs, reads, recorder, split
+from whence import described, executed, further, modes, outputs, reads, recorder, split
 from whence_catalog import model, observation
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
 
@@ -263,11 +264,18 @@ class _Call:
         )
         watch = None
         try:
-            with reads.watched(self._watching, covered) as watch:
+            with (
+                reads.watched(self._watching, covered) as watch,
+                executed.compared(described.code, self.root) as comparison,
+            ):
                 yield
         finally:
             if watch is not None:
-                seen = watch.seen(began.lent)
+                if comparison.missed:
+                    further.keep(os.path.realpath(self.root), self._job, comparison.missed)
+                seen = dataclasses.replace(
+                    watch.seen(began.lent), covered=comparison.covered, holes=comparison.holes
+                )
                 began.saw(seen, observation.reasons(seen))
 
     # ── end ──────────────────────────────────────────────────────────────────────────────────────

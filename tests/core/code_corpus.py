@@ -497,9 +497,18 @@ def report(
             "entry": identity.entry,
             "job": fingerprint.job_name(step, root),
             "digest": identity.digest.text,
-            **({"result": repr(step(*arguments))} if call else {}),
+            **(_called(identity, step, root, arguments) if call else {}),
         }
     )
+
+
+def _called(
+    identity: Any, step: Callable[..., object], root: pathlib.Path, arguments: Sequence[object]
+) -> dict[str, object]:
+    executed = importlib.import_module("whence.executed")
+    with executed.compared(identity, root) as comparison:
+        result = repr(step(*arguments))
+    return {"result": result, "covered": comparison.covered, "holes": comparison.holes}
 
 
 def main(sdk: str, catalog: str) -> None:
