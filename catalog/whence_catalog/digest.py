@@ -44,6 +44,7 @@ REGISTERED = frozenset(
         "enum",
         "dataclass",
         "ndarray",
+        "pydantic",
         "whence.input",
         "whence.commitment",
         "whence.blob",

@@ -232,7 +232,9 @@ def _members(value: object, where: str) -> Iterator[tuple[object, str]]:
                 yield item, f"{where}[{place}]"
     elif isinstance(value, set | frozenset):
         yield from ((item, f"a member of {where}") for item in value if type(item) not in _SCALARS)
-    if is_dataclass(value) and not isinstance(value, type):
+    if parameters.is_model(type(value)):
+        yield from ((item, f"{where}.{name}") for name, item in parameters.held_by_model(value).items())
+    elif is_dataclass(value) and not isinstance(value, type):
         held = {item.name: getattr(value, item.name, None) for item in fields(value)}
         for name, item in {**held, **getattr(value, "__dict__", {})}.items():
             yield item, f"{where}.{name}"

@@ -19,11 +19,14 @@ import types
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, is_dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from whence import origins
-from whence_catalog import blobs, digest
+from whence_catalog import digest
 from whence_catalog.errors import ErrorKind, InvalidInput
+
+if TYPE_CHECKING:
+    from whence_catalog import blobs
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _MICROSECOND = datetime.timedelta(microseconds=1)
@@ -106,6 +109,12 @@ class Canonical:
                     for name, item in fields_of(value, where).items()
                 }
                 return digest.Record("dataclass", [self.class_name(kind, where), named])
+            case _ if is_model(kind):
+                named = {
+                    name: self.of(item, f"{where}.{name}", depth + 1)
+                    for name, item in held_by_model(value).items()
+                }
+                return digest.Record("pydantic", [self.class_name(kind, where), named])
             case _ if kind.__module__ == "numpy" and hasattr(value, "dtype"):
                 return _array(value, where)
             case _:
@@ -192,6 +201,23 @@ def fields_of(value: object, where: str) -> dict[str, object]:
     return {name: getattr(value, name) for name in names}
 
 
+def is_model(kind: type) -> bool:
+    """Whether it is a model of pydantic, which need not be installed here."""
+    return any(
+        base.__module__ == "pydantic.main" and base.__qualname__ == "BaseModel" for base in kind.__mro__
+    )
+
+
+def held_by_model(value: object) -> dict[str, object]:
+    """What a model holds, which is what makes it equal to another: fields, extra ones, private attributes.
+
+    Which of the fields were given, and which are defaults, is none of that.
+    """
+    extra: Mapping[str, object] | None = getattr(value, "__pydantic_extra__", None)
+    private: Mapping[str, object] | None = getattr(value, "__pydantic_private__", None)
+    return {**vars(value), **(extra or {}), **(private or {})}
+
+
 def _init_only(kind: type) -> str | None:
     """The name of an `InitVar` of a dataclass. Such a pseudo-field is in no public list."""
     pseudo: object = dataclasses._FIELD_INITVAR  # type: ignore[attr-defined]
@@ -225,7 +251,7 @@ def _refused(where: str, why: str) -> InvalidInput:
 # ── kept with a Run ──────────────────────────────────────────────────────────────────────────────
 
 
-def keep(value: digest.Framed, store: blobs.BlobStore) -> digest.Framed:
+def keep(value: digest.Framed, store: "blobs.BlobStore") -> digest.Framed:
     """A parameter as its Run keeps it: as it is, or as a Blob where it is large."""
     framed = digest.frame(value)
     if len(framed) <= _LARGEST_BYTES:
@@ -233,7 +259,7 @@ def keep(value: digest.Framed, store: blobs.BlobStore) -> digest.Framed:
     return digest.Record("whence.blob", [store.put_bytes(framed).raw, len(framed)])
 
 
-def kept(value: digest.Framed, store: blobs.BlobStore) -> digest.Framed:
+def kept(value: digest.Framed, store: "blobs.BlobStore") -> digest.Framed:
     """What `keep` was given."""
     if isinstance(value, digest.Record) and value.name == "whence.blob":
         raw, _ = cast("tuple[bytes, int]", value.value)
@@ -325,6 +351,17 @@ def _restore_dataclass(parts: digest.Framed, root: pathlib.Path) -> object:
     return made
 
 
+def _restore_model(parts: digest.Framed, root: pathlib.Path) -> object:
+    named, values = cast("tuple[object, Mapping[str, digest.Framed]]", parts)
+    kind = restore_class(named, root)
+    held = {name: restore(value, root) for name, value in values.items()}
+    private = {name: held.pop(name) for name in getattr(kind, "__private_attributes__", {}) if name in held}
+    made: object = kind.model_construct(**held)  # type: ignore[attr-defined]
+    for name, value in private.items():
+        setattr(made, name, value)
+    return made
+
+
 def _restore_array(parts: digest.Framed, root: pathlib.Path) -> object:
     import numpy
 
@@ -345,6 +382,7 @@ _RESTORED: Mapping[str, Callable[[digest.Framed, pathlib.Path], object]] = {
     "path": lambda value, root: root / cast("str", value),
     "enum": _restore_enum,
     "dataclass": _restore_dataclass,
+    "pydantic": _restore_model,
     "ndarray": _restore_array,
 }
 

@@ -43,7 +43,7 @@ class Staged:
 # Which kind of artifact a value is, where nobody named one.
 _KINDS = {"pandas": "dataset", "polars": "dataset", "arrow": "dataset", "npy": "dataset"}
 # Forms that say something of a project; a value that is handed on says nothing of one.
-_OF_A_PROJECT = frozenset({"path", "enum", "dataclass", "whence.input"})
+_OF_A_PROJECT = frozenset({"path", "enum", "dataclass", "pydantic", "whence.input"})
 
 
 def kind_of(staged: Staged) -> str:

@@ -5,7 +5,6 @@ import importlib.util
 import json
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ import pytest
 
 from tests.core import code_corpus
 from tests.core.code_corpus import EDITS, KNOWN_HOLES, PROJECT, edited
+from tests.interpreters import interpreters
 from whence import fingerprint
 from whence.client import Client
 from whence_catalog.errors import InvalidInput
@@ -88,27 +88,6 @@ def test_every_dynamic_construct_of_the_corpus_says_why_the_project_counts() -> 
         "__subclasses__": ["pipe:step uses __subclasses__"],
         "module as value": ["pipe:step uses the module lib.consts as a value"],
     }
-
-
-def interpreters() -> list[str]:
-    versions = pathlib.Path(os.environ.get("PYENV_ROOT") or pathlib.Path.home() / ".pyenv", "versions")
-    found = []
-    for minor in ("3.11", "3.12", "3.13", "3.14"):
-        named = [path / "bin/python" for path in sorted(versions.glob(f"{minor}*"))]
-        on_path = shutil.which(f"python{minor}")
-        for python in [*map(str, named), *([on_path] if on_path else [])]:
-            # A shim on the path may stand for a version that is not chosen.
-            said = subprocess.run(
-                [python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
-                capture_output=True,
-                text=True,
-            )
-            if said.stdout.strip() == minor:
-                found.append(python)
-                break
-        else:
-            print(f"Python {minor} is not here, so nothing was compared with it")
-    return found
 
 
 GOLDEN = [

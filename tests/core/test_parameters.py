@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy
+import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -151,6 +152,35 @@ def test_what_is_equal_has_one_identity() -> None:
         assert named(one) == named(other)
 
 
+class Settings(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="allow", arbitrary_types_allowed=True)
+    rate: float = 0.5
+    inner: "Settings | None" = None
+    held: object = None
+    _seen: int = pydantic.PrivateAttr(0)
+
+
+def test_a_model_of_pydantic_is_what_it_holds_and_comes_back() -> None:
+    model = Settings(rate=1.0, inner=Settings(), more={"a": (1,)})  # type: ignore[call-arg]
+    model._seen = 3
+    again = back(model)
+    assert (again, type(again)) == (model, Settings)
+    # Which fields were given is none of what makes two models equal.
+    assert Settings(rate=0.5) == Settings()
+    assert named(Settings(rate=0.5)) == named(Settings())
+    seen = Settings()
+    seen._seen = 1
+    others = [
+        Settings(),
+        Settings(rate=1.0),
+        Settings(more=1),
+        Settings(inner=Settings()),
+        seen,
+        {"rate": 0.5},
+    ]  # type: ignore[call-arg]
+    assert len({named(each) for each in others}) == len(others)
+
+
 class Opaque:
     pass
 
@@ -200,6 +230,7 @@ def _local() -> object:
     [
         (Opaque, r"^it is a .*Opaque, which has no stable identity; pass plain values, or an artifact"),
         (lambda: {"a": [1, {"b": Opaque()}]}, r"^it\['a'\]\[1\]\['b'\] is a "),
+        (lambda: [Settings(held=Opaque())], r"^it\[0\]\.held is a "),
         (lambda: Config(Opaque()), r"^it\.rate is a "),  # type: ignore[arg-type]
         (lambda: {Opaque(): 1}, r"^a key of it is a "),
         (lambda: Text("x"), r"Text"),

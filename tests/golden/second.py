@@ -28,6 +28,7 @@ NAMES = (
     "enum",
     "dataclass",
     "ndarray",
+    "pydantic",
     "whence.input",
     "whence.commitment",
     "whence.blob",
