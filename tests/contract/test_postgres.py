@@ -224,7 +224,7 @@ def test_a_fact_that_commits_late_changes_nothing_that_was_answered(url: str) ->
         ).run.uid  # whose names are there from now on, so that nobody waits to make them
         late = world.plain_call("late")
         with slow.writing() as tx:
-            recording.begin(tx, late)
+            recording.begin(tx, late, 60_000_000)
             tx.settle()  # its fact is written, and its transaction goes on
             early = world.note("early", {"model:m": b"M"}).run.uid
             seen = opened.facts()

@@ -184,8 +184,12 @@ class SqlCatalog:
         answers: dict[int, catalog.Result[cache.Answer]] = {}
         advised = [place for place, call in enumerate(calls) if recording.may_be_advised(call)]
         if advised:
-            found = self._database.read(lambda tx: [recording.advice(tx, calls[place]) for place in advised])
+            found = self._database.glance(
+                lambda tx: [recording.advice(tx, calls[place]) for place in advised]
+            )
             answers |= {place: answer for place, answer in zip(advised, found, strict=True) if answer}
+            if len(answers) == len(calls):
+                return [answers[place] for place in range(len(calls))]
         # In the order of keys: two batches that want the same ones must not wait for each other.
         begun = sorted((p for p in range(len(calls)) if p not in answers), key=lambda p: calls[p].key or "")
         results = self._each([calls[place] for place in begun], self._begin, _hold_names, Gate.PASSED)

@@ -107,6 +107,17 @@ def larger(one: ColumnElement[Any], other: ColumnElement[Any]) -> ColumnElement[
     return _Larger(one, other)
 
 
+class _Clock(FunctionElement[int]):
+    inherit_cache = True
+    type = BigInteger()
+    name = "clock"
+
+
+def clock() -> ColumnElement[int]:
+    """The database's clock, where the catalog goes by it; else NULL. Hand it to `Transaction.hear`."""
+    return _Clock()
+
+
 def _parts(element: FunctionElement[Any], compiler: Any, keywords: Any) -> list[str]:
     return [compiler.process(clause, **keywords) for clause in element.clauses]
 
@@ -145,6 +156,17 @@ def _(element: _Place, compiler: Any, **keywords: Any) -> str:
 def _(element: _Place, compiler: Any, **keywords: Any) -> str:
     (column,) = _parts(element, compiler, keywords)
     return f"(SELECT coalesce(f.position, {UNSEQUENCED} + f.ordinal) FROM fact f WHERE f.id = {column})"
+
+
+@compiles(_Clock, "sqlite")
+def _(element: _Clock, compiler: Any, **keywords: Any) -> str:
+    return "NULL"
+
+
+@compiles(_Clock, "postgresql")
+def _(element: _Clock, compiler: Any, **keywords: Any) -> str:
+    # `now()` would be the time before a lock was waited for.
+    return "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
 
 @compiles(_Larger, "sqlite")
@@ -226,6 +248,10 @@ class Transaction(ABC):
     @abstractmethod
     def micros(self) -> int:
         """The catalog's clock, once for the whole transaction: microseconds since the epoch."""
+
+    @abstractmethod
+    def hear(self, micros: int | None) -> None:
+        """Take the time that a statement told on its way (`clock`), unless there is one already."""
 
     @property
     def at(self) -> datetime:
@@ -350,6 +376,13 @@ class Engine(ABC, Generic[C]):
         with self.reading() as tx:
             return work(tx)
 
+    def glance(self, work: Callable[[Transaction], T]) -> T:
+        """As `read`, of work that needs no one view: what its statements see may change in between.
+
+        To begin and end a transaction costs more than one statement does.
+        """
+        return self.read(work)
+
     def write(self, work: Callable[[Transaction], T], *, durable: bool = True, gate: Gate | None = None) -> T:
         """What `work` answers, once what it wrote is committed; it may be carried out again from the start."""
         with self.writing(durable=durable, gate=gate) as tx:
@@ -381,12 +414,15 @@ class Engine(ABC, Generic[C]):
         try:
             yield connection
         finally:
-            with self._guard:
-                keep = not self._closed and self._pid == os.getpid() and self._is_usable(connection)
-                if keep:
-                    self._idle.append(connection)
-            if not keep:
-                self._dispose(connection)
+            self._give_back(connection)
+
+    def _give_back(self, connection: C) -> None:
+        with self._guard:
+            keep = not self._closed and self._pid == os.getpid() and self._is_usable(connection)
+            if keep:
+                self._idle.append(connection)
+        if not keep:
+            self._dispose(connection)
 
     def _is_usable(self, connection: C) -> bool:
         return True

@@ -64,6 +64,10 @@ class PostgresTransaction(Transaction):
             self._micros = self._connection.execute(_CLOCK).fetchone()[0]
         return self._micros
 
+    def hear(self, micros: int | None) -> None:
+        """Take the time that a statement told on its way, unless there is one already."""
+        self._micros = self._micros or micros or 0
+
     def next_fact(self) -> int:
         """A number for a fact, which nobody else has. It says nothing about order."""
         return self._next_fact()
@@ -137,25 +141,40 @@ class PostgresEngine(Engine["psycopg.Connection[Any]"]):
 
     def read(self, work: Callable[[Transaction], T]) -> T:
         """What `work` answers of one unchanging view; tried again while the database is away."""
-        return self._persistently("ISOLATION LEVEL REPEATABLE READ READ ONLY", True, None, work)
+        return self._in_transaction("ISOLATION LEVEL REPEATABLE READ READ ONLY", True, None, work)
 
     def write(self, work: Callable[[Transaction], T], *, durable: bool = True, gate: Gate | None = None) -> T:
         """What `work` answers, once what it wrote is committed; carried out again where it was cut short."""
         try:
-            return self._persistently("READ WRITE", durable, gate, work)
+            return self._in_transaction("READ WRITE", durable, gate, work)
         except Crowded:
-            return self._persistently("READ WRITE", durable, Gate.CLOSED, work)
+            return self._in_transaction("READ WRITE", durable, Gate.CLOSED, work)
 
-    def _persistently(
+    def glance(self, work: Callable[[Transaction], T]) -> T:
+        """What `work` answers; each of its statements sees what is committed by then."""
+
+        def glanced() -> T:
+            with self._connection() as connection:
+                return work(PostgresTransaction(connection, None, self._next_fact))
+
+        return self._persistently(glanced)
+
+    def _in_transaction(
         self, mode: str, durable: bool, gate: Gate | None, work: Callable[[Transaction], T]
     ) -> T:
+        def carried_out() -> T:
+            with self._transaction(mode, durable=durable, gate=gate) as tx:
+                return work(tx)
+
+        return self._persistently(carried_out)
+
+    def _persistently(self, work: Callable[[], T]) -> T:
         give_up_at = time.monotonic() + self._timeout_seconds
         encounters = failures = 0
         with self._translated():
             while True:
                 try:
-                    with self._transaction(mode, durable=durable, gate=gate) as tx:
-                        return work(tx)
+                    return work()
                 except psycopg.Error as error:
                     encounters, failures = encounters + _is_encounter(error), failures + 1
                     is_cut = _is_cut_short(error)
@@ -174,9 +193,8 @@ class PostgresEngine(Engine["psycopg.Connection[Any]"]):
         with self._connection() as connection:
             try:
                 # Two statements in one message cannot be prepared.
-                connection.execute(f"BEGIN {mode}{_AT_THE_GATE[gate]}", prepare=False)
-                if not durable:
-                    connection.execute("SET LOCAL synchronous_commit = off")
+                unsynced = "" if durable else "; SET LOCAL synchronous_commit = off"
+                connection.execute(f"BEGIN {mode}{unsynced}{_AT_THE_GATE[gate]}", prepare=False)
                 tx = PostgresTransaction(connection, gate, self._next_fact)
                 yield tx
                 tx.finish()

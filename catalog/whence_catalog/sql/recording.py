@@ -39,16 +39,15 @@ def may_be_advised(call: model.Call) -> bool:
 
 
 def advice(tx: Transaction, call: model.Call) -> cache.Answer | None:
-    """The answer, where it needs nothing recorded."""
-    if runs.is_recorded(tx, call.run):
-        return None
+    """The answer, where it needs nothing recorded; None for a Run that was begun before, which was answered then."""
     assert call.key is not None
-    decision, _ = _decide(tx, call)
+    decision, found = _decide(tx, call)
     match decision:
         case cache.Verify():
-            return decision
+            return None if found is None or found.is_asking_again else decision
         case cache.Execute():
-            return reservations.waiting(tx, call.key, call.owner)
+            waiting = reservations.waiting(tx, call.key, call.owner)
+            return None if waiting is None or runs.is_recorded(tx, call.run) else waiting
         case cache.Reuse():
             return None
 

@@ -5,10 +5,22 @@ Leases are exempt from facts. One statement decides who holds one, on the catalo
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 from uuid import UUID
 
-from sqlalchemy import BigInteger, LargeBinary, Text, bindparam, delete, literal_column, select, text, update
+from sqlalchemy import (
+    BigInteger,
+    LargeBinary,
+    Text,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    literal_column,
+    select,
+    text,
+    update,
+)
 from sqlalchemy import cast as cast_as
 from sqlalchemy.sql import ClauseElement
 from sqlmodel import insert
@@ -30,26 +42,27 @@ _RESERVATION = tables.table(tables.ReservationRow)
 _BEAT = tables.table(tables.BeatRow)
 _BLOB = tables.table(tables.BlobRow)
 
+_ASKING = _RUN.alias("asking")
+_IS_LIVE = and_(
+    _ENTRY.c.key == bindparam("key"), _ENTRY.c.superseded_at.is_(None), _ENTRY.c.evicted_at.is_(None)
+)
+# One row for each output, since a second statement costs more than to say the entry's own columns again.
 _live = Statement(
     select(
-        _ENTRY.c.id,
-        _ENTRY.c.run_id,
-        _RUN.c.uid,
-        _ENTRY.c.created_at,
-        _ENTRY.c.validated_at,
-        _ENTRY.c.revoked_at,
+        *(_ENTRY.c.id, _ENTRY.c.run_id, _RUN.c.uid),
+        *(_ENTRY.c.created_at, _ENTRY.c.validated_at, _ENTRY.c.revoked_at),
         taint.WORST,
+        exists().where(_ASKING.c.uid == bindparam("asking")),
+        engine.clock(),
+        *(_OUTPUT.c.role, _VERSION.c.digest, _BLOB.c.known_at, _VERSION.c.form, _OUTPUT.c.location),
     )
     .join(_RUN, _RUN.c.id == _ENTRY.c.run_id)
-    .where(_ENTRY.c.key == bindparam("key"), _ENTRY.c.superseded_at.is_(None), _ENTRY.c.evicted_at.is_(None))
-)
-_made = Statement(
-    select(_OUTPUT.c.role, _VERSION.c.digest, _BLOB.c.known_at, _VERSION.c.form, _OUTPUT.c.location)
-    .join(_VERSION, _VERSION.c.id == _OUTPUT.c.version_id)
-    .join(_RUN, _RUN.c.id == _OUTPUT.c.run_id)
+    .outerjoin(_OUTPUT, _OUTPUT.c.run_id == _RUN.c.id)
+    .outerjoin(_VERSION, _VERSION.c.id == _OUTPUT.c.version_id)
     .outerjoin(_BLOB, (_BLOB.c.project_id == _RUN.c.project_id) & (_BLOB.c.digest == _VERSION.c.digest))
-    .where(_OUTPUT.c.run_id == bindparam("run_id"))
+    .where(_IS_LIVE)
 )
+_standing = Statement(select(_ENTRY.c.id, _ENTRY.c.run_id).where(_IS_LIVE))
 _enter = Statement(
     insert(_ENTRY).from_select(
         ["key", "run_id", "job_id", "created_at", "validated_at"],
@@ -165,11 +178,11 @@ _forget = Statement(
 _beat_until = Statement(select(_BEAT.c.until).where(_BEAT.c.run_uid == bindparam("uid")).with_for_update())
 
 
-@dataclass(frozen=True, slots=True)
-class LiveEntry:
+class LiveEntry(NamedTuple):
     """The live entry of a key: its row, its Run's row, and what that Run made (role → (digest, known at)).
 
-    `condemned` is QUARANTINED or TAINTED where one of its outputs is.
+    `condemned` is QUARANTINED or TAINTED where one of its outputs is, `is_asking_again` whether the Run that
+    asks is recorded already.
     What lies elsewhere is in `places`. When it was last seen is not remembered: our memory is of the store.
     """
 
@@ -180,6 +193,7 @@ class LiveEntry:
     trees: frozenset[digest.Digest]
     condemned: cache.Reason | None
     places: Mapping[digest.Digest, str]
+    is_asking_again: bool
 
     @property
     def digests(self) -> dict[str, digest.Digest]:
@@ -199,12 +213,13 @@ class Lease:
     run: UUID
 
 
-def live(tx: Transaction, key: str) -> LiveEntry | None:
-    """The entry that a look-up of `key` finds."""
-    row = tx.one(_live, key=key)
-    if row is None:
+def live(tx: Transaction, key: str, asking: UUID | None = None) -> LiveEntry | None:
+    """The entry that a look-up of `key` finds, for the Run that asks."""
+    rows = tx.all(_live, key=key, asking=b"" if asking is None else asking.bytes)
+    if not rows:
         return None
-    entry_id, run_id, uid, created_at, validated_at, revoked_at, worst = row
+    entry_id, run_id, uid, created_at, validated_at, revoked_at, worst, is_asking_again, clock = rows[0][:9]
+    tx.hear(clock)
     entry = cache.CacheEntry(
         key,
         UUID(bytes=uid),
@@ -212,28 +227,32 @@ def live(tx: Transaction, key: str) -> LiveEntry | None:
         model.moment(validated_at),
         None if revoked_at is None else model.moment(revoked_at),
     )
-    rows = tx.all(_made, run_id=run_id)
+    outputs = [row[9:] for row in rows if row[9] is not None]
     made = {
         role: (digest.Digest.of(raw), None if location is not None else known)
-        for role, raw, known, _, location in rows
+        for role, raw, known, _, location in outputs
     }
-    trees = frozenset([made[role][0] for role, _, _, form, _ in rows if form == model.Form.TREE])
-    places = {made[role][0]: location for role, _, _, _, location in rows if location is not None}
-    return LiveEntry(entry_id, run_id, entry, made, trees, taint.condemned(worst), places)
+    trees = frozenset([made[role][0] for role, _, _, form, _ in outputs if form == model.Form.TREE])
+    places = {made[role][0]: location for role, _, _, _, location in outputs if location is not None}
+    condemned = taint.condemned(worst)
+    return LiveEntry(entry_id, run_id, entry, made, trees, condemned, places, bool(is_asking_again))
 
 
 def presence(tx: Transaction, found: LiveEntry | None, call: model.Call) -> cache.Presence:
     """What is known of the entry's Blobs: by the caller's own word, else by the catalog's memory."""
     if found is None:
         return cache.Presence()
+    told = call.present or call.missing or call.altered
     unknown: frozenset[digest.Digest] = frozenset()
     if call.presence_age is not None:
         fresh_since = tx.micros - call.presence_age.total_seconds() * 1e6
-        stale = [
-            named for named, known_at in found.made.values() if known_at is None or known_at <= fresh_since
-        ]
-        unknown = frozenset(stale) - call.present - call.missing - call.altered
+        unknown = frozenset(
+            [named for named, known_at in found.made.values() if known_at is None or known_at <= fresh_since]
+        )
+    if not told:
+        return cache.Presence(unknown=unknown)
     digests = frozenset([named for named, _ in found.made.values()])
+    unknown = unknown - call.present - call.missing - call.altered
     return cache.Presence(digests & call.missing, digests & call.altered, unknown)
 
 
@@ -330,7 +349,7 @@ def end_beat(tx: Transaction, run: UUID) -> None:
 
 def put_publication(tx: Transaction, run_id: int, key: str, publication: model.Publication, at: int) -> None:
     """Do to the entries what the publication says."""
-    row = tx.one(_live, key=key)
+    row = tx.one(_standing, key=key)
     if publication.is_divergence:
         cause = publication.why or ""
         tx.run(_diverge, run_id=run_id, entry_run_id=cast("Record", row)[1], key=key, cause=cause, at=at)

@@ -7,12 +7,14 @@ import os
 import random
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from whence_catalog.errors import ErrorKind, InvalidInput, NotReady, Unreachable, WhenceError
 from whence_catalog.sql.engine import Engine, Gate, Given, Statement, Transaction, Value
+
+T = TypeVar("T")
 
 # Filesystems on which SQLite's WAL is unsafe, since its shared memory is not shared between machines.
 NETWORK_FILESYSTEMS = frozenset(
@@ -35,6 +37,9 @@ class SqliteTransaction(Transaction):
     def micros(self) -> int:
         """This process's clock when the transaction began."""
         return self._micros
+
+    def hear(self, micros: int | None) -> None:
+        """No statement tells the time: this process does."""
 
     def _execute(self, statement: Statement, given: Mapping[str, Given]) -> Any:
         ready = statement.on("sqlite")
@@ -85,6 +90,15 @@ class SqliteEngine(Engine[_Entry]):
                 yield SqliteTransaction(connection)
             finally:
                 connection.execute("ROLLBACK")
+
+    def glance(self, work: Callable[[Transaction], T]) -> T:
+        """What `work` answers; each of its statements sees what is committed by then."""
+        with _translated(self.path):
+            entry = self._take()
+            try:
+                return work(SqliteTransaction(entry[0]))
+            finally:
+                self._give_back(entry)
 
     @contextlib.contextmanager
     def writing(self, *, durable: bool = True, gate: Gate | None = None) -> Iterator[Transaction]:

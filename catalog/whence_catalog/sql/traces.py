@@ -92,11 +92,11 @@ def of_run(tx: Transaction, run_id: int) -> traces.Trace | None:
 def live(tx: Transaction, call: model.Call) -> reservations.LiveEntry | None:
     """The entry that a look-up finds: under the call's key; else under what a call with the same key really read."""
     assert call.key is not None
-    found = reservations.live(tx, call.key)
+    found = reservations.live(tx, call.key, call.run)
     if found is not None or call.base is None:
         return found
     row = tx.one(_key_of_whole, whole=call.key)
-    return None if row is None else reservations.live(tx, row[0])
+    return None if row is None else reservations.live(tx, row[0], call.run)
 
 
 def _trace(base: str, key: str, arguments: bytes, observations: bytes) -> traces.Trace:
