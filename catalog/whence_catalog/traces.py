@@ -90,6 +90,14 @@ def asking(values: Mapping[str, digest.Framed]) -> Ask:
     return lambda argument, path, question: answer(values[argument], path, question)
 
 
+def asked_for_whole(values: Mapping[str, digest.Framed], arguments: Iterable[str]) -> list[Observation]:
+    """What is observed of these arguments when each is asked for whole."""
+    return [
+        Observation(argument, (), Question.WHOLE, answer(values[argument], (), Question.WHOLE))
+        for argument in arguments
+    ]
+
+
 def reads(observations: Iterable[Observation], argument: str) -> digest.Framed:
     """What a trace says of one argument, as the value of its component `reads/<argument>`."""
     return [

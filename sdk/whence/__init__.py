@@ -40,6 +40,7 @@ from whence.split import (
 )
 from whence.step import step
 from whence.tickets import Ticket
+from whence.tracked import whole
 from whence.values import Pickled
 from whence_catalog.errors import (
     Conflict,
@@ -107,6 +108,7 @@ __all__ = [
     "report",
     "run",
     "step",
+    "whole",
 ]
 
 

@@ -31,7 +31,7 @@ from whence import (
     reads,
     recorder,
 )
-from whence_catalog import cache, digest, model
+from whence_catalog import cache, digest, model, traces
 from whence_catalog.errors import InvalidInput, WhenceError
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ class Call:
         ignore: names of inputs that its result does not depend on. That they are ignored is part of the key.
         trust: why an image's bare tag, or an input that is known by less than its content, may be taken for what
             it names. It is recorded with the Run.
+        tracked: names of inputs of which only what the function really asks counts; see `whence.step`.
         reads: how closely to watch what it touches, where a function runs in this process; see `whence.step`.
         root: the folder of the project; that of the function, or the working folder, unless given.
     """
@@ -133,6 +134,7 @@ class Call:
     extra: Mapping[str, object] = field(default_factory=dict)
     ignore: Sequence[str] = ()
     trust: str | None = None
+    tracked: Sequence[str] = ()
     reads: ReadsName | None = None
     root: Path | None = None
 
@@ -280,7 +282,7 @@ class _Description:
         components: tuple[model.Component, ...] = ()
         if mode is not model.Mode.OFF:
             # All of them, or none: a key that left one out would be another call's.
-            components = tuple(self._components())
+            components = self._tracking(tuple(self._components()))
         for _, _, handle in taken.inputs:
             client.expect(handle)
         run = calls.new_uid()
@@ -306,6 +308,7 @@ class _Description:
                 owner=recorder.owner_of(run),
                 max_age=lasting(call.max_age, "max_age"),
                 verify_rate=float(call.verify_rate),
+                base=cache.key(cache.base(components, call.tracked)) if self._tracks() and key else None,
                 # A stat of a local file costs less than believing what was true a while ago.
                 presence_age=timedelta(0) if client.blobs.is_local else timedelta(hours=1),
             ),
@@ -429,6 +432,32 @@ class _Description:
                     f"{symbol} {raw.hex()[:16]}" for symbol, raw in sorted(self.code.rows.items())
                 )
                 yield cache.component("code", dict(self.code.rows), preview=shown)
+
+    def _tracks(self) -> bool:
+        """Whether some of its inputs are tracked."""
+        for name in self.call.tracked:
+            if name in self.call.ignore or name not in self.call.inputs:
+                known = ", ".join(name for name in self.call.inputs if name not in self.call.ignore) or "none"
+                raise InvalidInput(
+                    f"tracked names {name!r}, which is no input of {self.call.job} that counts; there are {known}"
+                )
+            if isinstance(self.call.inputs[name], handles.Handle):
+                raise InvalidInput(
+                    f"{name} is an artifact; what is tracked is a value, such as a dict or a list"
+                )
+        return bool(self.call.tracked)
+
+    def _tracking(self, components: tuple[model.Component, ...]) -> tuple[model.Component, ...]:
+        """The components where what is tracked counts as asked for whole: in its order, which no parameter has."""
+        names = [name for name in self.call.tracked if name in self.taken.params]
+        if not self._tracks() or self.taken.refused:
+            return components
+        whole = cache.trace_of(components, names, traces.asked_for_whole(self.taken.params, names))
+        shown = {f"reads/{name}": self.taken.previews[name] for name in names}
+        return tuple(
+            dataclasses.replace(part, preview=shown[part.name]) if part.name in shown else part
+            for part in cache.traced(components, whole)
+        )
 
     def _ignored(self) -> frozenset[str]:
         if unknown := sorted(set(self.call.ignore) - set(self.call.inputs)):

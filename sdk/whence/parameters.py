@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, is_dataclass
 from typing import TYPE_CHECKING, cast
 
-from whence import origins
+from whence import origins, tracked
 from whence_catalog import digest
 from whence_catalog.errors import ErrorKind, InvalidInput
 
@@ -115,6 +115,8 @@ class Canonical:
                     for name, item in held_by_model(value).items()
                 }
                 return digest.Record("pydantic", [self.class_name(kind, where), named])
+            case tracked.View():
+                return self.of(tracked.whole(value), where, depth)
             case _ if kind.__module__ == "numpy" and hasattr(value, "dtype"):
                 return _array(value, where)
             case _:

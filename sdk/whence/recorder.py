@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Unpack
 from uuid import UUID
 
 from whence import calls, handles, reads, tickets
-from whence_catalog import model
+from whence_catalog import model, traces
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound, WhenceError
 
 if TYPE_CHECKING:
@@ -314,8 +314,12 @@ class Recorder:
         outputs: tuple[model.OutputClaim, ...] = (),
         error: str | None = None,
         changed: tuple[str, ...] = (),
+        trace: traces.Trace | None = None,
     ) -> tuple[model.Output, ...]:
-        """Say how the Run ended; answers its outputs. `changed` names what it was given and did not stay as it was."""
+        """Say how the Run ended; answers its outputs.
+
+        `changed` names what it was given and did not stay as it was; `trace` is what it really read, where that counts.
+        """
         self._take_what_these_come_from(outputs)
         changed = (*changed, *self._changed_inputs())
         self._close(state)
@@ -330,6 +334,7 @@ class Recorder:
             error=error,
             uncacheable=(*changed, *self._spoilt),
             observed=self._observed,
+            trace=trace,
         )
         try:
             return self.client.writer.finish(report)

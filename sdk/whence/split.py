@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 
 from whence import calls, described, handles, outputs, recorder, tickets
 from whence import client as clients
-from whence_catalog import cache, catalog, digest, model
-from whence_catalog.errors import Conflict, ErrorKind, WhenceError
+from whence_catalog import cache, catalog, digest, model, traces
+from whence_catalog.errors import Conflict, ErrorKind, Unreachable, WhenceError
 
 if TYPE_CHECKING:
     from whence.client import Client
@@ -169,6 +169,7 @@ class Opening:
         self._description: described.Described | None = None
         self._asked_since = time.monotonic()
         self._said_at: float | None = None
+        self._whole: model.Call | None = None
         # Where the outputs lie that only the caller can look at.
         self._places: tuple[cache.Place, ...] = ()
 
@@ -227,6 +228,16 @@ class Opening:
     def _tell(self, **said: object) -> None:
         whole = self.description
         self._description = dataclasses.replace(whole, call=dataclasses.replace(whole.call, **said))  # type: ignore[arg-type]
+
+    def retrace(self, known: Sequence[traces.Trace]) -> None:
+        """Ask by what an earlier call really read, where the tracked inputs still say that; else by all of them."""
+        whole = self._whole = self._whole or self.description.call
+        ask = traces.asking(self.description.arguments.params)
+        match = next((trace for trace in known if traces.match(trace, ask)), None)
+        if match is None:
+            self._tell(key=whole.key, components=whole.components)
+        else:
+            self._tell(key=match.key, components=cache.traced(whole.components, match))
 
     def wait(self, answer: cache.Wait) -> Wait | None:
         """For how long; None, if it waited for as long as it may.
@@ -292,6 +303,7 @@ def _asked(openings: Sequence[Opening]) -> list[catalog.Result[Answer]]:
             todo.append(place)
         except WhenceError as error:
             results[place] = error
+    _retrace([openings[place] for place in todo])
     while todo:
         client = openings[todo[0]].client
         answers = client.writer.reserve_all([openings[place].description.call for place in todo])
@@ -307,6 +319,24 @@ def _asked(openings: Sequence[Opening]) -> list[catalog.Result[Answer]]:
                 results[place] = taken
         todo = again
     return [results[place] for place in range(len(openings))]
+
+
+def _retrace(openings: Sequence[Opening]) -> None:
+    """Let those with tracked inputs ask by what was really read of them: one catalog call for all, if there are any."""
+    tracking = {
+        opening: call.base
+        for opening in openings
+        if (call := opening.description.call).base is not None and call.mode is model.Mode.REUSE
+    }
+    client = openings[0].client if tracking else None
+    if client is None or client.writer.is_silent:
+        return
+    try:
+        found = client.catalog.traces(client.project, list(tracking.values()))
+    except Unreachable:
+        return  # whoever reserves says so
+    for opening, known in zip(tracking, found, strict=True):
+        opening.retrace(known)
 
 
 def _taken(opening: Opening, answer: catalog.Result[cache.Answer]) -> catalog.Result[Answer] | None:

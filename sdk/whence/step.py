@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast, overload
 
 from whence import client as clients
-from whence import described, executed, further, modes, outputs, reads, recorder, split
-from whence_catalog import model, observation
+from whence import described, executed, further, modes, outputs, reads, recorder, split, tracked
+from whence_catalog import cache, model, observation, traces
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
 
 P = ParamSpec("P")
@@ -52,6 +52,7 @@ def step(
     ignore: Sequence[str] = (),
     trust: str | None = None,
     reads: reads.ReadsName | None = None,
+    tracked: Sequence[str] = (),
 ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 def step(
     function: Callable[P, R] | None = None,
@@ -73,6 +74,7 @@ def step(
     ignore: Sequence[str] = (),
     trust: str | None = None,
     reads: reads.ReadsName | None = None,
+    tracked: Sequence[str] = (),
 ) -> Callable[P, R] | Callable[[Callable[P, R]], Callable[P, R]]:
     """Make a function a step. Works on `def` and on `async def`.
 
@@ -99,6 +101,8 @@ def step(
         reads: `note` what it touches that is no part of its key: files, network, programs, environment
             variables; `strict`: and publish nothing of a run that touched such, or where something was out
             of sight; `off`: do not look. As WHENCE_READS says, else `note`, unless given.
+        tracked: names of arguments of which only what the function really asks counts: it is handed a view of
+            each, a read-only Mapping or Sequence, and is reused for as long as every question has the same answer.
 
     Raises:
         InvalidInput: an option has no meaning, or it is no function that returns what it makes.
@@ -122,6 +126,7 @@ def step(
         ignore=tuple(ignore),
         trust=trust,
         reads=reads,
+        tracked=tuple(tracked),
     )
     if function is not None:
         return _made(function, options)
@@ -218,6 +223,7 @@ class _Call:
         self._watching = call.watching
         self._around = reads.current()
         self._recorder: recorder.Recorder | None = None
+        self._log: tracked.Log | None = None
         # Left when the call is over; ends the Run badly, where one was begun and not ended.
         self.scope = contextlib.ExitStack()
 
@@ -249,10 +255,25 @@ class _Call:
 
     def run(self, function: Callable[..., T]) -> T:
         """Call the function with its arguments, of which every draft was recorded."""
-        bound = inspect.BoundArguments(
-            self._signature, cast("Any", self._opening.description.arguments.values)
-        )
+        bound = inspect.BoundArguments(self._signature, cast("Any", self._handed()))
         return function(*bound.args, **bound.kwargs)
+
+    def _handed(self) -> dict[str, object]:
+        """The arguments, with a view in place of each that is tracked."""
+        taken, names = self._opening.description.arguments, self._opening.call.tracked
+        known = {name: taken.params[name] for name in names if name in taken.params}
+        if not known:
+            return taken.values
+        log = self._log = tracked.Log(known)
+        views = {name: tracked.view(taken.values[name], known[name], name, log) for name in known}
+        return {**taken.values, **views}
+
+    def _trace(self) -> traces.Trace | None:
+        """What it really read of what is tracked; nothing can be read of that any more."""
+        if self._log is None:
+            return None
+        seen, call = self._log.end(), self._opening.description.call
+        return cache.trace_of(call.components, self._opening.call.tracked, seen) if call.key else None
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
@@ -290,8 +311,9 @@ class _Call:
         """Record what the function returned; answers what its caller gets."""
         began = cast("recorder.Recorder", self._recorder)
         with tempfile.TemporaryDirectory(prefix="whence-") as folder:
-            plan = outputs.take_apart(made, self._job, self.root)
+            plan = outputs.take_apart(tracked.whole(made), self._job, self.root)
             claims = outputs.store(plan, self.client, Path(folder))
             changed = self._opening.description.arguments.changed()
-            recorded = began.end(model.RunState.COMPLETE, outputs=claims, changed=changed)
+            trace = self._trace()
+            recorded = began.end(model.RunState.COMPLETE, outputs=claims, changed=changed, trace=trace)
         return outputs.handed_back(plan, recorded, self.client, self.root)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from whence import calls
-from whence_catalog import model
+from whence_catalog import model, traces
 from whence_catalog.errors import InvalidInput
 
 
@@ -70,6 +70,7 @@ def report(
     uncacheable: tuple[str, ...] = (),
     trust: str | None = None,
     observed: model.Observed | None = None,
+    trace: traces.Trace | None = None,
 ) -> model.Report:
     """What is said at the end of the Run of a ticket."""
     return model.Report(
@@ -87,5 +88,6 @@ def report(
         uncacheable=uncacheable,
         trust=trust,
         observed=observed,
+        trace=trace,
         claimed_at=datetime.now(UTC),
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
 
-from whence import parameters
+from whence import parameters, tracked
 from whence_catalog import digest
 from whence_catalog.errors import Denied, ErrorKind, InvalidInput, NotReady
 
@@ -64,6 +64,7 @@ def stage(value: object, folder: Path) -> Staged:
     """
     if isinstance(value, Staged):
         return value
+    value = tracked.whole(value)
     if isinstance(value, os.PathLike):
         path = Path(os.fspath(value))
         return Staged("path", _filename(path), path=path)

@@ -1,0 +1,276 @@
+"""A step that is handed everything is reused by what it really read of it, and never by less."""
+
+import asyncio
+import copy
+import hashlib
+import itertools
+import json
+import pickle
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import whence
+from tests.core.test_traces import STATES
+from whence.client import Client
+from whence_catalog.errors import Conflict, InvalidInput
+from whence_catalog.model import RunState
+
+State = Mapping[object, object]
+
+
+@dataclass
+class Box:
+    """What is in it, and how it is called."""
+
+    label: str
+    items: list[int]
+
+    @property
+    def total(self) -> int:
+        return sum(self.items)
+
+
+@dataclass
+class Told:
+    """A step over a tracked `state`, and how often its body ran."""
+
+    step: Callable[..., object]
+    times: list[int]
+
+    def __call__(self, state: object) -> tuple[object, bool]:
+        """(what it gave, whether it executed)."""
+        before = len(self.times)
+        return self.step(state), len(self.times) > before
+
+
+_numbers = itertools.count()
+
+
+def tracking(body: Callable[..., object]) -> Told:
+    times: list[int] = []
+
+    def look(state: object) -> object:
+        times.append(1)
+        return body(state)
+
+    return Told(whence.step(version="1", name=f"look {next(_numbers)}", tracked=["state"])(look), times)
+
+
+def test_a_change_that_nothing_asked_about_is_a_hit_and_any_other_is_none(client: Client) -> None:
+    look = tracking(lambda state: state["a"]["n"] + len(state["c"]) + ("z" in state))
+    state = {"a": {"n": 1, "m": 1}, "b": 1, "c": [1, 2]}
+    assert look(state) == (3, True)
+    assert look({**state, "b": 2, "y": 0}) == (3, False)
+    assert look({**state, "a": {"n": 1}, "c": [3, 4]}) == (3, False)
+    assert look({**state, "c": [1]}) == (2, True)
+    assert look({**state, "z": 0}) == (4, True)
+    assert look({"c": "ab", "b": 7, "a": {"n": 1}}) == (3, True), "text is no list, and was read as it is"
+    reused = [run for run in client.catalog.runs() if run.state is RunState.REUSED]
+    assert len(reused) == 2
+    assert client.catalog.check().problems == ()
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda s: repr(s),
+        lambda s: f"{s}",
+        lambda s: s == {"a": 1},
+        lambda s: json.dumps(s, default=whence.whole),
+        lambda s: len(pickle.dumps(s)),
+        lambda s: copy.copy(s),
+        lambda s: copy.deepcopy(s),
+        lambda s: s | {},
+        lambda s: s.copy(),
+        lambda s: whence.whole(s),
+        lambda s: s,
+        lambda s: {"inside": [s]},
+        lambda s: whence.dataset("state", s).draft.content == {},
+    ],
+)
+def test_who_looks_past_the_questions_has_read_it_all(
+    client: Client, read: Callable[[State], object]
+) -> None:
+    look = tracking(read)
+    assert look({"a": 1, "b": {"c": 1}})[1]
+    assert not look({"a": 1, "b": {"c": 1}})[1]
+    assert look({"b": {"c": 1}, "a": 1})[1], "another order"
+    assert look({"a": 1, "b": {"c": 2}})[1]
+
+
+@pytest.mark.parametrize(
+    ("read", "same", "other"),
+    [
+        (lambda s: list(s), {"a": 2, "b": 1}, {"b": 1, "a": 1}),
+        (lambda s: dict(s.items())["a"], {"a": 1, "b": 1}, {"a": 1, "b": 2}),
+        (lambda s: bool(s), {"z": 0}, {}),
+        (lambda s: s.get("z", 0), {"a": 2, "b": 3}, {"a": 1, "b": 1, "z": 0}),
+        (lambda s: list(reversed(s)), {"a": 3, "b": 3}, {"b": 1, "a": 1}),
+        (lambda s: len(s), {"x": 1, "y": 2}, {"x": 1}),
+        (lambda s: sorted(s.keys() & {"a"}), {"a": 5, "c": 5}, {"b": 1}),
+    ],
+)
+def test_each_way_of_asking_notes_what_it_told(
+    client: Client, read: Callable[[State], object], same: State, other: State
+) -> None:
+    look = tracking(read)
+    made, _ = look({"a": 1, "b": 1})
+    assert look(same) == (made, False)
+    assert look(other) == (read(other), True)
+
+
+def test_lists_are_asked_about_place_by_place(client: Client) -> None:
+    look = tracking(lambda state: [state["x"][0], state["x"][-1], *state["x"][1:2]])
+    assert look({"x": [1, 2, 3]}) == ([1, 3, 2], True)
+    assert look({"x": [1, 2, 9, 3]}) == ([1, 3, 2], False)
+    assert look({"x": [1, 3, 3]}) == ([1, 3, 3], True)
+    assert look({"x": (1, 2, 3)})[1], "a tuple of plain values is one, and was read as it is"
+
+
+def test_a_dataclass_is_asked_about_field_by_field(client: Client) -> None:
+    label = tracking(lambda state: (state["box"].label, isinstance(state["box"], Box)))
+    assert label({"box": Box("a", [1])}) == (("a", True), True)
+    assert label({"box": Box("a", [2])}) == (("a", True), False)
+    total = tracking(lambda state: state["box"].total)
+    assert total({"box": Box("a", [1])}) == (1, True)
+    assert total({"box": Box("b", [1])}) == (1, True), "what a property looks at is not seen: it read all"
+
+
+def test_what_is_tracked_cannot_be_changed_nor_kept(client: Client) -> None:
+    kept: list[State] = []
+
+    def body(state: State) -> int:
+        kept.append(state)
+        with pytest.raises(TypeError):
+            state["a"] = 2  # type: ignore[index]
+        with pytest.raises(TypeError, match="tracked"):
+            state.update(a=2)  # type: ignore[attr-defined]
+        return 1
+
+    look = tracking(body)
+    assert look({"a": 1}) == (1, True)
+    with pytest.raises(Conflict, match="has ended"):
+        kept[0]["a"]
+    assert look({"a": 2}) == (1, False), "it asked for nothing"
+
+
+def test_a_step_inside_is_handed_what_was_read_whole(client: Client) -> None:
+    inner = whence.step(version="1", name="inner")(lambda part: sum(part.values()))
+    look = tracking(lambda state: inner(state["a"]))
+    assert look({"a": {"n": 1}, "b": 1}) == (1, True)
+    assert look({"a": {"n": 1}, "b": 2}) == (1, False)
+    assert look({"a": {"n": 2}, "b": 2}) == (2, True)
+
+
+def test_more_questions_than_a_trace_holds_read_it_all(client: Client) -> None:
+    look = tracking(lambda state: sum(state["many"]) + state["one"])
+    many = list(range(3000))
+    assert look({"many": many, "one": 1, "clock": 0})[1]
+    assert not look({"many": many, "one": 1, "clock": 1})[1]
+    assert look({"many": [*many[:-1], 0], "one": 1, "clock": 1})[1]
+
+
+def test_tracking_what_is_no_value_is_refused(client: Client) -> None:
+    for tracked, handed in (["nothing"], 1), (["state"], whence.dataset("d", b"x")):
+        look = whence.step(version="1", name="look", tracked=tracked)(lambda state: 1)
+        with pytest.raises(InvalidInput, match=r"tracked|artifact"):
+            look(handed)
+
+
+def test_a_step_that_fails_leaves_no_trace(client: Client) -> None:
+    def body(state: State) -> int:
+        if state["a"] == 1:
+            raise ValueError("no")
+        return 1
+
+    look = tracking(body)
+    with pytest.raises(ValueError, match="no"):
+        look({"a": 1})
+    assert look({"a": 2}) == (1, True)
+    assert look({"a": 2, "b": 1}) == (1, False)
+
+
+def test_async_steps_track_too(client: Client) -> None:
+    times: list[int] = []
+
+    @whence.step(version="1", name="look later", tracked=["state"])
+    async def look(state: State) -> object:
+        times.append(1)
+        return state["a"]
+
+    for clock in (1, 2):
+        assert asyncio.run(look({"a": 1, "clock": clock})) == 1
+    assert times == [1]
+
+
+# ── any program, any values ──────────────────────────────────────────────────────────────────────
+
+
+def branching(state: object, seed: int) -> str:
+    """A program whose every question depends on all answers before; it runs on a view as on what it is a view of."""
+    told: list[str] = []
+
+    def choose(among: int) -> int:
+        drawn = hashlib.sha256(repr((seed, told)).encode()).digest()
+        return int.from_bytes(drawn[:8]) % among
+
+    def heard(value: object) -> object:
+        told.append(
+            "…"
+            if isinstance(value, Mapping | Sequence) and not isinstance(value, str | bytes)
+            else repr(value)
+        )
+        return value
+
+    known: list[object] = [state]
+    for _ in range(choose(6) + 1):
+        value = known[choose(len(known))]
+        told.append("next")
+        key = ["a", "b", "c", 0, 1, None, True, 1.0][choose(8)]
+        if isinstance(value, Mapping):
+            match choose(7):
+                case 0:
+                    told.append(repr(key in value))
+                case 1:
+                    known.append(heard(value.get(key, "absent")))
+                case 2:
+                    told.append(repr(list(value)))
+                case 3:
+                    told.append(repr(len(value)))
+                case 4:
+                    told.append(repr(bool(value)))
+                case 5:
+                    known += [heard(item) for item in value.values()]
+                case _:
+                    told.append(repr(value))
+        elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
+            match choose(5):
+                case 0:
+                    told.append(repr(len(value)))
+                case 1:
+                    known += [heard(item) for item in value[choose(3) - 1 : choose(3)]]
+                case 2:
+                    known += [heard(item) for item in value]
+                case 3:
+                    told.append(repr(1 in value))
+                case _:
+                    told.append(repr(value))
+    return repr(told)
+
+
+@given(st.integers(0, 10**6), st.lists(STATES, min_size=2, max_size=5))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_hit_is_what_executing_on_the_present_value_would_give(
+    client: Client, seed: int, states: list[State]
+) -> None:
+    look = tracking(lambda state: branching(state, seed))
+    given_before: list[str] = []
+    for state in states:
+        made, executed = look(state)
+        assert made == branching(state, seed)
+        assert not (executed and repr(state) in given_before), "the same value executes once"
+        given_before.append(repr(state))
