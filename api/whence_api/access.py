@@ -54,6 +54,7 @@ RULES: Mapping[str, Callable[[Admission, Mapping[str, object]], object]] = {
     "productions": reading.productions,
     "aliases": reading.aliases,
     "judgements": judging.judgements,
+    "reach": judging.reach,
     "judged": judging.judged,
     "run": reading.run,
     "runs": reading.runs,

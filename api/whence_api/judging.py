@@ -7,7 +7,7 @@ from uuid import UUID
 
 from whence_api.admission import Admission
 from whence_api.masks import Mask
-from whence_catalog import catalog, model
+from whence_catalog import catalog, lineage, model
 from whence_catalog.access import EVERY_PROJECT, Grant
 from whence_catalog.errors import ErrorKind, NotFound
 
@@ -83,6 +83,55 @@ def judgements(asked: Admission, arguments: Mapping[str, object]) -> object:
 
 def _seen(mask: Mask, told: catalog.Judgements) -> catalog.Judgements:
     return dataclasses.replace(told, taints=tuple(mask.taint(taint) for taint in told.taints))
+
+
+def reach(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Read in the project of each artifact; what is of other projects is left out, and counted."""
+    references = cast("Sequence[model.Reference]", arguments["references"])
+    first = cast("int", arguments.get("first", 100))
+
+    def admit(reference: model.Reference) -> model.Reference:
+        asked.require_artifact(reference.artifact)
+        return reference
+
+    found = asked.each(references, admit, lambda some: asked.catalog.reach(some, first))
+    if asked.sees_all:
+        return found
+    return [_seen_of(asked, item) if isinstance(item, catalog.Reach) else item for item in found]
+
+
+def _seen_of(asked: Admission, told: catalog.Reach) -> catalog.Reach:
+    steps = [step for reached in told.productions for step in reached.path]
+    asked.know([step.run for step in steps if step.run] + [entry.run for entry in told.entries])
+
+    def may_see(version: model.Version) -> bool:
+        return asked.may_read(version.artifact.project)
+
+    productions = tuple(
+        dataclasses.replace(reached, path=tuple(_seen_step(asked, step) for step in reached.path))
+        for reached in told.productions
+        if may_see(reached.version)
+    )
+    aliases = tuple(alias for alias in told.aliases if may_see(alias.version))
+    deployments = tuple(
+        deployment
+        for deployment in told.deployments
+        if may_see(deployment.version) and (deployment.replaced is None or may_see(deployment.replaced))
+    )
+    entries = tuple(entry for entry in told.entries if asked.may_read(asked.projects.get(entry.run, "")))
+    before = (told.productions, told.aliases, told.deployments, told.entries)
+    after = (productions, aliases, deployments, entries)
+    masked = sum(map(len, before)) - sum(map(len, after))
+    return catalog.Reach(told.version, *after, counts=told.counts, masked=masked)
+
+
+def _seen_step(asked: Admission, step: catalog.Step) -> catalog.Step:
+    is_run_seen = step.run is not None and asked.may_read(asked.projects.get(step.run, ""))
+    if asked.may_read(model.Reference.parse(step.ref).artifact.project):
+        # Who may read what a Run made is told which Run it was, and no more of it.
+        return step if is_run_seen else dataclasses.replace(step, job=lineage.MASKED)
+    run, job = (step.run, step.job) if is_run_seen else (None, lineage.MASKED)
+    return catalog.Step(run, job, lineage.MASKED)
 
 
 def judged(asked: Admission, arguments: Mapping[str, object]) -> object:

@@ -65,6 +65,44 @@ class Judgements:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """One production on the way from a quarantined Version: the Run, its job, and the Version that it made.
+
+    `run` is None where whoever asks may not see it.
+    """
+
+    run: UUID | None
+    job: str
+    ref: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A production that a quarantine reaches, and how: the last step is itself, the first took the Version."""
+
+    version: model.Version
+    path: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What a quarantine of a Version reaches: productions, nearest first, and what now hands them on.
+
+    `aliases` and `deployments` are those that stand, `entries` those of the cache that are live. Each list is
+    cut where the question says; `counts` are of all, by the name of the list, and of `versions` and `runs`.
+    `masked` counts what of the lists whoever asks may not see.
+    """
+
+    version: model.Version
+    productions: tuple[Reached, ...]
+    aliases: tuple[model.Alias, ...]
+    deployments: tuple[model.Deployment, ...]
+    entries: tuple[cache.CacheEntry, ...]
+    counts: Mapping[str, int]
+    masked: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class StoredFact:
     """A fact as it lies in the log."""
 
@@ -289,7 +327,7 @@ class Catalog(Protocol):
 
         Raises (as results):
             NotFound: the Artifact has no such Version.
-            Conflict: nothing is to serve there any more, and nothing does.
+            Conflict: nothing is to serve there any more, and nothing of that Artifact does.
         """
         ...
 
@@ -360,6 +398,18 @@ class Catalog(Protocol):
 
         Raises (as results):
             NotFound: with near names.
+        """
+        ...
+
+    def reach(self, references: Sequence[model.Reference], first: int = 100) -> Sequence[Result[Reach]]:
+        """What a quarantine of each Version reaches, or would: productions with the way there, and what points at them.
+
+        `first` is how many items each list has at most.
+
+        Raises (as results):
+            NotFound: with near names.
+        Raises:
+            InvalidInput: `first` is not 1 to `MOST_AT_ONCE`.
         """
         ...
 

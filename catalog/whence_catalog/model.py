@@ -558,7 +558,7 @@ class HoldClaim:
 class DeploymentClaim:
     """That a Version serves at a target of its project from now on, in place of what did.
 
-    Without a digest the target serves nothing any more; of the Artifact only the project counts then.
+    Without a digest the target serves nothing any more, and the Artifact is that of what served there.
     """
 
     uid: UUID

@@ -132,3 +132,11 @@ def _takers(
         if named in first and _counts(taken, named.run, first[named]):
             takers.setdefault(taken.run, named)
     return takers
+
+
+def path(found: Reach, production: Production) -> tuple[Production, ...]:
+    """The productions through which one was reached, itself last; the first is, or took, the quarantined Version."""
+    steps = [production]
+    while (via := found[steps[-1]]) is not None:
+        steps.append(via)
+    return tuple(reversed(steps))

@@ -26,7 +26,20 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeAlias, Unpack, cast
 
-from whence import beater, block, calls, handles, located, outbox, reads, recorder, spill, values, writer
+from whence import (
+    beater,
+    block,
+    calls,
+    handles,
+    judging,
+    located,
+    outbox,
+    reads,
+    recorder,
+    spill,
+    values,
+    writer,
+)
 from whence_catalog import audit, blobs, catalog, digest, lineage, model
 from whence_catalog.blobs import disk
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound, NotReady, Unreachable, WhenceError
@@ -151,6 +164,44 @@ class Client:
         return calls.one(self.catalog.move_aliases([move]))
 
     @reads.unwatched
+    def quarantine(self, reference: str, *, reason: str) -> model.Quarantine:
+        """Declare a Version bad: all that was or will be made of it is tainted, and reused no more."""
+        return judging.quarantine(self, reference, reason)
+
+    def reach(self, reference: str, first: int = 100) -> catalog.Reach:
+        """What a quarantine of a Version reaches, or would; each list has `first` items at most."""
+        return judging.reach(self, reference, first)
+
+    def release(self, what: str, *, reason: str) -> model.Quarantine | model.Hold:
+        """End a quarantine or a hold, by its id or by the Version of which it is the only one that stands."""
+        return judging.release(self, what, reason)
+
+    def approve(
+        self,
+        reference: str,
+        *,
+        decision: model.Decision = model.Decision.APPROVED,
+        reason: str | None = None,
+    ) -> model.Approval:
+        """Record a decision on a Version."""
+        return judging.approve(self, reference, decision, reason)
+
+    def hold(self, reference: str, *, reason: str) -> model.Hold:
+        """Have a Version kept until it is released, whatever retention says."""
+        return judging.hold(self, reference, reason)
+
+    def deploy(self, reference: str, target: str, *, reason: str | None = None) -> model.Deployment:
+        """Say that a Version serves at `target` from now on, in place of what did."""
+        return judging.deploy(self, reference, target, reason)
+
+    def withdraw(self, artifact: str, target: str, *, reason: str | None = None) -> model.Deployment:
+        """Say that an Artifact serves at `target` no more; answers the Deployment that ended."""
+        return judging.withdraw(self, artifact, target, reason)
+
+    def judgements(self, reference: str) -> catalog.Judgements:
+        """What was said of a Version, and what taints it now."""
+        return judging.judgements(self, reference)
+
     def get(self, reference: str) -> handles.Handle:
         """A handle of the Version that `reference` means."""
         parsed = model.Reference.parse(reference, self.project)

@@ -254,7 +254,7 @@ def test_approvals_holds_and_deployments_are_told_with_who_when_and_why(world: W
     ended = simulator.one(world.catalog.deploy([nothing]))
     assert ended == simulator.one(world.catalog.deploy([nothing]))
     assert (ended.uid, ended.ended_because) == (second.uid, "closed")
-    with pytest.raises(Conflict, match="nothing serves"):
+    with pytest.raises(Conflict, match="no version of model:m serves"):
         simulator.one(world.catalog.deploy([model.DeploymentClaim(simulator.uid(), *nothing_of(nothing))]))
     assert release(world, hold).until is not None
     assert world.catalog.judged([hold.uid, simulator.uid()]) == {hold.uid: one.version}

@@ -215,6 +215,7 @@ TABLE: Mapping[str, Needs] = {
     "hold": Needs(Grant.APPROVE, _judging(model.HoldClaim, reason="keep it")),
     "deploy": Needs(Grant.PROMOTE, _judging(model.DeploymentClaim, target="shop")),
     "judgements": Needs(Grant.READ, lambda p, o: {"references": [model.Reference.parse(f"{o}/dataset:raw")]}),
+    "reach": Needs(Grant.READ, lambda p, o: {"references": [model.Reference.parse(f"{o}/dataset:raw")]}),
     "judged": Needs(Grant.READ, _held, None),
     "beat": Needs(
         Grant.RECORD, lambda p, o: {"runs": [p.running[o].run], "lasting": timedelta(hours=1)}, None
@@ -270,6 +271,7 @@ BATCHED |= {"named_productions", "versions_of", "aliases_of", "productions_of", 
 BATCHED |= {"inputs_of", "outputs_of", "quarantine", "release", "approve", "hold", "deploy", "judgements"}
 BATCHED |= {"revoke_entries", "evict_entries"}
 PAGED = {"list_runs", "search", "cache_entries", "divergences"}
+BATCHED |= {"reach"}
 INCLUDES = {grant: {grant, Grant.READ} for grant in Grant} | {Grant.ADMINISTER: set(Grant)}
 
 
@@ -439,6 +441,7 @@ def reads(c: Crossing) -> Iterator[tuple[str, dict[str, object]]]:
     yield "productions_of", {"versions": references}
     yield "consumers_of", {"versions": references}
     yield "judgements", {"references": references}
+    yield "reach", {"references": references}
     yield "judged", {"uids": [c.quarantine.uid]}
     yield "children_of", {"runs": runs}
     yield "inputs_of", {"runs": runs}

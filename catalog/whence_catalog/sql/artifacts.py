@@ -1,6 +1,7 @@
 """Artifacts, their Versions, productions and aliases."""
 
 import difflib
+from collections.abc import Sequence
 from typing import cast
 from uuid import UUID
 
@@ -211,7 +212,7 @@ _put_alias = Statement(
         replaced=bindparam("replaced"),
     )
 )
-_aliases_of = Statement(
+_aliases = (
     select(
         *VERSION_COLUMNS,
         _ALIAS.c.name,
@@ -227,8 +228,11 @@ _aliases_of = Statement(
     .join(_ARTIFACT, _ARTIFACT.c.id == _VERSION.c.artifact_id)
     .join(_PROJECT, _PROJECT.c.id == _ARTIFACT.c.project_id)
     .join(_ACTOR, _ACTOR.c.id == _ALIAS.c.actor_id)
-    .where(_ALIAS.c.artifact_id == bindparam("artifact_id"))
     .order_by(engine.place(_ALIAS.c.fact).desc())
+)
+_aliases_of = Statement(_aliases.where(_ALIAS.c.artifact_id == bindparam("artifact_id")))
+_standing_aliases = Statement(
+    _aliases.where(_ALIAS.c.until.is_(None), engine.among(_ALIAS.c.version_id, "ids"))
 )
 
 
@@ -568,6 +572,11 @@ def resolve(tx: Transaction, reference: model.Reference) -> model.Output:
 def aliases(tx: Transaction, artifact: model.Artifact) -> tuple[model.Alias, ...]:
     """All that an Artifact's aliases ever meant, newest first."""
     return tuple(_alias_of(tx, row) for row in tx.all(_aliases_of, artifact_id=find(tx, artifact)))
+
+
+def standing_aliases(tx: Transaction, version_ids: Sequence[int]) -> tuple[model.Alias, ...]:
+    """The aliases that mean one of these Versions now."""
+    return tuple(_alias_of(tx, row) for row in tx.all(_standing_aliases, ids=list(version_ids)))
 
 
 def _alias_of(tx: Transaction, row: Record) -> model.Alias:

@@ -18,6 +18,7 @@ from whence_catalog.sql import (
     locks,
     named,
     pages,
+    reaching,
     recording,
     reservations,
     runs,
@@ -307,6 +308,14 @@ class SqlCatalog:
             return judgements.of_version(tx, artifacts.version_id(tx, reference))
 
         return self._database.read(lambda tx: _answers(tx, references, judged))
+
+    def reach(
+        self, references: Sequence[model.Reference], first: int = 100
+    ) -> Sequence[catalog.Result[catalog.Reach]]:
+        def reached(tx: Transaction, reference: model.Reference) -> catalog.Reach:
+            return reaching.reach(tx, artifacts.version_id(tx, reference), first)
+
+        return self._page(first, lambda tx: _answers(tx, references, reached))
 
     def judged(self, uids: Sequence[UUID]) -> Mapping[UUID, model.Version]:
         return self._database.read(lambda tx: judgements.judged(tx, uids))

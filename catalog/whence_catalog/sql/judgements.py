@@ -56,7 +56,9 @@ _end_quarantine = _ending(_QUARANTINE)
 _end_hold = _ending(_HOLD)
 _end_deployment = _ending(_DEPLOYMENT)
 _serving = Statement(
-    select(_DEPLOYMENT.c.uid, _DEPLOYMENT.c.version_id).where(
+    select(_DEPLOYMENT.c.uid, _DEPLOYMENT.c.version_id, _VERSION.c.artifact_id)
+    .join(_VERSION, _VERSION.c.id == _DEPLOYMENT.c.version_id)
+    .where(
         _DEPLOYMENT.c.project_id == bindparam("project_id"),
         _DEPLOYMENT.c.target == bindparam("target"),
         _DEPLOYMENT.c.until.is_(None),
@@ -207,15 +209,13 @@ def put_deployment(tx: Transaction, claim: model.DeploymentClaim, said: Said) ->
 
     Raises:
         NotFound: the Artifact has no such Version.
-        Conflict: nothing is to serve there any more, and nothing does.
+        Conflict: nothing is to serve there any more, and nothing of that Artifact does.
     """
     project_id = artifacts.project_id(tx, claim.artifact.project)
     version_id = None if claim.digest is None else artifacts.known(tx, claim.artifact, claim.digest)
     standing = tx.one(_serving, project_id=project_id, target=claim.target)
-    if version_id is None and standing is None:
-        raise Conflict(
-            f"nothing serves at {claim.target!r} in project {claim.artifact.project}", ErrorKind.WRONG_STATE
-        )
+    if version_id is None and (standing is None or standing[2] != artifacts.find(tx, claim.artifact)):
+        raise Conflict(f"no version of {claim.artifact} serves at {claim.target!r}", ErrorKind.WRONG_STATE)
     if standing is not None:
         _ended(tx, _end_deployment, standing[0], said)
     if version_id is None:
@@ -368,6 +368,11 @@ def of_version(tx: Transaction, version_id: int) -> catalog.Judgements:
         deployments=_deployments_in(tx, tx.all(_deployments_of, version_id=version_id)),
         taints=tuple(model.Taint(UUID(bytes=uid), version, by_id[which]) for uid, _, which in marks),
     )
+
+
+def serving(tx: Transaction, version_ids: Sequence[int]) -> tuple[model.Deployment, ...]:
+    """The deployments of these Versions that stand."""
+    return _deployments_in(tx, tx.all(_serving_of, ids=list(version_ids)))
 
 
 def judged(tx: Transaction, uids: Sequence[UUID]) -> dict[UUID, model.Version]:

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from whence import client, environment, replay
+from whence.cli import judging, printing, session, tokens
 from whence.cli import outbox as outboxes
-from whence.cli import printing, session, tokens
 from whence.cli.session import Json, Ref, RunId
 from whence_catalog import audit as audits
 from whence_catalog import catalog, model
@@ -86,8 +86,14 @@ def show(
         output = opened.get(what).output
         made_by = opened.catalog.run(str(output.run))
         aliases = opened.catalog.aliases(output.version.artifact)
+        told = opened.judgements(output.version.ref)
         value = {"output": output, "made_by": made_by.run, "inputs": made_by.inputs, "aliases": aliases}
-        session.show(json, value, lambda: printing.show_version(output, made_by, aliases))
+        lines = judging.lines(told)
+        session.show(
+            json,
+            {**value, "judgements": told},
+            lambda: printing.show_version(output, made_by, aliases, lines),
+        )
     else:
         record = opened.catalog.run(what)
         series = opened.catalog.series(record.run.uid)
@@ -308,6 +314,7 @@ def demo(
 
 outbox = typer.Typer(help="What could not be told to the catalog yet.", no_args_is_help=True)
 cli.add_typer(outbox, name="outbox")
+cli.add_typer(judging.commands)
 
 
 @outbox.command("ls", epilog="Example: `whence outbox ls`")

@@ -99,7 +99,12 @@ def show_artifacts(found: Sequence[catalog.ArtifactSummary]) -> None:
     _out.print(table)
 
 
-def show_version(output: model.Output, made_by: model.RunRecord, aliases: Sequence[model.Alias]) -> None:
+def show_version(
+    output: model.Output,
+    made_by: model.RunRecord,
+    aliases: Sequence[model.Alias],
+    judged: Sequence[tuple[str, str]],
+) -> None:
     version = output.version
     _out.print(f"[bold]{escape(version.ref)}[/bold]  {version.digest}")
     _line(
@@ -114,6 +119,8 @@ def show_version(output: model.Output, made_by: model.RunRecord, aliases: Sequen
     for alias in aliases:
         if alias.version.number == version.number:
             _line("alias", _alias(alias))
+    for what, text in judged:
+        _line(what, text)
 
 
 def show_run(record: model.RunRecord, series: Mapping[str, Sequence[tuple[int, float]]]) -> None:
@@ -293,6 +300,11 @@ def show_copied(done: "backups.Copied") -> None:
 
 def show_text(text: str) -> None:
     _out.print(text)
+
+
+def show_plain(text: str) -> None:
+    """A line without markup, whatever is in it."""
+    _out.print(escape(text))
 
 
 def show_pass(title: str, executed: Sequence[str], reused: int, seconds: float, why: Sequence[str]) -> None:

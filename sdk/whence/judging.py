@@ -1,0 +1,90 @@
+"""Judging Versions by their references: quarantine, release, approve, hold, deploy."""
+
+import uuid
+from typing import TYPE_CHECKING
+
+from whence import calls
+from whence_catalog import catalog, model
+from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
+
+if TYPE_CHECKING:
+    from whence.client import Client
+
+
+def quarantine(opened: "Client", reference: str, reason: str) -> model.Quarantine:
+    """Declare the Version that `reference` means bad."""
+    version = opened.get(reference).version
+    claim = model.QuarantineClaim(calls.new_uid(), version.artifact, version.digest, opened.actor, reason)
+    return calls.one(opened.catalog.quarantine([claim]))
+
+
+def release(opened: "Client", what: str, reason: str) -> model.Quarantine | model.Hold:
+    """End a quarantine or hold, by its id, or by the Version of which it is the only one that stands.
+
+    Raises:
+        NotFound: none stands.
+        InvalidInput: several do: with their ids.
+    """
+    of = _standing(opened, what) if ":" in what else _uid(what)
+    return calls.one(opened.catalog.release([model.Release(calls.new_uid(), of, opened.actor, reason)]))
+
+
+def _uid(what: str) -> uuid.UUID:
+    try:
+        return uuid.UUID(what)
+    except ValueError as error:
+        raise InvalidInput(
+            f"not the id of a quarantine or hold: {what!r}; `whence show` of a version tells those of it",
+            ErrorKind.BAD_REFERENCE,
+        ) from error
+
+
+def _standing(opened: "Client", reference: str) -> uuid.UUID:
+    told = judgements(opened, reference)
+    standing = [found for found in (*told.quarantines, *told.holds) if found.until is None]
+    if not standing:
+        raise NotFound(f"{told.version.ref} is neither quarantined nor held", ErrorKind.NO_SUCH_JUDGEMENT)
+    if len(standing) > 1:
+        shown = ", ".join(f"{type(found).__name__.lower()} {found.uid}" for found in standing)
+        raise InvalidInput(f"several stand on {told.version.ref}: {shown}; give the id of one")
+    return standing[0].uid
+
+
+def approve(opened: "Client", reference: str, decision: model.Decision, reason: str | None) -> model.Approval:
+    """Record a decision on the Version that `reference` means."""
+    version = opened.get(reference).version
+    named = (version.artifact, version.digest, opened.actor)
+    claim = model.ApprovalClaim(calls.new_uid(), *named, decision, reason)
+    return calls.one(opened.catalog.approve([claim]))
+
+
+def hold(opened: "Client", reference: str, reason: str) -> model.Hold:
+    """Have the Version that `reference` means kept."""
+    version = opened.get(reference).version
+    claim = model.HoldClaim(calls.new_uid(), version.artifact, version.digest, opened.actor, reason)
+    return calls.one(opened.catalog.hold([claim]))
+
+
+def deploy(opened: "Client", reference: str, target: str, reason: str | None) -> model.Deployment:
+    """Say that the Version that `reference` means serves at `target` from now on."""
+    version = opened.get(reference).version
+    named = (version.artifact, version.digest)
+    claim = model.DeploymentClaim(calls.new_uid(), *named, target, opened.actor, reason)
+    return calls.one(opened.catalog.deploy([claim]))
+
+
+def withdraw(opened: "Client", artifact: str, target: str, reason: str | None) -> model.Deployment:
+    """Say that the Artifact serves at `target` no more; answers the Deployment that ended."""
+    named = opened.named(artifact)
+    claim = model.DeploymentClaim(calls.new_uid(), named, None, target, opened.actor, reason)
+    return calls.one(opened.catalog.deploy([claim]))
+
+
+def judgements(opened: "Client", reference: str) -> catalog.Judgements:
+    """What was said of the Version that `reference` means, and what taints it."""
+    return calls.one(opened.catalog.judgements([model.Reference.parse(reference, opened.project)]))
+
+
+def reach(opened: "Client", reference: str, first: int = 100) -> catalog.Reach:
+    """What a quarantine of the Version that `reference` means reaches, or would."""
+    return calls.one(opened.catalog.reach([model.Reference.parse(reference, opened.project)], first))
