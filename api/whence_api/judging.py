@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar, cast
 from uuid import UUID
 
+from whence_api import masks
 from whence_api.admission import Admission
-from whence_api.masks import Mask
 from whence_catalog import catalog, lineage, model
 from whence_catalog.access import EVERY_PROJECT, Grant
 from whence_catalog.errors import ErrorKind, NotFound
@@ -81,8 +81,8 @@ def judgements(asked: Admission, arguments: Mapping[str, object]) -> object:
     return [_seen(mask, item) if isinstance(item, catalog.Judgements) else item for item in found]
 
 
-def _seen(mask: Mask, told: catalog.Judgements) -> catalog.Judgements:
-    return dataclasses.replace(told, taints=tuple(mask.taint(taint) for taint in told.taints))
+def _seen(mask: masks.Mask, told: catalog.Judgements) -> catalog.Judgements:
+    return dataclasses.replace(told, taints=tuple(mask.taint(taint, masks.new_id) for taint in told.taints))
 
 
 def reach(asked: Admission, arguments: Mapping[str, object]) -> object:

@@ -125,12 +125,15 @@ class Mask:
             return made
         return dataclasses.replace(made, derived_from=tuple(map(self._source, made.derived_from)))
 
-    def taint(self, taint: model.Taint) -> model.Taint:
-        """A taint without what names a Version that may not be read, or says who judged it, when and why."""
-        why = taint.quarantine
-        if not self.hides(why.version.artifact):
+    def taint(self, taint: model.Taint, named: Callable[[], str]) -> model.Taint:
+        """A taint without what names a Version that may not be read, or says who judged it, when and why.
+
+        `named` gives that Version an id, which is of this answer alone.
+        """
+        if not self.hides(taint.quarantine.version.artifact):
             return taint
-        hidden = model.Quarantine(uuid.uuid4(), _version(), _NEVER, None, model.Actor(new_id()), None)
+        version = model.Version(model.Artifact(lineage.MASKED, lineage.MASKED, named()), 0, _NOTHING, _NEVER)
+        hidden = model.Quarantine(uuid.uuid4(), version, _NEVER, None, model.Actor(lineage.MASKED), None)
         return dataclasses.replace(taint, quarantine=hidden)
 
     def _difference(self, parted: inventory.Difference) -> inventory.Difference:

@@ -331,13 +331,22 @@ def _judged_anew(
         raise output
     # The same grants give the same report, to the byte: its masks are numbered.
     numbers = itertools.count(1)
-    seen = _seen(asked, graph, lambda: f"{lineages.MASKED}-{next(numbers)}")
+
+    def new_id() -> str:
+        return f"{lineages.MASKED}-{next(numbers)}"
+
+    seen = _seen(asked, graph, new_id)
     mine = [node.id for node in seen.nodes if node.type is lineages.NodeType.RUN and not node.is_masked]
+    (judged,) = asked.catalog.judgements([subject])
+    if isinstance(judged, WhenceError):
+        raise judged
     evidence = audits.Evidence(
         subject=output.version,
         graph=seen,
         runs=[asked.shown(asked.catalog.run(uid)) for uid in mine],
         aliases=asked.catalog.aliases(subject.artifact),
+        approvals=judged.approvals,
+        taints=[asked.mask(None).taint(taint, new_id) for taint in judged.taints],
         presence=presence,
         as_of=report.as_of,
     )

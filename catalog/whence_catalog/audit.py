@@ -52,6 +52,7 @@ QUESTIONS: Mapping[str, str] = {
     "people": "Who ran what it came from, and was that checked?",
     "approved": "Who approved it?",
     "aliases": "What was it called, from when to when, who said so, and what did it replace?",
+    "untainted": "Is neither it nor anything that it came from quarantined?",
 }
 ALWAYS_REQUIRED = frozenset({"complete", "seen"})
 
@@ -107,8 +108,9 @@ class Evidence:
     """All that a review goes by.
 
     `graph` is upstream of the subject; `runs` are the records of its Runs; `aliases` all that any Version
-    of the subject's Artifact was ever called; `as_of` the position up to which all this holds. The last
-    two count the reruns of the Runs that made the subject, by whether they made the same bytes.
+    of the subject's Artifact was ever called; `as_of` the position up to which all this holds. `approvals`
+    are of the subject, the newest first; `taints` are what now reaches its productions. The last two count the
+    reruns of the Runs that made the subject, by whether they made the same bytes.
     """
 
     subject: model.Version
@@ -116,6 +118,8 @@ class Evidence:
     runs: Sequence[model.RunRecord]
     as_of: int
     aliases: Sequence[model.Alias] = ()
+    approvals: Sequence[model.Approval] = ()
+    taints: Sequence[model.Taint] = ()
     presence: Mapping[digest.Digest, Presence] = field(default_factory=dict)
     identical_reruns: int = 0
     other_reruns: int = 0
@@ -408,7 +412,33 @@ def _people(case: _Case) -> _Answer:
 
 
 def _approved(case: _Case) -> _Answer:
-    return Verdict.UNKNOWN, "no approval is recorded; that does not say that nobody gave one", []
+    given = sorted(case.evidence.approvals, key=lambda a: (a.at, str(a.uid)))
+    if not given:
+        return Verdict.UNKNOWN, "no approval is recorded; that does not say that nobody gave one", []
+    lines = [
+        f"{a.decision} by {_who(a.actor)} on {_when(a.at)}{f': {a.reason}' if a.reason else ''}"
+        for a in given
+    ]
+    last = given[-1]
+    summary = f"the last word is {last.decision}, by {_who(last.actor)}"
+    if last.decision is model.Decision.REJECTED:
+        return Verdict.FAIL, summary, lines
+    return (Verdict.PASS if last.actor.authenticated else Verdict.UNKNOWN), summary, lines
+
+
+def _untainted(case: _Case) -> _Answer:
+    lines = sorted(
+        f"{case.subject.ref} as run {t.run} made it, by the quarantine of {t.quarantine.version.ref}"
+        f" by {_who(t.quarantine.actor)} on {_when(t.quarantine.since)}"
+        f"{f': {t.quarantine.reason}' if t.quarantine.reason else ''}"
+        for t in case.evidence.taints
+    )
+    if any(t.quarantine.version == case.subject for t in case.evidence.taints):
+        return Verdict.FAIL, "it is quarantined", lines
+    if lines:
+        of = sorted({t.quarantine.version.ref for t in case.evidence.taints})
+        return Verdict.FAIL, f"it came from what is quarantined: {', '.join(of)}", lines
+    return Verdict.PASS, "no quarantine reaches it", []
 
 
 def _aliases(case: _Case) -> _Answer:
@@ -454,4 +484,5 @@ _JUDGES = {
     "people": _people,
     "approved": _approved,
     "aliases": _aliases,
+    "untainted": _untainted,
 }

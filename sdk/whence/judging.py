@@ -1,7 +1,7 @@
 """Judging Versions by their references: quarantine, release, approve, hold, deploy."""
 
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from whence import calls
 from whence_catalog import catalog, model
@@ -26,7 +26,8 @@ def release(opened: "Client", what: str, reason: str) -> model.Quarantine | mode
         InvalidInput: several do: with their ids.
     """
     of = _standing(opened, what) if ":" in what else _uid(what)
-    return calls.one(opened.catalog.release([model.Release(calls.new_uid(), of, opened.actor, reason)]))
+    said = model.Release(calls.new_uid(), of, opened.actor, reason)
+    return cast("model.Quarantine | model.Hold", calls.one(opened.catalog.release([said])))
 
 
 def _uid(what: str) -> uuid.UUID:
@@ -41,7 +42,8 @@ def _uid(what: str) -> uuid.UUID:
 
 def _standing(opened: "Client", reference: str) -> uuid.UUID:
     told = judgements(opened, reference)
-    standing = [found for found in (*told.quarantines, *told.holds) if found.until is None]
+    said: list[model.Quarantine | model.Hold] = [*told.quarantines, *told.holds]
+    standing = [found for found in said if found.until is None]
     if not standing:
         raise NotFound(f"{told.version.ref} is neither quarantined nor held", ErrorKind.NO_SUCH_JUDGEMENT)
     if len(standing) > 1:

@@ -262,3 +262,43 @@ def test_approvals_holds_and_deployments_are_told_with_who_when_and_why(world: W
 
 def nothing_of(said: model.DeploymentClaim) -> tuple[model.Artifact, None, str, model.Actor]:
     return said.artifact, None, said.target, said.actor
+
+
+def test_what_a_quarantine_reaches_is_told_with_the_way_there(world: World) -> None:
+    (bad,) = world.note("load", {"dataset:bad": b"B"}).outputs
+    train = world.run("train", {"model:m": b"M"}, inputs=[taken(bad)])
+    made = train.outputs[0]
+    (score,) = world.note("score", {"report:s": b"S"}, [taken(made)]).outputs
+    named = (made.version.artifact, made.version.digest)
+    simulator.one(
+        world.catalog.move_aliases([model.AliasMove(simulator.uid(), named[0], "prod", named[1], ACTOR)])
+    )
+    simulator.one(
+        world.catalog.deploy([model.DeploymentClaim(simulator.uid(), *named, "shop", ACTOR, "best")])
+    )
+    before = reach(world, "dataset:bad")
+    assert [
+        (each.version.ref, [(step.run, step.ref) for step in each.path]) for each in before.productions
+    ] == [
+        ("dataset:bad@1", [(bad.run, "dataset:bad@1")]),
+        ("model:m@1", [(made.run, "model:m@1")]),
+        ("report:s@1", [(made.run, "model:m@1"), (score.run, "report:s@1")]),
+    ]
+    assert [step.job for step in before.productions[2].path] == ["train", "score"]
+    assert [alias.name for alias in before.aliases] == ["prod"]
+    assert [deployment.target for deployment in before.deployments] == ["shop"]
+    assert [entry.run for entry in before.entries] == [train.run.uid]
+    assert before.counts == {
+        "productions": 3, "versions": 3, "runs": 3, "aliases": 1, "deployments": 1, "entries": 1
+    }  # fmt: skip
+    quarantine(world, bad)
+    assert reach(world, "dataset:bad") == before
+    cut = reach(world, "dataset:bad", 1)
+    assert (len(cut.productions), cut.counts) == (1, before.counts)
+    with pytest.raises(InvalidInput):
+        reach(world, "dataset:bad", 0)
+
+
+def reach(world: World, reference: str, first: int = 100) -> catalog.Reach:
+    found: catalog.Reach = simulator.one(world.catalog.reach([model.Reference.parse(reference)], first))
+    return found

@@ -142,7 +142,7 @@ def test_a_clean_history_passes_the_default_policy() -> None:
     }
     assert report.verdict is Verdict.PASS
     assert (report.subject, report.digest, report.as_of) == ("model:m@1", MODEL.digest, 42)
-    assert report.counts == {"pass": 12, "fail": 0, "unknown": 1, "runs": 3, "versions": 3}
+    assert report.counts == {"pass": 13, "fail": 0, "unknown": 1, "runs": 3, "versions": 3}
     assert [f.id for f in report.findings] == list(audit.QUESTIONS)
 
 
@@ -383,6 +383,35 @@ def test_an_alias_that_anybody_may_have_moved_is_not_proof() -> None:
 
 def test_no_approval_on_record_is_not_a_refusal() -> None:
     assert verdict(evidence(), "approved") is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("decision", "actor", "expected"),
+    [
+        (model.Decision.APPROVED, ADA, Verdict.PASS),
+        (model.Decision.APPROVED, EVE, Verdict.UNKNOWN),
+        (model.Decision.REJECTED, EVE, Verdict.FAIL),
+    ],
+)
+def test_the_last_decision_is_the_one_that_counts(
+    decision: model.Decision, actor: model.Actor, expected: Verdict
+) -> None:
+    first = model.Approval(UUID(int=1), MODEL, T0, ADA, model.Decision.APPROVED)
+    last = model.Approval(UUID(int=2), MODEL, T0 + timedelta(days=1), actor, decision, "looked again")
+    found = replace(evidence(), approvals=(last, first))
+    assert verdict(found, "approved") is expected
+    assert finding(found, "approved").evidence[-1].endswith(": looked again")
+
+
+def test_a_quarantine_of_it_or_of_what_it_came_from_fails() -> None:
+    assert verdict(evidence(), "untainted") is Verdict.PASS
+    for bad, told in ((MODEL, "it is quarantined"), (IMAGES, "what is quarantined: dataset:images@1")):
+        why = model.Quarantine(UUID(int=9), bad, T0, None, EVE, "labels are shifted")
+        found = replace(evidence(), taints=(model.Taint(TRAIN.run.uid, MODEL, why),))
+        assert verdict(found, "untainted") is Verdict.FAIL
+        assert told in finding(found, "untainted").summary
+        assert finding(found, "untainted").evidence[0].endswith("UTC: labels are shifted")
+        assert audit.review(found, audit.Policy.default(), T0).verdict is Verdict.FAIL
 
 
 # ── policies ─────────────────────────────────────────────────────────────────────────────────────

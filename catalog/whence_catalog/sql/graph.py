@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import bindparam, select
 
 from whence_catalog import audit, digest, lineage, model
-from whence_catalog.sql import artifacts, engine, runs, tables
+from whence_catalog.sql import artifacts, engine, judgements, runs, tables
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Record, Statement, Transaction
 
@@ -150,7 +150,9 @@ def evidence(
 ) -> audit.Evidence:
     """All that the catalog holds about the Version that `reference` means."""
     output = artifacts.resolve(tx, reference)
-    root = lineage.version_key(artifacts.version_id(tx, reference))
+    row = artifacts.version_id(tx, reference)
+    root = lineage.version_key(row)
+    told = judgements.of_version(tx, row)
     graph = walk(tx, [root], lineage.Direction.UP, lineage.Bounds(max_nodes=None))
     upstream = [UUID(node.id) for node in graph.nodes if node.type is lineage.NodeType.RUN]
     records = [runs.record(tx, runs.get(tx, uid)) for uid in upstream]
@@ -160,6 +162,8 @@ def evidence(
         graph=graph,
         runs=records,
         aliases=artifacts.aliases(tx, reference.artifact),
+        approvals=told.approvals,
+        taints=told.taints,
         presence=presence,
         as_of=fact_log.head(tx),
         identical_reruns=identical,

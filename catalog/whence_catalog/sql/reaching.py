@@ -23,7 +23,10 @@ _live_of = Statement(
     .select_from(_RUN)
     .join(
         _ENTRY,
-        (_ENTRY.c.key == _RUN.c.key) & (_ENTRY.c.run_id == _RUN.c.id) & _ENTRY.c.superseded_at.is_(None),
+        (_ENTRY.c.key == _RUN.c.key)
+        & (_ENTRY.c.run_id == _RUN.c.id)
+        & _ENTRY.c.superseded_at.is_(None)
+        & _ENTRY.c.evicted_at.is_(None),
     )
     .where(engine.among(_RUN.c.id, "ids"))
     .order_by(_RUN.c.id)
