@@ -484,7 +484,7 @@ class _Description:
             )
             return
         hidden = hmac.digest(key, os.fsencode(value), "sha256")
-        yield cache.component("envvar", hidden, f"envvar/{name}", preview=f"set, {len(value)} characters")
+        yield cache.component("envvar", hidden, f"envvar/{name}", preview=f"set (hmac {hidden.hex()[:8]})")
 
     def _value(self, kind: str, value: object, name: str) -> Iterator[model.Component]:
         try:
