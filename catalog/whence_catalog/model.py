@@ -409,7 +409,7 @@ class Call:
     `owner` is who would hold the Reservation. `present`, `missing` and `altered` are what the caller
     just saw of the Blobs that an earlier answer asked it to verify. `presence_age` is how long the
     catalog's own memory of a Blob counts as fresh (None: for ever). `verify_rate` is the share of hits,
-    0 to 1, that are executed all the same. `trusted` says what was taken for more than it proves, and why.
+    0 to 1, that are executed all the same. `trusted` says what was taken for more than it proves.
     `reason` is why it executes, where the client has decided that; what the catalog decides stands in its place.
     `base` is the key without the arguments that are tracked, where some are: what the same call was found to
     depend on answers it too.

@@ -7,7 +7,7 @@ import pytest
 
 from tests.simulator import NEVER_FRESH, World, claim, digest_of
 from whence_catalog import cache, model
-from whence_catalog.errors import InvalidInput
+from whence_catalog.errors import Conflict, InvalidInput
 
 HOUR = timedelta(hours=1)
 
@@ -111,3 +111,15 @@ def test_many_calls_are_answered_together_each_by_itself(world: World) -> None:
         model.Outcome.ENTERED,
         model.Outcome.REFUSED,
     ]
+
+
+def test_a_report_that_came_with_its_start_is_the_same_when_it_comes_alone(world: World) -> None:
+    call = world.plain_call(labels={"team": "a"})
+    report = world.report(call, {"model:m": b"M"}, error=None)
+    world.catalog.record_runs([(call, report)])
+    (again,) = world.catalog.finish_runs([report])
+    assert not isinstance(again, Exception)
+    assert [output.role for output in again.outputs] == ["model:m"]
+    (other,) = world.catalog.finish_runs([replace(report, metrics={"loss": 1.0})])
+    assert isinstance(other, Conflict)
+    assert len(world.catalog.facts()) == 1

@@ -175,7 +175,8 @@ def test_an_image_counts_by_its_digest_and_a_bare_tag_is_taken_on_trust_alone(
     assert [Counted(trust="we never move tags").runs() for _ in range(2)] == [True, False]
     reused, made = client.catalog.runs(limit=2)
     for run in (reused, made):
-        assert run.warnings[0].endswith("; trusted: we never move tags")
+        assert run.warnings[0].endswith("; taken on trust")
+        assert run.labels == {"trust": "we never move tags"}
     assert client.catalog.check().problems == ()
 
 

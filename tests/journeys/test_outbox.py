@@ -553,3 +553,41 @@ def test_the_run_that_was_asked_for_first_is_ended_though_whoever_delivered_was_
         assert delivery.deliver(box, opened).delivered == 1
         assert opened.run(str(first.run)).run.state is RunState.ABORTED
         assert isinstance(world.ask(world.call()), cache.Execute), "nobody waits for a lease that nobody uses"
+
+
+SPLIT = """
+    if sys.argv[1] == "open":
+        answer = whence.open(whence.Call(job="train", inputs={"rate": 0.5}, code="v1"))
+        show(answer.ticket.plain)
+    else:
+        done = whence.complete(json.loads(sys.argv[1]), {"model": [1]})
+        show({"outcome": done.outcome, "ref": done.outputs["model"].ref})
+"""
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["on one machine", "on another machine"])
+def test_what_was_opened_while_nobody_answered_is_completed_by_another_process_and_delivered_later(
+    team: Team, elsewhere: bool
+) -> None:
+    team.project.write(SPLIT)
+    team.down()
+    opener = team.start("open")
+    out, said = opener.communicate(timeout=60)
+    ticket = json.loads(out)
+    assert (ticket["reason"], ticket["token"]) == ("unreachable", None)
+    assert said.count("This process goes on") == 1, "it warns once"
+    # The other one finds the catalog up again; what the first one said may not have come there yet.
+    variables = {"WHENCE_OUTBOX": str(team.folder / "another outbox")} if elsewhere else {}
+    if elsewhere:
+        team.up()
+    done = team.run(json.dumps(ticket), **variables)
+    assert done["outcome"] == ("none: it is not told to the catalog yet" if elsewhere else done["outcome"])
+    if not elsewhere:
+        team.up()
+    team.command("outbox", "flush")
+    team.command("outbox", "flush", **variables)
+    (run,) = team.runs()["train"]
+    assert (str(run.uid), run.state, run.mode) == (ticket["run"], RunState.COMPLETE, Mode.RECORD)
+    assert run.reason == "unreachable"
+    assert len(team.catalog.run(str(run.uid)).outputs) == 1
+    assert team.catalog.check().problems == ()

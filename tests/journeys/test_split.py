@@ -189,9 +189,8 @@ def test_an_input_that_is_known_by_less_than_its_content_is_reused_on_trust_alon
     trusted = call(inputs={"data": data}, trust="nobody writes there twice")
     whence.complete(executed(whence.open(trusted)))
     (run,) = [run for run in client.catalog.runs() if run.key]
-    assert run.warnings == (
-        "input data is known by its provider identity only; trusted: nobody writes there twice",
-    )
+    assert run.warnings == ("input data is known by its provider identity only; taken on trust",)
+    assert run.labels == {"trust": "nobody writes there twice"}
     assert isinstance(whence.open(trusted), whence.Reuse)
 
 

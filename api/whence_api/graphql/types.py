@@ -511,6 +511,13 @@ class CacheOutcome:
         """The reason."""
         return None if self.value.outcome is None else self.value.outcome.partition(": ")[2] or None
 
+    @described(
+        "Why it executed: `no entry`, `expired`, `output missing`, `refreshed`, `waited` …; null where it was reused."
+    )
+    def executed_because(self) -> str | None:
+        """The reason to execute."""
+        return self.value.reason
+
     @described("Why the key is what it is. Of one Run at a time: not inside a list.", alone=True)
     async def explanation(self, info: Info) -> explaining.Explanation:
         """The explanation."""

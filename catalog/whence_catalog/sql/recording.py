@@ -3,6 +3,7 @@
 import dataclasses
 import uuid
 from collections.abc import Sequence
+from typing import cast
 from uuid import UUID
 
 from whence_catalog import cache, catalog, facts, inventory, lifecycle, model
@@ -163,6 +164,8 @@ def finish(tx: Transaction, report: model.Report) -> catalog.Finished:
         said = dataclasses.replace(before.run, error=report.error)
         return catalog.Finished(said, artifacts.outputs_of(tx, before.id), publication)
     earlier = artifacts.outputs_of(tx, before.id)
+    if before.run.is_final and _was_recorded_whole(tx, report):
+        return catalog.Finished(before.run, earlier, model.Publication(model.Outcome.NONE))
     lifecycle.refuse_roles_again([output.role for output in earlier], report.outputs, report.run)
     if report.trace is not None:
         cache.refuse_other_trace(
@@ -179,6 +182,24 @@ def finish(tx: Transaction, report: model.Report) -> catalog.Finished:
         reservations.release(tx, before.run.key, after.uid)
     _remember(tx, before.id, after.project, report)
     return catalog.Finished(after, (*earlier, *made), publication)
+
+
+def _was_recorded_whole(tx: Transaction, report: model.Report) -> bool:
+    """Whether this very report came before, with the start, in one fact: who opened a call and who completed
+    it may each have kept what they said, and the copies of both have come together elsewhere.
+    """
+    stored = fact_log.find(tx, report.run, "start", "reuse", "record")
+    if stored is None or (known := facts.decode(stored.canonical)).verb != "record":
+        return False
+    nothing = model.Publication(model.Outcome.NONE)
+    began = cast("facts.Body", known.body["start"])
+    try:
+        fact_log.reject_other(
+            tx, stored, "record", known.actor, lambda r: facts.record(began, facts.finish(report, nothing, r))
+        )
+    except Conflict:
+        return False  # what it says then is refused as of any Run that has ended
+    return True
 
 
 def _remember(tx: Transaction, run_id: int, project: str, report: model.Report) -> None:

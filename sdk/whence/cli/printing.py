@@ -146,6 +146,7 @@ def show_run(record: model.RunRecord, series: Mapping[str, Sequence[tuple[int, f
         "cache",
         " · ".join(part for part in (run.mode.value, run.outcome, run.key and run.key[:20] + "…") if part),
     )
+    _line("executed", None if run.reason is None else f"because: {run.reason}")
     _line("code", run.capture.entry)
     _line("commit", run.capture.git.get("commit", ""))
     can = "yes" if run.capture.rerunnable else f"no, because {run.capture.because}"
