@@ -54,6 +54,8 @@ class Reason(StrEnum):
     WAITED = "waited"
     LEASE_LOST = "lease lost"
     UNREACHABLE = "unreachable"
+    # Another Run wrote to the place where an output lay.
+    OVERWRITTEN = "overwritten"
     # Asked for, not decided: the step runs in mode `record` or `off`.
     NOT_ASKED = "not asked"
 
@@ -61,7 +63,7 @@ class Reason(StrEnum):
 # After these, a publish replaces the live entry instead of diverging from it.
 SUPERSEDING = frozenset(
     {Reason.EXPIRED, Reason.OUTPUT_MISSING, Reason.OUTPUT_ALTERED, Reason.REVOKED, Reason.REFRESHED}
-    | {Reason.QUARANTINED, Reason.TAINTED}
+    | {Reason.QUARANTINED, Reason.TAINTED, Reason.OVERWRITTEN}
 )
 # After these even the same bytes replace the entry: what is wrong with it is the Run that it hands out.
 CONDEMNING = frozenset({Reason.QUARANTINED, Reason.TAINTED})
@@ -89,11 +91,15 @@ class CacheEntry:
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """What is known of the Blobs behind an entry. A digest in none of the three is known to be there."""
+    """What is known of what is behind an entry. A digest in none of the four is known to be there.
+
+    What is `overwritten` lay in a place that changes in time, where another Run has written since.
+    """
 
     missing: frozenset[digest.Digest] = frozenset()
     altered: frozenset[digest.Digest] = frozenset()
     unknown: frozenset[digest.Digest] = frozenset()
+    overwritten: frozenset[digest.Digest] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +277,8 @@ def decide(
         return Execute(Reason.REVOKED)
     if max_age is not None and now - entry.validated_at >= max_age:
         return Execute(Reason.EXPIRED)
+    if presence.overwritten:
+        return Execute(Reason.OVERWRITTEN, presence.overwritten)
     # A hit whose bytes are gone is a miss: the next step would fail far from the cause.
     if presence.missing:
         return Execute(Reason.OUTPUT_MISSING, presence.missing)
@@ -283,12 +291,48 @@ def decide(
     return Reuse(entry)
 
 
+def is_handed_on(claim: model.OutputClaim) -> bool:
+    """Whether an output lies where its Run found it: it says that it comes from the same content of that Artifact."""
+    return any(
+        (source.artifact, source.digest) == (claim.artifact, claim.content.digest)
+        for source in claim.derived_from or ()
+    )
+
+
+def placed(outputs: Iterable[model.Output | model.OutputClaim]) -> frozenset[str]:
+    """The roles of those outputs that are known by the word of the place where they lie alone."""
+    return frozenset(
+        output.role
+        for output in outputs
+        if output.location is not None and _content(output).strength is not model.Strength.CONTENT
+    )
+
+
+def _content(output: model.Output | model.OutputClaim) -> model.Content:
+    return output.content if isinstance(output, model.OutputClaim) else output.version.content
+
+
+def overwritten(
+    places: Mapping[digest.Digest, str], latest: Mapping[str, digest.Digest]
+) -> frozenset[digest.Digest]:
+    """Those of an entry's outputs (digest → location) in whose place a later Run left something else.
+
+    Args:
+        latest: what the last Run that wrote to each place left there, as far as that is known.
+    """
+    return frozenset(named for named, location in places.items() if latest.get(location, named) != named)
+
+
 def publish(
     live: Mapping[str, digest.Digest] | None,
     made: Mapping[str, digest.Digest],
     reason: Reason,
+    places: frozenset[str] = frozenset(),
 ) -> model.Publication:
     """What publishing outputs (role → digest) does, beside the live entry's outputs if there is one.
+
+    `places` are the roles of what is known by a place's word alone. That is another each time the place is
+    written: it says nothing of the bytes, and the entry whose place this Run wrote over holds no longer.
 
     A live entry is never displaced by other bytes, unless the step ran because that entry would not do. One
     that was condemned or revoked is superseded even by the same bytes: they were made again.
@@ -299,9 +343,10 @@ def publish(
         if reason in CONDEMNING or reason is Reason.REVOKED:
             return model.Publication(model.Outcome.SUPERSEDED, f"{reason}; the same bytes")
         return model.Publication(model.Outcome.RENEWED)
-    differing = ", ".join(
-        sorted(role for role in live.keys() | made.keys() if live.get(role) != made.get(role))
-    )
+    others = {role for role in live.keys() | made.keys() if live.get(role) != made.get(role)}
+    differing = ", ".join(sorted(others))
+    if others <= places & live.keys():
+        return model.Publication(model.Outcome.SUPERSEDED, f"{reason}; {differing} was written again")
     if reason in SUPERSEDING:
         return model.Publication(
             model.Outcome.SUPERSEDED, f"{reason}; other bytes for {differing}", is_divergence=True
@@ -325,6 +370,7 @@ def settle(
     made: Mapping[str, digest.Digest],
     fenced: Reason | None,
     condemned: Reason | None = None,
+    places: frozenset[str] = frozenset(),
 ) -> model.Publication:
     """What a finish does to the cache: nothing, unless the Run holds its lease and all that it made is sound.
 
@@ -333,19 +379,23 @@ def settle(
         made: all outputs of the Run, by role.
         fenced: why the step ran, if it still holds a live lease under the token it reports; else None.
         condemned: QUARANTINED if a Version that it took or made is, TAINTED if an input of it is; else None.
+        places: the roles of what is known by a place's word alone; see `publish`.
     """
     if run.key is None or run.mode not in PUBLISHING or report.state is not model.RunState.COMPLETE:
         return model.Publication(model.Outcome.NONE)
+    diverges = live is not None and any(
+        live.get(role) != made.get(role) for role in (live.keys() | made.keys()) - places
+    )
     if condemned is not None:
         # Whoever reused it would get what nobody may use, for as long as that stands.
-        return model.Publication(model.Outcome.REFUSED, condemned.value, live is not None and live != made)
+        return model.Publication(model.Outcome.REFUSED, condemned.value, diverges)
     reasons = (*report.uncacheable, *_weaknesses(report))
     if reasons:
         return model.Publication(model.Outcome.REFUSED, "; ".join(reasons))
     if fenced is None:
         # A stale fence publishes nothing, but what it made is still evidence about the key.
-        return model.Publication(model.Outcome.REFUSED, "lease lost", live is not None and live != made)
-    return publish(live, made, fenced)
+        return model.Publication(model.Outcome.REFUSED, "lease lost", diverges)
+    return publish(live, made, fenced, places)
 
 
 def _weaknesses(report: model.Report) -> Iterator[str]:

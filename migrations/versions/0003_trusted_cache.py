@@ -14,7 +14,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    _traces()
+    _traces_and_places()
     op.add_column("run", sa.Column("reason", sa.Text(), nullable=True))
     op.create_table(
         "observed",
@@ -170,7 +170,7 @@ def _remake_entries() -> None:
     op.drop_table("cache_entry_before")
 
 
-def _traces() -> None:
+def _traces_and_places() -> None:
     op.create_table(
         "trace",
         sa.Column("run_id", sa.BigInteger(), nullable=False),
@@ -184,3 +184,14 @@ def _traces() -> None:
     )
     op.create_index("trace_by_base", "trace", ["base"])
     op.create_index("trace_by_whole", "trace", ["whole"])
+    op.create_table(
+        "place",
+        sa.Column("project_id", sa.BigInteger(), nullable=False),
+        sa.Column("location", sa.Text(), nullable=False),
+        sa.Column("run_id", sa.BigInteger(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"]),
+        sa.ForeignKeyConstraint(["run_id"], ["run.id"]),
+        sa.PrimaryKeyConstraint("project_id", "location"),
+        sqlite_with_rowid=False,
+    )

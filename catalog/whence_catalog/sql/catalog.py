@@ -555,6 +555,7 @@ def _hold_runs(tx: Transaction, series: Sequence[model.Series]) -> None:
 def _hold_reported(tx: Transaction, reports: Sequence[model.Report]) -> None:
     keys = locks.hold_runs(tx, [report.run for report in reports])
     locks.hold_names(tx, made=_made(claim for report in reports for claim in report.outputs))
+    locks.hold_places(tx, [claim for report in reports for claim in report.outputs])
     read = [report.trace.key for report in reports if report.trace is not None]
     locks.hold_keys(tx, keys, unreserved=read)
 
@@ -565,11 +566,13 @@ def _hold_recorded(tx: Transaction, items: Sequence[tuple[model.Call, model.Repo
         [(call.project, call.job, call.actor) for call, _ in items],
         made=_made(claim for _, report in items for claim in report.outputs),
     )
+    locks.hold_places(tx, [claim for _, report in items for claim in report.outputs])
 
 
 def _hold_added(tx: Transaction, additions: Sequence[model.Addition]) -> None:
     locks.hold_runs(tx, [addition.run for addition in additions])
     locks.hold_names(tx, made=_made(claim for addition in additions for claim in addition.outputs))
+    locks.hold_places(tx, [claim for addition in additions for claim in addition.outputs])
 
 
 def _hold_moved(tx: Transaction, moves: Sequence[model.AliasMove]) -> None:

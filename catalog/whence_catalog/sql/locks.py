@@ -2,7 +2,7 @@
 
 Whoever decides from what it read must be the only one to change that until its commit. Locks are taken
 in one order by everybody, so that no two wait for each other: Runs, names that are about to be made,
-Artifacts that are about to get a Version or an alias, keys; and within each by number. SQLite has one
+Artifacts that are about to get a Version or an alias, places, keys; and within each by number. SQLite has one
 writer at a time and needs none.
 """
 
@@ -98,6 +98,16 @@ def hold_names(
     changing = {artifact_id for _, artifact_id, is_there in found if artifact_id is not None and not is_there}
     if changing:
         tx.all(_lock_artifacts, ids=sorted(changing))
+
+
+def hold_places(tx: Transaction, claims: Iterable[model.OutputClaim]) -> None:
+    """Let nobody else write where these lie: who is the last to write there is then the last in the log too."""
+    if tx.is_sequencing:
+        return
+    for number in sorted(
+        {_number(f"place {claim.location}") for claim in claims if claim.location is not None}
+    ):
+        tx.one(_lock_name, number=number)
 
 
 def hold_keys(tx: Transaction, keys: Iterable[str], unreserved: Iterable[str] = ()) -> None:

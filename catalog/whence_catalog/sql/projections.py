@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import cast
 
 from whence_catalog import facts, lifecycle, model
-from whence_catalog.sql import artifacts, judgements, reservations, runs, taint, traces
+from whence_catalog.sql import artifacts, judgements, places, reservations, runs, taint, traces
 from whence_catalog.sql.engine import Transaction
 
 
@@ -42,6 +42,7 @@ def finish(
     micros = model.microseconds(at)
     runs.put_inputs(tx, run_id, report.inputs)
     made = artifacts.put_outputs(tx, run_id, after.uid, report.outputs, fact, micros)
+    places.put(tx, run_id, report.outputs)
     taint.inherit(tx, run_id)
     traces.put(tx, run_id, report.trace)
     runs.replace_run(tx, run_id, after, fact)
@@ -60,6 +61,7 @@ def record(
     runs.put_components(tx, run_id, call.components)
     runs.put_observed(tx, run_id, report.observed)
     made = artifacts.put_outputs(tx, run_id, after.uid, report.outputs, fact, model.microseconds(at))
+    places.put(tx, run_id, report.outputs)
     taint.inherit(tx, run_id)
     return run_id, made
 
@@ -68,6 +70,7 @@ def add(tx: Transaction, fact: int, at: datetime, run_id: int, addition: model.A
     """Something was added to a Run that goes on: what it published, or what an attached process did."""
     runs.put_inputs(tx, run_id, addition.inputs)
     artifacts.put_outputs(tx, run_id, addition.run, addition.outputs, fact, model.microseconds(at))
+    places.put(tx, run_id, addition.outputs)
     taint.inherit(tx, run_id)
 
 

@@ -8,7 +8,17 @@ from uuid import UUID
 
 from whence_catalog import cache, catalog, facts, inventory, lifecycle, model
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound
-from whence_catalog.sql import artifacts, eviction, locks, projections, reservations, runs, taint, traces
+from whence_catalog.sql import (
+    artifacts,
+    eviction,
+    locks,
+    places,
+    projections,
+    reservations,
+    runs,
+    taint,
+    traces,
+)
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Transaction
 
@@ -20,16 +30,18 @@ def _decide(
     found = traces.live(tx, call)
     if call.mode is model.Mode.REFRESH:
         return cache.Execute(cache.Reason.REFRESHED), found
-    seen = reservations.presence(tx, found, call)
+    seen = dataclasses.replace(
+        reservations.presence(tx, found, call), overwritten=places.overwritten(tx, found)
+    )
     sampled = cache.is_sampled(call.run, call.verify_rate)
     entry, condemned = (None, None) if found is None else (found.entry, found.condemned)
     decision = cache.decide(entry, seen, tx.at, call.max_age, sampled, condemned)
     if isinstance(decision, cache.Verify) and found is not None:
         asked = decision.unknown
-        places = tuple(
+        elsewhere = tuple(
             cache.Place(named, found.places[named]) for named in sorted(asked & found.places.keys())
         )
-        return cache.Verify(decision.entry, asked, asked & found.trees, places), found
+        return cache.Verify(decision.entry, asked, asked & found.trees, elsewhere), found
     return decision, found
 
 
@@ -234,7 +246,8 @@ def _publication(
         fenced = found.condemned or revoked or fenced
     live = None if found is None else found.digests
     condemned = taint.foresee(tx, before.id, report.inputs, report.outputs)
-    return cache.settle(run, report, live, made, fenced, condemned)
+    weak = cache.placed((*earlier, *report.outputs))
+    return cache.settle(run, report, live, made, fenced, condemned, weak)
 
 
 def record(tx: Transaction, item: tuple[model.Call, model.Report]) -> catalog.Finished:

@@ -249,6 +249,7 @@ def presence(tx: Transaction, found: LiveEntry | None, call: model.Call) -> cach
         unknown = frozenset(
             [named for named, known_at in found.made.values() if known_at is None or known_at <= fresh_since]
         )
+    unknown |= found.places.keys()  # a place may change at any time
     if not told:
         return cache.Presence(unknown=unknown)
     digests = frozenset([named for named, _ in found.made.values()])

@@ -305,6 +305,17 @@ class TraceRow(Row, table=True):
     observations: bytes = Field(sa_column=_blob())
 
 
+class PlaceRow(Row, table=True):
+    """What lies outside the store at a location, as the last Run of a project that wrote there left it."""
+
+    __tablename__ = "place"
+    __table_args__ = _WITHOUT_ROWID
+    project_id: int = Field(sa_column=_to("project.id", primary=True))
+    location: str = Field(sa_column=_text(primary=True))
+    run_id: int = Field(sa_column=_to("run.id"))
+    digest: bytes = Field(sa_column=_blob())
+
+
 class CacheEntryRow(Row, table=True):
     """A reusable result. Superseded and evicted ones stay; at most one of a key is live.
 
@@ -555,6 +566,7 @@ PROJECTIONS = tuple(
         ComponentRow,
         ObservedRow,
         TraceRow,
+        PlaceRow,
         CacheEntryRow,
         DivergenceRow,
         AliasRow,
