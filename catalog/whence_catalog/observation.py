@@ -38,19 +38,35 @@ class Cover:
     folders: tuple[str, ...] = ()
     variables: frozenset[str] = frozenset()
     _inside: tuple[str, ...] = field(init=False, repr=False)
+    _prefixes: tuple[str, ...] = field(init=False, repr=False)
+    _names: frozenset[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_inside", tuple(folder.rstrip("/") + "/" for folder in self.folders))
+        inside = tuple(dict.fromkeys(folder.rstrip("/") + "/" for folder in self.folders))
+        object.__setattr__(self, "_inside", inside)
+        # One look for what is neither, which is asked of each file that a Run opens.
+        object.__setattr__(self, "_prefixes", inside + _MACHINE)
+        object.__setattr__(self, "_names", self.files.union(_DEVICES, (folder[:-1] for folder in inside)))
 
     def covers(self, path: str) -> bool:
         """Whether touching that file or folder is nothing to tell. Compiled code stands for its source."""
-        if path in self.files or path.startswith(self._inside) or path in _DEVICES:
+        if path.startswith(self._prefixes):
+            return path.startswith(self._inside) or _DESCRIPTORS.fullmatch(path) is None
+        if path in self._names:
             return True
-        if path.startswith(_MACHINE):
-            return _DESCRIPTORS.fullmatch(path) is None
         if path.endswith(".pyc") and (found := _COMPILED.fullmatch(path)):
             return f"{found[1] or ''}{found[2]}.py" in self.files
-        return f"{path}/" in self._inside
+        return False
+
+    def uncovered(self, paths: Iterable[str]) -> set[str]:
+        """Those that are not covered. A Run may open millions of files: no call is made for one of them."""
+        prefixes, names = self._prefixes, self._names
+        return {
+            path
+            for path in paths
+            if not (path.startswith(prefixes) or path in names or path.endswith(".pyc"))
+            or not self.covers(path)
+        }
 
     def covers_variable(self, name: str) -> bool:
         """Whether reading that environment variable is nothing to tell."""

@@ -4,6 +4,7 @@ Nothing here raises an event of these itself, and an open costs little more than
 path means is found out later, at the latest before the folder, or what lies there, changes.
 """
 
+import contextlib
 import itertools
 import os
 import sys
@@ -35,8 +36,9 @@ class Notes:
         self.cover = cover
         self.touched = observation.Touched()
         self.uncounted: dict[str, int] = {}
-        # As they were given to `open`, not looked at yet.
-        self.opened: dict[object, None] = {}
+        # As they were given to `open`: those that need not be looked at again, and those not looked at yet.
+        self.known: set[object] = set()
+        self._pending: list[object] = []
         self._made: set[str] = set()
         self._made_folders: tuple[str, ...] = ()
         self._set: set[str] = set()
@@ -45,18 +47,41 @@ class Notes:
 
     def settle(self) -> None:
         """Find out what was opened so far."""
-        for path in list(self.opened):
-            self.opened.pop(path, None)
-            try:
-                self._note_file(_absolute(path))
-            except (OSError, TypeError, ValueError):  # the working folder is gone; no path at all
-                self.touched.unseen.add("a file was opened whose place could not be found out")
+        names: list[str] = []
+        take = self._pending.pop
+        with contextlib.suppress(IndexError):  # another thread may take of them, too
+            while True:
+                path = take()
+                # The common case of `_absolute`.
+                if type(path) is str and path[:1] == "/" and "//" not in path and "/." not in path:
+                    names.append(path)
+                else:
+                    self._look_up(path, names)
+        if names:
+            new = self.cover.uncovered(names) - self.touched.files
+            if self._made or self._made_folders:
+                new = {name for name in new if not self._is_made(name)}
+            self._add_files(new)
+
+    def _look_up(self, path: object, names: list[str]) -> None:
+        try:
+            names.append(_absolute(path))
+        except (OSError, TypeError, ValueError):  # the working folder is gone; no path at all
+            self.touched.unseen.add("a file was opened whose place could not be found out")
 
     def read(self, path: object) -> None:
         """That file is read."""
-        self.opened[path] = None
-        if len(self.opened) > _MANY:
+        self.known.add(path)
+        self._pending.append(path)
+        if len(self._pending) > _MANY:
             self.settle()
+            if len(self.known) > _MOST:
+                self.known.clear()
+
+    def move_to(self) -> None:
+        """The working folder becomes another one: what is relative names other files from now on."""
+        self.settle()
+        self.known.clear()
 
     def look_behind_links(self, cover: observation.Cover) -> None:
         """Forget the files that `cover` covers by another path."""
@@ -66,13 +91,16 @@ class Notes:
                 self.touched.files.discard(name)
 
     def _note_file(self, name: str) -> None:
-        files = self.touched.files
-        if name in files or self.cover.covers(name) or self._is_made(name):
-            return
-        if len(files) >= _MOST:
-            self.uncounted["files"] = self.uncounted.get("files", 0) + 1
+        if name not in self.touched.files and not self.cover.covers(name) and not self._is_made(name):
+            self._add_files({name})
+
+    def _add_files(self, names: set[str]) -> None:
+        room = _MOST - len(self.touched.files)
+        if len(names) <= room:
+            self.touched.files |= names
         else:
-            files.add(name)
+            self.touched.files |= set(itertools.islice(names, max(0, room)))
+            self.uncounted["files"] = self.uncounted.get("files", 0) + len(names) - max(0, room)
 
     def _is_made(self, name: str) -> bool:
         return name in self._made or f"{name}/".startswith(self._made_folders)
@@ -222,7 +250,7 @@ def _caller(depth: int, but: str = "") -> str:
 
 def _open(notes: Notes, event: Event) -> None:
     path, mode, flags = cast("tuple[object, object, int]", event)
-    if path in notes.opened or type(path) is int:
+    if type(path) is int or path in notes.known:
         return
     if flags & _WRITES:
         notes.write(path, flags)
@@ -233,7 +261,7 @@ def _open(notes: Notes, event: Event) -> None:
 
 
 def _is_rooted(path: object) -> bool:
-    return _text(path).startswith("/")
+    return path[:1] == "/" if type(path) is str else _text(path).startswith("/")
 
 
 def _rename(notes: Notes, event: Event) -> None:
@@ -258,7 +286,7 @@ def _list(notes: Notes, event: Event) -> None:
 
 
 def _chdir(notes: Notes, event: Event) -> None:
-    notes.settle()
+    notes.move_to()
 
 
 def _input(notes: Notes, event: Event) -> None:

@@ -58,6 +58,7 @@ class Watch:
         self.notes = events.Notes(cover)
         self.strays = events.Notes(cover)
         self.mine = (self.notes,)
+        self.known = self.notes.known
         self.failures = 0
         self.thread = threading.get_ident()
         self.is_task = asyncio._get_running_loop() is not None
@@ -218,15 +219,23 @@ _is_installed = False
 def _hook(
     watches: Sequence[Watch],
     handlers: Mapping[str, Callable[[events.Notes, events.Event], None]],
+    whose: "Callable[[], Watch | _Own | None]",
     notes: Callable[[], "tuple[events.Notes, ...]"],
+    watch_type: type[Watch],
 ) -> Callable[[str, events.Event], None]:
     """What hears every event of the process. Its names are its own, since modules lose theirs as Python ends."""
 
     def hear(event: str, args: events.Event) -> None:
         if watches and event in handlers:
             try:
-                for each in notes():
-                    handlers[event](each, args)
+                mine = whose()
+                if type(mine) is watch_type:
+                    # What is done most, by the shortest way: a file that was opened before is opened again.
+                    if mine.is_open and not (event == "open" and args[0] in mine.known):
+                        handlers[event](mine.notes, args)
+                else:
+                    for each in notes():
+                        handlers[event](each, args)
             # What is raised here is raised in the user's `open`. An interrupt is meant for them; else nothing may.
             except Exception:
                 for watch in watches:
@@ -244,7 +253,7 @@ def _install() -> bool:
     global _is_installed
     with _installing:
         if not _is_installed and hasattr(sys, "addaudithook"):
-            sys.addaudithook(_hook(_watches, {**events.HANDLERS, _PROBE: _probe}, _notes))
+            sys.addaudithook(_hook(_watches, {**events.HANDLERS, _PROBE: _probe}, _whose.get, _notes, Watch))
             _try_out()
         _is_installed = True
     return bool(_heard)

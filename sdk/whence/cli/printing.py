@@ -12,7 +12,7 @@ from rich.table import Table
 
 from whence import replay
 from whence.cli import trees
-from whence_catalog import audit, cache, catalog, lineage, model, rerun, wire
+from whence_catalog import audit, cache, catalog, lineage, model, observation, rerun, wire
 
 if TYPE_CHECKING:
     from whence.cli import backup as backups
@@ -151,10 +151,20 @@ def show_run(record: model.RunRecord, series: Mapping[str, Sequence[tuple[int, f
     _line("commit", run.capture.git.get("commit", ""))
     can = "yes" if run.capture.rerunnable else f"no, because {run.capture.because}"
     _line("rerunnable", can)
+    if record.observed is not None:
+        _show_observed(record.observed)
     for text in run.warnings:
         _line("warning", f"[yellow]{escape(text)}[/yellow]", markup=True)
     if run.error:
         _line("error", f"[red]{escape(run.error)}[/red]", markup=True)
+
+
+def _show_observed(seen: model.Observed) -> None:
+    _line("reads", seen.watching.value)
+    for text in observation.touched(seen):
+        _line("touched", text)
+    for text in seen.blind_spots:
+        _line("not seen", text)
 
 
 def show_runs(found: Sequence[model.Run]) -> None:
