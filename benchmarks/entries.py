@@ -60,8 +60,8 @@ _STATEMENTS = (
     ),
     """INSERT INTO blob (project_id, digest, known_at)
        SELECT 1, version.digest, version.created_at FROM version WHERE true""",
-    """INSERT INTO cache_entry (key, run_id, created_at, validated_at)
-       SELECT key, id, finished_at, finished_at FROM run""",
+    """INSERT INTO cache_entry (key, run_id, job_id, created_at, validated_at)
+       SELECT key, id, job_id, finished_at, finished_at FROM run""",
 )
 _UPDATES = ("UPDATE run SET key = %s WHERE id = %s", "UPDATE cache_entry SET key = %s WHERE run_id = %s")
 _FUNCTIONS = (

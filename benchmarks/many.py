@@ -39,7 +39,7 @@ _BEAT = "INSERT INTO beat VALUES (%s, 0)"
 _VERSION = "INSERT INTO version VALUES (%s, 1, %s, %s, 'content', 'file', 8, 0)"
 _OUTPUT = "INSERT INTO output VALUES (%s, 'return', %s, 1, %s, 0, NULL, NULL, NULL, %s, 0)"
 _BLOB = "INSERT INTO blob VALUES (1, %s, 0)"
-_ENTRY = "INSERT INTO cache_entry (key, run_id, created_at, validated_at) VALUES (%s, %s, 0, 0)"
+_ENTRY = "INSERT INTO cache_entry (key, run_id, job_id, created_at, validated_at) VALUES (%s, %s, 1, 0, 0)"
 _ENDS = (
     "UPDATE run SET state = 'complete', finish_fact = %s, finished_at = 0, outcome = 'entered' WHERE id = %s"
 )

@@ -72,7 +72,9 @@ LOOK_UP = """
     LEFT JOIN version ON version.id = output.version_id
     LEFT JOIN blob ON blob.project_id = run.project_id AND blob.digest = version.digest
     WHERE cache_entry.key = ? AND cache_entry.superseded_at IS NULL"""
-ENTER = "INSERT INTO cache_entry (key, run_id, created_at, validated_at) VALUES (?, ?, ?, ?)"
+ENTER = """
+    INSERT INTO cache_entry (key, run_id, job_id, created_at, validated_at)
+    SELECT ?, id, job_id, ?, ? FROM run WHERE id = ?"""
 TAKE = """
     INSERT INTO reservation (key, owner, run_uid, reason, token, since, until) VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (key) DO UPDATE SET
@@ -342,7 +344,7 @@ def finish(connection: sqlite3.Connection, end: Ended, token: int) -> list[Row]:
     assert held, "the lease is still held"
     fact = _append(connection, end.uid, end.at, "finish", end.canonical)
     connection.execute(RUN_ENDS, (end.state, end.at, end.outcome, end.metrics, end.warnings, fact, run_id))
-    connection.execute(ENTER, (end.key, run_id, end.at, end.at))
+    connection.execute(ENTER, (end.key, end.at, end.at, run_id))
     connection.execute(UNBEAT, (end.run,))
     return _put_outputs(connection, run_id, fact, end)
 
