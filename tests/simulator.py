@@ -13,6 +13,9 @@ from whence_catalog.errors import WhenceError
 
 ACTOR = model.Actor("tester", authenticated=False)
 
+# A read that never ends.
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT (i + 1) % 7 FROM n) SELECT count(*) FROM n"
+
 
 def digest_of(content: bytes) -> digest.Digest:
     return digest.digest_of_bytes(content)

@@ -140,6 +140,8 @@ def serve(told: settings.Settings) -> bool:
                 synchronous=told.sync,
                 timeout_seconds=told.timeout,
                 lease=timedelta(seconds=told.lease),
+                # Whoever asked was told by then that it was not done: nobody waits for the rest.
+                read_seconds=told.request_seconds,
             )
         ) as catalog,
     ):

@@ -128,7 +128,9 @@ class Settings(BaseSettings):
     )
     requests_at_once: int = Field(2000, ge=1, description="how many of them may come at once, after a pause")
     request_seconds: Seconds = Field(
-        30.0, description="how long a request may take to arrive, and then how long to be carried out"
+        30.0,
+        description="how long a request may take to arrive, and then how long to be carried out; the database gives"
+        " up a read that takes longer",
     )
     connections: int = Field(1000, ge=1, description="how many connections are served at once")
     threads: int = Field(

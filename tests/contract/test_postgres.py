@@ -213,6 +213,14 @@ def test_a_text_that_no_index_holds_is_refused_and_harms_no_other_item(world: Wo
     assert isinstance(second, InvalidInput)
 
 
+def test_a_read_that_takes_longer_than_it_may_is_given_up_and_the_next_one_is_answered(url: str) -> None:
+    with closing(PostgresEngine(url, read_seconds=0.05)) as engine:
+        with pytest.raises(Unreachable, match="not read within the time"):
+            engine.read(lambda tx: tx.script(simulator.ENDLESS))
+        assert engine.read(lambda tx: tx.script("SELECT 1")) == [(1,)]
+        assert engine.write(lambda tx: tx.script("SHOW statement_timeout")) == [("0",)]
+
+
 # ── order ────────────────────────────────────────────────────────────────────────────────────────
 
 

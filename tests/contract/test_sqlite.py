@@ -181,6 +181,17 @@ def test_a_database_that_another_process_holds_is_named_with_what_to_do(path: Pa
         World(opened).note("make")
 
 
+def test_a_read_that_takes_longer_than_it_may_is_given_up_and_the_next_one_is_answered(path: Path) -> None:
+    SqlCatalog.open(path).close()
+    with closing(sqlite.SqliteEngine(path, read_seconds=0.05)) as engine:
+        with pytest.raises(Unreachable, match="not read within the time"), engine.reading() as tx:
+            tx.script(simulator.ENDLESS)
+        with engine.reading() as tx:
+            assert tx.script("SELECT 1") == [(1,)]
+        with engine.writing() as tx:
+            assert tx.script("SELECT 1") == [(1,)]
+
+
 def test_a_closed_catalog_says_so(path: Path) -> None:
     opened = SqlCatalog.open(path)
     opened.close()

@@ -51,6 +51,7 @@ def open_url(
     synchronous: str = "FULL",
     timeout_seconds: float = 30.0,
     lease: timedelta = catalog.LEASE,
+    read_seconds: float | None = None,
 ) -> "SqlCatalog":
     """The catalog in a SQLite file (its path), or in a PostgreSQL database (`postgresql://…`).
 
@@ -59,14 +60,23 @@ def open_url(
         synchronous: FULL: what was acknowledged survives a power cut. NORMAL: on SQLite, the last may not.
         timeout_seconds: how long to try while another process holds what is needed, or nobody answers.
         lease: how long a Run lives, and holds its key, without being heard of; the same for all who use it.
+        read_seconds: how long a read may take (on PostgreSQL: each of its statements); for who serves others.
 
     Raises:
         NotReady: it cannot be used; the message says what to run.
         InvalidInput: the lease lasts no time.
     """
     if "://" in url:
-        return SqlCatalog.connect(url, timeout_seconds=timeout_seconds, lease=lease)
-    return SqlCatalog.open(Path(url), synchronous=synchronous, timeout_seconds=timeout_seconds, lease=lease)
+        return SqlCatalog.connect(
+            url, timeout_seconds=timeout_seconds, lease=lease, read_seconds=read_seconds
+        )
+    return SqlCatalog.open(
+        Path(url),
+        synchronous=synchronous,
+        timeout_seconds=timeout_seconds,
+        lease=lease,
+        read_seconds=read_seconds,
+    )
 
 
 class SqlCatalog:
@@ -85,9 +95,12 @@ class SqlCatalog:
         synchronous: str = "FULL",
         timeout_seconds: float = 30.0,
         lease: timedelta = catalog.LEASE,
+        read_seconds: float | None = None,
     ) -> "SqlCatalog":
         """The catalog in the file `path`, made now if nothing is there; see `open_url`."""
-        database = SqliteEngine(path, synchronous=synchronous, timeout_seconds=timeout_seconds)
+        database = SqliteEngine(
+            path, synchronous=synchronous, timeout_seconds=timeout_seconds, read_seconds=read_seconds
+        )
         try:
             schema.ensure(database)
             return cls(database, str(path), lease)
@@ -97,7 +110,12 @@ class SqlCatalog:
 
     @classmethod
     def connect(
-        cls, url: str, *, timeout_seconds: float = 30.0, lease: timedelta = catalog.LEASE
+        cls,
+        url: str,
+        *,
+        timeout_seconds: float = 30.0,
+        lease: timedelta = catalog.LEASE,
+        read_seconds: float | None = None,
     ) -> "SqlCatalog":
         """The catalog in a PostgreSQL database, which `whence migrate` has made; see `open_url`."""
         if not url.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
@@ -112,7 +130,7 @@ class SqlCatalog:
                 "a catalog in PostgreSQL needs psycopg, which is not installed; run: pip install 'whence[postgres]'",
                 ErrorKind.EXTRA_MISSING,
             ) from error
-        database = PostgresEngine(url, timeout_seconds=timeout_seconds)
+        database = PostgresEngine(url, timeout_seconds=timeout_seconds, read_seconds=read_seconds)
         try:
             schema.require(database)
             return cls(database, database.url, lease)

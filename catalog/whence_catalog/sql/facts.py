@@ -123,8 +123,13 @@ def append(tx: Transaction, verb: str, uid: UUID, actor: model.Actor, body_of: B
             # A clock that was set back must not make a later fact look earlier.
             sequenced_at=max(tx.micros, sequenced_at),
         )
-    for path, salt, value in redactor.opened:
-        tx.run(_keep_salt, fact=number, path=path, salt=salt, value=value)
+    tx.many(
+        _keep_salt,
+        [
+            {"fact": number, "path": path, "salt": salt, "value": value}
+            for path, salt, value in redactor.opened
+        ],
+    )
     return number
 
 

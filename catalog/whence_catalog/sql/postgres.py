@@ -93,12 +93,13 @@ class PostgresEngine(Engine["psycopg.Connection[Any]"]):
 
     dialect = "postgresql"
 
-    def __init__(self, url: str, *, timeout_seconds: float = 30.0) -> None:
+    def __init__(self, url: str, *, timeout_seconds: float = 30.0, read_seconds: float | None = None) -> None:
         """Nothing is asked of the database yet.
 
         Args:
             url: `postgresql://user:password@host:port/database?option=value`, as libpq takes it.
             timeout_seconds: how long to try while it does not answer, or somebody else holds a lock.
+            read_seconds: how long one statement of a read may take; as long as it likes, unless given.
 
         Raises:
             InvalidInput: libpq cannot read the URL.
@@ -112,6 +113,9 @@ class PostgresEngine(Engine["psycopg.Connection[Any]"]):
             ) from error
         self.url = _shown(given)
         self._timeout_seconds = timeout_seconds
+        self._reading = "ISOLATION LEVEL REPEATABLE READ READ ONLY"
+        if read_seconds is not None:
+            self._reading += f"; SET LOCAL statement_timeout = {max(1, int(read_seconds * 1000))}"
         milliseconds = max(1, int(timeout_seconds * 1000))
         ours: dict[str, Any] = {
             "application_name": "whence",
@@ -130,7 +134,7 @@ class PostgresEngine(Engine["psycopg.Connection[Any]"]):
     @contextlib.contextmanager
     def reading(self) -> Iterator[Transaction]:
         """One unchanging view of what is committed."""
-        with self._translated(), self._transaction("ISOLATION LEVEL REPEATABLE READ READ ONLY") as tx:
+        with self._translated(), self._transaction(self._reading) as tx:
             yield tx
 
     @contextlib.contextmanager
@@ -141,7 +145,7 @@ class PostgresEngine(Engine["psycopg.Connection[Any]"]):
 
     def read(self, work: Callable[[Transaction], T]) -> T:
         """What `work` answers of one unchanging view; tried again while the database is away."""
-        return self._in_transaction("ISOLATION LEVEL REPEATABLE READ READ ONLY", True, None, work)
+        return self._in_transaction(self._reading, True, None, work)
 
     def write(self, work: Callable[[Transaction], T], *, durable: bool = True, gate: Gate | None = None) -> T:
         """What `work` answers, once what it wrote is committed; carried out again where it was cut short."""
@@ -282,6 +286,10 @@ def _meaning(error: psycopg.Error, url: str) -> WhenceError | None:
     if state in ("40001", "40P01", "55P03"):
         return Unreachable(
             f"the catalog {url} is busy: somebody holds what this needs; try again", ErrorKind.LOCKED
+        )
+    if state == "57014":
+        return Unreachable(
+            f"the catalog {url} was not read within the time that it is given; ask for less at once"
         )
     if _is_cut_short(error):
         return Unreachable(f"the catalog {url} does not answer; see that the database runs, and try again")

@@ -262,8 +262,11 @@ def find_actor(tx: Transaction, actor: model.Actor) -> int | None:
 
 
 def are_named(tx: Transaction, project: str, job: str, actor: model.Actor) -> bool:
-    """Whether project, job and Actor are all there."""
-    return tx.one(_find_names, **_named(project, job, actor)) is not None
+    """Whether project, job and Actor are all there; they are not looked up again in this transaction."""
+    row = tx.one(_find_names, **_named(project, job, actor))
+    if row is not None:
+        tx.found.setdefault("names", {})[project, job, actor] = row
+    return row is not None
 
 
 def _named(project: str, job: str, actor: model.Actor) -> dict[str, Value]:
@@ -284,7 +287,8 @@ def actor_id(tx: Transaction, actor: model.Actor) -> int:
 
 def _names(tx: Transaction, run: model.Run) -> Record:
     """The rows of a Run's project, job and Actor, made if need be."""
-    row = tx.one(_find_names, **_named(run.project, run.job, run.actor))
+    known: Record | None = tx.found.get("names", {}).get((run.project, run.job, run.actor))
+    row = known or tx.one(_find_names, **_named(run.project, run.job, run.actor))
     if row is not None:
         return row
     project_id = artifacts.project_id(tx, run.project)

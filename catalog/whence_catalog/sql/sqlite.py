@@ -16,6 +16,9 @@ from whence_catalog.sql.engine import Engine, Gate, Given, Statement, Transactio
 
 T = TypeVar("T")
 
+# How many steps of SQLite's machine a read does before its clock is looked at: some milliseconds.
+_STEPS_BETWEEN_LOOKS = 100_000
+
 # Filesystems on which SQLite's WAL is unsafe, since its shared memory is not shared between machines.
 NETWORK_FILESYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "glusterfs", "gpfs", "beegfs"}
@@ -73,9 +76,23 @@ class SqliteEngine(Engine[_Entry]):
     dialect = "sqlite"
 
     def __init__(
-        self, path: Path | None, *, synchronous: str = "FULL", timeout_seconds: float = 30.0
+        self,
+        path: Path | None,
+        *,
+        synchronous: str = "FULL",
+        timeout_seconds: float = 30.0,
+        read_seconds: float | None = None,
     ) -> None:
+        """Nothing is opened yet.
+
+        Args:
+            path: of the file.
+            synchronous: of all that is written, but for what need not be durable.
+            timeout_seconds: how long to try while another process writes.
+            read_seconds: how long a read may take; as long as it likes, unless given.
+        """
         super().__init__()
+        self._read_seconds = read_seconds
         self.path = path
         self.url = ":memory:" if path is None else str(path)
         self._synchronous = synchronous
@@ -86,9 +103,13 @@ class SqliteEngine(Engine[_Entry]):
         """One unchanging view of what is committed."""
         with _translated(self.path), self._connection() as (connection, _):
             connection.execute("BEGIN")
+            if self._read_seconds is not None:
+                end_at = time.monotonic() + self._read_seconds
+                connection.set_progress_handler(lambda: time.monotonic() > end_at, _STEPS_BETWEEN_LOOKS)
             try:
                 yield SqliteTransaction(connection)
             finally:
+                connection.set_progress_handler(None, 0)
                 connection.execute("ROLLBACK")
 
     def glance(self, work: Callable[[Transaction], T]) -> T:
@@ -217,6 +238,10 @@ def _meaning(error: sqlite3.Error, path: Path | None) -> WhenceError | None:
     match None if code is None else code & 0xFF:
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return _locked(path)
+        case sqlite3.SQLITE_INTERRUPT:
+            return Unreachable(
+                f"the catalog {path} was not read within the time that it is given; ask for less at once"
+            )
         case sqlite3.SQLITE_READONLY:
             return NotReady(f"the catalog {path} cannot be written: {error}", ErrorKind.READ_ONLY)
         case sqlite3.SQLITE_FULL:
