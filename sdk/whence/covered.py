@@ -10,10 +10,10 @@ import hashlib
 import os
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from whence import normal_form, origins, source
+from whence import normal_form, origins, source, witness
 from whence.origins import Origin
 from whence.reading import PACKAGE_CHOOSERS, TEXT_READERS, Imported, Reading
 from whence_catalog import digest
@@ -93,6 +93,11 @@ class Covered:
         # What is left to cover; a stack of our own, since calls go deeper than Python's.
         self._todo: list[Callable[[], None]] = []
         self.coverage = Coverage()
+        self.witness = witness.Witness()
+        # One walk sees one state of each file.
+        self._sources: dict[str, source.Source | None] = {}
+        self._names: dict[tuple[object, object], str] = {}
+        self._noted: set[str] = set()
         self._modules: dict[str, None] = {}
         self._done: set[str] = set()
         # What is being covered, for the reasons that are given.
@@ -129,7 +134,9 @@ class Covered:
         if top in sys.modules:
             is_installed = origins.of_module(top) is Origin.DISTRIBUTION
         else:
-            is_installed = not origins.is_of_project(top)
+            is_own = origins.is_of_project(top)
+            self.witness.answer(origins.is_of_project, (top,), is_own)
+            is_installed = not is_own
         if is_installed:
             self._cover_distribution(top)
 
@@ -149,7 +156,8 @@ class Covered:
                 folder = os.path.dirname(folder)
             folders = [folder]
         for folder in folders:
-            found = list(origins.module_files(folder, parts))
+            found = origins.module_files(folder, parts)
+            self.witness.answer(origins.module_files, (folder, parts), found)
             for path in found:
                 self._cover_file(path)
             if found:
@@ -162,7 +170,7 @@ class Covered:
         if symbol in self._done or origins.of_file(path) is not Origin.PROJECT:
             return
         self._done.add(symbol)
-        text = source.of_file(path)
+        text = self._text_of(path)
         if text is None:
             self._cover_bytes(symbol, path)
             return
@@ -177,6 +185,7 @@ class Covered:
             self._todo.append(functools.partial(self._cover_late_import, imported, path))
 
     def _cover_bytes(self, symbol: str, path: str) -> None:
+        self.witness.file(path)
         with open(path, "rb") as file:
             self._add(symbol, hashlib.file_digest(file, "sha256").digest())
         self._cover_path(path)
@@ -192,7 +201,7 @@ class Covered:
             self.coverage.files.add(origins.real_path(path))
             if symbol in self.rows or not path.endswith(".py"):
                 continue
-            text = source.of_file(path)
+            text = self._text_of(path)
             if text is None or self._reads_text:
                 self._cover_bytes(symbol, path)
                 continue
@@ -202,8 +211,23 @@ class Covered:
             self._add(symbol, text.documented_digest if self._keep_docstrings else text.digest)
             self._cover_path(path)
 
+    def _text_of(self, file: str) -> source.Source | None:
+        if file not in self._sources:
+            # First: what is written in between is seen by the one, and missed by the other.
+            self.witness.file(file)
+            self._sources[file] = source.of_file(file)
+        return self._sources[file]
+
+    def _module_name(self, namespace: Mapping[str, object]) -> str:
+        """What a module is called in every process."""
+        name = (namespace.get("__name__"), namespace.get("__file__"))
+        if name not in self._names:
+            self._names[name] = origins.module_name(namespace, self._root)
+        return self._names[name]
+
     def _cover_path(self, file: object) -> None:
-        if isinstance(file, str):
+        if isinstance(file, str) and file not in self._noted:
+            self._noted.add(file)
             real = origins.real_path(file)
             if real.startswith(self._root + os.sep) and os.path.isfile(real):
                 self.files[self._path(real)] = real

@@ -4,9 +4,11 @@ The map is the value of the key's component `code`. Leaves to others: which code
 of its syntax counts (`normal_form`), and what was read while the step ran.
 """
 
+import collections
 import functools
 import os
 import pathlib
+import threading
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -53,13 +55,51 @@ def code_identity(
     the `further` places, which an earlier call ran and no name led to.
     """
     real = os.path.realpath(root)
-    walk = reach.Walk(real, keep_docstrings=False)
-    entry = walk.run(function, arguments, further)
+    roots = reach.roots(arguments)
+    name = (id(function), real, tuple(map(id, roots)), tuple(further))
+    with _guard:
+        known = _known.get(name)
+        if known is not None and known.walk.still_holds():
+            _known.move_to_end(name)
+            return known.identity
+    walk, identity = _walked(function, real, roots, further)
+    with _guard:
+        _known.pop(name, None)
+        if walk.witness.is_complete and not walk.widened:
+            _known[name] = _Known(function, roots, walk, identity)
+            if len(_known) > _MOST_KNOWN:
+                _known.popitem(last=False)
+    return identity
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What was found of a function and its arguments' code, which are kept so that their addresses are."""
+
+    function: object
+    roots: Sequence[object]
+    walk: reach.Walk
+    identity: CodeIdentity
+
+
+_MOST_KNOWN = 128
+_known: "collections.OrderedDict[tuple[object, ...], _Known]" = collections.OrderedDict()
+# Whether something still holds is asked of the walk that found it, by one thread at a time.
+_guard = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_guard.acquire, after_in_parent=_guard.release, after_in_child=_guard.release)
+
+
+def _walked(
+    function: Callable[..., object], root: str, roots: Sequence[object], further: Sequence[covered.Place]
+) -> tuple[reach.Walk, CodeIdentity]:
+    walk = reach.Walk(root, keep_docstrings=False)
+    entry = walk.run(function, roots, further)
     if walk.reads_docstrings:
         # Then docstrings count everywhere: which ones are read cannot be told.
-        walk = reach.Walk(real, keep_docstrings=True)
-        entry = walk.run(function, arguments, further)
-    return CodeIdentity(
+        walk = reach.Walk(root, keep_docstrings=True)
+        entry = walk.run(function, roots, further)
+    return walk, CodeIdentity(
         dict(sorted(walk.rows.items())),
         dict(sorted(walk.files.items())),
         tuple(sorted(walk.widened)),

@@ -64,6 +64,13 @@ _SAID_BY_REPR = (
 )
 _GETTERS = (operator.attrgetter, operator.itemgetter, operator.methodcaller)
 _MOST_LEVELS = 60
+# Asked first, since asking an object for what wraps it takes long.
+_NEVER_CODE = frozenset(
+    {
+        *(int, float, complex, bool, str, bytes, type(None), list, tuple, dict, set, frozenset),
+        *_SAID_BY_REPR,
+    }
+)
 
 
 class Opaque(Exception):
@@ -76,6 +83,8 @@ class Unrecorded(Opaque):
 
 def is_code(value: object) -> bool:
     """Whether a value stands for code, rather than being data."""
+    if type(value) in _NEVER_CODE:
+        return False
     return isinstance(value, _CODE) or type(value).__name__ in _COMPILED or is_wrapper(value)
 
 

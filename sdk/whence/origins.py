@@ -163,14 +163,16 @@ def standard_name(module: str, qualname: str) -> str:
     return ".".join([top, *(part for part in rest if not part.startswith("_")), qualname])
 
 
-def module_files(folder: str, parts: Sequence[str]) -> Iterator[str]:
+def module_files(folder: str, parts: Sequence[str]) -> list[str]:
     """The files that importing `parts` from `folder` runs: each package's own, then the module's."""
+    found = []
     for end in range(len(parts) + 1):
         base = os.path.join(folder, *parts[:end])
         candidates = [os.path.join(base, "__init__.py")] if end or not parts else []
         for path in (f"{base}.py", *candidates) if end else candidates:
             if os.path.isfile(path):
-                yield path
+                found.append(path)
+    return found
 
 
 def python_files(root: str) -> Iterator[str]:

@@ -22,7 +22,6 @@ Leaves to others: syntax (`normal_form`, `reading`, `source`), plain data (`form
 something is (`origins`).
 """
 
-import builtins
 import enum
 import functools
 import os
@@ -57,10 +56,8 @@ class Walk(covered.Covered):
         self._acting: set[str] = set()
         self._sequences: dict[str, list[str | None]] = {}
 
-    def run(
-        self, function: object, arguments: Iterable[object], further: Iterable[covered.Place] = ()
-    ) -> str:
-        """Cover everything that `function` reaches; answers its symbol."""
+    def run(self, function: object, roots: Iterable[object], further: Iterable[covered.Place] = ()) -> str:
+        """Cover everything that `function` and the code among its arguments reach; answers its symbol."""
         entry: digest.Framed
         try:
             entry = self._refer(function)
@@ -70,8 +67,11 @@ class Walk(covered.Covered):
         except forms.Opaque as error:
             entry = None
             self.uncacheable.add(f"the step: {error}")
-        for item in loaded.parts(arguments):
-            self._cover_argument(item)
+        for item in roots:
+            try:
+                self._refer(item)
+            except forms.Opaque as error:
+                self.uncacheable.add(f"an argument: {error}")
         for place in further:
             self._cover_place(place)
         while self._todo or self._cover_effects():
@@ -84,26 +84,16 @@ class Walk(covered.Covered):
 
     def _cover_place(self, place: covered.Place) -> None:
         """Cover a further root: by its file, so that it is the same whether or not it is loaded yet."""
+        self.witness.file(place.file)
         if os.path.isfile(place.file):
             self._cover_file(origins.real_path(place.file))
             return
+        self.witness.cannot_tell()
         found: object = sys.modules.get(place.module)
         for name in place.qualname.split("."):
             found = loaded.attribute(found, name)
         if isinstance(found, types.FunctionType | type):
             self._refer(found)
-
-    def _cover_argument(self, item: object) -> None:
-        """Cover what comes in as an argument: its class, and the code that it is."""
-        try:
-            if loaded.origin(type(item)) is Origin.PROJECT:
-                self._refer(type(item))
-            elif forms.is_code(item):
-                self._refer(item)
-        except forms.Opaque as error:
-            self.uncacheable.add(f"an argument: {error}")
-
-    # ── references ───────────────────────────────────────────────────────────────────────────────
 
     def _refer(self, value: object) -> digest.Framed:
         """What stands for a piece of code; it is covered in turn, where it is the project's.
@@ -118,10 +108,10 @@ class Walk(covered.Covered):
                 parts = (value.fget, value.fset, value.fdel)
                 return ["property", [None if part is None else self._refer(part) for part in parts]]
             case functools.partial():
-                bound = [self._forms.of(value.args), self._forms.of(dict(value.keywords))]
+                bound = [self._form_of(value.args), self._form_of(dict(value.keywords))]
                 return ["partial", self._refer(value.func), *bound]
             case types.MethodType():
-                return ["method", self._refer(value.__func__), self._forms.of(value.__self__)]
+                return ["method", self._refer(value.__func__), self._form_of(value.__self__)]
             case types.ModuleType():
                 return self._refer_to_module(value)
             case types.FunctionType():
@@ -137,7 +127,7 @@ class Walk(covered.Covered):
             return ["method", self._refer(described), str(getattr(value, "__name__", ""))]
         owner = getattr(value, "__self__", None)
         if isinstance(value, types.BuiltinFunctionType) and not isinstance(owner, types.ModuleType | None):
-            return ["method", value.__name__, self._forms.of(owner)]
+            return ["method", value.__name__, self._form_of(owner)]
         name = getattr(value, "__name__", type(value).__name__)
         qualname = getattr(value, "__qualname__", name)
         return self._foreign(loaded.module_of(value), qualname)
@@ -145,7 +135,7 @@ class Walk(covered.Covered):
     def _refer_to_module(self, module: types.ModuleType) -> digest.Framed:
         if origins.of_module(module.__name__) is not Origin.PROJECT:
             return self._foreign(module.__name__, "")
-        name = origins.module_name(vars(module), self._root)
+        name = self._module_name(vars(module))
         self.widened.add(f"{self._at} uses the module {name} as a value")
         return ["module", name]
 
@@ -155,6 +145,7 @@ class Walk(covered.Covered):
             return self._refer(loaded.wrapped(function)) if forms.is_wrapper(function) else ["whence"]
         if id(function) in self._referred:
             return self._referred[id(function)][1]
+        self.witness.function(function)
         if origin is not Origin.PROJECT:
             return self._refer_to_foreign(function)
         symbol = self._symbol(function.__globals__, function.__code__.co_qualname)
@@ -186,12 +177,14 @@ class Walk(covered.Covered):
             return self._referred[id(function)][1]
         module = function.__module__ or ""
         name = self._foreign(str(function.__globals__.get("__name__", "")), function.__code__.co_qualname)
-        if loaded.is_at(function, module) and origins.of_module(module) is not Origin.PROJECT:
+        is_at = loaded.is_at(function, module)
+        self.witness.answer(loaded.is_at, (function, module), is_at)
+        if is_at and origins.of_module(module) is not Origin.PROJECT:
             return name
         self._referred[id(function)] = (function, name)
         try:
             held: list[digest.Framed] = [
-                [freevar, self._forms.of(cell.cell_contents)] for freevar, cell in loaded.closure(function)
+                [freevar, self._form_of(cell.cell_contents)] for freevar, cell in loaded.closure(function)
             ]
             wrapped = [self._refer(loaded.wrapped(function))] if forms.is_wrapper(function) else []
         except (forms.Opaque, ValueError) as error:
@@ -214,10 +207,34 @@ class Walk(covered.Covered):
 
     def _form(self, value: object, where: str) -> digest.Framed:
         try:
-            return self._forms.of(value)
+            return self._form_of(value)
         except forms.Opaque as error:
             self.uncacheable.add(f"{where}: {error}")
             return ["opaque", str(error)]
+
+    def _form_of(self, value: object) -> digest.Framed:
+        try:
+            form = self._forms.of(value)
+        except forms.Opaque as error:
+            self.witness.opaque(value, str(error))
+            raise
+        self.witness.value(value, form)
+        return form
+
+    def still_holds(self) -> bool:
+        """Whether another walk, now, would find what this one did."""
+        if not self.witness.is_complete or self.widened:
+            return False
+        before = (len(self.rows), len(self.uncacheable), len(self._referred))
+        # Objects are remembered by their address, with what they held.
+        self._forms = forms.Forms(self._root, self._refer)
+        try:
+            holds = self.witness.still_holds(self._forms.of, self._forms.handles)
+        except Exception:  # another thread changes what is being looked at, say
+            return False
+        # Something that was not there has been referred to.
+        grown = (len(self.rows), len(self.uncacheable), len(self._referred)) != before
+        return holds and not grown and not self._todo and not self.widened
 
     def _refer_to_class(self, kind: type) -> digest.Framed:
         origin = loaded.origin(kind)
@@ -226,13 +243,15 @@ class Walk(covered.Covered):
         if origin is not Origin.PROJECT:
             return self._foreign(loaded.module_of(kind), kind.__qualname__)
         if id(kind) not in self._referred:
+            self.witness.kind(kind)
+            self.witness.kind(type(kind))
             symbol = self._symbol(loaded.namespace_of(kind), kind.__qualname__)
             self._referred[id(kind)] = (kind, ["code", symbol])
             self._todo.append(lambda: self._cover_class(kind, symbol))
         return self._referred[id(kind)][1]
 
     def _symbol(self, namespace: Namespace, qualname: str) -> str:
-        module = origins.module_name(namespace, self._root)
+        module = self._module_name(namespace)
         return f"{module}:{normal_form.plain_qualname(qualname)}"
 
     def _foreign(self, module: str, name: str) -> digest.Framed:
@@ -275,6 +294,7 @@ class Walk(covered.Covered):
         if text is None or definition is None or not text.compiles_to(code):
             # Edited since it was loaded, rewritten on import, or never in a file: what runs is what counts.
             self.interpreter_bound.add(symbol)
+            self.witness.cannot_tell()
             reading, decorators = loaded.read_bytecode(code, namespace), list[digest.Framed]()
         else:
             reading = definition.reading
@@ -296,8 +316,11 @@ class Walk(covered.Covered):
         kept: list[digest.Framed] = []
         for decorator in definition.decorators:
             # How long a step may be reused, or what it is called, is no part of what it computes.
-            if decorator.head is not None and loaded.is_own(decorator.head, namespace):
-                continue
+            if decorator.head is not None:
+                is_own = loaded.is_own(decorator.head, namespace)
+                self.witness.answer(loaded.is_own, (decorator.head, namespace), is_own)
+                if is_own:
+                    continue
             self._note(decorator.reading, namespace)
             edges = self._edges(decorator.reading, namespace)
             kept.append([self._body(decorator.reading), edges])
@@ -355,7 +378,7 @@ class Walk(covered.Covered):
                 held.append([name, "instance"])
                 continue
             try:
-                held.append([name, self._forms.of(value)])
+                held.append([name, self._form_of(value)])
             except forms.Opaque as error:
                 held.append([name, "opaque"])
                 is_draft = isinstance(error, forms.Unrecorded)
@@ -390,7 +413,7 @@ class Walk(covered.Covered):
     def _note_stores(self, reading: Reading, namespace: Namespace) -> None:
         """Widen where covered code, when it is called, puts something else into a module or class."""
         for chain in reading.stores:
-            target = namespace.get(chain[0])
+            target = self.witness.look(namespace, chain[0])
             if isinstance(target, types.ModuleType):
                 is_project = origins.of_module(target.__name__) is Origin.PROJECT
             else:
@@ -415,11 +438,11 @@ class Walk(covered.Covered):
         value: object
         if name in _MODULE_NAMES:
             return ["module name"]
-        if name in namespace:
-            value = namespace[name]
+        value = self.witness.look(namespace, name)
+        if value is not loaded.Missing:
             path = self._foreign_path(name, value, namespace)
-        elif hasattr(builtins, name):
-            value, path = getattr(builtins, name), ("builtins", name)
+        elif (value := self.witness.builtin(name)) is not loaded.Missing:
+            path = ("builtins", name)
         else:
             return ["unbound"]
         owner: type | None = None
@@ -429,17 +452,19 @@ class Walk(covered.Covered):
                     return self._refer_to_module(value)
                 if path or origins.of_module(value.__name__) is not Origin.PROJECT:
                     path = (*(path or (value.__name__,)), attribute)
-                    value = vars(value).get(attribute, loaded.Missing)
+                    value = self.witness.look(vars(value), attribute)
                     continue
                 self._modules[value.__name__] = None
                 name, owner, namespace = attribute, None, vars(value)
                 value = self._attribute(value, attribute)
             elif path:
                 path = (*path, attribute)
-                value = loaded.attribute(value, attribute) if isinstance(value, type) else loaded.Missing
+                value = (
+                    self.witness.attribute(value, attribute) if isinstance(value, type) else loaded.Missing
+                )
             elif isinstance(value, type):
                 self._refer(value)
-                owner, value = value, loaded.attribute(value, attribute)
+                owner, value = value, self.witness.attribute(value, attribute)
             else:
                 break
         if path:
@@ -447,13 +472,15 @@ class Walk(covered.Covered):
         if value is loaded.Missing:
             return ["unbound"]
         try:
-            return self._forms.of(value)
+            return self._form_of(value)
         except forms.Opaque as error:
             opaque = error
         held: list[digest.Framed] = []
         try:
             # A statement does not say which version it was that a name stood for.
             held = self._forms.handles(value)
+            if held:
+                self.witness.cannot_tell()
         except forms.Unrecorded as error:
             opaque = error
         # A script that hands its draft to a step as it is imported says with that what the draft is.
@@ -468,9 +495,11 @@ class Walk(covered.Covered):
         return ["holding", form, held] if held else form
 
     def _attribute(self, module: types.ModuleType, name: str) -> object:
-        if name in vars(module):
-            return vars(module)[name]
-        if "__getattr__" in vars(module):
+        value = self.witness.look(vars(module), name)
+        if value is not loaded.Missing:
+            return value
+        if self.witness.look(vars(module), "__getattr__") is not loaded.Missing:
+            self.witness.cannot_tell()
             self._form(vars(module)["__getattr__"], f"{self._at} reads {module.__name__}.{name}")
         return loaded.attribute(module, name)
 
@@ -480,7 +509,7 @@ class Walk(covered.Covered):
         for module, attribute in () if text is None else text.imports_of(name):
             full = loaded.absolute(module, namespace)
             found = sys.modules.get(full)
-            if found is not None and vars(found).get(attribute, loaded.Missing) is value:
+            if found is not None and self.witness.look(vars(found), attribute) is value:
                 return None if origins.of_module(full) is Origin.PROJECT else (full, attribute)
         return None
 
@@ -502,7 +531,7 @@ class Walk(covered.Covered):
         for module, attribute in imports:
             found = sys.modules.get(loaded.absolute(module, namespace))
             # Two modules may import everything from one another.
-            if found is None or id(found) in seen or vars(found).get(attribute, loaded.Missing) is not value:
+            if found is None or id(found) in seen or self.witness.look(vars(found), attribute) is not value:
                 continue
             if origins.of_module(found.__name__) is not Origin.PROJECT:
                 return self._foreign(found.__name__, attribute)
@@ -511,7 +540,7 @@ class Walk(covered.Covered):
         if not bindings:
             self.uncacheable.add(f"{self._at} reads {name}: {why}")
             return ["opaque", why]
-        symbol = f"{origins.module_name(namespace, self._root)}:{name}="
+        symbol = f"{self._module_name(namespace)}:{name}="
         if symbol not in self._done:
             self._done.add(symbol)
             self._todo.append(lambda: self._cover_statements(symbol, name, bindings, namespace))
@@ -537,7 +566,7 @@ class Walk(covered.Covered):
                 # Importing a.b.c runs a and a.b before it.
                 self._modules.update(dict.fromkeys(".".join(parts[: end + 1]) for end in range(len(parts))))
             effects = [*text.effects, *self._effects_by_the_way(text, namespace)]
-            symbol = f"effects {origins.module_name(namespace, self._root)}"
+            symbol = f"effects {self._module_name(namespace)}"
             self._sequences[name] = [
                 None if step is None else loaded.absolute(step, namespace) for step in text.sequence
             ]
@@ -549,16 +578,18 @@ class Walk(covered.Covered):
     def _effects_by_the_way(self, text: source.Source, namespace: Namespace) -> Iterator[Reading]:
         """Statements that bind a name, and whose effect is that they call something."""
         for name, reading in text.calls:
-            if namespace.get(name, loaded.Missing) is None:
+            if self.witness.look(namespace, name) is None:
                 yield reading
         for head, reading in text.applied:
-            value = namespace.get(head[0])
+            value = self.witness.look(namespace, head[0])
             is_foreign = (
                 origins.of_module(value.__name__) is not Origin.PROJECT
                 if isinstance(value, types.ModuleType)
                 else self._foreign_path(head[0], value, namespace) is not None
             )
-            if is_foreign and not loaded.is_own(head, namespace):
+            is_own = loaded.is_own(head, namespace)
+            self.witness.answer(loaded.is_own, (head, namespace), is_own)
+            if is_foreign and not is_own:
                 yield reading
 
     def _cover_order(self) -> None:
@@ -573,29 +604,42 @@ class Walk(covered.Covered):
             acting |= found
         for name, steps in self._sequences.items():
             order: list[digest.Framed] = [
-                "acts" if step is None else origins.module_name(vars(sys.modules[step]), self._root)
+                "acts" if step is None else self._module_name(vars(sys.modules[step]))
                 for step in dict.fromkeys(steps)
                 if step is None or (step in acting and step in sys.modules)
             ]
             if len(order) > 1:
-                symbol = f"order {origins.module_name(vars(sys.modules[name]), self._root)}"
+                symbol = f"order {self._module_name(vars(sys.modules[name]))}"
                 self._add(symbol, self._digest("order", order))
 
     def _project_source(self, namespace: Namespace) -> source.Source | None:
         file = namespace.get("__file__")
         if not isinstance(file, str) or origins.of_file(file) is not Origin.PROJECT:
             return None
-        return source.of_file(file)
+        return self._text_of(file)
 
     def _source_of(self, code: types.CodeType, namespace: Namespace) -> source.Source | None:
         file = code.co_filename
         if os.path.isabs(file) and os.path.isfile(file):
-            return source.of_file(file)
+            return self._text_of(file)
         loaded_from = namespace.get("__file__")
         # A relative name was meant for the folder that the process was in when it compiled it.
         if isinstance(loaded_from, str) and os.path.basename(loaded_from) == os.path.basename(file):
-            return source.of_file(loaded_from)
+            return self._text_of(loaded_from)
+        self.witness.cannot_tell()
         return source.of_cell(file)
+
+
+def roots(arguments: Iterable[object]) -> list[object]:
+    """The project's classes of what comes in as arguments, and what of it is code."""
+    found: dict[int, object] = {}
+    for item in loaded.parts(arguments):
+        kind = type(item)
+        if loaded.origin(kind) is Origin.PROJECT:
+            found[id(kind)] = kind
+        elif forms.is_code(item):
+            found[id(item)] = item
+    return list(found.values())
 
 
 def _first_symbol(form: digest.Framed) -> str | None:
