@@ -420,13 +420,26 @@ def running(recorder: Recorder) -> Iterator[None]:
     finally:
         if in_main_thread:
             _in_main_thread.remove(recorder)
-            if not _in_main_thread and signal.getsignal(signal.SIGTERM) is _terminate:
+            is_last = not any(around.is_own for around in _in_main_thread)
+            if is_last and signal.getsignal(signal.SIGTERM) is _terminate:
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
         _active.reset(token)
 
 
 def _terminate(number: int, _: types.FrameType | None) -> None:
     raise SystemExit(128 + number)
+
+
+def _after_fork() -> None:
+    """A forked child ends at SIGTERM as it would without us: no Run of its own is there to be ended. A pool's
+    worker that waits for work, and has a handler, can miss the signal that is to end it.
+    """
+    if signal.getsignal(signal.SIGTERM) is _terminate:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def current() -> Recorder | None:

@@ -47,6 +47,32 @@ def test_steps_run_in_a_pool_of_processes_and_handles_travel(project: Project, m
     assert not (project.folder / ".whence").exists()
 
 
+def test_a_forked_child_ends_at_sigterm_at_once_unless_a_step_of_its_own_runs(project: Project) -> None:
+    project.write(
+        """
+        import signal
+
+        @whence.step
+        def inner(n):
+            mark("handled" if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL else "not handled")
+            return n
+
+        def child():
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+            inner(1)
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+        if __name__ == "__main__":
+            with whence.run("outer"):
+                assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+                show(apart(child))
+                assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        """
+    )
+    assert (project.run(), project.executed()) == (0, ["handled"])
+
+
 def test_a_handle_pickles_without_its_connection_and_a_draft_with_its_content(client: Client) -> None:
     handle = client.publish("dataset:d", [1, 2, 3], metrics={"rows": 3.0})
     assert handle.path.exists()
