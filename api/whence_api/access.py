@@ -62,6 +62,8 @@ RULES: Mapping[str, Callable[[Admission, Mapping[str, object]], object]] = {
     "series": reading.series,
     "lineage": reading.lineage,
     "explain": reading.explain,
+    "explain_key": reading.explain_key,
+    "explain_calls": reading.explain_calls,
     "plan_rerun": reading.plan_rerun,
     "audit": reading.audit,
     "facts": reading.facts,

@@ -12,9 +12,9 @@ from uuid import UUID
 
 from whence_api import masks
 from whence_api import seal as seals
-from whence_catalog import access, catalog, inventory, model
+from whence_catalog import access, cache, catalog, inventory, model
 from whence_catalog.access import EVERY_PROJECT, Grant
-from whence_catalog.errors import Denied, ErrorKind, NotFound, WhenceError
+from whence_catalog.errors import Denied, ErrorKind, InvalidInput, NotFound, WhenceError
 
 T = TypeVar("T")
 _Signed = TypeVar(
@@ -147,3 +147,15 @@ class Admission:
 def no_run(named: object) -> NotFound:
     """That there is no such Run."""
     return NotFound(f"no run {named} is recorded", ErrorKind.NO_SUCH_RUN)
+
+
+def require_own_key(call: model.Call, key: str) -> None:
+    """Refuse a key that is not what its components make, or that asks for another project's results."""
+    if cache.key(call.components) != key:
+        raise InvalidInput(f"the key of run {call.run} is not that of its components; send them as they are")
+    scope = cache.component("scope", call.project).digest
+    said = [p for p in call.components if "scope" in (p.name, p.kind)]
+    if [(part.name, part.kind, part.digest) for part in said] != [("scope", "scope", scope)]:
+        raise InvalidInput(
+            f"the key of run {call.run} is not of its own project; its component scope is to be {call.project!r}"
+        )

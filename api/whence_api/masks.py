@@ -11,7 +11,7 @@ Leaves lineage to `lineage.mask`, and to others what may be asked at all (`acces
 import dataclasses
 import secrets
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeAlias, TypeVar, cast
@@ -162,6 +162,11 @@ def _artifact() -> model.Artifact:
 def _version() -> model.Version:
     # Numbers start at 1: no Version of anybody is called so.
     return model.Version(_artifact(), 0, _NOTHING, _NEVER)
+
+
+def runs_of(causes: Iterable[cache.Cause]) -> list[UUID]:
+    """The Runs that causes name."""
+    return [uid for found in causes for uid in (found.run, found.against, *found.through) if uid is not None]
 
 
 def named_runs(value: object) -> Iterator[UUID]:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import cast
 from uuid import UUID
 
-from whence_api import masks
+from whence_api import admission, masks
 from whence_api.admission import Admission
 from whence_catalog import audit as audits
-from whence_catalog import catalog, digest, inventory, model, rerun
+from whence_catalog import cache, catalog, digest, inventory, model, rerun
 from whence_catalog import lineage as lineages
 from whence_catalog.access import EVERY_PROJECT, Grant
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound, WhenceError
@@ -256,15 +256,57 @@ def _seen(asked: Admission, graph: lineages.Graph, new_id: Callable[[], str]) ->
 
 
 def explain(asked: Admission, arguments: Mapping[str, object]) -> object:
-    """Read in the project of the run."""
+    """Read in the projects of the run and of the one that it is compared with; the rest is masked."""
     record = _record(asked, cast("str", arguments["run"]))
-    explained = asked.catalog.explain(str(record.run.uid))
+    return _explained(asked, asked.catalog.explain(str(record.run.uid), _against(asked, arguments)), record)
+
+
+def explain_key(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Read in the project of the key; the rest is masked."""
+    against, readable = _against(asked, arguments), _readable(asked, arguments)
+    key = cast("str", arguments["key"])
+    explained = asked.catalog.explain_key(key, readable, against)
     if asked.sees_all:
         return explained
-    asked.know(uid for uid in (explained.against, *(v.made_by for v in explained.verdicts)) if uid)
-    mask = asked.mask(None)
+    found = [asked.catalog.run(str(run)) for run in _runs_behind(asked.catalog.cache_key(key, readable))]
+    return _explained(asked, explained, *found)
+
+
+def explain_calls(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Read in the project of each call and of its inputs; the rest is masked."""
+    calls = cast("Sequence[model.Call]", arguments["calls"])
+
+    def admit(call: model.Call) -> model.Call:
+        asked.require(Grant.READ, call.project)
+        for claim in call.inputs:
+            asked.require_source(claim.source)
+        if call.key is not None:
+            admission.require_own_key(call, call.key)
+        return call
+
+    def ask(admitted: Sequence[model.Call]) -> list[object]:
+        found = asked.catalog.explain_calls(admitted)
+        return [e if isinstance(e, WhenceError) else _explained(asked, e) for e in found]
+
+    return asked.each(calls, admit, ask)
+
+
+def _against(asked: Admission, arguments: Mapping[str, object]) -> str | None:
+    named = cast("str | None", arguments.get("against"))
+    return None if named is None else str(_record(asked, named).run.uid)
+
+
+def _explained(
+    asked: Admission, explained: cache.Explanation, *records: model.RunRecord
+) -> cache.Explanation:
+    """As far as it may be seen; `records` are the Runs that it is of."""
+    if asked.sees_all:
+        return explained
+    named = (explained.against, *(v.made_by for v in explained.verdicts), *masks.runs_of(explained.causes))
+    asked.know(uid for uid in named if uid)
+    mask = asked.mask(explained.answer)
     against = None if explained.against is None or mask.hides_run(explained.against) else explained.against
-    compared = [record] if against is None else [record, asked.catalog.run(str(against))]
+    compared = [*records, *([] if against is None else [asked.catalog.run(str(against))])]
     silent = {name for each in compared for name in _silent(asked, each)}
     verdicts = tuple(
         dataclasses.replace(
@@ -275,7 +317,26 @@ def explain(asked: Admission, arguments: Mapping[str, object]) -> object:
         )
         for verdict in explained.verdicts
     )
-    return dataclasses.replace(explained, against=against, verdicts=verdicts)
+    return dataclasses.replace(
+        explained,
+        against=against,
+        verdicts=verdicts,
+        answer=mask.shown(explained.answer),
+        causes=tuple(_cause_shown(asked, mask, found) for found in explained.causes),
+    )
+
+
+def _cause_shown(asked: Admission, mask: masks.Mask, found: cache.Cause) -> cache.Cause:
+    """Where an input began to differ, if all that led there may be read."""
+    if any(mask.hides_run(uid) for uid in masks.runs_of([found])):
+        return cache.Cause(found.role, None, None, None, note="of a project that you may not read")
+    ends = [asked.catalog.run(str(uid)) for uid in (found.run, found.against) if uid is not None]
+    silent = {name for each in ends for name in _silent(asked, each)}
+    verdicts = tuple(
+        dataclasses.replace(verdict, before=None, after=None) if verdict.name in silent else verdict
+        for verdict in found.verdicts
+    )
+    return dataclasses.replace(found, verdicts=verdicts)
 
 
 def _silent(asked: Admission, record: model.RunRecord) -> set[str]:

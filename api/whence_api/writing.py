@@ -10,10 +10,11 @@ from datetime import timedelta
 from typing import cast
 from uuid import UUID
 
+from whence_api import admission
 from whence_api.admission import Admission
-from whence_catalog import access, cache, inventory, model
+from whence_catalog import access, inventory, model
 from whence_catalog.access import EVERY_PROJECT, Grant
-from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
+from whence_catalog.errors import ErrorKind, NotFound
 
 # ── writing, item by item ────────────────────────────────────────────────────────────────────────
 
@@ -120,7 +121,7 @@ def _admitted_call(asked: Admission, call: model.Call) -> model.Call:
     asked.require(Grant.RECORD, call.project)
     _require_edges(asked, call.inputs, ())
     if call.key is not None:
-        _require_own_key(call, call.key)
+        admission.require_own_key(call, call.key)
     return asked.signed(call)
 
 
@@ -138,18 +139,6 @@ def _require_edges(
         asked.require(Grant.RECORD, made.artifact.project)
         for source in made.derived_from or ():
             asked.require_source(source)
-
-
-def _require_own_key(call: model.Call, key: str) -> None:
-    """Refuse a key that is not what its components make, or that asks for another project's results."""
-    if cache.key(call.components) != key:
-        raise InvalidInput(f"the key of run {call.run} is not that of its components; send them as they are")
-    scope = cache.component("scope", call.project).digest
-    said = [p for p in call.components if "scope" in (p.name, p.kind)]
-    if [(part.name, part.kind, part.digest) for part in said] != [("scope", "scope", scope)]:
-        raise InvalidInput(
-            f"the key of run {call.run} is not of its own project; its component scope is to be {call.project!r}"
-        )
 
 
 # ── writing, as a whole ──────────────────────────────────────────────────────────────────────────

@@ -5,15 +5,17 @@ holds a lease (`sql.reservations`, on the catalog's clock), whether bytes are th
 the components of a step are (`whence.fingerprint`, `whence.parameters`).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 from uuid import UUID
 
 from whence_catalog import digest, model, traces
 from whence_catalog.errors import InvalidInput
+
+T = TypeVar("T")
 
 KEY_DOMAIN = "whence.key/1"
 COMPONENT_DOMAIN = "whence.component/1"
@@ -434,19 +436,55 @@ class ComponentVerdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
-    """Why a Run's key is what it is: every component beside the nearest earlier key of the same job."""
+class Cause:
+    """Where upstream an input began to differ: the first Run whose own key differs otherwise than by its inputs.
 
-    run: UUID
+    `run` made what the call took, at the end of `through` (the Runs in between, the nearest first), and
+    `against` is its like behind the other key; None where there is none, or it may not be seen. `verdicts` are the
+    parts in which their keys differ. `note` says what ended the search, where it was something else.
+    """
+
+    role: str
+    run: UUID | None
+    against: UUID | None
+    job: str | None
+    through: tuple[UUID, ...] = ()
+    verdicts: tuple[ComponentVerdict, ...] = ()
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a key is what it is: every component beside the nearest earlier key of the same job and scope.
+
+    Of a Run, of the one behind a key, or of a call that was not made yet: then `run` is None. `reason` is why the
+    Run executed.
+    `answer` is what the cache would answer now, to a key or a call. `causes` say for each input that differs
+    where that began. The nearest was sought among the last `looked_at` earlier keys of the job; `is_nearest_of_all`
+    says whether there are no more.
+    """
+
+    run: UUID | None
     key: str | None
     against: UUID | None
     verdicts: tuple[ComponentVerdict, ...]
     note: str | None = None
+    job: str | None = None
+    reason: str | None = None
+    answer: Answer | None = None
+    causes: tuple[Cause, ...] = ()
+    looked_at: int = 0
+    is_nearest_of_all: bool = True
 
     @property
     def changes(self) -> tuple[ComponentVerdict, ...]:
         """The components that differ."""
-        return tuple(v for v in self.verdicts if v.change not in (Change.SAME, Change.IGNORED))
+        return changed(self.verdicts)
+
+
+def changed(verdicts: Iterable[ComponentVerdict]) -> tuple[ComponentVerdict, ...]:
+    """Those that differ."""
+    return tuple(v for v in verdicts if v.change not in (Change.SAME, Change.IGNORED))
 
 
 def compare_components(
@@ -473,9 +511,119 @@ def _verdict(name: str, old: model.Component | None, new: model.Component | None
 def nearest(
     components: Sequence[model.Component], earlier: Mapping[UUID, Sequence[model.Component]]
 ) -> UUID | None:
-    """The Run whose key differs in the fewest components; among equals, the first given (the newest)."""
+    """The Run whose key differs in the fewest components; among equals, the first given (the newest).
+
+    Keys of another scope are no neighbours: nothing is reused across.
+    """
     mine = {(part.name, part.digest) for part in components}
+    scope = _scope(components)
     distances = {
-        run: len(mine ^ {(part.name, part.digest) for part in parts}) for run, parts in earlier.items()
+        run: len(mine ^ {(part.name, part.digest) for part in parts})
+        for run, parts in earlier.items()
+        if _scope(parts) == scope
     }
     return min(distances, key=distances.__getitem__, default=None)
+
+
+def _scope(components: Iterable[model.Component]) -> bytes | None:
+    return next((part.digest for part in components if part.kind == "scope"), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Taker:
+    """A Run, or a call, as far as it explains another: the parts of its key, and what it took.
+
+    `took` holds for each role the content and the producer of its members, in their order.
+    """
+
+    run: UUID | None
+    job: str
+    key: str | None
+    components: tuple[model.Component, ...]
+    took: Mapping[str, tuple[tuple[digest.Digest, UUID | None], ...]]
+
+
+# How many pairs of Runs are compared on the way upstream, for each input.
+MOST_COMPARED = 50
+
+
+def cause(role: str, before: Taker, after: Taker, known: Callable[[UUID], Taker]) -> Cause:
+    """Where the input `role`, which differs between the two, began to differ.
+
+    The Runs that made the two are compared, and where they differ by inputs alone those that made these, and so
+    on: the nearest first, and no more than `MOST_COMPARED` pairs.
+
+    Args:
+        known: the Run of that id, which made something that one of those met so far took.
+    """
+    waiting: list[tuple[str, Taker, Taker, tuple[UUID, ...]]] = [(role, before, after, ())]
+    seen: set[tuple[UUID, UUID]] = set()
+    ended: Cause | None = None
+    for name, old, new, through in _growing(waiting):
+        pair = _first_parting(old.took.get(name, ()), new.took.get(name, ()))
+        if isinstance(pair, str):
+            ended = ended or Cause(role, None, None, None, through, note=pair)
+            continue
+        if pair in seen:
+            continue
+        if len(seen) == MOST_COMPARED:
+            return ended or Cause(
+                role,
+                None,
+                None,
+                None,
+                through,
+                note=f"not found among the first {MOST_COMPARED} pairs of runs",
+            )
+        seen.add(pair)
+        one, other = known(pair[0]), known(pair[1])
+        found = changed(compare_components(one.components, other.components))
+        own = tuple(verdict for verdict in found if not _is_input(verdict.name))
+        note = _end(one, other, own, found)
+        if own or note is not None:
+            return Cause(role, other.run, one.run, other.job, through, own, note)
+        waiting += [
+            (verdict.name.removeprefix(_INPUTS), one, other, (*through, pair[1])) for verdict in found
+        ]
+    return ended or Cause(role, None, None, None, note="nothing upstream says what began it")
+
+
+_INPUTS = "inputs/"
+
+
+def _growing(waiting: list[T]) -> Iterator[T]:
+    """Each that waits, with those that come to wait meanwhile."""
+    place = 0
+    while place < len(waiting):
+        yield waiting[place]
+        place += 1
+
+
+def _is_input(name: str) -> bool:
+    return name.startswith(_INPUTS)
+
+
+def _end(
+    one: Taker, other: Taker, own: Sequence[ComponentVerdict], found: Sequence[ComponentVerdict]
+) -> str | None:
+    """What ends the search at these two, where it is not a part of their keys."""
+    if one.key is None or other.key is None:
+        return "it has no key, which would say what it depends on"
+    if not found:
+        return "the same key gave other bytes"
+    if one.job != other.job and not own:
+        return f"before, {one.job} made it"
+    return None
+
+
+def _first_parting(
+    old: Sequence[tuple[digest.Digest, UUID | None]], new: Sequence[tuple[digest.Digest, UUID | None]]
+) -> tuple[UUID, UUID] | str:
+    """The producers of the first two members that differ; or why there are no two to compare."""
+    for (content, producer), (other, made_by) in zip(old, new, strict=False):
+        if content == other:
+            continue
+        if producer is None or made_by is None:
+            return "it was not said which run made it"
+        return "one run made both" if producer == made_by else (producer, made_by)
+    return "it has another number of members" if len(old) != len(new) else "the order of its members differs"

@@ -457,8 +457,22 @@ class Catalog(Protocol):
         """
         ...
 
-    def explain(self, run: str) -> cache.Explanation:
-        """Why a Run has the key that it has, beside the nearest earlier key of its job."""
+    def explain(self, run: str, against: str | None = None) -> cache.Explanation:
+        """Why a Run has the key that it has, beside that of the Run `against`, or the nearest earlier of its job."""
+        ...
+
+    def explain_key(
+        self, key: str, projects: Iterable[str] | None = None, against: str | None = None
+    ) -> cache.Explanation:
+        """As `explain`, of the Run that entered or computes a key, which `cache_key` finds; with what it would answer.
+
+        Raises:
+            NotFound, InvalidInput: as `cache_key`.
+        """
+        ...
+
+    def explain_calls(self, calls: Sequence[model.Call]) -> Sequence[Result[cache.Explanation]]:
+        """What `reserve` would answer to each call now, and why its key is what it is. Nothing is recorded."""
         ...
 
     def plan_rerun(self, run: str, unavailable: frozenset[digest.Digest]) -> rerun.RerunPlan:

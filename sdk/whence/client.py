@@ -24,12 +24,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeAlias, Unpack, cast
+from typing import ParamSpec, TypeAlias, Unpack, cast
 
 from whence import (
     beater,
     block,
     calls,
+    changes,
     handles,
     judging,
     located,
@@ -44,6 +45,8 @@ from whence_catalog import audit, blobs, catalog, digest, lineage, model
 from whence_catalog import catalog as catalogs
 from whence_catalog.blobs import disk
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound, NotReady, Unreachable, WhenceError
+
+P = ParamSpec("P")
 
 FOLDER = ".whence"
 DATABASE = "catalog.db"
@@ -272,6 +275,14 @@ class Client:
         presence |= dict.fromkeys(missing, audit.Presence.MISSING)
         presence |= dict.fromkeys(altered, audit.Presence.ALTERED)
         return self.catalog.audit(ref, policy, tuple(presence.items()))
+
+    def explain(self, what: str, against: str | None = None) -> "changes.Why":
+        """Why a Run, by its id, or a key (`wk1:…`) is what it is; see `changes.explain`."""
+        return changes.explain(self, what, against)
+
+    def explain_call(self, step: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> "changes.Why":
+        """What a step would be answered if it was called so now, and why; see `changes.explain_call`."""
+        return changes.explain_call(self, step, *args, **kwargs)
 
     def named(self, reference: str) -> model.Artifact:
         """The Artifact that a name for publishing means.

@@ -232,6 +232,8 @@ TABLE: Mapping[str, Needs] = {
     "series": Needs(Grant.READ, lambda p, o: {"run": p.models[o].run}),
     "lineage": Needs(Grant.READ, _up),
     "explain": Needs(Grant.READ, lambda p, o: {"run": _prefix(p, o)}),
+    "explain_key": Needs(Grant.READ, lambda p, o: {"key": _key(p, o), "projects": [o]}),
+    "explain_calls": Needs(Grant.READ, lambda p, o: {"calls": [World(p.catalog, o).call("train")]}, Denied),
     "plan_rerun": Needs(Grant.READ, lambda p, o: {"run": _prefix(p, o), "unavailable": frozenset()}),
     "audit": Needs(
         Grant.READ, lambda p, o: {"subject": f"{o}/model:net@1", "policy": audit.Policy.default()}
@@ -269,7 +271,7 @@ BATCHED = {"reserve", "finish_runs", "record_runs", "add", "log", "move_aliases"
 BATCHED |= {"traces"}
 BATCHED |= {"named_productions", "versions_of", "aliases_of", "productions_of", "consumers_of", "children_of"}
 BATCHED |= {"inputs_of", "outputs_of", "quarantine", "release", "approve", "hold", "deploy", "judgements"}
-BATCHED |= {"revoke_entries", "evict_entries"}
+BATCHED |= {"revoke_entries", "evict_entries", "explain_calls"}
 PAGED = {"list_runs", "search", "cache_entries", "divergences"}
 BATCHED |= {"reach"}
 INCLUDES = {grant: {grant, Grant.READ} for grant in Grant} | {Grant.ADMINISTER: set(Grant)}
@@ -461,6 +463,8 @@ def reads(c: Crossing) -> Iterator[tuple[str, dict[str, object]]]:
     for run in mine:
         if key := c.catalog.run(str(run)).run.key:
             yield "cache_key", {"key": key}
+            yield "explain_key", {"key": key}
+    yield "explain_calls", {"calls": [World(c.catalog, OWN).call("train", 7.0)]}
     yield "cache_entries", {}
     yield "divergences", {}
     yield "cache_statistics", {}

@@ -12,6 +12,7 @@ from whence_catalog.errors import ErrorKind, InvalidInput, NotReady, Unreachable
 from whence_catalog.sql import (
     artifacts,
     copying,
+    explaining,
     graph,
     judgements,
     judging,
@@ -371,8 +372,17 @@ class SqlCatalog:
             lambda tx: graph.walk(tx, [_root(tx, root) for root in roots], direction, bounds, frontier)
         )
 
-    def explain(self, run: str) -> cache.Explanation:
-        return self._database.read(lambda tx: _explain(tx, _named_run(tx, run)))
+    def explain(self, run: str, against: str | None = None) -> cache.Explanation:
+        return self._database.read(lambda tx: explaining.run(tx, run, against))
+
+    def explain_key(
+        self, key: str, projects: Iterable[str] | None = None, against: str | None = None
+    ) -> cache.Explanation:
+        among = _among(projects)
+        return self._database.read(lambda tx: explaining.key(tx, key, among, against))
+
+    def explain_calls(self, calls: Sequence[model.Call]) -> Sequence[catalog.Result[cache.Explanation]]:
+        return self._database.read(lambda tx: _answers(tx, calls, explaining.call))
 
     def plan_rerun(self, run: str, unavailable: frozenset[digest.Digest] = frozenset()) -> rerun.RerunPlan:
         return self._database.read(lambda tx: rerun.plan(runs.record(tx, _named_run(tx, run)), unavailable))
@@ -658,31 +668,3 @@ def _root(tx: Transaction, text: str) -> lineage.NodeKey:
     if ":" in text:
         return lineage.version_key(artifacts.version_id(tx, model.Reference.parse(text)))
     return lineage.run_key(_named_run(tx, text).id)
-
-
-def _explain(tx: Transaction, stored: runs.Stored) -> cache.Explanation:
-    run = stored.run
-    if run.key is None:
-        why = "; ".join(run.warnings) or f"it ran in mode {run.mode}"
-        return cache.Explanation(run.uid, None, None, (), f"it has no key: {why}")
-    mine = runs.components_of(tx, stored)
-    earlier = {
-        uid: runs.components_of(tx, runs.get(tx, uid))
-        for uid in runs.executed_before(tx, stored)
-        if uid != run.origin
-    }
-    against = run.origin or cache.nearest(mine, earlier)
-    if against is None:
-        return cache.Explanation(
-            run.uid, run.key, None, cache.compare_components((), mine), "no earlier run of this job has a key"
-        )
-    before = runs.components_of(tx, runs.get(tx, against))
-    producers = {f"inputs/{taken.role}": taken.producer for taken in runs.inputs_of(tx, stored.id)}
-    verdicts = tuple(
-        cache.ComponentVerdict(v.name, v.change, v.before, v.after, producers.get(v.name))
-        if v.change is not cache.Change.SAME
-        else v
-        for v in cache.compare_components(before, mine)
-    )
-    note = "reused: every component is the same" if run.origin is not None else None
-    return cache.Explanation(run.uid, run.key, against, verdicts, note)

@@ -65,6 +65,22 @@ def advice(tx: Transaction, call: model.Call) -> cache.Answer | None:
             return None
 
 
+def foresee(tx: Transaction, call: model.Call) -> cache.Answer:
+    """What `begin` would answer now; nothing is recorded, and nobody's lease is asked for."""
+    if not cache.wants_key(call):
+        return cache.Execute(cache.asked_reason(call), details=call.uncacheable)
+    assert call.key is not None
+    decision, found = _decide(tx, call)
+    match decision:
+        case cache.Execute():
+            return reservations.waiting(tx, call.key, call.owner) or decision
+        case cache.Reuse(entry):
+            assert found is not None
+            return cache.Reuse(entry, None, artifacts.outputs_of(tx, found.run_id))
+        case cache.Verify():
+            return decision
+
+
 def begin(tx: Transaction, call: model.Call, lease_micros: int) -> cache.Answer:
     """Decide what a call is to do, and begin it."""
     stored = fact_log.find(tx, call.run, "start", "reuse", "record")

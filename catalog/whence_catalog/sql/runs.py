@@ -167,17 +167,6 @@ _listed = Statement(
     .order_by(_RUN.c.id.desc())
     .limit(bindparam("many"))
 )
-_executed_before = Statement(
-    select(_RUN.c.id, _RUN.c.uid)
-    .where(
-        _RUN.c.job_id == bindparam("job_id"),
-        _RUN.c.id < bindparam("below"),
-        _RUN.c.key.is_not(None),
-        _RUN.c.origin_id.is_(None),
-    )
-    .order_by(_RUN.c.id.desc())
-    .limit(bindparam("many"))
-)
 _put_input = Statement(insert(_INPUT))
 _inputs_of = Statement(
     select(*artifacts.VERSION_COLUMNS, _INPUT.c.role, _INPUT.c.ordinal, _PRODUCER.c.uid)
@@ -572,12 +561,6 @@ def placed_components(tx: Transaction, run_id: int) -> list[tuple[int, model.Com
         (place, model.Component(name, kind, raw, None, bool(ignored)))
         for place, name, kind, raw, ignored in tx.all(_components_of, run_id=run_id)
     ]
-
-
-def executed_before(tx: Transaction, stored: Stored, limit: int = 100) -> list[UUID]:
-    """Runs of the same job that executed with a key before this one, newest first."""
-    rows = tx.all(_executed_before, job_id=stored.job_id, below=stored.id, many=limit)
-    return [UUID(bytes=uid) for _, uid in rows]
 
 
 def listed(
