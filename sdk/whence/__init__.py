@@ -9,15 +9,16 @@ def train(images: Dataset, c: float = 1.0) -> Model: ...
 with whence.run("train", params={"c": 1.0}) as run: ...
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Unpack, cast
+from typing import ParamSpec, Unpack, cast
 from uuid import UUID
 
 from whence import block as _block
 from whence import client as _client
 from whence import handles as _handles
 from whence import recorder as _recorder
+from whence.changes import Why
 from whence.client import Client, connect, current
 from whence.described import Bundle, Call, Image
 from whence.handles import Dataset, File, Handle, Metrics, Model, Report, Says
@@ -84,6 +85,7 @@ __all__ = [
     "Verify",
     "Wait",
     "WhenceError",
+    "Why",
     "alias",
     "artifact",
     "attach",
@@ -109,7 +111,10 @@ __all__ = [
     "run",
     "step",
     "whole",
+    "why",
 ]
+
+_P = ParamSpec("_P")
 
 
 def run(
@@ -146,6 +151,11 @@ def publish(reference: str, content: object, **says: Unpack[Says]) -> Handle:
 def alias(reference: str, name: str, *, reason: str | None = None, expected: int | None = None) -> Alias:
     """Point an alias at the Version that `reference` means; `expected` is the number that it replaces."""
     return _client.current().alias(reference, name, reason=reason, expected=expected)
+
+
+def why(step: Callable[_P, object], *args: _P.args, **kwargs: _P.kwargs) -> Why:
+    """What a step would be answered if it was called so now, and why. Nothing is recorded, and nothing executed."""
+    return _client.current().explain_call(step, *args, **kwargs)
 
 
 def log(step: int | None = None, **series: float) -> None:

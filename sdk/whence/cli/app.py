@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from whence import client, environment, replay
-from whence.cli import judging, printing, session, tokens
+from whence.cli import caching, explaining, judging, printing, session, tokens
 from whence.cli import outbox as outboxes
 from whence.cli.session import Json, Ref, RunId
 from whence_catalog import audit as audits
@@ -138,12 +138,28 @@ def lineage(
     session.show(json, graph, lambda: printing.show_lineage(graph, direction))
 
 
-@cli.command(epilog="Example: `whence why 01a2139b-beef`")
-def why(run: RunId, json: Json = False) -> None:
-    """Say why a run executed: which parts of its key changed since the nearest earlier run."""
+@cli.command(
+    epilog="Examples: `whence why 01a2139b-beef` · `whence why wk1:4fd7a1c2` · "
+    "`whence why --dry pipeline:train images=dataset:images@latest c=0.5`"
+)
+def why(
+    what: Annotated[str, typer.Argument(help="A run, a cache key, or with --dry `module:function`.")],
+    given: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME=VALUE", help="With --dry: its arguments.")
+    ] = None,
+    dry: Annotated[
+        bool, typer.Option("--dry", help="Of a call that is not made; nothing is recorded.")
+    ] = False,
+    against: Annotated[
+        str | None, typer.Option(help="The run to put beside it; the nearest earlier one otherwise.")
+    ] = None,
+    diff: Annotated[bool, typer.Option("--diff", help="Show changes of the source to their end.")] = False,
+    json: Json = False,
+) -> None:
+    """Say why a run executed, or what the cache would answer: which parts of the key changed, and who began it."""
     opened = session.open_client()
-    explained = opened.catalog.explain(run)
-    session.show(json, explained, lambda: printing.show_explanation(explained, opened.catalog.run(run).run))
+    found = explaining.of_call(opened, what, given or ()) if dry else opened.explain(what, against)
+    session.show(json, explaining.plain(found), lambda: explaining.show(found, diff))
 
 
 @cli.command(epilog="Example: `whence rerun 01a2139b-beef`")
@@ -311,6 +327,8 @@ def demo(
     done = tour.run(session.open_client(url), printing.progress(json))
     session.show(json, tour.summary(done), lambda: tour.show(done))
 
+
+cli.add_typer(caching.group, name="cache")
 
 outbox = typer.Typer(help="What could not be told to the catalog yet.", no_args_is_help=True)
 cli.add_typer(outbox, name="outbox")

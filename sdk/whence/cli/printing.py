@@ -12,7 +12,7 @@ from rich.table import Table
 
 from whence import replay
 from whence.cli import trees
-from whence_catalog import audit, cache, catalog, lineage, model, observation, rerun, wire
+from whence_catalog import audit, catalog, lineage, model, observation, rerun, wire
 
 if TYPE_CHECKING:
     from whence.cli import backup as backups
@@ -197,31 +197,6 @@ def show_lineage(graph: lineage.Graph, direction: lineage.Direction) -> None:
     ):
         if count:
             _out.print(f"[yellow]{count} {what}[/yellow]")
-
-
-def show_explanation(explained: cache.Explanation, run: model.Run) -> None:
-    _out.print(f"[bold]{escape(run.job)}[/bold]  {run.uid}  {state(run.state)}")
-    if explained.note:
-        _out.print(escape(explained.note))
-    if explained.against is None:
-        return
-    _out.print(f"[dim]beside {explained.against}[/dim]")
-    table = _table("part of the key", "", "before", "after")
-    for verdict in explained.verdicts:
-        changed = verdict.change not in (cache.Change.SAME, cache.Change.IGNORED)
-        before, after = trees.beside(verdict.before, verdict.after) if changed else ("", verdict.after or "")
-        style = "yellow" if changed else "dim"
-        shown = after if changed or "\n" not in after else f"{after.count(chr(10)) + 1} symbols"
-        table.add_row(
-            f"[{style}]{escape(verdict.name)}[/]",
-            f"[{style}]{verdict.change}[/]",
-            escape(before),
-            f"[{style}]{escape(shown[:300])}[/]",
-        )
-    _out.print(table)
-    for verdict in explained.changes:
-        if verdict.made_by is not None:
-            _out.print(f"{escape(verdict.name)} was made by run {verdict.made_by}; ask why about that one")
 
 
 def _likeness(likeness: rerun.Likeness) -> str:
