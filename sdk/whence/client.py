@@ -35,6 +35,7 @@ from whence import (
     judging,
     located,
     outbox,
+    places,
     reads,
     recorder,
     spill,
@@ -333,7 +334,7 @@ class Client:
             artifact=model.Artifact(project or self.project, kind, name),
             content=self._put(staged)
             if place is None
-            else located.identified(place, run or calls.new_uid(), role),
+            else self._identified(place, run or calls.new_uid(), role),
             filename=staged.filename or None,
             format=None if place else staged.format,
             location=None if place is None else place.location,
@@ -352,6 +353,11 @@ class Client:
             return model.Content(tree.digest, form=model.Form.TREE, size_bytes=tree.size_bytes)
         stored = self.blobs.put_file(path)
         return model.Content(stored.digest, size_bytes=stored.size_bytes)
+
+    def _identified(self, place: located.Located, run: uuid.UUID, role: str) -> model.Content:
+        if place.is_asked and place.location is not None:
+            return places.content(place.location)
+        return located.identified(place, run, role)
 
     def _require_here(self, place: located.Located) -> None:
         """Nothing, if what is named by its digest alone is in the store."""

@@ -9,7 +9,7 @@ import re
 import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Unpack
+from typing import Literal, Unpack
 from uuid import UUID
 
 from whence import environment, handles
@@ -21,11 +21,15 @@ _CHECKSUMS = re.compile(r"(md5|sha1|sha512|crc32c?|xxh64|blake[23][a-z0-9]*)")
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """Content at `location` (None: in the Blob store), as far as it is known (`content` None: not at all)."""
+    """Content at `location` (None: in the Blob store), as far as it is known (`content` None: not at all).
+
+    `is_asked`: its store is asked when it is recorded.
+    """
 
     location: str | None
     content: model.Content | None
     form: model.Form = model.Form.FILE
+    is_asked: bool = False
 
 
 def located(
@@ -34,7 +38,7 @@ def located(
     location: str | os.PathLike[str] | None = None,
     *,
     digest: str | None = None,
-    identity: tuple[str, str] | None = None,
+    identity: tuple[str, str] | Literal["ask"] | None = None,
     is_tree: bool = False,
     size_bytes: int | None = None,
     **says: Unpack[handles.Says],
@@ -47,6 +51,8 @@ def located(
         digest: `sha256:…` of its bytes; of its Manifest, where it `is_tree`.
         identity: what its store says in place of that: `("etag", "…")`, `("generation", "…")`, or a checksum,
             `("md5", "…")`. It proves less, so that nothing is reused by it unless the call says `trust=`.
+            `"ask"`: its store is asked, when this is recorded; see `whence.places`. To be sure that nobody
+            else wrote in between, give what the store answered to the write.
         is_tree: whether it is a folder.
         size_bytes: of it, where that is known.
         says: see `whence.Says`.
@@ -62,6 +68,8 @@ def located(
         raise InvalidInput(f"{kind}:{name} is named by nothing; give its location, its digest, or both")
     if digest is not None and identity is not None:
         raise InvalidInput(f"{kind}:{name} has a digest, which says all that identity={identity!r} could")
+    if identity == "ask":
+        return handles.draft(kind, name, Located(place, None, form, is_asked=True), **says)
     return handles.draft(
         kind, name, Located(place, _content(place, digest, identity, form, size_bytes), form), **says
     )
@@ -81,18 +89,21 @@ def _content(
     if named is not None:
         return model.Content(digest.Digest(named), form=form, size_bytes=size)
     if identity is not None and place is not None:
-        return _foreign(place, identity, form, size)
-    path = _path(place or "")
-    if path is None or not path.exists():
-        return None
+        return foreign(place, identity, form, size)
+    path = path_of(place or "")
+    return None if path is None or not path.exists() else hashed(path)
+
+
+def hashed(path: Path) -> model.Content:
+    """What lies there on this machine."""
     if path.is_dir():
         tree = blobs.BlobStore.hash_tree(path)
         return model.Content(tree.digest, form=model.Form.TREE, size_bytes=tree.size_bytes)
-    hashed = blobs.BlobStore.hash_file(path)
-    return model.Content(hashed.digest, size_bytes=hashed.size_bytes)
+    file = blobs.BlobStore.hash_file(path)
+    return model.Content(file.digest, size_bytes=file.size_bytes)
 
 
-def _foreign(place: str, identity: tuple[str, str], form: model.Form, size: int | None) -> model.Content:
+def foreign(place: str, identity: tuple[str, str], form: model.Form, size: int | None) -> model.Content:
     """The identity that another system gave it."""
     try:
         kind, value = identity
@@ -109,7 +120,7 @@ def _foreign(place: str, identity: tuple[str, str], form: model.Form, size: int 
     return model.Content(named, model.Strength.PROVIDER, form, size)
 
 
-def _path(place: str) -> Path | None:
+def path_of(place: str) -> Path | None:
     """The local path that a location names."""
     if place.startswith("file://"):
         return Path(urllib.parse.unquote(urllib.parse.urlsplit(place).path))

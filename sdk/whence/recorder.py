@@ -315,10 +315,12 @@ class Recorder:
         error: str | None = None,
         changed: tuple[str, ...] = (),
         trace: traces.Trace | None = None,
+        trust: str | None = None,
     ) -> tuple[model.Output, ...]:
         """Say how the Run ended; answers its outputs.
 
-        `changed` names what it was given and did not stay as it was; `trace` is what it really read, where that counts.
+        `changed` names what it was given and did not stay as it was; `trace` is what it really read, where that counts;
+        `trust` is why an output that is known by less than its content may stand for it.
         """
         self._take_what_these_come_from(outputs)
         changed = (*changed, *self._changed_inputs())
@@ -335,6 +337,7 @@ class Recorder:
             uncacheable=(*changed, *self._spoilt),
             observed=self._observed,
             trace=trace,
+            trust=trust,
         )
         try:
             return self.client.writer.finish(report)

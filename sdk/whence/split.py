@@ -21,7 +21,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
 
-from whence import calls, described, handles, outputs, recorder, tickets
+from whence import calls, described, handles, outputs, places, recorder, tickets
 from whence import client as clients
 from whence_catalog import cache, catalog, digest, model, traces
 from whence_catalog.errors import Conflict, ErrorKind, Unreachable, WhenceError
@@ -210,14 +210,21 @@ class Opening:
 
     def look(self, answer: cache.Verify) -> Verify | None:
         """Look at what is in the store; the answer, where there is something that the caller has to look at."""
-        places = {place.digest for place in answer.places}
-        ours = answer.unknown - places
+        elsewhere = {place.digest for place in answer.places}
+        ours = answer.unknown - elsewhere
         if ours:
-            self.saw(*self.client.look(ours, answer.trees - places))
-        if not places:
+            self.saw(*self.client.look(ours, answer.trees - elsewhere))
+        if not elsewhere:
             return None
         self._places = answer.places
         return Verify(tuple(sorted({place.location for place in answer.places})), self)
+
+    def look_elsewhere(self) -> bool:
+        """Look at the places of the last answer, as far as this process can; whether that told of all of them."""
+        seen = places.look(self._places)
+        self.saw(seen.present, seen.missing, seen.altered)
+        told = seen.present | seen.missing | seen.altered
+        return all(place.digest in told for place in self._places)
 
     def told(self, seen: Mapping[str, bool]) -> None:
         """Told by the caller of what is there, by its location."""

@@ -231,8 +231,9 @@ class _Call:
     def ask(self) -> recorder.Recorder | split.Reuse | split.Wait:
         """What this call is to do: execute under a Recorder, hand out what was made before, or wait."""
         answer = self._opening.ask()
+        while isinstance(answer, split.Verify) and self._opening.look_elsewhere():
+            answer = self._opening.ask()
         if isinstance(answer, split.Verify):
-            # A step's outputs lie in the store, where they are looked at on the way.
             raise NotFound(
                 f"who made {self._job} put it at {', '.join(answer.locations)}, which only that system can look at;"
                 " call it there, or with cache='refresh'",
@@ -315,5 +316,11 @@ class _Call:
             claims = outputs.store(plan, self.client, Path(folder))
             changed = self._opening.description.arguments.changed()
             trace = self._trace()
-            recorded = began.end(model.RunState.COMPLETE, outputs=claims, changed=changed, trace=trace)
+            recorded = began.end(
+                model.RunState.COMPLETE,
+                outputs=claims,
+                changed=changed,
+                trace=trace,
+                trust=self._opening.call.trust,
+            )
         return outputs.handed_back(plan, recorded, self.client, self.root)

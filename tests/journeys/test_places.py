@@ -1,0 +1,129 @@
+"""What a step leaves at a place of its own: handed out again as long as that place holds it."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+
+import whence
+from whence import Handle
+from whence.client import Client
+from whence_catalog.errors import InvalidInput, NotFound
+from whence_catalog.model import Strength
+
+
+class Bucket(MemoryFileSystem):
+    """A store that counts the generations of each object, as Google's does."""
+
+    protocol = "bucket"
+    store: dict[str, object] = {}  # noqa: RUF012 - fsspec's own
+    pseudo_dirs = [""]  # noqa: RUF012
+    generations: dict[int, int] = {}  # noqa: RUF012
+    numbers = itertools.count(1)
+
+    def info(self, path: str, **said: object) -> dict[str, object]:
+        found: dict[str, object] = super().info(path, **said)
+        written = self.store[self._strip_protocol(path)]
+        # Each write makes another object.
+        generation = getattr(written, "generation", None) or next(self.numbers)
+        written.generation = generation  # type: ignore[attr-defined]
+        return {**found, "generation": str(generation)}
+
+    def write(self, path: str, data: bytes) -> None:
+        self.pipe_file(path, data)
+
+
+@pytest.fixture
+def bucket() -> Iterator[Bucket]:
+    fsspec.register_implementation("bucket", Bucket, clobber=True)
+    opened = Bucket()
+    yield opened
+    opened.store.clear()
+
+
+def writing(place: str, times: list[str], **said: object) -> Callable[[str], Handle]:
+    @whence.step(version="1", name="fill", trust="the bucket counts its generations")
+    def fill(text: str) -> Handle:
+        times.append(text)
+        if "://" in place:
+            Bucket().write(place, text.encode())
+        else:
+            Path(place).write_text(text)
+        return whence.located("dataset", "table", place, **said)  # type: ignore[arg-type]
+
+    return fill
+
+
+def reasons(client: Client) -> list[str | None]:
+    return [run.reason for run in reversed(client.catalog.runs())]
+
+
+def test_what_stands_in_a_bucket_is_reused_until_somebody_writes_there(
+    client: Client, bucket: Bucket
+) -> None:
+    times: list[str] = []
+    fill = writing("bucket://b/table", times, identity="ask")
+    made = fill("a")
+    assert made.version.content.strength is Strength.PROVIDER
+    assert fill("a").digest == made.digest
+    bucket.write("bucket://b/table", b"a")  # the same bytes, by somebody else: it is another generation
+    fill("a")
+    bucket.rm("bucket://b/table")
+    fill("a")
+    fill("b")
+    fill("a")
+    fill("a")
+    assert times == ["a", "a", "a", "b", "a"]
+    assert reasons(client) == [
+        "no entry", None, "output altered", "output missing", "no entry", "overwritten", None
+    ]  # fmt: skip
+    assert client.catalog.check().problems == ()
+
+
+@pytest.mark.parametrize("as_url", [False, True])
+def test_what_lies_on_this_machine_is_reused_while_its_bytes_are_those(
+    client: Client, tmp_path: Path, as_url: bool
+) -> None:
+    times: list[str] = []
+    place = tmp_path / "table.csv"
+
+    @whence.step(version="1", name="fill")
+    def fill(text: str) -> Handle:
+        times.append(text)
+        place.write_text(text)
+        return whence.located("dataset", "table", place.as_uri() if as_url else place)
+
+    assert fill("a").version.content.strength is Strength.CONTENT
+    fill("a")
+    place.write_text("x")
+    fill("a")
+    place.unlink()
+    fill("a")
+    fill("b")
+    fill("a")
+    assert times == ["a", "a", "a", "b", "a"]
+    assert reasons(client)[2:] == ["output altered", "output missing", "no entry", "overwritten"]
+
+
+def test_a_store_that_says_nothing_sure_gives_no_identity(client: Client) -> None:
+    with fsspec.open("memory://nowhere/table", "wb") as file:
+        file.write(b"a")
+    for place, why in (
+        ("memory://nowhere/table", "says nothing that is another after each write"),
+        ("memory://nowhere/absent", "cannot be looked at"),
+    ):
+        with pytest.raises(InvalidInput, match=why):
+            client.publish_draft(whence.located("dataset", "table", place, identity="ask"))
+
+
+def test_a_place_that_nobody_here_can_look_at_is_left_to_who_can(client: Client) -> None:
+    @whence.step(version="1", name="fill", trust="told by another system")
+    def fill() -> Handle:
+        return whence.located("dataset", "table", "elsewhere://b/table", identity=("generation", "1"))
+
+    fill()
+    with pytest.raises(NotFound, match="only that system can look at"):
+        fill()
