@@ -139,3 +139,26 @@ def test_an_alias_move_reads_back() -> None:
     )
     read = facts.read_alias(move.uid, said("alias", facts.alias(move, fresh())).body)
     assert replace(read, actor=ACTOR) == replace(move, reason=None)
+
+
+def test_what_was_judged_reads_back_and_why_is_a_commitment() -> None:
+    artifact, named = SOURCE.artifact, digest.digest_of_bytes(b"M")
+    bad = model.QuarantineClaim(UUID(int=1), artifact, named, ACTOR, "secret")
+    redactor = fresh()
+    body = facts.quarantine(bad, redactor)
+    assert [path for path, _, _ in redactor.opened] == ["reason"]
+    assert replace(facts.read_quarantine(bad.uid, body), actor=ACTOR, reason="secret") == bad
+    end = model.Release(UUID(int=2), bad.uid, ACTOR, "secret")
+    assert (
+        replace(facts.read_release(end.uid, facts.release(end, fresh())), actor=ACTOR, reason="secret") == end
+    )
+    decided = model.ApprovalClaim(UUID(int=3), artifact, named, ACTOR, model.Decision.REJECTED, "secret")
+    read = facts.read_approve(decided.uid, facts.approve(decided, fresh()))
+    assert replace(read, actor=ACTOR, reason="secret") == decided
+    kept = model.HoldClaim(UUID(int=4), artifact, named, ACTOR, "secret")
+    assert replace(facts.read_hold(kept.uid, facts.hold(kept, fresh())), actor=ACTOR, reason="secret") == kept
+    for what in (named, None):
+        serves = model.DeploymentClaim(UUID(int=5), artifact, what, "shop", ACTOR)
+        assert replace(facts.read_deploy(serves.uid, facts.deploy(serves, fresh())), actor=ACTOR) == serves
+    for body in (facts.release(end, fresh()), facts.approve(decided, fresh()), facts.hold(kept, fresh())):
+        assert b"secret" not in facts.encode("release", UUID(int=6), NOW, ACTOR, body)
