@@ -444,6 +444,8 @@ def reads(c: Crossing) -> Iterator[tuple[str, dict[str, object]]]:
     yield "consumers_of", {"versions": references}
     yield "judgements", {"references": references}
     yield "reach", {"references": references}
+    for project in (OWN, OTHER):
+        yield "traces", {"project": project, "bases": [f"base of {project[:2]}"]}
     yield "judged", {"uids": [c.quarantine.uid]}
     yield "children_of", {"runs": runs}
     yield "inputs_of", {"runs": runs}
