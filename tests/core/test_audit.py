@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from whence_catalog import audit, digest, lineage, model
+from whence_catalog import audit, digest, lineage, model, observation
 from whence_catalog.audit import Presence, Verdict
 from whence_catalog.errors import InvalidInput, NotFound
 from whence_catalog.lineage import Edge, EdgeType, Node, NodeType
@@ -148,6 +148,26 @@ def test_a_clean_history_passes_the_default_policy() -> None:
 
 def lost(found: audit.Evidence) -> audit.Evidence:
     return replace(found, presence={**found.presence, IMAGES.digest: Presence.MISSING})
+
+
+@pytest.mark.parametrize(
+    ("seen", "line"),
+    [
+        (None, "files and network read outside the inputs were not observed (train"),
+        (observation.not_watched(), "files and network read outside the inputs were not observed (train"),
+        (
+            model.Observed(model.Watching.NOTE, files=("a.csv",)),
+            "it read files that are no inputs: a.csv (train",
+        ),
+        (model.Observed(model.Watching.STRICT, blind_spots=("h5py",)), "h5py (train"),
+    ],
+)
+def test_what_a_run_touched_or_could_not_be_seen_to_touch_is_never_clean(
+    seen: model.Observed | None, line: str
+) -> None:
+    found = finding(evidence(IMPORT, PREPARE, replace(TRAIN, observed=seen)), "seen")
+    assert found.verdict is Verdict.UNKNOWN
+    assert found.evidence[0].startswith(line)
 
 
 SPOILERS: dict[str, Callable[[audit.Evidence], audit.Evidence]] = {

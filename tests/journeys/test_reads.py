@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import copy
+import json
 import multiprocessing
 import os
 import pickle
@@ -22,6 +23,7 @@ import pytest
 
 import whence
 from tests.conftest import Project
+from tests.interpreters import interpreters
 from whence import reads, recorder
 from whence.client import Client
 from whence_catalog import observation
@@ -732,3 +734,25 @@ def _nothing_is_watched_afterwards() -> Iterator[None]:
     yield
     assert type(os.environ) is os._Environ
     assert not reads._watches
+
+
+def test_every_python_tells_the_same(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    (tmp_path / "a").touch()
+    (tmp_path / "late").touch()
+    (tmp_path / "folder").mkdir()
+    for python in interpreters():
+        (tmp_path / "made").unlink(missing_ok=True)
+        done = subprocess.run(
+            [python, str(Path(__file__).with_name("watched.py")), str(root / "sdk"), str(root / "catalog")],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stderr) == (0, ""), python
+        found = json.loads(done.stdout)
+        assert found["files"] == ["a", "folder/"], python
+        assert found["sockets"] == ["127.0.0.1:9"], python
+        assert len(found["subprocesses"]) == 1, python
+        assert "COLOUR" in found["variables"], python
