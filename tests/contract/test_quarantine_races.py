@@ -5,6 +5,7 @@ The checker knows no index and no locks: it goes through the facts in their orde
 
 import itertools
 import random
+from concurrent import futures
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import cast
@@ -20,6 +21,8 @@ from whence_catalog import cache, catalog, facts, model
 from whence_catalog.errors import NotFound
 from whence_catalog.lineage import EdgeType, Link
 from whence_catalog.sql.catalog import SqlCatalog
+from whence_catalog.sql.engine import Gate
+from whence_catalog.sql.postgres import PostgresEngine
 from whence_catalog.taint import Production
 
 NAMES = ["dataset:a", "dataset:b", "model:c", "model:d"]
@@ -204,3 +207,30 @@ def test_no_finish_and_no_reuse_slips_past_a_quarantine_among_many_writers() -> 
     # It was no quiet day: something was tainted by the end, and something was reused.
     assert any(expected.values())
     assert history.reuses == sum(cast("list[int]", reused)) > 0
+
+
+_WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+
+
+def test_a_writer_that_is_paused_past_the_gate_holds_up_a_quarantine_and_nobody_else() -> None:
+    with (
+        postgres.shared().database() as url,
+        closing(SqlCatalog.connect(url, timeout_seconds=20)) as opened,
+        closing(SqlCatalog.connect(url, timeout_seconds=20)) as another,
+        closing(psycopg.connect(url, autocommit=True)) as watching,
+        closing(PostgresEngine(url)) as paused,
+    ):
+        (made,) = World(opened).note("load", {"dataset:d": b"D"}).outputs
+        version = made.version
+        said = model.QuarantineClaim(simulator.uid(), version.artifact, version.digest, ACTOR, "suspicious")
+        with futures.ThreadPoolExecutor() as beside:
+            with paused.writing(gate=Gate.PASSED):
+                waits = beside.submit(opened.quarantine, [said])
+                while watching.execute(_WAITING).fetchone() == (0,):
+                    assert not waits.done()
+                World(another).note("go on", {"report:r": b"R"}, [taken(made)])
+                assert not waits.done()
+            assert simulator.one(waits.result()).until is None
+        (told,) = opened.judgements([model.Reference.parse("report:r")])
+        assert isinstance(told, catalog.Judgements)
+        assert len(told.taints) == 1

@@ -40,7 +40,10 @@ _GATE = 0x776861676174
 _AT_THE_GATE = {
     None: "",
     Gate.PASSED: f"; SELECT pg_advisory_xact_lock_shared({_GATE})",
-    Gate.CLOSED: f"; SELECT pg_advisory_xact_lock({_GATE})",
+    # Who waits to close it holds up all who come after. So nobody waits long at once for one that stays past it
+    # (a process that was paused), and in between the others pass.
+    Gate.CLOSED: f"; SET LOCAL lock_timeout = 2000; SELECT pg_advisory_xact_lock({_GATE});"
+    " SET LOCAL lock_timeout TO DEFAULT",
 }
 
 
@@ -182,7 +185,10 @@ class PostgresEngine(Engine["psycopg.Connection[Any]"]):
                 except psycopg.Error as error:
                     encounters, failures = encounters + _is_encounter(error), failures + 1
                     is_cut = _is_cut_short(error)
-                    if not (is_cut or _is_encounter(error)):
+                    is_held_up = (
+                        error.sqlstate == "55P03"
+                    )  # lock_not_available: long before the time is up, the gate
+                    if not (is_cut or is_held_up or _is_encounter(error)):
                         raise
                     if encounters > _ENCOUNTERS or time.monotonic() > give_up_at:
                         raise
