@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 UNCHECKED = ("the code that was executed was not compared with the code that was covered",)
 
 _stored: dict[tuple[str, digest.Digest], bool] = {}
+_encoded: tuple[environment.Environment, bytes, digest.Digest] | None = None
 
 
 def capture(
@@ -55,8 +56,13 @@ def _module_of(function: Callable[..., object], root: Path) -> str:
 
 
 def _store_environment(client: "Client", found: environment.Environment) -> digest.Digest:
-    data = environment.encode(found)
-    named = digest.digest_of_bytes(data)
+    global _encoded
+    kept = _encoded
+    if kept is None or kept[0] is not found:
+        # One lasts for most of a process, and has hundreds of rows.
+        data = environment.encode(found)
+        _encoded = kept = (found, data, digest.digest_of_bytes(data))
+    _, data, named = kept
     if (client.url, named) not in _stored:
         client.blobs.put_bytes(data)
         _stored[client.url, named] = True

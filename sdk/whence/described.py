@@ -330,9 +330,8 @@ class _Description:
     def _captured(self) -> model.Capture:
         call = self.call
         if call.runs is None or self.code is None:
-            known = digest.Digest(call.code.digest) if isinstance(call.code, Bundle) else None
             return model.Capture(
-                bundle=known,
+                bundle=self._bundle(),
                 because="who opened it did not say which function runs, so that none can be called",
             )
         captured = capture.capture(self.client, call.runs, self.root, self.code)
@@ -346,6 +345,13 @@ class _Description:
         if not obstacles or not captured.rerunnable:
             return captured
         return dataclasses.replace(captured, rerunnable=False, because="; ".join(obstacles))
+
+    def _bundle(self) -> digest.Digest | None:
+        """The Bundle that the code is, where it is in our store: a Run names no source that nobody has."""
+        if not isinstance(self.call.code, Bundle):
+            return None
+        named = digest.Digest(self.call.code.digest)
+        return None if self.client.blobs.missing([named]) else named
 
     # ── components ───────────────────────────────────────────────────────────────────────────────
 

@@ -266,3 +266,29 @@ def test_a_file_that_changed_between_opening_and_completing_is_a_warning_and_not
     opened = executed(whence.open(asked))
     (tmp_path / "config.json").write_text("{ }")
     assert whence.complete(opened).outcome.startswith("refused: config.json (config.json) was changed")
+
+
+def test_code_may_be_an_image_or_a_bundle_by_its_digest(client: Client) -> None:
+    pinned, bundle = "registry/train@sha256:" + "a" * 64, "sha256:" + "b" * 64
+    for code in (whence.Image(pinned), whence.Bundle(bundle), bundle, pinned):
+        whence.complete(executed(whence.open(call(code=code))))
+        assert isinstance(whence.open(call(code=code)), whence.Reuse)
+    tagged = executed(whence.open(call(code=whence.Image("registry/train:3"))))
+    assert tagged.reason == "uncacheable"
+    whence.complete(
+        executed(whence.open(call(code=whence.Image("registry/train:3"), trust="it never moves")))
+    )
+    assert isinstance(
+        whence.open(call(code=whence.Image("registry/train:3"), trust="so they say")), whence.Reuse
+    )
+    # A Bundle that is not in the store is named by the key alone, not as source that could be restored.
+    assert {run.capture.bundle for run in client.catalog.runs()} == {None}
+
+
+def test_two_threads_that_want_the_same_wait_for_each_other(client: Client) -> None:
+    first, second = executed(whence.open(call())), whence.open(call())
+    with whence.held(first) as lease:
+        assert isinstance(second, whence.Wait)
+        assert not lease.lease_lost
+    whence.complete(first, {"n": 1})
+    assert isinstance(whence.open(second.call), whence.Reuse)
