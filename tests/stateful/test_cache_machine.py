@@ -292,6 +292,19 @@ class CacheMachine(RuleBasedStateMachine):
         inputs = [] if source is None else [taken(source, "in")]
         return self._computed(self.world.call("make", 1, inputs), content)
 
+    @rule(target=outputs, content=CONTENTS, is_taken=st.booleans())
+    def come_too_late(self, content: bytes, is_taken: bool) -> object:
+        """A step that is not heard of for a lease, and completes all the same; perhaps past another."""
+        late, other = (self.world.call("make", 1, mode=Mode.REFRESH) for _ in range(2))
+        self._heard(late, Reason.REFRESHED, self.world.ask(late))
+        begun = self.plain.runs.get(late.run)
+        if begun is None:
+            return multiple()
+        self._be_silent(begun)
+        if is_taken:
+            self._heard(other, Reason.REFRESHED, self.world.ask(other))
+        return self._completed(begun, content, [], begun.token, ())
+
     def _computed(self, call: model.Call, content: bytes) -> object:
         decided = self.plain.decide(call, "", Judged(self.catalog))
         self._heard(call, decided, self.world.ask(call))
@@ -440,12 +453,15 @@ class CacheMachine(RuleBasedStateMachine):
         begun = self._begun(which)
         if begun is None:
             return
+        self._be_silent(begun)
+        if is_swept:
+            self._sweep()
+
+    def _be_silent(self, begun: Begun) -> None:
         self.catalog.beat([begun.call.run], timedelta(microseconds=-1))
         begun.is_silent = True
         if not begun.is_over:
             self.plain.let_go(begun)
-        if is_swept:
-            self._sweep()
 
     def _sweep(self) -> None:
         silent = {
