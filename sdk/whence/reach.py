@@ -50,6 +50,8 @@ class Walk(covered.Covered):
     def __init__(self, root: str, keep_docstrings: bool) -> None:
         super().__init__(root, keep_docstrings)
         self._forms = forms.Forms(root, self._refer)
+        # What many functions read is looked at once.
+        self._formed: dict[int, tuple[object, digest.Framed]] = {}
         # By address, with the object itself: an address is used again once its object is gone.
         self._referred: dict[int, tuple[object, digest.Framed]] = {}
         # The modules that do something besides binding names, and what each imports and does, in order.
@@ -213,12 +215,17 @@ class Walk(covered.Covered):
             return ["opaque", str(error)]
 
     def _form_of(self, value: object) -> digest.Framed:
+        known = self._formed.get(id(value))
+        if known is not None:
+            return known[1]
         try:
             form = self._forms.of(value)
         except forms.Opaque as error:
             self.witness.opaque(value, str(error))
             raise
         self.witness.value(value, form)
+        if not forms.is_code(value):
+            self._formed[id(value)] = (value, form)
         return form
 
     def still_holds(self) -> bool:
@@ -227,7 +234,7 @@ class Walk(covered.Covered):
             return False
         before = (len(self.rows), len(self.uncacheable), len(self._referred))
         # Objects are remembered by their address, with what they held.
-        self._forms = forms.Forms(self._root, self._refer)
+        self._forms, self._formed = forms.Forms(self._root, self._refer), {}
         try:
             holds = self.witness.still_holds(self._forms.of, self._forms.handles)
         except Exception:  # another thread changes what is being looked at, say

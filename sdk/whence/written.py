@@ -111,10 +111,15 @@ class _Survey:
         outline = _Outline()
         outline.survey(self._tree.body)
         statements = outline.statements
+        whole = self._reading(self._tree)
+        body = normal_form.digest_of_node(self._tree)
+        has_docstrings = whole.digest != whole.documented_digest
         return Survey(
-            digest=normal_form.digest_of_node(self._tree),
-            documented_digest=normal_form.digest_of_node(self._tree, keep_docstrings=True),
-            whole=self._reading(self._tree),
+            digest=body,
+            documented_digest=(
+                normal_form.digest_of_node(self._tree, keep_docstrings=True) if has_docstrings else body
+            ),
+            whole=whole,
             every_import=tuple(
                 module
                 for node in ast.walk(self._tree)
