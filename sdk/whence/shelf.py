@@ -2,8 +2,8 @@
 
 A file is written beside its place and moved there, so that nobody reads half of it; it begins with the digest
 of what follows, so that a damaged one is as if it were not there. Nothing depends on it: where the folder
-cannot be read or written, what would be on it is made anew. WHENCE_CODE_CACHE names another folder; with `off`
-nothing is kept. Leaves to others: what is kept, and under which name it can never be stale.
+cannot be read or written, what would be on it is made anew. It is the folder `code` where WHENCE_CACHE_DIR says;
+WHENCE_CODE_CACHE names another folder, and with `off` nothing is kept. Leaves to others: what is kept, and under which name it can never be stale.
 """
 
 import contextlib
@@ -20,6 +20,8 @@ def folder() -> str | None:
     named = os.environ.get(VARIABLE, "")
     if named:
         return None if named == "off" else os.path.abspath(os.path.expanduser(named))
+    if shared := os.environ.get("WHENCE_CACHE_DIR", ""):
+        return os.path.join(os.path.abspath(os.path.expanduser(shared)), "code")
     around = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(around):
         around = os.path.join(os.path.expanduser("~"), ".cache")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from whence import client, environment, replay
-from whence.cli import caching, explaining, judging, printing, session, tokens
+from whence.cli import caching, coding, explaining, judging, printing, session, tokens
 from whence.cli import outbox as outboxes
 from whence.cli.session import Json, Ref, RunId
 from whence_catalog import audit as audits
@@ -140,7 +140,7 @@ def lineage(
 
 @cli.command(
     epilog="Examples: `whence why 01a2139b-beef` · `whence why wk1:4fd7a1c2` · "
-    "`whence why --dry pipeline:train images=dataset:images@latest c=0.5`"
+    "`whence why --dry pipeline:train images=dataset:images@latest c=0.5` · `whence why --code pipeline:train`"
 )
 def why(
     what: Annotated[str, typer.Argument(help="A run, a cache key, or with --dry `module:function`.")],
@@ -154,10 +154,18 @@ def why(
         str | None, typer.Option(help="The run to put beside it; the nearest earlier one otherwise.")
     ] = None,
     diff: Annotated[bool, typer.Option("--diff", help="Show changes of the source to their end.")] = False,
+    code: Annotated[
+        bool,
+        typer.Option("--code", help="Name all that counts as the code of a run, or of `module:function`."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Say why a run executed, or what the cache would answer: which parts of the key changed, and who began it."""
     opened = session.open_client()
+    if code:
+        said = coding.report(opened, what)
+        session.show(json, said, lambda: coding.show(said))
+        return
     found = explaining.of_call(opened, what, given or ()) if dry else opened.explain(what, against)
     session.show(json, explaining.plain(found), lambda: explaining.show(found, diff))
 

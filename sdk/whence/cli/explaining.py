@@ -34,7 +34,7 @@ def of_call(opened: client.Client, what: str, given: Sequence[str]) -> changes.W
     Raises:
         InvalidInput: there is no such step, or it cannot be called so.
     """
-    step = _step(what)
+    step = step_named(what)
     signature = inspect.signature(step)
     taken: dict[str, object] = {}
     for text in given:
@@ -49,7 +49,12 @@ def of_call(opened: client.Client, what: str, given: Sequence[str]) -> changes.W
     return changes.explain_call(opened, step, **taken)
 
 
-def _step(what: str) -> Callable[..., object]:
+def step_named(what: str) -> Callable[..., object]:
+    """The function that `module:function` names, from this folder.
+
+    Raises:
+        InvalidInput: there is none.
+    """
     module, colon, name = what.partition(":")
     if not colon or not name:
         raise InvalidInput(f"not a step: {what!r}; expected module:function, such as pipeline:train")

@@ -161,6 +161,16 @@ def show_run(record: model.RunRecord, series: Mapping[str, Sequence[tuple[int, f
 
 def _show_observed(seen: model.Observed) -> None:
     _line("reads", seen.watching.value)
+    _line(
+        "code",
+        {
+            True: "nothing ran besides",
+            False: "more ran than its key stands for",
+            None: "coverage not checked",
+        }[seen.covered],
+    )
+    for symbol in seen.holes:
+        _line("ran besides", symbol)
     for text in observation.touched(seen):
         _line("touched", text)
     for text in seen.blind_spots:
