@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, case, delete, func, literal_column, select
+from sqlalchemy import BigInteger, ColumnElement, bindparam, case, delete, func, literal_column, select
+from sqlalchemy import cast as cast_as
 from sqlmodel import insert
 
 from whence_catalog import cache, lineage, model, taint
@@ -57,6 +58,18 @@ _marked_runs = Statement(
     )
 )
 _put = Statement(insert(_TAINT))
+
+
+def _marking(productions: ColumnElement[bool]) -> Statement:
+    which = cast_as(bindparam("quarantine_id"), BigInteger)
+    made = select(_OUTPUT.c.run_id, _OUTPUT.c.version_id, which).where(productions).distinct()
+    return Statement(insert(_TAINT).from_select(["run_id", "version_id", "quarantine_id"], made))
+
+
+_mark_runs = _marking(engine.among(_OUTPUT.c.run_id, "ids"))
+_mark_version = _marking(
+    (_OUTPUT.c.version_id == bindparam("version")) & ~engine.among(_OUTPUT.c.run_id, "ids")
+)
 _lift = Statement(delete(_TAINT).where(_TAINT.c.quarantine_id == bindparam("quarantine_id")))
 
 # Of a Run whose row is `_RUN`: 2 where a Version that it made is quarantined, 1 where one is tainted, else NULL.
@@ -121,7 +134,11 @@ def edges(tx: Transaction) -> taint.Edges:
 def mark(tx: Transaction, quarantine_id: int, version_id: int) -> None:
     """A quarantine begins: mark all that it reaches."""
     _settle(tx)
-    _insert(tx, quarantine_id, taint.reach(edges(tx), version_id))
+    found = taint.reach(edges(tx), version_id)
+    # Whole Runs, in one statement: a Run that took what is reached taints all that it made.
+    touched = sorted({production.run for production in found if production.version != version_id})
+    tx.run(_mark_runs, ids=touched, quarantine_id=quarantine_id)
+    tx.run(_mark_version, ids=touched, version=version_id, quarantine_id=quarantine_id)
     tx.found.pop("standing", None)
 
 
