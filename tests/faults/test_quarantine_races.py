@@ -17,7 +17,7 @@ from tests.faults.judging import Task
 from whence_catalog import facts
 from whence_catalog.sql.catalog import SqlCatalog
 
-PROCESSES, THINGS, KILLS = 8, 40, 3
+PROCESSES, THINGS, KILLS = 8, 30, 3
 
 
 def judged_at_once(folder: Path, url: str) -> Counter[str]:
