@@ -255,6 +255,54 @@ def test_an_explanation_names_what_changed(pipeline: World, ask: Schema) -> None
     assert changed == [{"name": "params/c", "change": "CHANGED", "before": "1.0", "after": "2.0"}]
 
 
+EXPLAIN = """query($run: ID, $key: String, $against: ID) { explain(run: $run, key: $key, against: $against) {
+    __typename ... on Error { message }
+    ... on Explanation { key run against reason note answer { decision reason run }
+      components { name change before after } causes { role run against job through note
+        components { name before after } } lookedAt isNearestOfAll } } }"""
+
+
+def test_a_run_or_a_key_is_explained_beside_the_nearest_or_the_one_that_is_asked_for(
+    world: World, ask: Schema
+) -> None:
+    runs = [world.run("train", {"model:m": b"M"}, c=float(n)).run for n in range(3)]
+    found = ask.data(EXPLAIN, run=str(runs[2].uid), against=str(runs[0].uid))["explain"]
+    changed = [(part["before"], part["after"]) for part in found["components"] if part["change"] == "CHANGED"]
+    assert changed == [("0.0", "2.0")]
+    assert (found["reason"], found["answer"], found["causes"]) == ("no entry", None, [])
+    by_key = ask.data(EXPLAIN, key=runs[2].key)["explain"]
+    assert by_key["answer"] == {"decision": "REUSE", "reason": None, "run": by_key["run"]}
+    assert by_key["against"] != found["against"]
+    for wrong in ({}, {"run": str(runs[0].uid), "key": runs[0].key}):
+        assert ask.data(EXPLAIN, **wrong)["explain"]["__typename"] == "InvalidInput"
+    assert ask.data(EXPLAIN, key="wk1:00000000")["explain"]["__typename"] == "NotFound"
+
+
+def test_the_run_upstream_that_began_it_is_shown(world: World, ask: Schema) -> None:
+    runs = []
+    for content in (b"A", b"B"):
+        data = world.note("publish", {"dataset:d": content})
+        claim = taken(data.outputs[0], "all")
+        runs.append((data.run, world.run("train", {"model:m": content}, inputs=[claim]).run))
+    found = ask.data(EXPLAIN, run=str(runs[1][1].uid))["explain"]
+    (cause,) = found["causes"]
+    assert (cause["role"], cause["job"], cause["through"]) == ("all", "publish", [])
+    assert cause["run"] == str(relay.id_of(relay.NodeType.RUN, runs[1][0].uid))
+    assert "has no key" in cause["note"]
+
+
+def test_what_the_cache_decided_for_a_run_and_why_is_shown(world: World, ask: Schema) -> None:
+    run = world.run("train", {"model:m": b"M"}).run
+    again = world.call()
+    world.ask(again)
+    query = "query($id: ID!) { run(id: $id) { ... on Run { cache { decision executedBecause } } } }"
+    cached = [ask.data(query, id=str(uid))["run"]["cache"] for uid in (run.uid, again.run)]
+    assert cached == [
+        {"decision": "EXECUTE", "executedBecause": "no entry"},
+        {"decision": "REUSE", "executedBecause": None},
+    ]
+
+
 def test_what_an_output_says_it_came_from_is_shown(world: World, ask: Schema) -> None:
     data = world.note("load", {"dataset:d": b"D"}).outputs[0]
     call = world.plain_call(inputs=(taken(data),))

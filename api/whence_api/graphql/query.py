@@ -10,8 +10,8 @@ from uuid import UUID
 
 import strawberry
 
+from whence_api.graphql import explaining, relay
 from whence_api.graphql import lineage as history
-from whence_api.graphql import relay
 from whence_api.graphql.loaders import Info
 from whence_api.graphql.relay import After, First, NodeType, described
 from whence_api.graphql.types import Artifact, Job, Run, Version
@@ -64,6 +64,10 @@ VersionResult: TypeAlias = Annotated[
 RunResult: TypeAlias = Annotated[
     Run | NotFound | InvalidInput | Denied,
     strawberry.union("RunResult", description="A Run, or why there is none."),
+]
+ExplanationResult: TypeAlias = Annotated[
+    explaining.Explanation | NotFound | InvalidInput | Denied,
+    strawberry.union("ExplanationResult", description="An Explanation, or why there is none."),
 ]
 LineageResult: TypeAlias = Annotated[
     history.Lineage | NotFound | InvalidInput | Denied,
@@ -217,6 +221,36 @@ class Query:
         try:
             record: model.RunRecord = await info.context.loaders.ask("run", prefix=str(id))
             return Run(value=record.run)
+        except WhenceError as error:
+            return _told(error)
+
+    @described("Why a Run or a key is what it is, and what the cache would answer to the key.", alone=True)
+    async def explain(
+        self,
+        info: Info,
+        run: Annotated[
+            strawberry.ID | None,
+            strawberry.argument(description="A Run's uid, or at least 8 characters of the start of it."),
+        ] = None,
+        key: Annotated[
+            str | None,
+            strawberry.argument(description="Instead, a key: `wk1:…`, or at least 8 of its first digits."),
+        ] = None,
+        against: Annotated[
+            strawberry.ID | None,
+            strawberry.argument(description="The uid of a Run to put beside it, instead of the nearest."),
+        ] = None,
+    ) -> ExplanationResult:
+        """Why a key is what it is."""
+        try:
+            if (run is None) == (key is None):
+                raise errors.InvalidInput("explain takes a run or a key: give one of the two")
+            beside = None if against is None else str(against)
+            if key is not None:
+                found = await info.context.loaders.ask("explain_key", key=key, against=beside)
+            else:
+                found = await info.context.loaders.ask("explain", run=str(run), against=beside)
+            return explaining.explanation(found)
         except WhenceError as error:
             return _told(error)
 

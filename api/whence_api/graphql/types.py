@@ -494,6 +494,11 @@ class CacheOutcome:
         """The key."""
         return self.value.key
 
+    @described("What the cache decided: to reuse, or to execute.")
+    def decision(self) -> explaining.Decision:
+        """The decision."""
+        return explaining.Decision.REUSE if self.reused() else explaining.Decision.EXECUTE
+
     @described("Whether the result of another Run was used, instead of executing.")
     def reused(self) -> bool:
         """Whether it was."""
