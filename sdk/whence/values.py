@@ -5,6 +5,7 @@ where JSON would lose their type (a tuple, a set, a time, a number of numpy). No
 unpickled, unless it is asked for by name.
 """
 
+import contextlib
 import json
 import os
 import pickle
@@ -64,7 +65,8 @@ def stage(value: object, folder: Path) -> Staged:
     """
     if isinstance(value, Staged):
         return value
-    value = tracked.whole(value)
+    with contextlib.suppress(RecursionError):  # what holds itself is refused below
+        value = tracked.whole(value)
     if isinstance(value, os.PathLike):
         path = Path(os.fspath(value))
         return Staged("path", _filename(path), path=path)
