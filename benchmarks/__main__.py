@@ -119,7 +119,9 @@ def wire(figures: measure.Figures) -> dict[str, object]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a few minutes: 10,000 runs, 50,000 entries; installs nothing")
+    parser.add_argument(
+        "--quick", action="store_true", help="a few minutes: 10,000 runs, 50,000 entries; installs nothing"
+    )
     parser.add_argument("--json", action="store_true", help="only JSON on standard output")
     parser.add_argument("--only", metavar="NAME", help="the benchmarks whose names begin so")
     parser.add_argument("--profile", metavar="NAME", help="where the time of ours goes, instead of figures")

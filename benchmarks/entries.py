@@ -77,7 +77,7 @@ _FUNCTIONS = (
 
 def asked(entries: int) -> Sequence[int]:
     """The places of the runs that can be asked for again: at most 20,000."""
-    return range(0, entries, max(1, entries // _ASKED))
+    return range(0, entries, -(-entries // _ASKED))
 
 
 def call(origin: int, place: int) -> model.Call:
@@ -123,8 +123,9 @@ def write(path: Path, entries: int) -> None:
             _name(lambda sql, rows: connection.executemany(sql.replace("%s", "?"), rows))
             for statement in _STATEMENTS:
                 connection.execute(_told(statement, entries, "X'{}'"))
+            keys = _keys(entries)
             for update in _UPDATES:
-                connection.executemany(update.replace("%s", "?"), _keys(entries))
+                connection.executemany(update.replace("%s", "?"), keys)
             for _, made in indexes:  # to sort once is faster than to insert a million times
                 connection.execute(made)
         connection.execute("ANALYZE")
@@ -146,8 +147,9 @@ def database(entries: int) -> Iterator[str]:
                 _name(cursor.executemany)
                 for statement in _STATEMENTS:
                     cursor.execute(_told(statement, entries, "'\\x{}'::bytea").encode())
+                keys = _keys(entries)
                 for update in _UPDATES:
-                    cursor.executemany(update, _keys(entries))
+                    cursor.executemany(update, keys)
             for table in _NUMBERED:
                 connection.execute(
                     f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), max(id)) FROM {table}".encode()

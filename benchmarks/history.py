@@ -18,7 +18,7 @@ from whence_catalog import cache, digest, model
 from whence_catalog.sql import catalog
 
 # Raised when the runs below change, so that files of older ones are not taken for these.
-_RECIPE = 2
+_RECIPE = 3
 _LAYERS = 400
 _JOBS = 20
 _ROLES = ("table", "model")
