@@ -115,10 +115,11 @@ class Reuse:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something lies that was handed on by reference."""
+    """Where something lies that was handed on by reference, and how much its digest proves."""
 
     digest: digest.Digest
     location: str
+    strength: model.Strength
 
 
 @dataclass(frozen=True, slots=True)

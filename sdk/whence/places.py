@@ -45,8 +45,8 @@ def _is_there(place: cache.Place) -> str:
         return "missing"
     except Exception:  # whatever stands in the way, of whichever store: somebody else may be able to look
         return "nobody can tell"
-    if not there:
-        return "nobody can tell"
+    if all(content.strength is not place.strength for content in there):
+        return "nobody can tell"  # what is told of it there is not what was noted of it
     return "present" if any(content.digest == place.digest for content in there) else "altered"
 
 

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 from uuid import UUID
 
-from whence import calls, handles, reads, tickets
-from whence_catalog import model, traces
+from whence import calls, handles, places, reads, tickets
+from whence_catalog import cache, model, traces
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound, WhenceError
 
 if TYPE_CHECKING:
@@ -361,6 +361,16 @@ class Recorder:
                 handle.raise_if_changed()
             except WhenceError as error:
                 yield str(error)
+        lent = [handle for handle in self._lent if handle.output.location is not None]
+        seen = places.look(
+            [cache.Place(h.version.digest, str(h.output.location), h.version.content.strength) for h in lent]
+        )
+        gone = seen.missing | seen.altered
+        yield from (
+            f"input {handle} is no longer what lies at {handle.output.location}"
+            for handle in lent
+            if handle.version.digest in gone
+        )
 
     def detach(self) -> None:
         """An attached process is done: what it took and logged is recorded; the Run goes on."""

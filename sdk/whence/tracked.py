@@ -81,16 +81,23 @@ def view(value: object, framed: digest.Framed, argument: str, log: Log) -> objec
 
 def whole(value: object) -> object:
     """All of a tracked value, as it is: that counts as reading it all. Anything else comes back as it was given."""
+    try:
+        return _without_views(value)
+    except RecursionError:
+        return value  # it holds itself, and is refused by who needs a form of it
+
+
+def _without_views(value: object) -> object:
     if isinstance(value, View):
         return _whole(value)
     kind = type(value)
     if kind is list or kind is tuple:
-        items = [whole(item) for item in cast("Sequence[object]", value)]
+        items = [_without_views(item) for item in cast("Sequence[object]", value)]
         same = all(a is b for a, b in zip(items, cast("Sequence[object]", value), strict=True))
         return value if same else items if kind is list else tuple(items)
     if kind is dict:
         given = cast("Mapping[object, object]", value)
-        named = {key: whole(item) for key, item in given.items()}
+        named = {key: _without_views(item) for key, item in given.items()}
         return value if all(named[key] is item for key, item in given.items()) else named
     return value
 

@@ -77,7 +77,7 @@ def test_what_lies_elsewhere_is_asked_about_each_time_whatever_is_remembered_of_
         asked = world.ask(world.call(presence_age=HOUR))
         assert isinstance(asked, cache.Verify)
         assert asked.unknown == {digest_of(b"R")}
-        assert asked.places == (cache.Place(digest_of(b"R"), "gs://bucket/r"),)
+        assert asked.places == (cache.Place(digest_of(b"R"), "gs://bucket/r", model.Strength.CONTENT),)
         seen = world.ask(world.call(presence_age=HOUR, present=asked.unknown))
         assert isinstance(seen, cache.Reuse)
     # Nor does what was seen elsewhere say anything of the store.

@@ -47,7 +47,7 @@ def test_a_place_is_looked_at_each_time_whatever_is_remembered(world: World) -> 
     for _ in range(2):
         answer = world.ask(world.call("fill"))
         assert isinstance(answer, cache.Verify)
-        assert answer.places == (cache.Place(left(b"1").content.digest, PLACE),)
+        assert answer.places == (cache.Place(left(b"1").content.digest, PLACE, model.Strength.PROVIDER),)
     assert isinstance(looked(world, world.call("fill"), b"1"), cache.Reuse)
 
 

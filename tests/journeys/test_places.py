@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
@@ -11,6 +12,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 import whence
 from whence import Handle
 from whence.client import Client
+from whence_catalog.digest import digest_of_bytes
 from whence_catalog.errors import InvalidInput, NotFound
 from whence_catalog.model import Strength
 
@@ -119,11 +121,41 @@ def test_a_store_that_says_nothing_sure_gives_no_identity(client: Client) -> Non
             client.publish_draft(whence.located("dataset", "table", place, identity="ask"))
 
 
-def test_a_place_that_nobody_here_can_look_at_is_left_to_who_can(client: Client) -> None:
+@pytest.mark.parametrize("number", range(3), ids=["checksum", "digest", "elsewhere"])
+def test_a_place_that_nobody_here_can_judge_is_left_to_who_can(
+    client: Client, bucket: Bucket, number: int
+) -> None:
+    bucket.write("bucket://b/table", b"a")
+    said: list[dict[str, Any]] = [{"identity": ("md5", "0c")}, {"digest": digest_of_bytes(b"a").text}]
+    place, told = ("bucket://b/table", said[number]) if number < 2 else ("elsewhere://b/table", said[1])
+
     @whence.step(version="1", name="fill", trust="told by another system")
     def fill() -> Handle:
-        return whence.located("dataset", "table", "elsewhere://b/table", identity=("generation", "1"))
+        return whence.located("dataset", "table", place, **told)
 
     fill()
     with pytest.raises(NotFound, match="only that system can look at"):
         fill()
+
+
+def test_a_step_whose_input_is_written_over_while_it_runs_publishes_nothing(
+    client: Client, bucket: Bucket
+) -> None:
+    bucket.write("bucket://b/table", b"a")
+    table = client.publish_draft(whence.located("dataset", "table", "bucket://b/table", identity="ask"))
+    meddles = [True, False]
+
+    @whence.step(version="1", trust="the bucket counts its generations")
+    def count(table: Handle) -> int:
+        if meddles.pop(0):
+            bucket.write("bucket://b/table", b"b")
+        return 1
+
+    count(table)
+    (run, *_) = client.catalog.runs()
+    assert str(run.outcome).startswith(
+        "refused: input <dataset:table@1> is no longer what lies at bucket://b/table"
+    )
+    again = client.publish_draft(whence.located("dataset", "table", "bucket://b/table", identity="ask"))
+    count(again)
+    assert client.catalog.runs()[0].outcome == "entered"

@@ -38,9 +38,7 @@ def _decide(
     decision = cache.decide(entry, seen, tx.at, call.max_age, sampled, condemned)
     if isinstance(decision, cache.Verify) and found is not None:
         asked = decision.unknown
-        elsewhere = tuple(
-            cache.Place(named, found.places[named]) for named in sorted(asked & found.places.keys())
-        )
+        elsewhere = places.named(tx, found, asked)
         return cache.Verify(decision.entry, asked, asked & found.trees, elsewhere), found
     return decision, found
 
