@@ -114,7 +114,8 @@ class Canonical:
                     name: self.of(item, f"{where}.{name}", depth + 1)
                     for name, item in held_by_model(value).items()
                 }
-                return digest.Record("pydantic", [self.class_name(kind, where), named])
+                given = frozenset(getattr(value, "__pydantic_fields_set__", ()))
+                return digest.Record("pydantic", [self.class_name(kind, where), named, given])
             case tracked.View():
                 return self.of(tracked.whole(value), where, depth)
             case _ if kind.__module__ == "numpy" and hasattr(value, "dtype"):
@@ -211,9 +212,9 @@ def is_model(kind: type) -> bool:
 
 
 def held_by_model(value: object) -> dict[str, object]:
-    """What a model holds, which is what makes it equal to another: fields, extra ones, private attributes.
+    """What a model holds: fields, extra ones, private attributes.
 
-    Which of the fields were given, and which are defaults, is none of that.
+    Which of the fields were given is none of that, though `exclude_unset` tells.
     """
     extra: Mapping[str, object] | None = getattr(value, "__pydantic_extra__", None)
     private: Mapping[str, object] | None = getattr(value, "__pydantic_private__", None)
@@ -354,11 +355,11 @@ def _restore_dataclass(parts: digest.Framed, root: pathlib.Path) -> object:
 
 
 def _restore_model(parts: digest.Framed, root: pathlib.Path) -> object:
-    named, values = cast("tuple[object, Mapping[str, digest.Framed]]", parts)
+    named, values, given = cast("tuple[object, Mapping[str, digest.Framed], frozenset[str]]", parts)
     kind = restore_class(named, root)
     held = {name: restore(value, root) for name, value in values.items()}
     private = {name: held.pop(name) for name in getattr(kind, "__private_attributes__", {}) if name in held}
-    made: object = kind.model_construct(**held)  # type: ignore[attr-defined]
+    made: object = kind.model_construct(set(given), **held)  # type: ignore[attr-defined]
     for name, value in private.items():
         setattr(made, name, value)
     return made
