@@ -1,16 +1,18 @@
 """The formats of docs/hashing.md are frozen: whence, a second implementation, and the golden vectors agree."""
 
 import collections
+import dataclasses
 import enum
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.golden import regenerate, second
-from whence_catalog import cache, digest, errors, facts, manifest, model
+from whence_catalog import cache, digest, errors, facts, inventory, manifest, model, traces
 
 VECTORS = regenerate.load()
 
@@ -249,6 +251,165 @@ def test_a_finish_says_its_golden_body() -> None:
 def test_an_alias_says_its_golden_body() -> None:
     move = model.AliasMove(uuid.UUID(int=0), DETECTOR, "prod", content("model"), ADA, reason="", expected=0)
     assert facts.alias(move, redactor()) == body_of("alias")
+
+
+def test_a_start_says_why_it_executes_and_what_was_trusted() -> None:
+    call = model.Call(
+        run=RUN,
+        project="default",
+        job="train",
+        actor=ADA,
+        mode=model.Mode.REFRESH,
+        key="wk1:" + "1" * 64,
+        components=(cache.component("params", 0.1, "params/rate"),),
+        capture=model.Capture(because=None),
+        trusted=("images: s3://shop/images by its version",),
+        reason="refreshed",
+    )
+    body = body_of("start of an execution that trusts")
+    assert facts.start(call, redactor()) == body
+    assert facts.read_start(body) == dataclasses.replace(call, actor=model.Actor(""))
+
+
+SEEN_AND_READ = model.Report(
+    uid=uuid.UUID(int=0),
+    run=RUN,
+    state=model.RunState.COMPLETE,
+    actor=ADA,
+    trust="the bucket is versioned",
+    observed=model.Observed(
+        model.Watching.NOTE,
+        files=("/etc/hosts", "settings.toml"),
+        sockets=("127.0.0.1:5432",),
+        subprocesses=("git",),
+        variables=("HOME",),
+        more={"files": 3},
+        blind_spots=("files opened by libraries in C",),
+        covered=False,
+        holes=("shop.train:scaled",),
+    ),
+    trace=traces.Trace(
+        "wk1:" + "2" * 64,
+        "wk1:" + "3" * 64,
+        ("settings",),
+        (
+            traces.Observation("settings", (), traces.Question.LENGTH, content("two").raw),
+            traces.Observation("settings", ("layers", 0), traces.Question.GET, content("answer").raw),
+        ),
+    ),
+)
+UNWATCHED = model.Report(
+    uid=uuid.UUID(int=0),
+    run=RUN,
+    state=model.RunState.COMPLETE,
+    actor=ADA,
+    observed=model.Observed(model.Watching.OFF),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "report", "outcome"),
+    [
+        (
+            "finish with what was seen and read",
+            SEEN_AND_READ,
+            model.Publication(model.Outcome.DIVERGED, "other bytes for return", is_divergence=True),
+        ),
+        ("finish of what was compared with nothing", UNWATCHED, model.Publication(model.Outcome.NONE)),
+    ],
+)
+def test_a_finish_says_what_was_seen_and_read_and_it_is_read_back(
+    name: str, report: model.Report, outcome: model.Publication
+) -> None:
+    body = body_of(name)
+    assert facts.finish(report, outcome, redactor()) == body
+    said = dataclasses.replace(report, actor=model.Actor(""), trust=None)
+    assert facts.read_finish(report.uid, body) == (said, outcome)
+
+
+UID = uuid.UUID(int=0)
+MODEL = content("model")
+JUDGED: dict[str, tuple[Callable, Callable, object]] = {
+    "quarantine": (
+        facts.quarantine,
+        facts.read_quarantine,
+        model.QuarantineClaim(UID, DETECTOR, MODEL, ADA, "labels are shifted"),
+    ),
+    "release": (
+        facts.release,
+        facts.read_release,
+        model.Release(UID, uuid.UUID("01890a5d24d07abc8def0123456789a6"), ADA, "they were right after all"),
+    ),
+    "approve": (
+        facts.approve,
+        facts.read_approve,
+        model.ApprovalClaim(UID, DETECTOR, MODEL, ADA, model.Decision.APPROVED, "it is good"),
+    ),
+    "approve that rejects without a reason": (
+        facts.approve,
+        facts.read_approve,
+        model.ApprovalClaim(UID, DETECTOR, MODEL, ADA, model.Decision.REJECTED),
+    ),
+    "hold": (facts.hold, facts.read_hold, model.HoldClaim(UID, DETECTOR, MODEL, ADA, "a dispute")),
+    "deploy": (
+        facts.deploy,
+        facts.read_deploy,
+        model.DeploymentClaim(UID, DETECTOR, MODEL, "eu", ADA, "version 7"),
+    ),
+    "deploy of nothing any more": (
+        facts.deploy,
+        facts.read_deploy,
+        model.DeploymentClaim(UID, DETECTOR, None, "eu", ADA),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_a_judgement_says_its_golden_body_and_is_read_back(name: str) -> None:
+    write, read, said = JUDGED[name]
+    body = body_of(name)
+    assert write(said, redactor()) == body
+    # All but the reason, which is a commitment, and the actor, who stands beside the body.
+    assert write(read(UID, body), redactor()) | {"reason": None} == body | {"reason": None}
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "job", "limits", "reason"),
+    [
+        (
+            "withdraw of what is revoked",
+            facts.Withdrawal(("wk1:" + "1" * 64, "wk1:" + "2" * 64), facts.REVOKED),
+            None,
+            {},
+            "a broken GPU",
+        ),
+        (
+            "withdraw of what is evicted",
+            facts.Withdrawal(("wk1:" + "1" * 64,), facts.EVICTED),
+            "train",
+            inventory.Limits(unused_for=timedelta(days=1), size_bytes=0).said,
+            "room",
+        ),
+        (
+            "withdraw that took nothing",
+            facts.Withdrawal((), facts.EVICTED),
+            None,
+            inventory.Limits(entries=5).said,
+            None,
+        ),
+    ],
+)
+def test_a_withdrawal_says_its_golden_body_and_is_read_back(
+    name: str, said: facts.Withdrawal, job: str | None, limits: dict[str, int | None], reason: str | None
+) -> None:
+    body = body_of(name)
+    assert facts.withdraw(said, "default", job, limits, reason, redactor()) == body
+    assert facts.read_withdrawal(body) == said
+
+
+def test_all_that_can_be_said_of_versions_and_entries_has_a_vector() -> None:
+    have = {vector["verb"] for vector in VECTORS["facts"]}
+    assert facts.VERBS - have == {"record", "reuse", "add", "log", "presume"}
 
 
 # Laws
