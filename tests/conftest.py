@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests import postgres
-from whence import client as clients
+from whence import connecting
 from whence.client import Client
 
 
@@ -34,15 +34,15 @@ def _own_process_state() -> Iterator[None]:
     yield
     os.environ.clear()
     os.environ.update(before)
-    if clients._default is not None:
-        clients._default.close()
-        clients._default = None
+    if connecting._default is not None:
+        connecting._default.close()
+        connecting._default = None
 
 
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[Client]:
     """A new catalog, which steps and runs of this process go to."""
-    connected = clients.connect(tmp_path / "catalog")
+    connected = connecting.connect(tmp_path / "catalog")
     yield connected
     connected.close()
 
@@ -133,7 +133,7 @@ class Project:
     def client(self) -> Client:
         """The catalog, seen from this process."""
         if self._client is None:
-            self._client = clients.open_client(self.url)
+            self._client = connecting.open_client(self.url)
         return self._client
 
     def sql(self, statement: str, *values: object) -> list[Any]:

@@ -61,7 +61,7 @@ def test_only_connect_and_the_command_name_the_sql_catalog() -> None:
     }
     outside = {name for name in named if not name.startswith("whence_catalog.sql")}
     assert outside <= {
-        "whence.client",
+        "whence.connecting",
         "whence.cli.migration",
         "whence.cli.backup",
         "whence_api.app",

@@ -19,7 +19,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from whence import client as clients
+from whence import connecting
 from whence.client import Client
 from whence_api import settings
 
@@ -342,7 +342,7 @@ def test_a_backup_has_its_name_once_it_is_whole_and_the_oldest_go(client: Client
     assert ran.returncode == 0, ran.stderr
     kept = sorted(path.name for path in folder.iterdir())
     assert (len(kept), kept[0]) == (2, "2001-01-02T000000Z")
-    with contextlib.closing(clients.connect(folder / kept[1])) as copy:
+    with contextlib.closing(connecting.connect(folder / kept[1])) as copy:
         assert [run.job for run in copy.catalog.runs()] == ["train"]
 
 

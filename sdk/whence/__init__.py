@@ -15,11 +15,12 @@ from typing import ParamSpec, Unpack, cast
 from uuid import UUID
 
 from whence import block as _block
-from whence import client as _client
+from whence import connecting as _connecting
 from whence import handles as _handles
 from whence import recorder as _recorder
 from whence.changes import Why
-from whence.client import Client, connect, current
+from whence.client import Client
+from whence.connecting import connect, current
 from whence.described import Bundle, Call, Image
 from whence.handles import Dataset, File, Handle, Metrics, Model, Report, Says
 from whence.located import located
@@ -125,12 +126,12 @@ def run(
     retry_of: UUID | None = None,
 ) -> AbstractContextManager[_recorder.Recorder]:
     """A Run of `job`, for a `with` block: begun on entry, ended on exit, failed if the block raises."""
-    return _client.current().run(job, params=params, labels=labels, retry_of=retry_of)
+    return _connecting.current().run(job, params=params, labels=labels, retry_of=retry_of)
 
 
 def attach() -> AbstractContextManager[_recorder.Recorder]:
     """A `with` block that adds to the Run of another process, named by WHENCE_RUN."""
-    return _block.attach(_client.current())
+    return _block.attach(_connecting.current())
 
 
 def get(reference: str) -> Handle:
@@ -140,22 +141,22 @@ def get(reference: str) -> Handle:
     might find another Version: hand it in as an argument.
     """
     active = _recorder.current()
-    return _client.current().get(reference) if active is None else active.use(reference)
+    return _connecting.current().get(reference) if active is None else active.use(reference)
 
 
 def publish(reference: str, content: object, **says: Unpack[Says]) -> Handle:
     """Record content that no Run of ours made, such as data from outside; see `Says`."""
-    return _client.current().publish(reference, content, **says)
+    return _connecting.current().publish(reference, content, **says)
 
 
 def alias(reference: str, name: str, *, reason: str | None = None, expected: int | None = None) -> Alias:
     """Point an alias at the Version that `reference` means; `expected` is the number that it replaces."""
-    return _client.current().alias(reference, name, reason=reason, expected=expected)
+    return _connecting.current().alias(reference, name, reason=reason, expected=expected)
 
 
 def why(step: Callable[_P, object], *args: _P.args, **kwargs: _P.kwargs) -> Why:
     """What a step would be answered if it was called so now, and why. Nothing is recorded, and nothing executed."""
-    return _client.current().explain_call(step, *args, **kwargs)
+    return _connecting.current().explain_call(step, *args, **kwargs)
 
 
 def log(step: int | None = None, **series: float) -> None:

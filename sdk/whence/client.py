@@ -1,28 +1,12 @@
-"""Connects a process to a catalog and to the bytes beside it.
-
-WHENCE_URL      the catalog: a folder (embedded), `https://…` (a server), or `postgresql://…`. Absent: the
-                nearest `.whence` upwards from the working folder; made there if there is none.
-WHENCE_PROJECT  the project that names belong to (`default`).
-WHENCE_BLOBS    where bytes go, as an fsspec URL (an embedded catalog's own folder, or where its server says).
-WHENCE_OUTBOX   where what could not be told to the catalog yet is kept.
-WHENCE_SYNC     FULL (default) or NORMAL: whether an acknowledged record survives a power cut.
-WHENCE_TIMEOUT  seconds to wait for the catalog's answer, or for another process that is writing into it (30).
-WHENCE_LEASE    seconds that a Run lives, and holds its key, without being heard of (60); the same for all who use
-                the catalog, its servers among them.
-"""
+"""A catalog and the bytes beside it, as the steps of a process and its user see them."""
 
 import contextlib
-import getpass
-import hashlib
 import os
-import re
-import socket
 import tempfile
-import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import ParamSpec, TypeAlias, Unpack, cast
 
@@ -38,23 +22,18 @@ from whence import (
     places,
     reads,
     recorder,
+    settings,
     spill,
     values,
     writer,
 )
 from whence_catalog import audit, blobs, catalog, digest, lineage, model
 from whence_catalog import catalog as catalogs
-from whence_catalog.blobs import disk
-from whence_catalog.errors import ErrorKind, InvalidInput, NotFound, NotReady, Unreachable, WhenceError
+from whence_catalog.errors import ErrorKind, InvalidInput, NotFound, Unreachable, WhenceError
 
 P = ParamSpec("P")
 
-FOLDER = ".whence"
-DATABASE = "catalog.db"
-OUTBOX = "outbox"
-
 _TOKEN_VARIABLES = ("WHENCE_TOKEN", "WHENCE_TOKEN_FILE")
-
 
 # A way to look at Blobs: the store's quick one, or the one that hashes.
 _Verify: TypeAlias = Callable[[Iterable[digest.Digest]], blobs.Presence]
@@ -76,8 +55,8 @@ class Client:
     writer: "writer.Writer" = field(init=False)
 
     def __post_init__(self) -> None:
-        self.beater = beater.Beater(self.catalog, _lease())
-        self.box = self.box or outbox.Outbox(Path(self.url) / OUTBOX, self.url)
+        self.beater = beater.Beater(self.catalog, settings.lease())
+        self.box = self.box or outbox.Outbox(Path(self.url) / settings.OUTBOX, self.url)
         self.writer = writer.Writer(self.catalog, self.box, self.copies)
 
     @property
@@ -417,290 +396,3 @@ def _plain(metadata: Mapping[str, object], what: str) -> Mapping[str, digest.Fra
     except WhenceError as error:
         raise InvalidInput(f"{what}: {error}; metadata holds plain values only", error.kind) from error
     return cast("Mapping[str, digest.Framed]", dict(metadata))
-
-
-# ── connecting ───────────────────────────────────────────────────────────────────────────────────
-
-_guard = threading.Lock()
-_default: Client | None = None
-
-
-def connect(
-    url: str | os.PathLike[str] | None = None,
-    *,
-    project: str | None = None,
-    blobs_url: str | None = None,
-    token: str | None = None,
-) -> Client:
-    """Connect to a catalog, and make it this process's own: steps and runs go to it from now on.
-
-    Those of the processes that this one starts do too, since the environment says so; but for the token, which
-    they need to be given as WHENCE_TOKEN.
-
-    Args:
-        url: a folder for an embedded catalog, `https://…` or `postgresql://…`; absent, as the module says.
-        project: that names belong to.
-        blobs_url: where bytes go, as an fsspec URL; absent, beside an embedded catalog, or where the server says.
-        token: says to a server who calls; WHENCE_TOKEN, or the file that WHENCE_TOKEN_FILE names, unless given.
-
-    Raises:
-        NotReady: it cannot be used; the message says what to run.
-    """
-    global _default
-    client = open_client(url, project=project, blobs_url=blobs_url, token=token)
-    os.environ.update(client.env)
-    with _guard:
-        _default = client
-    return client
-
-
-def open_client(
-    url: str | os.PathLike[str] | None = None,
-    *,
-    project: str | None = None,
-    blobs_url: str | None = None,
-    token: str | None = None,
-) -> Client:
-    """As `connect`, without making it this process's own."""
-    named = os.fspath(url or os.environ.get("WHENCE_URL") or find_folder(Path.cwd()))
-    bytes_at = blobs_url or os.environ.get("WHENCE_BLOBS")
-    make = _remote if "://" in named else _embedded
-    client = make(
-        named, bytes_at, project or os.environ.get("WHENCE_PROJECT") or model.DEFAULT_PROJECT, token
-    )
-    if not client.writer.box.is_empty:
-        client.writer.begin()  # what a process before this one could not deliver
-    return client
-
-
-def _embedded(named: str, bytes_at: str | None, project: str, _: str | None) -> Client:
-    folder = embedded_folder(named)
-    kept_in = os.environ.get("WHENCE_OUTBOX")
-    return Client(
-        catalog=_open_embedded(folder),
-        blobs=blobs.BlobStore.open(
-            bytes_at or (folder / "blobs").as_uri(),
-            cache=Path(os.environ.get("WHENCE_CACHE_DIR") or folder / "cache"),
-        ),
-        project=project,
-        actor=operating_system_actor(),
-        url=str(folder),
-        box=outbox.Outbox(Path(kept_in).absolute() / _short(str(folder)), str(folder)) if kept_in else None,
-    )
-
-
-def _remote(named: str, bytes_at: str | None, project: str, token: str | None) -> Client:
-    if named.lower().startswith(("http://", "https://")):
-        from whence import http
-
-        named = http.address_of(named)
-        server = http.HttpCatalog(named, token, timeout_seconds=_timeout_seconds())
-        opened, bytes_at = cast("catalog.Catalog", server), bytes_at or _offered(server.offered_blobs)
-    else:
-        opened = _open_database(named)
-    if not bytes_at:
-        raise NotReady(
-            f"the catalog {_shown(named)} does not say where bytes go: set WHENCE_BLOBS to the store that all who"
-            " use it share, such as s3://bucket/path, gs://bucket/path, or file:///a/shared/folder",
-            ErrorKind.BAD_SETTING,
-        )
-    shown = _shown(named)
-    kept_in = os.environ.get("WHENCE_OUTBOX") or _user_folder("XDG_STATE_HOME", ".local/state") / OUTBOX
-    store = blobs.BlobStore.open(bytes_at, cache=_cache_folder())
-    return Client(
-        catalog=opened,
-        blobs=store,
-        project=project,
-        actor=operating_system_actor(),
-        url=named,
-        box=outbox.Outbox(Path(kept_in).absolute() / _short(shown), shown),
-        copies=spill.Spill(store.url, _short(shown)),
-    )
-
-
-def _offered(ask: Callable[[], str | None]) -> str | None:
-    try:
-        return ask()
-    except Unreachable as error:
-        raise Unreachable(
-            f"{error}. Where bytes go, only it knows: with WHENCE_BLOBS set, steps run while it is away",
-            error.kind,
-        ) from error
-
-
-def _shown(url: str) -> str:
-    """An address without user and password."""
-    scheme, _, rest = url.partition("://")
-    authority, slash, path = rest.partition("/")
-    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
-
-
-def _short(url: str) -> str:
-    """A folder's name for a catalog."""
-    readable = "-".join(re.findall(r"[A-Za-z0-9.]+", url.partition("://")[2] or url))
-    return f"{readable[-40:].strip('-.')}-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
-
-
-def _user_folder(variable: str, otherwise: str) -> Path:
-    """Where this user's programs keep things (XDG Base Directory)."""
-    named = os.environ.get(variable, "")
-    return (
-        Path(named if os.path.isabs(named) else os.path.join(os.path.expanduser("~"), otherwise)) / "whence"
-    )
-
-
-def _cache_folder() -> Path | None:
-    """What is lent to steps outlives this process, where this user can keep files at all."""
-    if named := os.environ.get("WHENCE_CACHE_DIR"):
-        return Path(named)
-    folder = _user_folder("XDG_CACHE_HOME", ".cache").absolute()
-    is_there = next(parent for parent in folder.parents if parent.exists())
-    return folder if os.access(is_there, os.W_OK) else None
-
-
-def database_url() -> str:
-    """The database that the environment names: an embedded catalog's file, or a `postgresql://` address."""
-    named = os.environ.get("WHENCE_URL", "")
-    return named if named.startswith("postgres") else str(embedded_folder() / DATABASE)
-
-
-def embedded_folder(url: str | os.PathLike[str] | None = None) -> Path:
-    """The folder of the embedded catalog that `url`, or else the environment, names.
-
-    Raises:
-        InvalidInput: it names a server.
-    """
-    named = os.fspath(url or os.environ.get("WHENCE_URL") or find_folder(Path.cwd()))
-    if "://" in named:
-        raise InvalidInput(f"{_shown(named)} is no embedded catalog, which is named by a folder")
-    return Path(named).expanduser().absolute()
-
-
-def _open_database(url: str) -> catalog.Catalog:
-    try:
-        from whence_catalog.sql import catalog as sql_catalog
-    except ModuleNotFoundError as error:
-        raise NotReady(
-            f"a catalog in PostgreSQL needs {error.name}, which is not installed;"
-            " run: pip install 'whence[postgres]'",
-            ErrorKind.EXTRA_MISSING,
-        ) from error
-
-    return _at_once_or_later(
-        lambda: sql_catalog.open_url(url, timeout_seconds=_timeout_seconds(), lease=_lease())
-    )
-
-
-def _at_once_or_later(opened: Callable[[], catalog.Catalog]) -> catalog.Catalog:
-    try:
-        return opened()
-    except Unreachable:
-        return cast("catalog.Catalog", _Later(opened))
-
-
-class _Later:
-    """A catalog that did not answer when it was connected to: whoever uses it tries again."""
-
-    def __init__(self, opened: Callable[[], catalog.Catalog]) -> None:
-        self._opened = opened
-        self._catalog: catalog.Catalog | None = None
-        self._lock = threading.Lock()
-
-    def __getattr__(self, verb: str) -> Callable[..., object]:
-        def call(*args: object, **kwargs: object) -> object:
-            with self._lock:
-                if self._catalog is None:
-                    self._catalog = self._opened()
-            return getattr(self._catalog, verb)(*args, **kwargs)
-
-        return call
-
-    def close(self) -> None:
-        if self._catalog is not None:
-            self._catalog.close()
-
-
-def _open_embedded(folder: Path) -> catalog.Catalog:
-    try:
-        from whence_catalog.sql import catalog as sql_catalog
-    except ModuleNotFoundError as error:
-        raise NotReady(
-            f"an embedded catalog needs {error.name}, which is not installed; run: pip install 'whence[local]'",
-            ErrorKind.EXTRA_MISSING,
-        ) from error
-    synchronous = os.environ.get("WHENCE_SYNC", "FULL").upper()
-    if synchronous not in ("FULL", "NORMAL"):
-        raise InvalidInput(f"WHENCE_SYNC is {synchronous!r}; it is FULL or NORMAL")
-    if folder.exists() and not folder.is_dir():
-        raise InvalidInput(
-            f"{folder} is a file; an embedded catalog is named by its folder, such as {folder.parent}",
-            ErrorKind.BAD_PATH,
-        )
-
-    def opened() -> catalog.Catalog:
-        with disk.explained(str(folder)):
-            return sql_catalog.SqlCatalog.open(
-                folder / DATABASE,
-                synchronous=synchronous,
-                timeout_seconds=_timeout_seconds(),
-                lease=_lease(),
-            )
-
-    made = _at_once_or_later(opened)
-    # What cannot be written can still be read.
-    with contextlib.suppress(OSError):
-        if not (folder / ".gitignore").exists():
-            (folder / ".gitignore").write_text("# Made by whence: a catalog is not source.\n*\n")
-    with contextlib.suppress(WhenceError):
-        made.sweep()
-    return made
-
-
-def _timeout_seconds() -> float:
-    text = os.environ.get("WHENCE_TIMEOUT") or "30"
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1
-    if not 0 <= seconds < 1e6:
-        raise InvalidInput(f"WHENCE_TIMEOUT is {text!r}; it is a number of seconds")
-    return seconds
-
-
-def _lease() -> timedelta:
-    text = os.environ.get("WHENCE_LEASE")
-    if not text:
-        return catalog.LEASE
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1
-    if not 0 < seconds <= 86400:
-        raise InvalidInput(f"WHENCE_LEASE is {text!r}; it is a number of seconds, more than none")
-    return timedelta(seconds=seconds)
-
-
-def find_folder(start: Path) -> Path:
-    """The nearest `.whence` from `start` upwards; else the one that would be made in `start`."""
-    for folder in (start, *start.parents):
-        if (folder / FOLDER / DATABASE).exists():
-            return folder / FOLDER
-    return start / FOLDER
-
-
-def operating_system_actor() -> model.Actor:
-    """Who runs this process, as the operating system has it; nobody checked."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError, ImportError):
-        user = f"uid {os.getuid()}"
-    return model.Actor(f"{user}@{socket.gethostname()}", authenticated=False)
-
-
-def current() -> Client:
-    """This process's client, connected now if it was not."""
-    global _default
-    with _guard:
-        if _default is None:
-            _default = open_client()
-        return _default

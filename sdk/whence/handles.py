@@ -178,10 +178,10 @@ class Handle:
                 ErrorKind.NO_SUCH_FILE,
             )
         if self._client is None:
-            # It came from another process. Imported here since `client` stands on handles.
-            from whence import client
+            # It came from another process. Imported here since `connecting` stands on handles.
+            from whence import connecting
 
-            self._client = client.current()
+            self._client = connecting.current()
         if content.form is model.Form.TREE:
             return self._client.blobs.materialise_tree(content.digest)
         return self._client.blobs.materialise_file(content.digest, output.filename or "content")

@@ -21,8 +21,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
 
-from whence import calls, described, handles, outputs, places, recorder, tickets
-from whence import client as clients
+from whence import calls, connecting, described, handles, outputs, places, recorder, tickets
 from whence_catalog import cache, catalog, digest, model, traces
 from whence_catalog.errors import Conflict, ErrorKind, Unreachable, WhenceError
 
@@ -375,7 +374,7 @@ def open(call: described.Call | Opening, seen: Mapping[str, bool] | None = None)
         InvalidInput: the call has no meaning.
         Conflict: it waited for as long as it may, and is to fail then.
     """
-    opening = call if isinstance(call, Opening) else Opening(clients.current(), call)
+    opening = call if isinstance(call, Opening) else Opening(connecting.current(), call)
     if seen is not None:
         opening.told(seen)
     return opening.ask()
@@ -383,7 +382,7 @@ def open(call: described.Call | Opening, seen: Mapping[str, bool] | None = None)
 
 def open_all(opened: Sequence[described.Call | Opening]) -> list[Answer | WhenceError]:
     """As `open`, for each, in one catalog call for all; an error of one alone is its answer."""
-    client = clients.current()
+    client = connecting.current()
     return _asked([call if isinstance(call, Opening) else Opening(client, call) for call in opened])
 
 
@@ -435,7 +434,7 @@ def _only(results: Sequence[Completed | WhenceError]) -> Completed:
 
 def complete_all(completions: Sequence[Completion]) -> list[Completed | WhenceError]:
     """End opened calls, each as its completion says, in one catalog call; an error of one alone is its answer."""
-    client = clients.current()
+    client = connecting.current()
     results: dict[int, Completed | WhenceError] = {}
     reports: dict[int, model.Report] = {}
     for place, completion in enumerate(completions):
@@ -483,7 +482,7 @@ def beat(opened: Sequence[Opened]) -> frozenset[str]:
 
     Due three times in a lease, for whoever does not let `held` see to it.
     """
-    client = clients.current()
+    client = connecting.current()
     runs = [Completion(opened=each).ticket.uid for each in opened]
     return frozenset(str(run) for run in client.catalog.beat(runs, client.beater.lease))
 
@@ -491,7 +490,7 @@ def beat(opened: Sequence[Opened]) -> frozenset[str]:
 @contextlib.contextmanager
 def held(opened: Opened) -> Iterator[Held]:
     """Around the work of an opened call: this process's beater says that it is still at it."""
-    client, run, lease = clients.current(), Completion(opened=opened).ticket.uid, Held()
+    client, run, lease = connecting.current(), Completion(opened=opened).ticket.uid, Held()
     client.beater.add(run, lease.lose)
     try:
         yield lease

@@ -18,8 +18,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast, overload
 
-from whence import client as clients
-from whence import described, executed, further, modes, outputs, reads, recorder, split, tracked
+from whence import connecting, described, executed, further, modes, outputs, reads, recorder, split, tracked
 from whence_catalog import cache, model, observation, traces
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
 
@@ -215,7 +214,7 @@ class _Call:
     """One call of a step, from its arguments to its recorded outputs."""
 
     def __init__(self, call: described.Call, signature: inspect.Signature) -> None:
-        self.client = clients.current()
+        self.client = connecting.current()
         self.root = call.folder
         self._signature = signature
         self._job = call.job

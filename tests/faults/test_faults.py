@@ -19,8 +19,7 @@ from uuid import UUID
 from tests import postgres, servers
 from tests.faults import proxy
 from tests.simulator import World
-from whence import calls
-from whence import client as clients
+from whence import calls, connecting
 from whence.http import HttpCatalog
 from whence_catalog import access, catalog
 from whence_catalog.errors import Unreachable
@@ -267,12 +266,12 @@ def test_a_token_that_expired_while_a_step_ran_costs_nothing_of_what_it_made(tmp
         url = stack.enter_context(servers.in_thread(opened, **settings))
         os.environ["WHENCE_OUTBOX"] = str(tmp_path / "outbox")
         blobs = (tmp_path / "blobs").as_uri()
-        short = clients.open_client(url, blobs_url=blobs, token=token(opened, timedelta(seconds=2)))
+        short = connecting.open_client(url, blobs_url=blobs, token=token(opened, timedelta(seconds=2)))
         stack.callback(short.close)
         with short.run("step") as run:
             time.sleep(2.5)
         assert opened.run(run.id).run.state == "running"
-        later = clients.open_client(url, blobs_url=blobs, token=token(opened, timedelta(days=1)))
+        later = connecting.open_client(url, blobs_url=blobs, token=token(opened, timedelta(days=1)))
         stack.callback(later.close)
         later.writer.flush()
         assert opened.run(run.id).run.state == "complete"

@@ -15,7 +15,7 @@ import pytest
 
 import whence
 from tests.conftest import Project
-from whence import client as clients
+from whence import connecting
 from whence.client import Client
 from whence_catalog.errors import (
     Conflict,
@@ -205,11 +205,11 @@ def test_a_file_that_may_not_be_read_is_denied(open_tmp: Path) -> None:
     def look(path: Path) -> int:
         return 1
 
-    clients.connect(open_tmp / "roots")
+    connecting.connect(open_tmp / "roots")
     look(secret)  # root may; and all that this imports is there, which nobody may read
-    clients.current().close()
+    connecting.current().close()
     with as_nobody():
-        client = clients.connect(open_tmp / "mine" / "catalog")
+        client = connecting.connect(open_tmp / "mine" / "catalog")
         for path in (secret, closed, closed / "deep"):
             with pytest.raises(Denied, match="no permission for") as refused:
                 client.publish("file:x", path)
@@ -222,14 +222,14 @@ def test_a_file_that_may_not_be_read_is_denied(open_tmp: Path) -> None:
 
 def test_a_catalog_that_may_not_be_written_refuses_every_write_and_says_so(open_tmp: Path) -> None:
     url = open_tmp / "catalog"
-    made = clients.open_client(url)
+    made = connecting.open_client(url)
     made.publish("dataset:d", [1])
     made.close()
     for path in (url, *url.rglob("*")):
         path.chmod(0o777 if path.is_dir() else 0o644)
     before = (url / "catalog.db").read_bytes()
     with as_nobody():
-        client = clients.open_client(url)
+        client = connecting.open_client(url)
         assert client.get("dataset:d").number == 1, "it can be read"
         with pytest.raises(NotReady, match="cannot be written") as refused:
             client.publish("dataset:d", [2])
@@ -240,11 +240,11 @@ def test_a_catalog_that_may_not_be_written_refuses_every_write_and_says_so(open_
 
 def test_a_catalog_in_a_folder_that_may_not_be_written_says_so(open_tmp: Path) -> None:
     url = open_tmp / "catalog"
-    clients.open_client(url).close()
+    connecting.open_client(url).close()
     for path in (url, *url.rglob("*")):
         path.chmod(0o555 if path.is_dir() else 0o444)
     with as_nobody(), pytest.raises(NotReady, match=r"catalog.* cannot be (opened|written)"):
-        clients.open_client(url)
+        connecting.open_client(url)
     for path in (url, *url.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
 
@@ -252,7 +252,7 @@ def test_a_catalog_in_a_folder_that_may_not_be_written_says_so(open_tmp: Path) -
 def test_a_folder_where_none_may_be_made_is_denied(open_tmp: Path) -> None:
     (open_tmp / "closed").mkdir(mode=0o555)
     with as_nobody(), pytest.raises(WhenceError, match="closed") as refused:
-        clients.open_client(open_tmp / "closed" / ".whence")
+        connecting.open_client(open_tmp / "closed" / ".whence")
     assert refused.value.kind is ErrorKind.PERMISSION
 
 
@@ -264,7 +264,7 @@ def test_a_catalog_that_another_process_holds_is_locked(
 ) -> None:
     client.publish("dataset:d", [1])
     monkeypatch.setenv("WHENCE_TIMEOUT", "0.2")
-    impatient = clients.open_client(client.url)
+    impatient = connecting.open_client(client.url)
     with contextlib.closing(sqlite3.connect(Path(client.url) / "catalog.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         began = time.monotonic()
@@ -275,7 +275,7 @@ def test_a_catalog_that_another_process_holds_is_locked(
         assert refused.value.kind is ErrorKind.LOCKED
         assert time.monotonic() - began < 25, "the setting counts, not the default of 30 s"
         assert impatient.get("dataset:d").number == 1, "reading goes on"
-        clients.open_client(client.url).close()
+        connecting.open_client(client.url).close()
         other.execute("ROLLBACK")
     assert impatient.publish("dataset:d", [2]).number == 2
     impatient.close()
@@ -287,7 +287,7 @@ def test_a_step_whose_end_can_neither_be_recorded_nor_kept_raises_and_keeps_what
     (tmp_path / "a file").touch()
     monkeypatch.setenv("WHENCE_OUTBOX", str(tmp_path / "a file"))
     monkeypatch.setenv("WHENCE_TIMEOUT", "0.1")
-    clients.connect(client.url)
+    connecting.connect(client.url)
     holder = sqlite3.connect(Path(client.url) / "catalog.db", isolation_level=None)
     fail = True
 
@@ -317,11 +317,11 @@ def test_a_step_whose_end_can_neither_be_recorded_nor_kept_raises_and_keeps_what
 def test_a_timeout_is_a_number_of_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("WHENCE_TIMEOUT", text)
     with pytest.raises(InvalidInput, match=r"WHENCE_TIMEOUT is .*a number of seconds"):
-        clients.open_client(tmp_path / "catalog")
+        connecting.open_client(tmp_path / "catalog")
     monkeypatch.setenv("WHENCE_TIMEOUT", "1")
     monkeypatch.setenv("WHENCE_SYNC", "sometimes")
     with pytest.raises(InvalidInput, match=r"WHENCE_SYNC is .*FULL or NORMAL"):
-        clients.open_client(tmp_path / "catalog")
+        connecting.open_client(tmp_path / "catalog")
 
 
 def test_what_is_no_catalog_is_not_touched(tmp_path: Path) -> None:
@@ -335,14 +335,14 @@ def test_what_is_no_catalog_is_not_touched(tmp_path: Path) -> None:
                 database.execute("CREATE TABLE theirs (x)")
         before = file.read_bytes()
         with pytest.raises(NotReady, match=says) as refused:
-            clients.open_client(tmp_path / name)
+            connecting.open_client(tmp_path / name)
         assert refused.value.kind is ErrorKind.NOT_A_CATALOG
         assert file.read_bytes()[100:] == before[100:]
     (tmp_path / "plain").write_text("a file where a folder should be")
     with pytest.raises(WhenceError, match="plain"):
-        clients.open_client(tmp_path / "plain")
+        connecting.open_client(tmp_path / "plain")
     with pytest.raises(InvalidInput, match="no catalog at ftp://"):
-        clients.open_client("ftp://whence.example")
+        connecting.open_client("ftp://whence.example")
 
 
 def test_a_catalog_of_a_newer_whence_says_to_upgrade(client: Client) -> None:
@@ -350,7 +350,7 @@ def test_a_catalog_of_a_newer_whence_says_to_upgrade(client: Client) -> None:
     with contextlib.closing(sqlite3.connect(Path(client.url) / "catalog.db")) as database, database:
         database.execute("UPDATE alembic_version SET version_num = '9999_future'")
     with pytest.raises(NotReady, match=r"9999_future.*pip install -U whence") as refused:
-        clients.open_client(client.url)
+        connecting.open_client(client.url)
     assert refused.value.kind is ErrorKind.SCHEMA_NEWER
 
 
@@ -420,7 +420,7 @@ def test_a_full_disk_is_said_and_what_was_recorded_stays(small_disk: Path) -> No
     # With room again, all that was acknowledged is there, and recording goes on.
     moved = small_disk.parent / "roomy"
     shutil.copytree(small_disk / "catalog", moved)
-    client = clients.open_client(moved)
+    client = connecting.open_client(moved)
     assert client.catalog.check().problems == ()
     assert client.get("file:noise").number == done
     outputs = client.catalog.productions(client.get("file:noise").version.artifact)

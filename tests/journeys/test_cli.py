@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import whence
-from whence import client as clients
+from whence import connecting
 from whence.cli import app
 from whence.client import Client
 
@@ -291,4 +291,4 @@ def test_an_unusable_catalog_is_one_line(cli: Cli, tmp_path: Path, monkeypatch: 
     for command in ("ls", "init", "check", "migrate"):
         said = cli(command)
         assert (said.code, said.out, len(said.err.splitlines())) == (1, "", 1), command
-    assert clients._default is None
+    assert connecting._default is None

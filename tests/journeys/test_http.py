@@ -291,7 +291,9 @@ def test_a_client_hands_on_a_token_only_where_the_environment_gave_it(
     middle: Between, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blobs = (tmp_path / "blobs").as_uri()
-    with contextlib.closing(whence.client.open_client(middle.url, blobs_url=blobs, token="secret")) as client:
+    with contextlib.closing(
+        whence.connecting.open_client(middle.url, blobs_url=blobs, token="secret")
+    ) as client:
         assert "secret" not in str(client.env)
         monkeypatch.setenv("WHENCE_TOKEN", "told")
         assert client.env["WHENCE_TOKEN"] == "told"
@@ -325,7 +327,7 @@ def test_whom_the_server_does_not_know_is_told_so(tmp_path: Path) -> None:
 )
 def test_what_is_no_address_is_refused(url: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput) as caught:
-        whence.client.open_client(url, blobs_url=(tmp_path / "blobs").as_uri())
+        whence.connecting.open_client(url, blobs_url=(tmp_path / "blobs").as_uri())
     assert "word" not in str(caught.value)
 
 
@@ -336,17 +338,17 @@ def test_bytes_go_where_the_environment_says_else_where_the_server_does(
     offered, own = (tmp_path / "offered").as_uri(), (tmp_path / "own").as_uri()
     with contextlib.closing(opened):
         with servers.in_thread(opened, blobs=offered) as url:
-            with contextlib.closing(whence.client.open_client(url)) as client:
+            with contextlib.closing(whence.connecting.open_client(url)) as client:
                 assert client.blobs.url == offered
             monkeypatch.setenv("WHENCE_BLOBS", own)
-            with contextlib.closing(whence.client.open_client(url)) as client:
+            with contextlib.closing(whence.connecting.open_client(url)) as client:
                 assert client.blobs.url == own
             monkeypatch.delenv("WHENCE_BLOBS")
         with (
             servers.in_thread(opened, url="postgresql://elsewhere/whence") as url,
             pytest.raises(NotReady, match="WHENCE_BLOBS"),
         ):
-            whence.client.open_client(url)
+            whence.connecting.open_client(url)
 
 
 @pytest.mark.parametrize("url", ["http://me.invalid", "postgresql://me:word@127.0.0.1:1/whence"])
@@ -355,7 +357,7 @@ def test_without_a_place_for_bytes_the_error_names_the_setting(
 ) -> None:
     monkeypatch.setenv("WHENCE_TIMEOUT", "0.2")
     with pytest.raises((NotReady, Unreachable), match="WHENCE_BLOBS") as caught:
-        whence.client.open_client(url)
+        whence.connecting.open_client(url)
     assert "word" not in str(caught.value)
 
 
@@ -366,7 +368,7 @@ def test_connecting_to_nobody_does_not_fail_and_steps_run(
     monkeypatch.setenv("WHENCE_TIMEOUT", "0.5")
     monkeypatch.setenv("WHENCE_OUTBOX", str(tmp_path / "outbox"))
     url = f"{scheme}://me:word@127.0.0.1:1/whence" if scheme == "postgresql" else "http://127.0.0.1:1"
-    client = whence.client.open_client(url, blobs_url=(tmp_path / "blobs").as_uri())
+    client = whence.connecting.open_client(url, blobs_url=(tmp_path / "blobs").as_uri())
     with contextlib.closing(client):
         with client.run("note") as run:
             made = run.publish("model:m", b"1")
@@ -413,7 +415,7 @@ def test_a_start_whose_answer_is_lost_is_not_left_running_nor_reused_and_execute
 ) -> None:
     monkeypatch.setenv("WHENCE_OUTBOX", str(tmp_path / "outbox"))
     catalog = served[0]
-    client = whence.client.open_client(middle.url, blobs_url=(tmp_path / "blobs").as_uri())
+    client = whence.connecting.open_client(middle.url, blobs_url=(tmp_path / "blobs").as_uri())
     with contextlib.closing(client):
         world = World(client.catalog)
         for known in (False, True):
@@ -441,7 +443,7 @@ def test_while_nobody_answers_steps_do_not_ask_again_and_again(
 ) -> None:
     monkeypatch.setenv("WHENCE_OUTBOX", str(tmp_path / "outbox"))
     monkeypatch.setenv("WHENCE_TIMEOUT", "0.5")
-    client = whence.client.open_client(middle.url, blobs_url=(tmp_path / "blobs").as_uri())
+    client = whence.connecting.open_client(middle.url, blobs_url=(tmp_path / "blobs").as_uri())
     middle.then = ["hang"] * 1000
     with contextlib.closing(client):
         for n in range(100):

@@ -11,8 +11,7 @@ import pytest
 import whence
 from tests import servers
 from tests.conftest import Project
-from whence import client as clients
-from whence import described
+from whence import connecting, described
 from whence.client import Client
 from whence_catalog import model
 from whence_catalog.errors import InvalidInput
@@ -84,10 +83,10 @@ def test_a_variable_has_one_digest_however_its_catalog_is_reached(
         servers.in_thread(opened) as url,
     ):
         for named in (str(tmp_path / "catalog"), url):
-            client = clients.open_client(named, blobs_url=(tmp_path / "blobs").as_uri())
+            client = connecting.open_client(named, blobs_url=(tmp_path / "blobs").as_uri())
             keys.append(described.describe(client, call).call.key)
             client.close()
-        other = clients.open_client(tmp_path / "other")
+        other = connecting.open_client(tmp_path / "other")
         keys.append(described.describe(other, call).call.key)
         other.close()
     assert keys[0] == keys[1]

@@ -172,7 +172,7 @@ def test_the_nearest_catalog_upwards_is_used_and_else_one_is_made_here(
     monkeypatch.chdir(tmp_path)
     whence.publish("dataset:d", [1])
     whence.current().close()
-    monkeypatch.setattr("whence.client._default", None)
+    monkeypatch.setattr("whence.connecting._default", None)
     monkeypatch.chdir(tmp_path / "deep" / "er")
     assert whence.get("dataset:d").load() == [1]
     assert (tmp_path / ".whence" / ".gitignore").read_text().splitlines()[-1] == "*"

@@ -98,7 +98,7 @@ def test_drafts_of_one_name_on_their_way_to_steps_have_roles_of_their_own(client
 def test_an_input_of_another_catalog_is_refused_and_the_end_of_the_run_is_not_lost(
     client: Client, tmp_path: Path
 ) -> None:
-    elsewhere = whence.client.open_client(tmp_path / "elsewhere")
+    elsewhere = whence.connecting.open_client(tmp_path / "elsewhere")
     foreign = elsewhere.publish("dataset:foreign", b"foreign")
     elsewhere.close()
     with pytest.raises(NotFound), whence.run("train") as run:

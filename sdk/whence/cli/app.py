@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from whence import client, environment, replay
+from whence import environment, replay, settings
 from whence.cli import caching, coding, explaining, judging, printing, session, tokens
 from whence.cli import outbox as outboxes
 from whence.cli.session import Json, Ref, RunId
@@ -282,7 +282,7 @@ def migrate(json: Json = False) -> None:
     """Bring the catalog's tables to the form that this whence needs. Back it up before."""
     from whence.cli import migration
 
-    done = migration.migrate(client.database_url())
+    done = migration.migrate(settings.database_url())
     session.show(json, done, lambda: printing.show_migration(done.before, done.after))
 
 

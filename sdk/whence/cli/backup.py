@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from whence import client
+from whence import connecting, settings
 from whence_catalog import blobs, catalog, digest, facts, model
 from whence_catalog.errors import Conflict, Damaged, ErrorKind, InvalidInput, NotFound
 from whence_catalog.sql import catalog as sql_catalog
@@ -37,11 +37,11 @@ def back_up(to: Path, with_blobs: bool, progress: Progress) -> Copied:
     """
     if to.exists() and any(to.iterdir()):
         raise Conflict(f"{to} is not empty; name a new folder", ErrorKind.OTHER_CONTENT)
-    with _opened(client.database_url()) as source, _opened(str(to / client.DATABASE)) as target:
+    with _opened(settings.database_url()) as source, _opened(str(to / settings.DATABASE)) as target:
         checkpoint = source.copy_into(target, _told(progress))
         if not with_blobs:
             return Copied(str(source.identity().url), str(to), checkpoint, None)
-        with contextlib.closing(client.open_client()) as connected:
+        with contextlib.closing(connecting.open_client()) as connected:
             copied, missing = _copy_blobs(target, connected.blobs, _store_in(to), progress)
         return Copied(str(source.identity().url), str(to), checkpoint, copied, missing)
 
@@ -53,14 +53,14 @@ def restore(backup: Path, progress: Progress) -> Copied:
         NotFound: there is no backup.
         Conflict: something was recorded there already.
     """
-    if not (backup / client.DATABASE).is_file():
-        raise NotFound(f"no backup in {backup}: it holds no {client.DATABASE}", ErrorKind.NO_SUCH_FILE)
-    with _opened(str(backup / client.DATABASE)) as source, _opened(client.database_url()) as target:
+    if not (backup / settings.DATABASE).is_file():
+        raise NotFound(f"no backup in {backup}: it holds no {settings.DATABASE}", ErrorKind.NO_SUCH_FILE)
+    with _opened(str(backup / settings.DATABASE)) as source, _opened(settings.database_url()) as target:
         # Bytes first: what is recorded is there.
         copied: int | None = None
         missing: tuple[digest.Digest, ...] = ()
         if (backup / "blobs").is_dir():
-            with contextlib.closing(client.open_client()) as connected:
+            with contextlib.closing(connecting.open_client()) as connected:
                 copied, missing = _copy_blobs(source, _store_in(backup), connected.blobs, progress)
         checkpoint = source.copy_into(target, _told(progress))
         return Copied(str(backup), str(target.identity().url), checkpoint, copied, missing)

@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import NoReturn
 
-from whence import client
+from whence import settings
 from whence_catalog.errors import ErrorKind, InvalidInput, NotReady
 
 # What a server needs beside the catalog, by the names under which it is imported.
@@ -51,7 +51,7 @@ def _catalog(config: Path | None) -> dict[str, str]:
         )
     if not named and _says_where(config):
         return {}
-    return {"WHENCE_URL": str(client.embedded_folder())}
+    return {"WHENCE_URL": str(settings.embedded_folder())}
 
 
 def _says_where(config: Path | None) -> bool:

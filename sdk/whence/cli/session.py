@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from whence import client
+from whence import client, connecting
 from whence.cli import printing
 from whence_catalog.errors import WhenceError
 
@@ -23,7 +23,7 @@ scope = contextlib.ExitStack()
 
 def open_client(url: str | None = None) -> client.Client:
     """The catalog that this command is about; closed when the command is done."""
-    opened = client.open_client(url)
+    opened = connecting.open_client(url)
     scope.callback(opened.close)
     return opened
 

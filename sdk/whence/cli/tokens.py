@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from whence import calls, client
+from whence import calls, client, connecting
 from whence.cli import printing
 from whence_catalog import access, catalog
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
@@ -39,7 +39,7 @@ class Made:
 
 def open_client() -> client.Client:
     """The catalog that the environment names. A token has no bytes, so nobody need say where they are."""
-    return client.open_client(blobs_url="memory://tokens")
+    return connecting.open_client(blobs_url="memory://tokens")
 
 
 def create(into: catalog.Catalog, name: str, actor: str | None, grants: Sequence[str], expires: str) -> Made:
