@@ -15,6 +15,7 @@ import functools
 import importlib.util
 import inspect
 import marshal
+import operator
 import os
 import re
 import sys
@@ -249,14 +250,27 @@ def _files_of(folder: str, parts: Sequence[str], at: Sequence[str]) -> Iterator[
             yield "/".join([*at, *inner]) + ".py", file
 
 
-def _loaded_files() -> dict[str, str]:
-    """The loaded modules that are somebody's source, with their files."""
+# The modules that were loaded when somebody asked last, and the answer.
+_asked: tuple[dict[str, types.ModuleType], dict[str, str]] = ({}, {})
+
+
+def _loaded_files() -> Mapping[str, str]:
+    """The loaded modules that are somebody's source, with their files.
+
+    There are hundreds of others, so they are looked at again only once they are not the same any more.
+    """
+    global _asked
+    modules = dict(sys.modules)
+    before, found = _asked
+    if modules.keys() == before.keys() and all(map(operator.is_, modules.values(), before.values())):
+        return found
     found = {}
-    for name, module in list(sys.modules.items()):
+    for name, module in modules.items():
         # Not getattr: a lazy module would import something to answer.
         file = getattr(module, "__dict__", {}).get("__file__")
         if isinstance(file, str) and not _is_foreign(file):
             found[name] = file
+    _asked = (modules, found)
     return found
 
 

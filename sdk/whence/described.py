@@ -514,6 +514,6 @@ def project_root(function: Callable[..., object]) -> Path:
     file = inspect.unwrap(function).__code__.co_filename
     folder = Path(file).resolve().parent if os.path.exists(file) else Path.cwd()
     for candidate in (folder, *folder.parents):
-        if any((candidate / marker).exists() for marker in _MARKERS):
+        if any(os.path.exists(f"{candidate}{os.sep}{marker}") for marker in _MARKERS):
             return candidate
     return folder

@@ -52,7 +52,7 @@ class Source:
 
     def __init__(self, kept: tuple[Any, ...], filename: str) -> None:
         self.filename = filename
-        self._said = dict(zip(_FIELDS, kept, strict=True))
+        self._said: dict[str, Any] = dict(zip(_FIELDS, kept, strict=True))
         self.digest: bytes = self._said["digest"]
         self.documented_digest: bytes = self._said["documented_digest"]
         self._known: dict[tuple[str, str], Any] = {}
@@ -61,45 +61,53 @@ class Source:
     @functools.cached_property
     def whole(self) -> Reading:
         """The whole file, with everything any function in it reads."""
-        return _reading(self._said["whole"])
+        return _reading(_unpacked(self._said["whole"]))
 
     @functools.cached_property
     def every_import(self) -> tuple[Imported, ...]:
         """What the file imports at any time."""
-        return tuple(Imported(*item) for item in self._said["every_import"])
+        return tuple(Imported(*item) for item in _unpacked(self._said["every_import"]))
 
     @functools.cached_property
     def imports(self) -> tuple[Imported, ...]:
         """What the file imports when it is imported itself."""
-        return tuple(Imported(*item) for item in self._said["imports"])
+        return tuple(Imported(*item) for item in _unpacked(self._said["imports"]))
 
     @functools.cached_property
     def sequence(self) -> tuple[Imported | None, ...]:
         """What it imports and, for None, does, in the order of it."""
-        return tuple(None if item is None else Imported(*item) for item in self._said["sequence"])
+        return tuple(None if item is None else Imported(*item) for item in _unpacked(self._said["sequence"]))
 
     @functools.cached_property
     def effects(self) -> tuple[Reading, ...]:
         """The statements that run at import and do more than bind names, in order."""
-        return tuple(map(_reading, self._said["effects"]))
+        return tuple(map(_reading, _unpacked(self._said["effects"])))
 
     @functools.cached_property
     def calls(self) -> tuple[tuple[str, Reading], ...]:
         """The statements that give a name what a call answers, by that name."""
-        return tuple((name, _reading(item)) for name, item in self._said["calls"])
+        return tuple((name, _reading(item)) for name, item in _unpacked(self._said["calls"]))
 
     @functools.cached_property
     def applied(self) -> tuple[tuple[Chain, Reading], ...]:
         """The definitions that a decorator may keep somewhere, by the decorator's name."""
-        return tuple((head, _reading(item)) for head, item in self._said["applied"])
+        return tuple((head, _reading(item)) for head, item in _unpacked(self._said["applied"]))
+
+    @functools.cached_property
+    def _bound_otherwise(self) -> frozenset[str]:
+        return cast("frozenset[str]", _unpacked(self._said["bound_otherwise"]))
+
+    def _of_name(self, field: str, name: str) -> Any:
+        kept = self._said[field].get(name)
+        return () if kept is None else _unpacked(kept)
 
     def bindings(self, name: str) -> tuple[Reading, ...]:
         """The statements outside functions that bind `name`, or change what it holds."""
-        return tuple(map(_reading, self._said["bindings"].get(name, ())))
+        return tuple(map(_reading, self._of_name("bindings", name)))
 
     def _places(self, name: str) -> tuple[written.Place, ...]:
         if ("places", name) not in self._known:
-            self._known["places", name] = tuple(map(_place, self._said["places"].get(name, ())))
+            self._known["places", name] = tuple(map(_place, self._of_name("places", name)))
         return cast("tuple[written.Place, ...]", self._known["places", name])
 
     def imports_of(self, name: str) -> tuple[tuple[Imported, str], ...]:
@@ -107,17 +115,17 @@ class Source:
 
         Empty where anything but an import binds it. `from m import *` may bind any name.
         """
-        if name in self._said["bound_otherwise"]:
+        if name in self._bound_otherwise:
             return ()
         if ("imports", name) not in self._known:
-            stars = [(Imported(*item), name) for item in self._said["stars"]]
-            named = [(Imported(*item), there) for item, there in self._said["imports_of"].get(name, ())]
+            stars = [(Imported(*item), name) for item in _unpacked(self._said["stars"])]
+            named = [(Imported(*item), there) for item, there in self._of_name("imports_of", name)]
             self._known["imports", name] = tuple(reversed([*stars, *named]))
         return cast("tuple[tuple[Imported, str], ...]", self._known["imports", name])
 
     def is_ambiguous(self, qualname: str) -> bool:
         """Whether several definitions share this name, as lambdas do."""
-        return len(self._said["places"].get(normal_form.plain_qualname(qualname), ())) > 1
+        return len(self._places(normal_form.plain_qualname(qualname))) > 1
 
     def definition(self, code: types.CodeType) -> Definition | None:
         """Where `code` was written, found by its name, line and, for a lambda, column."""
@@ -147,7 +155,7 @@ class Source:
 
     def compiles_to(self, code: types.CodeType) -> bool:
         """Whether this source, compiled now, gives `code`: it may have been edited since it was loaded."""
-        known = self._said["bytecode"].get(normal_form.plain_qualname(code.co_qualname), ())
+        known = self._of_name("bytecode", normal_form.plain_qualname(code.co_qualname))
         return normal_form.digest_of_code(code) in known
 
     def _combined(self, places: Sequence[written.Place]) -> Definition | None:
@@ -237,7 +245,7 @@ def _source(data: bytes, filename: str) -> Source | None:
     if kept is not None:
         return Source(marshal.loads(kept), filename)
     try:
-        said = _plain(written.survey(data))
+        said = _packed(written.survey(data))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     shelf.write(name, marshal.dumps(said))
@@ -250,12 +258,31 @@ def _surveyor() -> bytes:
     state = hashlib.sha256(importlib.util.MAGIC_NUMBER)
     state.update(f"{sys.implementation.name} {sys.version} {sys.flags.optimize}".encode())
     try:
-        for module in (normal_form, reading, written, digest):
-            with open(str(module.__file__), "rb") as file:
+        for path in (__file__, *(module.__file__ for module in (normal_form, reading, written, digest))):
+            with open(str(path), "rb") as file:
                 state.update(hashlib.file_digest(file, "sha256").digest())
     except OSError:  # packed in an archive, say; then what is kept is for this process alone
         state.update(os.urandom(32))
     return state.digest()
+
+
+def _packed(survey: written.Survey) -> tuple[Any, ...]:
+    """A survey as it is kept: each part as `marshal` writes it, so that nobody makes what is not asked for.
+
+    Most of what it takes to read a file whole is the garbage collector's look at each new tuple.
+    """
+    said = (getattr(survey, name) for name in _FIELDS)
+    return tuple(_packed_part(value) for value in said)
+
+
+def _packed_part(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: marshal.dumps(_plain(item)) for name, item in value.items()}
+    return value if isinstance(value, bytes) else marshal.dumps(_plain(value))
+
+
+def _unpacked(kept: bytes) -> Any:
+    return marshal.loads(kept)
 
 
 def _plain(value: Any) -> Any:

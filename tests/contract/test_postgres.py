@@ -217,7 +217,10 @@ def test_a_read_that_takes_longer_than_it_may_is_given_up_and_the_next_one_is_an
     with closing(PostgresEngine(url, read_seconds=0.05)) as engine:
         with pytest.raises(Unreachable, match="not read within the time"):
             engine.read(lambda tx: tx.script(simulator.ENDLESS))
+        with pytest.raises(Unreachable, match="not read within the time"):
+            engine.glance(lambda tx: tx.script(simulator.ENDLESS))
         assert engine.read(lambda tx: tx.script("SELECT 1")) == [(1,)]
+        assert engine.glance(lambda tx: tx.script("SELECT 1")) == [(1,)]
         assert engine.write(lambda tx: tx.script("SHOW statement_timeout")) == [("0",)]
 
 

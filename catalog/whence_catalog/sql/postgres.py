@@ -117,8 +117,15 @@ class PostgresEngine(Engine["psycopg.Connection[Any]"]):
         self.url = _shown(given)
         self._timeout_seconds = timeout_seconds
         self._reading = "ISOLATION LEVEL REPEATABLE READ READ ONLY"
+        self._writing = "READ WRITE"
+        bound = ""
         if read_seconds is not None:
-            self._reading += f"; SET LOCAL statement_timeout = {max(1, int(read_seconds * 1000))}"
+            most = max(1, int(read_seconds * 1000))
+            self._reading += f"; SET LOCAL statement_timeout = {most}"
+            if "statement_timeout" not in str(given.get("options", "")):
+                # Of each connection, for what is looked at outside of a transaction; a write takes its time.
+                bound = f"-c statement_timeout={most} "
+                self._writing += "; SET LOCAL statement_timeout = 0"
         milliseconds = max(1, int(timeout_seconds * 1000))
         ours: dict[str, Any] = {
             "application_name": "whence",
@@ -129,7 +136,7 @@ class PostgresEngine(Engine["psycopg.Connection[Any]"]):
             "keepalives_count": 3,
             "tcp_user_timeout": milliseconds,
         }
-        options = f"-c lock_timeout={milliseconds} -c idle_in_transaction_session_timeout=300000"
+        options = f"{bound}-c lock_timeout={milliseconds} -c idle_in_transaction_session_timeout=300000"
         self._parameters = {**ours, **given, "options": f"{options} {given.get('options', '')}".strip()}
         self._numbers: list[int] = []
         self._numbers_guard = threading.Lock()
@@ -143,7 +150,7 @@ class PostgresEngine(Engine["psycopg.Connection[Any]"]):
     @contextlib.contextmanager
     def writing(self, *, durable: bool = True, gate: Gate | None = None) -> Iterator[Transaction]:
         """A transaction beside others. Durable: on the disk when this returns."""
-        with self._translated(), self._transaction("READ WRITE", durable=durable, gate=gate) as tx:
+        with self._translated(), self._transaction(self._writing, durable=durable, gate=gate) as tx:
             yield tx
 
     def read(self, work: Callable[[Transaction], T]) -> T:
@@ -153,9 +160,9 @@ class PostgresEngine(Engine["psycopg.Connection[Any]"]):
     def write(self, work: Callable[[Transaction], T], *, durable: bool = True, gate: Gate | None = None) -> T:
         """What `work` answers, once what it wrote is committed; carried out again where it was cut short."""
         try:
-            return self._in_transaction("READ WRITE", durable, gate, work)
+            return self._in_transaction(self._writing, durable, gate, work)
         except Crowded:
-            return self._in_transaction("READ WRITE", durable, Gate.CLOSED, work)
+            return self._in_transaction(self._writing, durable, Gate.CLOSED, work)
 
     def glance(self, work: Callable[[Transaction], T]) -> T:
         """What `work` answers; each of its statements sees what is committed by then."""

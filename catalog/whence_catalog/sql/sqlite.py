@@ -104,8 +104,7 @@ class SqliteEngine(Engine[_Entry]):
         with _translated(self.path), self._connection() as (connection, _):
             connection.execute("BEGIN")
             if self._read_seconds is not None:
-                end_at = time.monotonic() + self._read_seconds
-                connection.set_progress_handler(lambda: time.monotonic() > end_at, _STEPS_BETWEEN_LOOKS)
+                _bound(connection, self._read_seconds)
             try:
                 yield SqliteTransaction(connection)
             finally:
@@ -116,9 +115,13 @@ class SqliteEngine(Engine[_Entry]):
         """What `work` answers; each of its statements sees what is committed by then."""
         with _translated(self.path):
             entry = self._take()
+            if self._read_seconds is not None:
+                _bound(entry[0], self._read_seconds)
             try:
                 return work(SqliteTransaction(entry[0]))
             finally:
+                if self._read_seconds is not None:
+                    entry[0].set_progress_handler(None, 0)
                 self._give_back(entry)
 
     @contextlib.contextmanager
@@ -202,6 +205,12 @@ class SqliteEngine(Engine[_Entry]):
             yield
         finally:
             fcntl.flock(lock, fcntl.LOCK_UN)
+
+
+def _bound(connection: sqlite3.Connection, seconds: float) -> None:
+    """Let what the connection does from now on take that long, until its progress handler is taken away."""
+    end_at = time.monotonic() + seconds
+    connection.set_progress_handler(lambda: time.monotonic() > end_at, _STEPS_BETWEEN_LOOKS)
 
 
 def _open_lock(path: Path) -> int | None:
