@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import cast
 from uuid import UUID
 
-from whence_catalog import catalog, facts, model
+from whence_catalog import catalog, facts, model, replies
 
 Content = tuple[model.Artifact, str]
 
@@ -27,7 +27,7 @@ class PlainTaint:
     made: dict[tuple[UUID, Content], int] = field(default_factory=dict)
     standing: dict[UUID, Content] = field(default_factory=dict)
 
-    def take_in(self, stored: catalog.StoredFact) -> None:
+    def take_in(self, stored: replies.StoredFact) -> None:
         """Note what a fact says; they come in their order."""
         fact, position = stored.fact, stored.position
         match fact.verb:
@@ -102,16 +102,16 @@ def kept(opened: catalog.Catalog, versions: set[Content]) -> set[Tainted]:
     ]
     found: set[Tainted] = set()
     for answer in opened.judgements(references):
-        assert isinstance(answer, catalog.Judgements), answer
+        assert isinstance(answer, replies.Judgements), answer
         for taint in answer.taints:
             version = (taint.version.artifact, str(taint.version.digest))
             found.add(Tainted(taint.run, version, taint.quarantine.uid))
     return found
 
 
-def facts_of(opened: catalog.Catalog) -> list[catalog.StoredFact]:
+def facts_of(opened: catalog.Catalog) -> list[replies.StoredFact]:
     """All facts, in their order."""
-    found: list[catalog.StoredFact] = []
+    found: list[replies.StoredFact] = []
     while page := opened.facts(after=len(found), limit=1000):
         found += page
     return found

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from whence_catalog import cache, catalog, digest, model, traces
+from whence_catalog import cache, catalog, digest, model, replies, traces
 from whence_catalog.errors import WhenceError
 
 ACTOR = model.Actor("tester", authenticated=False)
@@ -121,7 +121,7 @@ class World:
         report = model.Report(uid(), call.run, state, ACTOR, outputs=claims, token=token, owner=call.owner)
         return replace(report, **fields)  # type: ignore[arg-type]
 
-    def finish(self, report: model.Report) -> catalog.Finished:
+    def finish(self, report: model.Report) -> replies.Finished:
         finished = one(self.catalog.finish_runs([report]))
         for output in finished.outputs:
             self.produced[output.role] = output
@@ -134,7 +134,7 @@ class World:
         c: object = 1.0,
         inputs: Sequence[model.InputClaim] = (),
         **fields: object,
-    ) -> catalog.Finished:
+    ) -> replies.Finished:
         """A whole run of a step that executes: asked, begun, finished, published."""
         call = self.call(job, c, inputs, **fields)
         begun = self.begin(call)
@@ -142,7 +142,7 @@ class World:
 
     def note(
         self, job: str, outputs: Mapping[str, bytes] | None = None, inputs: Sequence[model.InputClaim] = ()
-    ) -> catalog.Finished:
+    ) -> replies.Finished:
         """A whole run without a key, in one fact."""
         call = self.plain_call(job, inputs)
         report = self.report(call, outputs)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from whence_api import masks
 from whence_api.admission import Admission
-from whence_catalog import catalog, lineage, model
+from whence_catalog import lineage, model, replies
 from whence_catalog.access import EVERY_PROJECT, Grant
 from whence_catalog.errors import ErrorKind, NotFound
 
@@ -78,10 +78,10 @@ def judgements(asked: Admission, arguments: Mapping[str, object]) -> object:
     if asked.sees_all:
         return found
     mask = asked.mask(None)
-    return [_seen(mask, item) if isinstance(item, catalog.Judgements) else item for item in found]
+    return [_seen(mask, item) if isinstance(item, replies.Judgements) else item for item in found]
 
 
-def _seen(mask: masks.Mask, told: catalog.Judgements) -> catalog.Judgements:
+def _seen(mask: masks.Mask, told: replies.Judgements) -> replies.Judgements:
     return dataclasses.replace(told, taints=tuple(mask.taint(taint, masks.new_id) for taint in told.taints))
 
 
@@ -97,10 +97,10 @@ def reach(asked: Admission, arguments: Mapping[str, object]) -> object:
     found = asked.each(references, admit, lambda some: asked.catalog.reach(some, first))
     if asked.sees_all:
         return found
-    return [_seen_of(asked, item) if isinstance(item, catalog.Reach) else item for item in found]
+    return [_seen_of(asked, item) if isinstance(item, replies.Reach) else item for item in found]
 
 
-def _seen_of(asked: Admission, told: catalog.Reach) -> catalog.Reach:
+def _seen_of(asked: Admission, told: replies.Reach) -> replies.Reach:
     steps = [step for reached in told.productions for step in reached.path]
     asked.know([step.run for step in steps if step.run] + [entry.run for entry in told.entries])
 
@@ -122,16 +122,16 @@ def _seen_of(asked: Admission, told: catalog.Reach) -> catalog.Reach:
     before = (told.productions, told.aliases, told.deployments, told.entries)
     after = (productions, aliases, deployments, entries)
     masked = sum(map(len, before)) - sum(map(len, after))
-    return catalog.Reach(told.version, *after, counts=told.counts, masked=masked)
+    return replies.Reach(told.version, *after, counts=told.counts, masked=masked)
 
 
-def _seen_step(asked: Admission, step: catalog.Step) -> catalog.Step:
+def _seen_step(asked: Admission, step: replies.Step) -> replies.Step:
     is_run_seen = step.run is not None and asked.may_read(asked.projects.get(step.run, ""))
     if asked.may_read(model.Reference.parse(step.ref).artifact.project):
         # Who may read what a Run made is told which Run it was, and no more of it.
         return step if is_run_seen else dataclasses.replace(step, job=lineage.MASKED)
     run, job = (step.run, step.job) if is_run_seen else (None, lineage.MASKED)
-    return catalog.Step(run, job, lineage.MASKED)
+    return replies.Step(run, job, lineage.MASKED)
 
 
 def judged(asked: Admission, arguments: Mapping[str, object]) -> object:

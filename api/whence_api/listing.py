@@ -10,7 +10,7 @@ from typing import TypeVar, cast
 from uuid import UUID
 
 from whence_api.admission import Admission
-from whence_catalog import catalog, model
+from whence_catalog import model, replies
 from whence_catalog.access import Grant
 
 T = TypeVar("T")
@@ -174,11 +174,11 @@ def _closed(asked: Admission, results: list[object]) -> list[object]:
             cursors=tuple(close(cursor) for cursor in result.cursors),
             end=None if result.end is None else close(result.end),
         )
-        if isinstance(result, catalog.Page)
+        if isinstance(result, replies.Page)
         else result
         for result in results
     ]
 
 
 def _has_cursors(result: object) -> bool:
-    return isinstance(result, catalog.Page) and (bool(result.cursors) or result.end is not None)
+    return isinstance(result, replies.Page) and (bool(result.cursors) or result.end is not None)

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import TypeAlias, TypeVar, cast
 from uuid import UUID
 
-from whence_catalog import cache, catalog, digest, inventory, lineage, model
+from whence_catalog import cache, digest, inventory, lineage, model, replies
 
 T = TypeVar("T")
 _Listed: TypeAlias = model.Run | model.Input | model.Output
@@ -62,15 +62,15 @@ class Mask:
             case model.RunRecord(run, inputs, outputs, observed):
                 taken = tuple(self._input(item) for item in inputs)
                 hidden = model.RunRecord(self._run(run), taken, self.shown(outputs), observed)
-            case catalog.Finished(run, outputs, publication):
-                hidden = catalog.Finished(self._run(run), self.shown(outputs), publication)
+            case replies.Finished(run, outputs, publication):
+                hidden = replies.Finished(self._run(run), self.shown(outputs), publication)
             case cache.Reuse(entry, run, outputs):
                 hidden = cache.Reuse(entry, self.shown(run), self.shown(outputs))
             case cache.Execute():
                 hidden = dataclasses.replace(value, run=self.shown(value.run))
-            case catalog.RunPage() | catalog.InputPage() | catalog.ProductionPage():
+            case replies.RunPage() | replies.InputPage() | replies.ProductionPage():
                 hidden = self._page(value)
-            case catalog.DivergencePage():
+            case replies.DivergencePage():
                 hidden = dataclasses.replace(value, items=self.shown(value.items))
             case inventory.KeyRecord():
                 hidden = dataclasses.replace(value, divergences=self.shown(value.divergences))
@@ -87,7 +87,7 @@ class Mask:
                 return value
         return hidden  # type: ignore[return-value]
 
-    def _page(self, page: catalog.RunPage | catalog.InputPage | catalog.ProductionPage) -> catalog.Page:
+    def _page(self, page: replies.RunPage | replies.InputPage | replies.ProductionPage) -> replies.Page:
         """What of it may be seen; the rest is left out, with its cursors, and counted."""
         kept = [
             (item, cursor)
@@ -174,9 +174,9 @@ def named_runs(value: object) -> Iterator[UUID]:
     match value:
         case model.Run():
             yield from (u for u in (value.origin, value.parent, value.retry_of, value.rerun_of) if u)
-        case model.RunRecord() | catalog.Finished() | cache.Reuse() | cache.Execute():
+        case model.RunRecord() | replies.Finished() | cache.Reuse() | cache.Execute():
             yield from named_runs(value.run)
-        case catalog.RunPage(items=items):
+        case replies.RunPage(items=items):
             yield from named_runs(items)
         case tuple() | list():
             for item in value:

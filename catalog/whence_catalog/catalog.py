@@ -7,13 +7,22 @@ its uid: the same item again is the same fact; another content under the same ui
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Protocol, TypeAlias, TypeVar
 from uuid import UUID
 
-from whence_catalog import access, audit, cache, digest, facts, inventory, lineage, model, rerun, traces
+from whence_catalog import (
+    access,
+    audit,
+    cache,
+    digest,
+    inventory,
+    lineage,
+    model,
+    replies,
+    rerun,
+    traces,
+)
 from whence_catalog.errors import WhenceError
 
 # How long a Run lives, and holds its lease, without being heard of; unless a catalog is told otherwise.
@@ -26,15 +35,6 @@ T = TypeVar("T")
 Result: TypeAlias = T | WhenceError
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Which catalog this is. `key` is its own secret; whoever came by a server has the one for clients."""
-
-    uid: UUID
-    key: bytes
-    url: str
-
-
 def client_key(own: bytes) -> bytes:
     """The secret of a catalog's clients, for HMACs of what must not be recorded in clear.
 
@@ -43,206 +43,10 @@ def client_key(own: bytes) -> bytes:
     return digest.raw_digest_of(CLIENT_KEY_DOMAIN, own)
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A Run after its finish: what it made, and what that did to the cache."""
-
-    run: model.Run
-    outputs: tuple[model.Output, ...]
-    publication: model.Publication
-
-
-@dataclass(frozen=True, slots=True)
-class Judgements:
-    """All that was said of a Version, the newest first; `taints` are what now makes its productions unfit."""
-
-    version: model.Version
-    quarantines: tuple[model.Quarantine, ...]
-    approvals: tuple[model.Approval, ...]
-    holds: tuple[model.Hold, ...]
-    deployments: tuple[model.Deployment, ...]
-    taints: tuple[model.Taint, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One production on the way from a quarantined Version: the Run, its job, and the Version that it made.
-
-    `run` is None where whoever asks may not see it.
-    """
-
-    run: UUID | None
-    job: str
-    ref: str
-
-
-@dataclass(frozen=True, slots=True)
-class Reached:
-    """A production that a quarantine reaches, and how: the last step is itself, the first took the Version."""
-
-    version: model.Version
-    path: tuple[Step, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """What a quarantine of a Version reaches: productions, nearest first, and what now hands them on.
-
-    `aliases` and `deployments` are those that stand, `entries` those of the cache that are live. Each list is
-    cut where the question says; `counts` are of all, by the name of the list, and of `versions` and `runs`.
-    `masked` counts what of the lists whoever asks may not see.
-    """
-
-    version: model.Version
-    productions: tuple[Reached, ...]
-    aliases: tuple[model.Alias, ...]
-    deployments: tuple[model.Deployment, ...]
-    entries: tuple[cache.CacheEntry, ...]
-    counts: Mapping[str, int]
-    masked: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFact:
-    """A fact as it lies in the log."""
-
-    position: int
-    sequenced_at: datetime
-    fact: facts.Fact
-
-
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """How far a log goes: its last position, and the Merkle leaf of the fact there (empty for an empty log)."""
-
-    position: int
-    leaf: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class ArtifactSummary:
-    """An Artifact at a glance: its newest Version by production, and the aliases that stand."""
-
-    artifact: model.Artifact
-    versions: int
-    latest: model.Version
-    aliases: tuple[model.Alias, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class CheckReport:
-    """What `check` found. `problems` is empty when the projections are what the facts say.
-
-    `unopened` counts the redactable values that are not there: erased, or lost.
-    """
-
-    facts: int
-    rows: int
-    unopened: int
-    problems: tuple[str, ...]
-    exempt: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A named unit of work of a project."""
-
-    project: str
-    name: str
-
-
-class HitType(StrEnum):
-    """What a search can find."""
-
-    VERSION = "version"
-    ARTIFACT = "artifact"
-    JOB = "job"
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """One thing that a search found: the one of the three that is there."""
-
-    version: model.Version | None = None
-    artifact: model.Artifact | None = None
-    job: Job | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A page of a list. `cursors` stand beside its items; to ask again after `end` gives the next page.
-
-    A list holds what had a position in the log when its first page was read: nothing recorded since moves,
-    repeats or hides an item on the pages that follow. A cursor is of one list, and refused by every other.
-    `end` is None on the last page. `masked` counts items that whoever asked may not see, which are left out.
-    """
-
-    cursors: tuple[str, ...]
-    end: str | None
-    masked: int
-
-
-@dataclass(frozen=True, slots=True)
-class VersionPage(Page):
-    """Versions of one Artifact, the highest number first; `total` is how many it has."""
-
-    items: tuple[model.Version, ...]
-    total: int
-
-
-@dataclass(frozen=True, slots=True)
-class ProductionPage(Page):
-    """Productions of one Version, the newest first; or by one Run, in the order in which it said them."""
-
-    items: tuple[model.Output, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class InputPage(Page):
-    """Inputs of one Run, by role and ordinal."""
-
-    items: tuple[model.Input, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RunPage(Page):
-    """Runs, the newest first."""
-
-    items: tuple[model.Run, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class AliasPage(Page):
-    """Aliases over their intervals, the newest first."""
-
-    items: tuple[model.Alias, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class HitPage(Page):
-    """What a search found: Versions of exactly that content first, then Artifacts, then jobs, each by name."""
-
-    items: tuple[Hit, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class EntryPage(Page):
-    """Cache entries, the newest first."""
-
-    items: tuple[inventory.Entry, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class DivergencePage(Page):
-    """Divergences, those of the newest Runs first."""
-
-    items: tuple[inventory.Divergence, ...]
-
-
 class Catalog(Protocol):
     """Records what happened, decides what can be reused, and answers where things came from."""
 
-    def identity(self) -> Identity:
+    def identity(self) -> replies.Identity:
         """Which catalog this is."""
         ...
 
@@ -257,7 +61,7 @@ class Catalog(Protocol):
         """
         ...
 
-    def finish_runs(self, reports: Sequence[model.Report]) -> Sequence[Result[Finished]]:
+    def finish_runs(self, reports: Sequence[model.Report]) -> Sequence[Result[replies.Finished]]:
         """End each Run, with what it made; publish it under its key if it holds a live lease on it.
 
         Raises (as results):
@@ -266,7 +70,9 @@ class Catalog(Protocol):
         """
         ...
 
-    def record_runs(self, runs: Sequence[tuple[model.Call, model.Report]]) -> Sequence[Result[Finished]]:
+    def record_runs(
+        self, runs: Sequence[tuple[model.Call, model.Report]]
+    ) -> Sequence[Result[replies.Finished]]:
         """Record whole Runs, each in one fact. They touch the cache in no way."""
         ...
 
@@ -381,7 +187,9 @@ class Catalog(Protocol):
         """
         ...
 
-    def artifacts(self, project: str | None = None, kind: str | None = None) -> Sequence[ArtifactSummary]:
+    def artifacts(
+        self, project: str | None = None, kind: str | None = None
+    ) -> Sequence[replies.ArtifactSummary]:
         """All Artifacts, by name."""
         ...
 
@@ -393,7 +201,7 @@ class Catalog(Protocol):
         """All that its aliases ever meant, newest first."""
         ...
 
-    def judgements(self, references: Sequence[model.Reference]) -> Sequence[Result[Judgements]]:
+    def judgements(self, references: Sequence[model.Reference]) -> Sequence[Result[replies.Judgements]]:
         """What was said of the Version that each reference means, and what taints it now.
 
         Raises (as results):
@@ -401,7 +209,9 @@ class Catalog(Protocol):
         """
         ...
 
-    def reach(self, references: Sequence[model.Reference], first: int = 100) -> Sequence[Result[Reach]]:
+    def reach(
+        self, references: Sequence[model.Reference], first: int = 100
+    ) -> Sequence[Result[replies.Reach]]:
         """What a quarantine of each Version reaches, or would: productions with the way there, and what points at them.
 
         `first` is how many items each list has at most.
@@ -488,7 +298,7 @@ class Catalog(Protocol):
         """Judge how the Version that `subject` names came to be. `presence` is what the caller saw of its bytes."""
         ...
 
-    def facts(self, after: int = 0, limit: int = 1000) -> Sequence[StoredFact]:
+    def facts(self, after: int = 0, limit: int = 1000) -> Sequence[replies.StoredFact]:
         """Facts in position order, from the one after `after`."""
         ...
 
@@ -513,7 +323,7 @@ class Catalog(Protocol):
 
     def versions_of(
         self, artifacts: Sequence[model.Artifact], first: int = 25, after: str | None = None
-    ) -> Sequence[Result[VersionPage]]:
+    ) -> Sequence[Result[replies.VersionPage]]:
         """The Versions of each Artifact."""
         ...
 
@@ -523,7 +333,7 @@ class Catalog(Protocol):
         standing: bool = False,
         first: int = 25,
         after: str | None = None,
-    ) -> Sequence[Result[AliasPage]]:
+    ) -> Sequence[Result[replies.AliasPage]]:
         """What the aliases of each Artifact meant; or, where a Version is named, the aliases that meant it.
 
         `standing` leaves out those that mean something else by now.
@@ -532,31 +342,31 @@ class Catalog(Protocol):
 
     def productions_of(
         self, versions: Sequence[model.Reference], first: int = 25, after: str | None = None
-    ) -> Sequence[Result[ProductionPage]]:
+    ) -> Sequence[Result[replies.ProductionPage]]:
         """The productions of each Version."""
         ...
 
     def consumers_of(
         self, versions: Sequence[model.Reference], first: int = 25, after: str | None = None
-    ) -> Sequence[Result[RunPage]]:
+    ) -> Sequence[Result[replies.RunPage]]:
         """The Runs that took each Version, from whatever production."""
         ...
 
     def children_of(
         self, runs: Sequence[UUID], first: int = 25, after: str | None = None
-    ) -> Sequence[Result[RunPage]]:
+    ) -> Sequence[Result[replies.RunPage]]:
         """The Runs whose parent is each Run."""
         ...
 
     def inputs_of(
         self, runs: Sequence[UUID], first: int = 25, after: str | None = None
-    ) -> Sequence[Result[InputPage]]:
+    ) -> Sequence[Result[replies.InputPage]]:
         """What each Run took; a reused Run that has none of its own took its origin's."""
         ...
 
     def outputs_of(
         self, runs: Sequence[UUID], first: int = 25, after: str | None = None
-    ) -> Sequence[Result[ProductionPage]]:
+    ) -> Sequence[Result[replies.ProductionPage]]:
         """What each Run made; a reused Run hands out its origin's."""
         ...
 
@@ -567,7 +377,7 @@ class Catalog(Protocol):
         states: Iterable[model.RunState] = (),
         first: int = 25,
         after: str | None = None,
-    ) -> RunPage:
+    ) -> replies.RunPage:
         """Runs of these projects (None: of all), of that job, that are in one of these states by now (none: any).
 
         Raises:
@@ -578,12 +388,12 @@ class Catalog(Protocol):
     def search(
         self,
         text: str = "",
-        types: Iterable[HitType] = (),
+        types: Iterable[replies.HitType] = (),
         projects: Iterable[str] | None = None,
         kinds: Iterable[str] = (),
         first: int = 25,
         after: str | None = None,
-    ) -> HitPage:
+    ) -> replies.HitPage:
         """Artifacts and jobs with `text` in their name, in whatever case; Versions whose digest it is.
 
         Of these projects (None: of all), and of these kinds and types (none: any). A job has no kind.
@@ -603,7 +413,7 @@ class Catalog(Protocol):
         older_than: timedelta | None = None,
         first: int = 25,
         after: str | None = None,
-    ) -> EntryPage:
+    ) -> replies.EntryPage:
         """Cache entries of these projects (None: of all), of that job, in one of these states by now (none: any).
 
         Raises:
@@ -627,7 +437,7 @@ class Catalog(Protocol):
         job: str | None = None,
         first: int = 25,
         after: str | None = None,
-    ) -> DivergencePage:
+    ) -> replies.DivergencePage:
         """Where the same key gave other bytes, in these projects (None: in all), by Runs of that job.
 
         Raises:
@@ -673,7 +483,7 @@ class Catalog(Protocol):
 
     # ── upkeep ───────────────────────────────────────────────────────────────────────────────────
 
-    def check(self) -> CheckReport:
+    def check(self) -> replies.CheckReport:
         """Rebuild every projection from the facts, beside the real one, and compare."""
         ...
 

@@ -27,8 +27,7 @@ from whence import (
     values,
     writer,
 )
-from whence_catalog import audit, blobs, catalog, digest, lineage, model
-from whence_catalog import catalog as catalogs
+from whence_catalog import audit, blobs, catalog, digest, lineage, model, replies
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound, Unreachable, WhenceError
 
 P = ParamSpec("P")
@@ -152,7 +151,7 @@ class Client:
         """Declare a Version bad: all that was or will be made of it is tainted, and reused no more."""
         return judging.quarantine(self, reference, reason)
 
-    def reach(self, reference: str, first: int = 100) -> catalogs.Reach:
+    def reach(self, reference: str, first: int = 100) -> replies.Reach:
         """What a quarantine of a Version reaches, or would; each list has `first` items at most."""
         return judging.reach(self, reference, first)
 
@@ -182,7 +181,7 @@ class Client:
         """Say that an Artifact serves at `target` no more; answers the Deployment that ended."""
         return judging.withdraw(self, artifact, target, reason)
 
-    def judgements(self, reference: str) -> catalogs.Judgements:
+    def judgements(self, reference: str) -> replies.Judgements:
         """What was said of a Version, and what taints it now."""
         return judging.judgements(self, reference)
 

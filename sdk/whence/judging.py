@@ -4,7 +4,7 @@ import uuid
 from typing import TYPE_CHECKING, cast
 
 from whence import calls
-from whence_catalog import catalog, model
+from whence_catalog import model, replies
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
 
 if TYPE_CHECKING:
@@ -82,11 +82,11 @@ def withdraw(opened: "Client", artifact: str, target: str, reason: str | None) -
     return calls.one(opened.catalog.deploy([claim]))
 
 
-def judgements(opened: "Client", reference: str) -> catalog.Judgements:
+def judgements(opened: "Client", reference: str) -> replies.Judgements:
     """What was said of the Version that `reference` means, and what taints it."""
     return calls.one(opened.catalog.judgements([model.Reference.parse(reference, opened.project)]))
 
 
-def reach(opened: "Client", reference: str, first: int = 100) -> catalog.Reach:
+def reach(opened: "Client", reference: str, first: int = 100) -> replies.Reach:
     """What a quarantine of the Version that `reference` means reaches, or would."""
     return calls.one(opened.catalog.reach([model.Reference.parse(reference, opened.project)], first))

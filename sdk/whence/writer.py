@@ -22,7 +22,7 @@ from uuid import UUID
 
 from whence import calls, delivery, reads
 from whence.outbox import Name, Outbox
-from whence_catalog import cache, catalog, lifecycle, model
+from whence_catalog import cache, catalog, lifecycle, model, replies
 from whence_catalog.errors import Denied, NotFound, NotReady, Unreachable, WhenceError
 
 I = TypeVar("I")  # noqa: E741 - an item
@@ -107,7 +107,7 @@ class Writer:
         """End a Run; answers its outputs."""
         return calls.one(self.finish_all([report])).outputs
 
-    def finish_all(self, reports: Sequence[model.Report]) -> list[catalog.Result[catalog.Finished]]:
+    def finish_all(self, reports: Sequence[model.Report]) -> list[catalog.Result[replies.Finished]]:
         """End Runs; each answer is what the catalog says, or, where it is kept, what is known here."""
         answered = self._answered_all(reports, self._to.finish_runs)
         return [
@@ -115,12 +115,12 @@ class Writer:
             for report, answers in zip(reports, answered, strict=True)
         ]
 
-    def _finished_alone(self, report: model.Report) -> catalog.Finished:
+    def _finished_alone(self, report: model.Report) -> replies.Finished:
         self._keep("finish_runs", report)
         now = datetime.now(UTC)
         run = model.Run(report.run, "", "", report.state, report.actor, now, now)
         nothing = model.Publication(model.Outcome.NONE, "it is not told to the catalog yet")
-        return catalog.Finished(run, _made(report.run, report.outputs), nothing)
+        return replies.Finished(run, _made(report.run, report.outputs), nothing)
 
     @reads.unwatched
     def record(self, call: model.Call, report: model.Report) -> tuple[model.Output, ...]:

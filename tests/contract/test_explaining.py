@@ -7,7 +7,7 @@ import pytest
 
 from tests import simulator
 from tests.simulator import NEVER_FRESH, World, one, taken
-from whence_catalog import cache, catalog, model
+from whence_catalog import cache, model, replies
 from whence_catalog.errors import InvalidInput, NotFound
 
 
@@ -22,7 +22,7 @@ def changes(found: cache.Explanation) -> list[tuple[str, str | None, str | None]
 
 def keyed(
     world: World, job: str, made: dict[str, bytes], c: float, *inputs: model.InputClaim
-) -> catalog.Finished:
+) -> replies.Finished:
     """A Run whose key has a part for each input of its own."""
     call = world.call(job, c, inputs)
     parts = [part for part in call.components if part.kind != "inputs"]

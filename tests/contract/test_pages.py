@@ -9,7 +9,7 @@ import pytest
 
 from tests import simulator
 from tests.simulator import World, artifact, claim, digest_of, taken
-from whence_catalog import catalog, model
+from whence_catalog import catalog, model, replies
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound, WhenceError
 
 reference = model.Reference.parse
@@ -189,7 +189,7 @@ def test_many_subjects_have_a_page_each_and_one_that_is_absent_stops_no_other(wo
     assert isinstance(none, NotFound)
     assert none.kind is ErrorKind.NO_SUCH_ARTIFACT
     for page, name in ((a, "a"), (b, "b")):
-        assert isinstance(page, catalog.VersionPage)
+        assert isinstance(page, replies.VersionPage)
         assert [version.ref for version in page.items] == [f"model:{name}@4", f"model:{name}@3"]
         assert page.total == 4
 
@@ -292,7 +292,7 @@ def test_a_search_finds_names_in_any_case_and_digests_exactly(world: World) -> N
     found = world.catalog.search("detect").items
     assert [str(hit.artifact) if hit.artifact else hit.job for hit in found] == [
         "model:Detector",
-        catalog.Job("default", "Train Detector"),
+        replies.Job("default", "Train Detector"),
     ]
     for text in (str(digest_of(b"M").text), digest_of(b"M").hex):
         (hit,) = world.catalog.search(text).items
@@ -318,12 +318,12 @@ def test_a_search_is_of_types_projects_and_kinds(world: World) -> None:
         hits = every_page(lambda after: world.catalog.search(first=1, after=after, **filters))
         return [str(hit.artifact or hit.job or (hit.version and hit.version.ref)) for hit in hits]
 
-    jobs = [str(catalog.Job(project, "make")) for project in ("default", "other")]
+    jobs = [str(replies.Job(project, "make")) for project in ("default", "other")]
     assert found() == ["dataset:x", "model:x", "other/model:x", *jobs]
     assert found(projects=["other"]) == ["other/model:x", jobs[1]]
     assert found(kinds=["dataset"]) == ["dataset:x"]
-    assert found(types=[catalog.HitType.JOB]) == jobs
-    assert found(types=[catalog.HitType.VERSION]) == []
+    assert found(types=[replies.HitType.JOB]) == jobs
+    assert found(types=[replies.HitType.VERSION]) == []
     assert found(text=digest_of(b"M").hex) == ["model:x@1", "other/model:x@1"]
 
 
@@ -332,7 +332,7 @@ def test_pages_of_a_search_do_not_shift_while_more_is_made(world: World) -> None
         world.note("make", {f"model:{name}": b"M"})
     before = iter("aceg")
     seen = every_page(
-        lambda after: world.catalog.search(first=1, after=after, types=[catalog.HitType.ARTIFACT]),
+        lambda after: world.catalog.search(first=1, after=after, types=[replies.HitType.ARTIFACT]),
         lambda: world.note("make", {f"model:{next(before)}": b"M"}),
     )
     assert [hit.artifact.name for hit in seen] == list("bdfh")

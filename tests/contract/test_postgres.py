@@ -16,7 +16,7 @@ import pytest
 
 from tests import postgres, simulator
 from tests.simulator import World, claim
-from whence_catalog import cache, catalog, model
+from whence_catalog import cache, catalog, model, replies
 from whence_catalog.errors import ErrorKind, InvalidInput, NotReady, Unreachable, WhenceError
 from whence_catalog.sql import recording
 from whence_catalog.sql.catalog import SqlCatalog, open_url
@@ -209,7 +209,7 @@ def test_a_text_that_no_index_holds_is_refused_and_harms_no_other_item(world: Wo
         ),
     ]
     first, second = world.catalog.record_runs(pairs)
-    assert isinstance(first, catalog.Finished)
+    assert isinstance(first, replies.Finished)
     assert isinstance(second, InvalidInput)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests import simulator
 from tests.simulator import ACTOR, World, claim, taken
-from whence_catalog import cache, catalog, model
+from whence_catalog import cache, model, replies
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound
 
 
@@ -23,8 +23,8 @@ def release(world: World, of: model.Quarantine | model.Hold) -> model.Quarantine
     return found
 
 
-def judgements(world: World, reference: str) -> catalog.Judgements:
-    found: catalog.Judgements = simulator.one(world.catalog.judgements([model.Reference.parse(reference)]))
+def judgements(world: World, reference: str) -> replies.Judgements:
+    found: replies.Judgements = simulator.one(world.catalog.judgements([model.Reference.parse(reference)]))
     return found
 
 
@@ -299,6 +299,6 @@ def test_what_a_quarantine_reaches_is_told_with_the_way_there(world: World) -> N
         reach(world, "dataset:bad", 0)
 
 
-def reach(world: World, reference: str, first: int = 100) -> catalog.Reach:
-    found: catalog.Reach = simulator.one(world.catalog.reach([model.Reference.parse(reference)], first))
+def reach(world: World, reference: str, first: int = 100) -> replies.Reach:
+    found: replies.Reach = simulator.one(world.catalog.reach([model.Reference.parse(reference)], first))
     return found

@@ -17,7 +17,7 @@ from tests import postgres, simulator
 from tests.contract.test_postgres import side_by_side
 from tests.core.test_taint import brute_force
 from tests.simulator import ACTOR, World, claim, taken
-from whence_catalog import cache, catalog, facts, model
+from whence_catalog import cache, facts, model, replies
 from whence_catalog.errors import NotFound
 from whence_catalog.lineage import EdgeType, Link
 from whence_catalog.sql.catalog import SqlCatalog
@@ -129,7 +129,7 @@ class History:
             if any(production.run == run for production in brute_force(self.links, version)):
                 self.wrong.append(what)
 
-    def read(self, stored: catalog.StoredFact) -> None:
+    def read(self, stored: replies.StoredFact) -> None:
         fact, position = stored.fact, stored.position
         match fact.verb:
             case "start":
@@ -232,5 +232,5 @@ def test_a_writer_that_is_paused_past_the_gate_holds_up_a_quarantine_and_nobody_
                 assert not waits.done()
             assert simulator.one(waits.result()).until is None
         (told,) = opened.judgements([model.Reference.parse("report:r")])
-        assert isinstance(told, catalog.Judgements)
+        assert isinstance(told, replies.Judgements)
         assert len(told.taints) == 1

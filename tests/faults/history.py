@@ -17,7 +17,7 @@ from typing import Any
 from uuid import UUID
 
 from whence import calls
-from whence_catalog import cache, catalog, facts, model
+from whence_catalog import cache, catalog, facts, model, replies
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ class Witness:
                 self._write(number, "waiting")
         return answer
 
-    def finish(self, key: str, report: model.Report) -> catalog.Finished:
+    def finish(self, key: str, report: model.Report) -> replies.Finished:
         """End a Run."""
         number = next(self._calls)
         outputs = [str(claim.content.digest) for claim in report.outputs]

@@ -15,7 +15,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, multipl
 
 from tests import plain_taint, postgres, simulator
 from tests.simulator import ACTOR, World, taken
-from whence_catalog import cache, catalog, inventory, model
+from whence_catalog import cache, catalog, inventory, model, replies
 from whence_catalog.cache import Reason
 from whence_catalog.errors import Conflict
 from whence_catalog.model import Mode, Outcome, RunState
@@ -406,7 +406,7 @@ class CacheMachine(RuleBasedStateMachine):
         if begun.is_over:
             assert isinstance(finished, Conflict)
             return multiple()
-        assert isinstance(finished, catalog.Finished)
+        assert isinstance(finished, replies.Finished)
         condemned = judged.foreseen(begun.call.run, late, made)
         if uncacheable and condemned is None and begun.wants_key:
             expected = Outcome.REFUSED
@@ -426,7 +426,7 @@ class CacheMachine(RuleBasedStateMachine):
         if begun.is_over:
             assert isinstance(finished, Conflict)
             return
-        assert isinstance(finished, catalog.Finished)
+        assert isinstance(finished, replies.Finished)
         assert finished.publication.outcome is Outcome.NONE
         self._over(begun, state)
 

@@ -15,11 +15,11 @@ from whence_api.graphql import lineage as history
 from whence_api.graphql.loaders import Info
 from whence_api.graphql.relay import After, First, NodeType, described
 from whence_api.graphql.types import Artifact, Job, Run, Version
-from whence_catalog import catalog, errors, model
+from whence_catalog import errors, model, replies
 from whence_catalog.errors import WhenceError
 
 strawberry.enum(
-    catalog.HitType,
+    replies.HitType,
     name="SearchType",
     description="What a search can find.",
 )
@@ -99,7 +99,7 @@ def _told(error: WhenceError) -> NotFound | InvalidInput | Denied:
 class SearchFilter:
     """What to look among."""
 
-    types: list[catalog.HitType] | None = strawberry.field(default=None, description="What to find.")
+    types: list[replies.HitType] | None = strawberry.field(default=None, description="What to find.")
     projects: list[str] | None = strawberry.field(default=None, description="What is of these projects.")
     kinds: list[str] | None = strawberry.field(
         default=None, description="Artifacts, and their Versions, of these kinds; then no Job is found."
@@ -130,7 +130,7 @@ class SearchConnection:
     nodes: list[SearchHit] = strawberry.field(description="What was found, alone.")
 
 
-def _hit(hit: catalog.Hit) -> Version | Artifact | Job:
+def _hit(hit: replies.Hit) -> Version | Artifact | Job:
     if hit.version is not None:
         return Version(value=hit.version)
     if hit.artifact is not None:
@@ -270,7 +270,7 @@ class Query:
         after: After = None,
     ) -> relay.Connection[Run]:
         """A page of Runs."""
-        page: catalog.RunPage = await info.context.loaders.ask(
+        page: replies.RunPage = await info.context.loaders.ask(
             "list_runs",
             projects=frozenset(projects) if projects else None,
             job=job,
@@ -291,7 +291,7 @@ class Query:
     ) -> SearchConnection:
         """A page of what was found."""
         among = filter or SearchFilter()
-        page: catalog.HitPage = await info.context.loaders.ask(
+        page: replies.HitPage = await info.context.loaders.ask(
             "search",
             text=text,
             types=frozenset(among.types or ()),

@@ -14,7 +14,7 @@ from typing import Annotated, Generic, NamedTuple, TypeAlias, TypeVar, cast
 import strawberry
 from graphql import GraphQLField
 
-from whence_catalog import catalog
+from whence_catalog import replies
 from whence_catalog.errors import ErrorKind, InvalidInput
 
 T = TypeVar("T")
@@ -142,7 +142,7 @@ class Connection(Generic[T]):
     )
 
 
-def page_info(page: catalog.Page, after: str | None) -> PageInfo:
+def page_info(page: replies.Page, after: str | None) -> PageInfo:
     """Where a page of the catalog stands."""
     return PageInfo(
         has_next_page=page.end is not None,
@@ -153,7 +153,7 @@ def page_info(page: catalog.Page, after: str | None) -> PageInfo:
 
 
 def connection(
-    page: catalog.Page, items: Sequence[I], show: Callable[[I], T], after: str | None
+    page: replies.Page, items: Sequence[I], show: Callable[[I], T], after: str | None
 ) -> Connection[T]:
     """A page of the catalog, each item as `show` shows it."""
     nodes = [show(item) for item in items]

@@ -12,7 +12,7 @@ from whence_api.graphql import explaining, relay
 from whence_api.graphql import lineage as history
 from whence_api.graphql.loaders import Info
 from whence_api.graphql.relay import After, First, described
-from whence_catalog import catalog, digest, model, wire
+from whence_catalog import digest, model, replies, wire
 from whence_catalog import lineage as traversal
 
 BigInt = NewType("BigInt", int)
@@ -141,7 +141,7 @@ class Artifact(relay.Node):
     @described("Its Versions, the highest number first.")
     async def versions(self, info: Info, first: First = 25, after: After = None) -> "VersionConnection":
         """A page of them."""
-        page: catalog.VersionPage = await info.context.loaders.versions_of.load(self.value, first, after)
+        page: replies.VersionPage = await info.context.loaders.versions_of.load(self.value, first, after)
         nodes = [Version(value=version) for version in page.items]
         return VersionConnection(
             page_info=relay.page_info(page, after),
@@ -230,7 +230,7 @@ class Version(relay.Node):
     ) -> "relay.Connection[Production]":
         """A page of them."""
         loader = info.context.loaders.productions_of
-        page: catalog.ProductionPage = await loader.load(_exactly(self.value), first, after)
+        page: replies.ProductionPage = await loader.load(_exactly(self.value), first, after)
         return relay.connection(page, page.items, lambda made: Production(value=made), after)
 
     @described("The Runs that took it, from whatever production; the newest first.")
@@ -317,7 +317,7 @@ class Alias:
 async def _aliases(
     info: Info, subject: model.Reference, standing: bool, first: int, after: str | None
 ) -> "relay.Connection[Alias]":
-    page: catalog.AliasPage = await info.context.loaders.aliases_of.load(
+    page: replies.AliasPage = await info.context.loaders.aliases_of.load(
         subject, first, after, standing=standing
     )
     return relay.connection(page, page.items, lambda moved: Alias(value=moved), after)
@@ -649,7 +649,7 @@ class Run(relay.Node):
     @described("What it took, by role; of a reused Run that took nothing itself, what its origin took.")
     async def inputs(self, info: Info, first: First = 25, after: After = None) -> relay.Connection[Input]:
         """A page of them."""
-        page: catalog.InputPage = await info.context.loaders.inputs_of.load(self.value.uid, first, after)
+        page: replies.InputPage = await info.context.loaders.inputs_of.load(self.value.uid, first, after)
         return relay.connection(page, page.items, lambda taken: Input(value=taken), after)
 
     @described("What it made, in the order in which it said so; of a reused Run, what its origin made.")
@@ -658,7 +658,7 @@ class Run(relay.Node):
     ) -> relay.Connection[Production]:
         """A page of them."""
         loader = info.context.loaders.outputs_of
-        page: catalog.ProductionPage = await loader.load(self.value.uid, first, after)
+        page: replies.ProductionPage = await loader.load(self.value.uid, first, after)
         return relay.connection(page, page.items, lambda made: Production(value=made), after)
 
     @described(
@@ -682,5 +682,5 @@ def _run(found: model.Run | None) -> Run | None:
     return None if found is None else Run(value=found)
 
 
-def _runs(page: catalog.RunPage, after: str | None) -> relay.Connection[Run]:
+def _runs(page: replies.RunPage, after: str | None) -> relay.Connection[Run]:
     return relay.connection(page, page.items, lambda run: Run(value=run), after)

@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Select, bindparam, func, literal_column, sele
 from sqlalchemy import cast as cast_as
 from sqlmodel import insert
 
-from whence_catalog import catalog, digest, facts, model
+from whence_catalog import digest, facts, model, replies
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound
 from whence_catalog.sql import engine, tables
 from whence_catalog.sql import facts as fact_log
@@ -594,10 +594,10 @@ def _alias_of(tx: Transaction, row: Record) -> model.Alias:
     )
 
 
-def summaries(tx: Transaction, project: str | None, kind: str | None) -> tuple[catalog.ArtifactSummary, ...]:
+def summaries(tx: Transaction, project: str | None, kind: str | None) -> tuple[replies.ArtifactSummary, ...]:
     """Every Artifact (of that project and kind, where given) at a glance."""
     return tuple(
-        catalog.ArtifactSummary(
+        replies.ArtifactSummary(
             artifact=named,
             versions=cast("Record", tx.one(_count_versions, artifact_id=artifact_id))[0],
             latest=version_of(cast("Record", tx.one(_latest, artifact_id=artifact_id))),

@@ -6,7 +6,19 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
-from whence_catalog import access, audit, cache, catalog, digest, facts, inventory, lineage, model, rerun
+from whence_catalog import (
+    access,
+    audit,
+    cache,
+    catalog,
+    digest,
+    facts,
+    inventory,
+    lineage,
+    model,
+    replies,
+    rerun,
+)
 from whence_catalog import traces as rules
 from whence_catalog.errors import ErrorKind, InvalidInput, NotReady, Unreachable, WhenceError
 from whence_catalog.sql import (
@@ -139,9 +151,9 @@ class SqlCatalog:
             database.close()
             raise
 
-    def identity(self) -> catalog.Identity:
+    def identity(self) -> replies.Identity:
         uid, key = self._database.read(schema.identity)
-        return catalog.Identity(uid, key, self._url)
+        return replies.Identity(uid, key, self._url)
 
     def ping(self) -> None:
         """Return if the database answers.
@@ -219,12 +231,12 @@ class SqlCatalog:
     def _begin(self, tx: Transaction, call: model.Call) -> cache.Answer:
         return recording.begin(tx, call, self._lease_micros)
 
-    def finish_runs(self, reports: Sequence[model.Report]) -> Sequence[catalog.Result[catalog.Finished]]:
+    def finish_runs(self, reports: Sequence[model.Report]) -> Sequence[catalog.Result[replies.Finished]]:
         return self._each(reports, recording.finish, _hold_reported, Gate.PASSED)
 
     def record_runs(
         self, runs: Sequence[tuple[model.Call, model.Report]]
-    ) -> Sequence[catalog.Result[catalog.Finished]]:
+    ) -> Sequence[catalog.Result[replies.Finished]]:
         return self._each(runs, recording.record, _hold_recorded, Gate.PASSED)
 
     def add(self, additions: Sequence[model.Addition]) -> Sequence[catalog.Result[tuple[model.Output, ...]]]:
@@ -311,7 +323,7 @@ class SqlCatalog:
 
     def artifacts(
         self, project: str | None = None, kind: str | None = None
-    ) -> Sequence[catalog.ArtifactSummary]:
+    ) -> Sequence[replies.ArtifactSummary]:
         return self._database.read(lambda tx: artifacts.summaries(tx, project, kind))
 
     def productions(self, artifact: model.Artifact) -> Sequence[model.Output]:
@@ -322,16 +334,16 @@ class SqlCatalog:
 
     def judgements(
         self, references: Sequence[model.Reference]
-    ) -> Sequence[catalog.Result[catalog.Judgements]]:
-        def judged(tx: Transaction, reference: model.Reference) -> catalog.Judgements:
+    ) -> Sequence[catalog.Result[replies.Judgements]]:
+        def judged(tx: Transaction, reference: model.Reference) -> replies.Judgements:
             return judgements.of_version(tx, artifacts.version_id(tx, reference))
 
         return self._database.read(lambda tx: _answers(tx, references, judged))
 
     def reach(
         self, references: Sequence[model.Reference], first: int = 100
-    ) -> Sequence[catalog.Result[catalog.Reach]]:
-        def reached(tx: Transaction, reference: model.Reference) -> catalog.Reach:
+    ) -> Sequence[catalog.Result[replies.Reach]]:
+        def reached(tx: Transaction, reference: model.Reference) -> replies.Reach:
             return reaching.reach(tx, artifacts.version_id(tx, reference), first)
 
         return self._page(first, lambda tx: _answers(tx, references, reached))
@@ -400,14 +412,14 @@ class SqlCatalog:
         self._settle_positions()
         return self._database.read(answer)
 
-    def facts(self, after: int = 0, limit: int = 1000) -> Sequence[catalog.StoredFact]:
+    def facts(self, after: int = 0, limit: int = 1000) -> Sequence[replies.StoredFact]:
         if after < 0 or not 1 <= limit <= MOST_AT_ONCE:
             raise InvalidInput(
                 f"facts after {after}, {limit} of them: expected a position, and 1 to {MOST_AT_ONCE:,}"
             )
         self._settle_positions()
         return [
-            catalog.StoredFact(
+            replies.StoredFact(
                 logged.position or 0, model.moment(logged.sequenced_at or 0), facts.decode(logged.canonical)
             )
             for logged in self._database.read(lambda tx: fact_log.page(tx, after, limit))
@@ -426,7 +438,7 @@ class SqlCatalog:
 
     def versions_of(
         self, artifacts: Sequence[model.Artifact], first: int = 25, after: str | None = None
-    ) -> Sequence[catalog.Result[catalog.VersionPage]]:
+    ) -> Sequence[catalog.Result[replies.VersionPage]]:
         return self._page(first, lambda tx: pages.versions_of(tx, artifacts, first, after))
 
     def aliases_of(
@@ -435,32 +447,32 @@ class SqlCatalog:
         standing: bool = False,
         first: int = 25,
         after: str | None = None,
-    ) -> Sequence[catalog.Result[catalog.AliasPage]]:
+    ) -> Sequence[catalog.Result[replies.AliasPage]]:
         return self._page(first, lambda tx: pages.aliases_of(tx, subjects, standing, first, after))
 
     def productions_of(
         self, versions: Sequence[model.Reference], first: int = 25, after: str | None = None
-    ) -> Sequence[catalog.Result[catalog.ProductionPage]]:
+    ) -> Sequence[catalog.Result[replies.ProductionPage]]:
         return self._page(first, lambda tx: pages.productions_of(tx, versions, first, after))
 
     def consumers_of(
         self, versions: Sequence[model.Reference], first: int = 25, after: str | None = None
-    ) -> Sequence[catalog.Result[catalog.RunPage]]:
+    ) -> Sequence[catalog.Result[replies.RunPage]]:
         return self._page(first, lambda tx: pages.consumers_of(tx, versions, first, after))
 
     def children_of(
         self, runs: Sequence[UUID], first: int = 25, after: str | None = None
-    ) -> Sequence[catalog.Result[catalog.RunPage]]:
+    ) -> Sequence[catalog.Result[replies.RunPage]]:
         return self._page(first, lambda tx: pages.children_of(tx, runs, first, after))
 
     def inputs_of(
         self, runs: Sequence[UUID], first: int = 25, after: str | None = None
-    ) -> Sequence[catalog.Result[catalog.InputPage]]:
+    ) -> Sequence[catalog.Result[replies.InputPage]]:
         return self._page(first, lambda tx: pages.inputs_of(tx, runs, first, after))
 
     def outputs_of(
         self, runs: Sequence[UUID], first: int = 25, after: str | None = None
-    ) -> Sequence[catalog.Result[catalog.ProductionPage]]:
+    ) -> Sequence[catalog.Result[replies.ProductionPage]]:
         return self._page(first, lambda tx: pages.outputs_of(tx, runs, first, after))
 
     def list_runs(
@@ -470,7 +482,7 @@ class SqlCatalog:
         states: Iterable[model.RunState] = (),
         first: int = 25,
         after: str | None = None,
-    ) -> catalog.RunPage:
+    ) -> replies.RunPage:
         among = _among(projects)
         kept = frozenset(states)
         return self._page(first, lambda tx: search.list_runs(tx, among, job, kept, first, after))
@@ -478,12 +490,12 @@ class SqlCatalog:
     def search(
         self,
         text: str = "",
-        types: Iterable[catalog.HitType] = (),
+        types: Iterable[replies.HitType] = (),
         projects: Iterable[str] | None = None,
         kinds: Iterable[str] = (),
         first: int = 25,
         after: str | None = None,
-    ) -> catalog.HitPage:
+    ) -> replies.HitPage:
         among = _among(projects)
         wanted = search.Search(text, frozenset(types), among, frozenset(kinds))
         return self._page(first, lambda tx: search.search(tx, wanted, first, after))
@@ -503,7 +515,7 @@ class SqlCatalog:
         older_than: timedelta | None = None,
         first: int = 25,
         after: str | None = None,
-    ) -> catalog.EntryPage:
+    ) -> replies.EntryPage:
         among, kept = _among(projects), frozenset(states)
         return self._page(
             first, lambda tx: inventories.entries(tx, among, job, kept, older_than, first, after)
@@ -519,7 +531,7 @@ class SqlCatalog:
         job: str | None = None,
         first: int = 25,
         after: str | None = None,
-    ) -> catalog.DivergencePage:
+    ) -> replies.DivergencePage:
         among = _among(projects)
         return self._page(first, lambda tx: inventories.divergences(tx, among, job, first, after))
 
@@ -555,12 +567,12 @@ class SqlCatalog:
 
     def copy_into(
         self, target: "SqlCatalog", progress: Callable[[int, int], None] = lambda done, of: None
-    ) -> catalog.Checkpoint:
+    ) -> replies.Checkpoint:
         """Make an empty catalog, in whatever database, what this one is now; see `copying.copy`."""
         self._settle_positions()
         return copying.copy(self._database, target._database, progress)
 
-    def check(self) -> catalog.CheckReport:
+    def check(self) -> replies.CheckReport:
         self._settle_positions()
         return checking.check(self._database)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Table, select
 
-from whence_catalog import catalog, digest, facts
+from whence_catalog import digest, facts, replies
 from whence_catalog.errors import WhenceError
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql import projections, schema, tables
@@ -18,7 +18,7 @@ from whence_catalog.sql.sqlite import SqliteEngine
 _SHOWN = 5
 
 
-def check(database: Engine[Any]) -> catalog.CheckReport:
+def check(database: Engine[Any]) -> replies.CheckReport:
     """What the facts say, beside what the tables hold. Needs memory for a copy of the projections."""
     rebuilt = SqliteEngine(None)
     problems: list[str] = []
@@ -37,7 +37,7 @@ def check(database: Engine[Any]) -> catalog.CheckReport:
     finally:
         rebuilt.close()
     exempt = tuple(str(table.name) for table in tables.EXEMPT)
-    return catalog.CheckReport(replayed.facts, rows, replayed.unopened, tuple(problems), exempt)
+    return replies.CheckReport(replayed.facts, rows, replayed.unopened, tuple(problems), exempt)
 
 
 @dataclass(frozen=True, slots=True)

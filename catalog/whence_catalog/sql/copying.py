@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, insert, select
 
-from whence_catalog import catalog, facts
+from whence_catalog import facts, replies
 from whence_catalog.errors import Conflict, Damaged, ErrorKind
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql import projections, tables
@@ -23,7 +23,7 @@ _CARRIED = (tables.CatalogRow, tables.BlobRow, tables.TokenRow)
 
 def copy(
     source: Engine[Any], target: Engine[Any], progress: Callable[[int, int], None] = lambda done, of: None
-) -> catalog.Checkpoint:
+) -> replies.Checkpoint:
     """Make `target`, which has tables and nothing in them, what `source` was at its last position.
 
     All of it or, should anything fail, nothing of it. Facts that have no position yet are not in it.
@@ -53,7 +53,7 @@ def copy(
         for row in _CARRIED:
             _carry(tx, into, row)
         fact_log.number_from(into, done)
-        return catalog.Checkpoint(done, leaf)
+        return replies.Checkpoint(done, leaf)
 
 
 def _copy_fact(tx: Transaction, into: Transaction, logged: fact_log.Logged) -> None:

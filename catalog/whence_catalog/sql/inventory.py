@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, ColumnElement, Select, Text, bindparam, func, literal_column, select
 from sqlalchemy import cast as cast_as
 
-from whence_catalog import catalog, inventory, model
+from whence_catalog import inventory, model, replies
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
 from whence_catalog.inventory import EntryState
 from whence_catalog.sql import artifacts, engine, named, pages, reservations, runs, tables
@@ -145,7 +145,7 @@ def entries(
     older_than: timedelta | None,
     first: int,
     after: str | None,
-) -> catalog.EntryPage:
+) -> replies.EntryPage:
     """Cache entries, the newest first."""
     wanted = tuple(sorted(states))
     shown = (None if projects is None else sorted(projects), job, wanted, older_than)
@@ -162,7 +162,7 @@ def entries(
     )
     described = described_entries(tx, [row[0] for row in rows[:first]])
     cursors = tuple(asked.cursor(head, (row[1],)) for row in rows[:first])
-    return catalog.EntryPage(
+    return replies.EntryPage(
         cursors=cursors,
         end=cursors[-1] if len(rows) > first else None,
         masked=0,
@@ -368,7 +368,7 @@ def _divergences_listed(by_project: bool, by_job: bool) -> Statement:
 
 def divergences(
     tx: Transaction, projects: frozenset[str] | None, job: str | None, first: int, after: str | None
-) -> catalog.DivergencePage:
+) -> replies.DivergencePage:
     """Divergences, those of the newest Runs first."""
     shown = (None if projects is None else sorted(projects), job)
     asked = pages.List("divergences", repr(shown), first, after)
@@ -382,7 +382,7 @@ def divergences(
     )
     described = _described_divergences(tx, [row[0] for row in rows[:first]])
     cursors = tuple(asked.cursor(head, (row[1],)) for row in rows[:first])
-    return catalog.DivergencePage(
+    return replies.DivergencePage(
         cursors=cursors,
         end=cursors[-1] if len(rows) > first else None,
         masked=0,

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Select, Table, bindparam, select, update
 from sqlmodel import insert
 
-from whence_catalog import catalog, model
+from whence_catalog import model, replies
 from whence_catalog.errors import Conflict, ErrorKind, NotFound
 from whence_catalog.sql import artifacts, engine, runs, tables
 from whence_catalog.sql import facts as fact_log
@@ -354,13 +354,13 @@ def find_ending(tx: Transaction, of: UUID) -> model.Quarantine | model.Hold:
     return holds[0]
 
 
-def of_version(tx: Transaction, version_id: int) -> catalog.Judgements:
+def of_version(tx: Transaction, version_id: int) -> replies.Judgements:
     """All that was said of a Version, and what taints its productions."""
     marks = tx.all(_taints_of, version_id=version_id)
     by_id = _quarantines_in(tx, tx.all(_quarantines_by_id, ids=sorted({row[2] for row in marks})))
     version = versions(tx, [version_id])[version_id]
     own = _quarantines_in(tx, tx.all(_quarantines_of, version_id=version_id))
-    return catalog.Judgements(
+    return replies.Judgements(
         version=version,
         quarantines=tuple(own.values()),
         approvals=_approvals_in(tx, tx.all(_approvals_of, version_id=version_id)),

@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from whence_catalog import catalog, digest, model
+from whence_catalog import catalog, digest, model, replies
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound, WhenceError
 from whence_catalog.sql import artifacts, engine, named, tables
 from whence_catalog.sql import facts as fact_log
@@ -443,7 +443,7 @@ def _run_subjects(
 
 def versions_of(
     tx: Transaction, wanted: Sequence[model.Artifact], first: int, after: str | None
-) -> list[catalog.Result[catalog.VersionPage]]:
+) -> list[catalog.Result[replies.VersionPage]]:
     """The Versions of each Artifact, the highest number first."""
     subjects = _artifact_subjects(tx, wanted)
     parts = _parts(tx, VERSIONS, subjects, first, after)
@@ -458,7 +458,7 @@ def versions_of(
     return [
         part
         if isinstance(part := parts[artifact], WhenceError)
-        else catalog.VersionPage(
+        else replies.VersionPage(
             cursors=part.cursors,
             end=part.end,
             masked=0,
@@ -471,7 +471,7 @@ def versions_of(
 
 def aliases_of(
     tx: Transaction, references: Sequence[model.Reference], standing: bool, first: int, after: str | None
-) -> list[catalog.Result[catalog.AliasPage]]:
+) -> list[catalog.Result[replies.AliasPage]]:
     """What the aliases of each Artifact meant, or which meant each Version, the newest first."""
     of_artifacts = {reference for reference in references if reference.selector is None}
     of_versions = set(references) - of_artifacts
@@ -493,8 +493,8 @@ def aliases_of(
     clear = named.texts_of(tx, [row[-1] for row in rows])
     described = {row[9]: _alias(row, clear[row[-1]].get("reason")) for row in rows}
 
-    def page(part: Part) -> catalog.AliasPage:
-        return catalog.AliasPage(
+    def page(part: Part) -> replies.AliasPage:
+        return replies.AliasPage(
             cursors=part.cursors, end=part.end, masked=0, items=tuple(described[row[1]] for row in part.rows)
         )
 
@@ -518,7 +518,7 @@ def _alias(row: Record, reason: str | None) -> model.Alias:
 
 def productions_of(
     tx: Transaction, references: Sequence[model.Reference], first: int, after: str | None
-) -> list[catalog.Result[catalog.ProductionPage]]:
+) -> list[catalog.Result[replies.ProductionPage]]:
     """The productions of each Version, the newest first."""
     parts = _parts(tx, PRODUCTIONS, _version_subjects(tx, references), first, after)
     return _in_order(references, _production_pages(tx, parts))
@@ -526,7 +526,7 @@ def productions_of(
 
 def outputs_of(
     tx: Transaction, uids: Sequence[UUID], first: int, after: str | None
-) -> list[catalog.Result[catalog.ProductionPage]]:
+) -> list[catalog.Result[replies.ProductionPage]]:
     """What each Run made, or its origin, in the order in which it was said."""
     subjects = _run_subjects(tx, uids, lambda place: place.executed)
     return _in_order(uids, _production_pages(tx, _parts(tx, OUTPUTS, subjects, first, after)))
@@ -534,19 +534,19 @@ def outputs_of(
 
 def _production_pages(
     tx: Transaction, parts: Mapping[S, catalog.Result[Part]]
-) -> dict[S, catalog.Result[catalog.ProductionPage]]:
+) -> dict[S, catalog.Result[replies.ProductionPage]]:
     made = named.outputs(tx, [row[2:4] for row in _rows_of(parts)])
 
-    def page(part: Part) -> catalog.ProductionPage:
+    def page(part: Part) -> replies.ProductionPage:
         items = tuple(made[row[2], row[3]] for row in part.rows)
-        return catalog.ProductionPage(cursors=part.cursors, end=part.end, masked=0, items=items)
+        return replies.ProductionPage(cursors=part.cursors, end=part.end, masked=0, items=items)
 
     return _pages(parts, page)
 
 
 def inputs_of(
     tx: Transaction, uids: Sequence[UUID], first: int, after: str | None
-) -> list[catalog.Result[catalog.InputPage]]:
+) -> list[catalog.Result[replies.InputPage]]:
     """What each Run took, or its origin where it took nothing itself, by role and ordinal."""
     subjects = _run_subjects(tx, uids, lambda place: place.id if place.has_inputs else place.executed)
 
@@ -554,9 +554,9 @@ def inputs_of(
     asked = named.listed((run, role, ordinal) for role, ordinal, run in _rows_of(parts))
     described = {row[9:12]: _input(row) for row in tx.all(_described_inputs, given=asked)}
 
-    def page(part: Part) -> catalog.InputPage:
+    def page(part: Part) -> replies.InputPage:
         items = tuple(described[run, role, ordinal] for role, ordinal, run in part.rows)
-        return catalog.InputPage(cursors=part.cursors, end=part.end, masked=0, items=items)
+        return replies.InputPage(cursors=part.cursors, end=part.end, masked=0, items=items)
 
     return _in_order(uids, _pages(parts, page))
 
@@ -568,7 +568,7 @@ def _input(row: Record) -> model.Input:
 
 def consumers_of(
     tx: Transaction, references: Sequence[model.Reference], first: int, after: str | None
-) -> list[catalog.Result[catalog.RunPage]]:
+) -> list[catalog.Result[replies.RunPage]]:
     """The Runs that took each Version, the newest first."""
     parts = _parts(tx, CONSUMERS, _version_subjects(tx, references), first, after)
     return _in_order(references, _run_pages(tx, parts))
@@ -576,7 +576,7 @@ def consumers_of(
 
 def children_of(
     tx: Transaction, uids: Sequence[UUID], first: int, after: str | None
-) -> list[catalog.Result[catalog.RunPage]]:
+) -> list[catalog.Result[replies.RunPage]]:
     """The Runs whose parent is each Run, the newest first."""
     parts = _parts(tx, CHILDREN, _run_subjects(tx, uids, lambda place: place.id), first, after)
     return _in_order(uids, _run_pages(tx, parts))
@@ -584,11 +584,11 @@ def children_of(
 
 def _run_pages(
     tx: Transaction, parts: Mapping[S, catalog.Result[Part]]
-) -> dict[S, catalog.Result[catalog.RunPage]]:
+) -> dict[S, catalog.Result[replies.RunPage]]:
     described = named.runs_with_ids(tx, [row[0] for row in _rows_of(parts)])
 
-    def page(part: Part) -> catalog.RunPage:
+    def page(part: Part) -> replies.RunPage:
         items = tuple(described[row[0]] for row in part.rows)
-        return catalog.RunPage(cursors=part.cursors, end=part.end, masked=0, items=items)
+        return replies.RunPage(cursors=part.cursors, end=part.end, masked=0, items=items)
 
     return _pages(parts, page)

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from whence_catalog import cache, catalog, model, taint
+from whence_catalog import cache, model, replies, taint
 from whence_catalog.sql import artifacts, engine, judgements, tables
 from whence_catalog.sql import taint as index
 from whence_catalog.sql.engine import Statement, Transaction
@@ -33,7 +33,7 @@ _live_of = Statement(
 )
 
 
-def reach(tx: Transaction, version_id: int, first: int) -> catalog.Reach:
+def reach(tx: Transaction, version_id: int, first: int) -> replies.Reach:
     """What a quarantine of that Version reaches; at most `first` items of each kind."""
     found = taint.reach(index.edges(tx), version_id)
     versions = sorted({production.version for production in found} | {version_id})
@@ -44,7 +44,7 @@ def reach(tx: Transaction, version_id: int, first: int) -> catalog.Reach:
         cache.CacheEntry(key, UUID(bytes=uid), model.moment(created), model.moment(validated))
         for key, uid, created, validated in tx.all(_live_of, ids=runs)
     ]
-    return catalog.Reach(
+    return replies.Reach(
         version=judgements.versions(tx, [version_id])[version_id],
         productions=_shown(tx, found, first),
         aliases=tuple(aliases[:first]),
@@ -61,13 +61,13 @@ def reach(tx: Transaction, version_id: int, first: int) -> catalog.Reach:
     )
 
 
-def _shown(tx: Transaction, found: taint.Reach, first: int) -> tuple[catalog.Reached, ...]:
+def _shown(tx: Transaction, found: taint.Reach, first: int) -> tuple[replies.Reached, ...]:
     paths = [taint.path(found, production) for production in list(found)[:first]]
     versions = judgements.versions(tx, (step.version for path in paths for step in path))
     ids = sorted({step.run for path in paths for step in path})
     runs = {row: (UUID(bytes=uid), job) for row, uid, job in tx.all(_runs, ids=ids)}
 
-    def step(production: taint.Production) -> catalog.Step:
-        return catalog.Step(*runs[production.run], versions[production.version].ref)
+    def step(production: taint.Production) -> replies.Step:
+        return replies.Step(*runs[production.run], versions[production.version].ref)
 
-    return tuple(catalog.Reached(versions[path[-1].version], tuple(map(step, path))) for path in paths)
+    return tuple(replies.Reached(versions[path[-1].version], tuple(map(step, path))) for path in paths)

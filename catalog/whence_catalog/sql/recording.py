@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import cast
 from uuid import UUID
 
-from whence_catalog import cache, catalog, facts, inventory, lifecycle, model
+from whence_catalog import cache, facts, inventory, lifecycle, model, replies
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound
 from whence_catalog.sql import (
     artifacts,
@@ -178,7 +178,7 @@ def _reason_of_old(tx: Transaction, call: model.Call, key: str) -> cache.Reason:
     return decision.reason if isinstance(decision, cache.Execute) else cache.Reason.LEASE_LOST
 
 
-def finish(tx: Transaction, report: model.Report) -> catalog.Finished:
+def finish(tx: Transaction, report: model.Report) -> replies.Finished:
     """End a Run, with what it made; publish it under its key where it may."""
     before = runs.get(tx, report.run)
     stored = fact_log.find(tx, report.uid, "finish")
@@ -188,10 +188,10 @@ def finish(tx: Transaction, report: model.Report) -> catalog.Finished:
             tx, stored, "finish", report.actor, lambda r: facts.finish(report, publication, r)
         )
         said = dataclasses.replace(before.run, error=report.error)
-        return catalog.Finished(said, artifacts.outputs_of(tx, before.id), publication)
+        return replies.Finished(said, artifacts.outputs_of(tx, before.id), publication)
     earlier = artifacts.outputs_of(tx, before.id)
     if before.run.is_final and _was_recorded_whole(tx, report):
-        return catalog.Finished(before.run, earlier, model.Publication(model.Outcome.NONE))
+        return replies.Finished(before.run, earlier, model.Publication(model.Outcome.NONE))
     lifecycle.refuse_roles_again([output.role for output in earlier], report.outputs, report.run)
     if report.trace is not None:
         cache.refuse_other_trace(
@@ -207,7 +207,7 @@ def finish(tx: Transaction, report: model.Report) -> catalog.Finished:
     if before.run.key is not None:
         reservations.release(tx, before.run.key, after.uid)
     _remember(tx, before.id, after.project, report)
-    return catalog.Finished(after, (*earlier, *made), publication)
+    return replies.Finished(after, (*earlier, *made), publication)
 
 
 def _was_recorded_whole(tx: Transaction, report: model.Report) -> bool:
@@ -264,7 +264,7 @@ def _publication(
     return cache.settle(run, report, live, made, fenced, condemned, weak)
 
 
-def record(tx: Transaction, item: tuple[model.Call, model.Report]) -> catalog.Finished:
+def record(tx: Transaction, item: tuple[model.Call, model.Report]) -> replies.Finished:
     """Record a whole Run in one fact."""
     call, report = item
     nothing = model.Publication(model.Outcome.NONE)
@@ -280,13 +280,13 @@ def record(tx: Transaction, item: tuple[model.Call, model.Report]) -> catalog.Fi
     if stored is not None:
         fact_log.reject_other(tx, stored, "record", call.actor, body)
         known = runs.get(tx, call.run)
-        return catalog.Finished(known.run, artifacts.outputs_of(tx, known.id), nothing)
+        return replies.Finished(known.run, artifacts.outputs_of(tx, known.id), nothing)
     began = lifecycle.start(call, tx.at)
     after = lifecycle.finish(began, report, str(nothing), tx.at)
     fact = fact_log.append(tx, "record", call.run, call.actor, body)
     run_id, made = projections.record(tx, fact, tx.at, after, call, report)
     _remember(tx, run_id, call.project, report)
-    return catalog.Finished(after, made, nothing)
+    return replies.Finished(after, made, nothing)
 
 
 def add(tx: Transaction, addition: model.Addition) -> tuple[model.Output, ...]:

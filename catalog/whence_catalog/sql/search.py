@@ -6,7 +6,7 @@ from typing import cast
 
 from sqlalchemy import ColumnElement, Text, bindparam, exists, func, literal_column, select, tuple_
 
-from whence_catalog import catalog, digest, model
+from whence_catalog import digest, model, replies
 from whence_catalog.errors import InvalidInput
 from whence_catalog.sql import artifacts, engine, named, pages, tables
 from whence_catalog.sql import facts as fact_log
@@ -29,7 +29,7 @@ def list_runs(
     states: frozenset[model.RunState],
     first: int,
     after: str | None,
-) -> catalog.RunPage:
+) -> replies.RunPage:
     """Runs, the newest first."""
     shown = (None if projects is None else sorted(projects), job, sorted(states))
     asked = pages.List("runs", repr(shown), first, after)
@@ -45,7 +45,7 @@ def list_runs(
     )
     described = named.runs_with_ids(tx, [row[0] for row in rows[:first]])
     cursors = tuple(asked.cursor(head, (row[1],)) for row in rows[:first])
-    return catalog.RunPage(
+    return replies.RunPage(
         cursors=cursors,
         end=cursors[-1] if len(rows) > first else None,
         masked=0,
@@ -84,7 +84,7 @@ class Search:
     """What is looked for. `projects` None: in all; `kinds` and `types` empty: any."""
 
     text: str
-    types: frozenset[catalog.HitType]
+    types: frozenset[replies.HitType]
     projects: frozenset[str] | None
     kinds: frozenset[str]
 
@@ -94,11 +94,11 @@ class Search:
                 f"what is searched for has at most {LONGEST_TEXT} characters, and no control characters"
             )
 
-    def finds(self, type: catalog.HitType) -> bool:
+    def finds(self, type: replies.HitType) -> bool:
         """Whether anything of that type can be found."""
-        if type is catalog.HitType.VERSION and self.digest is None:
+        if type is replies.HitType.VERSION and self.digest is None:
             return False
-        if type is catalog.HitType.JOB and self.kinds:
+        if type is replies.HitType.JOB and self.kinds:
             return False
         return not self.types or type in self.types
 
@@ -119,10 +119,10 @@ class Search:
 
 
 # The order in which hits come.
-_SECTIONS = (catalog.HitType.VERSION, catalog.HitType.ARTIFACT, catalog.HitType.JOB)
+_SECTIONS = (replies.HitType.VERSION, replies.HitType.ARTIFACT, replies.HitType.JOB)
 
 
-def search(tx: Transaction, wanted: Search, first: int, after: str | None) -> catalog.HitPage:
+def search(tx: Transaction, wanted: Search, first: int, after: str | None) -> replies.HitPage:
     """What has the text in its name, or is of that content: section by section, by name."""
     shown = (
         wanted.text,
@@ -133,7 +133,7 @@ def search(tx: Transaction, wanted: Search, first: int, after: str | None) -> ca
     asked = pages.List("hits", repr(shown), first, after)
     head, key = asked.place(fact_log.head(tx), int, str, str, str)
     section, *names = (0, "", "", "") if key is None else key
-    found: list[tuple[pages.Key, catalog.Hit]] = []
+    found: list[tuple[pages.Key, replies.Hit]] = []
     for place, type in enumerate(_SECTIONS):
         if place < cast("int", section) or len(found) > first or not wanted.finds(type):
             continue
@@ -152,7 +152,7 @@ def search(tx: Transaction, wanted: Search, first: int, after: str | None) -> ca
         )
         found += [((place, *row[:3]), _hit(type, row)) for row in rows]
     cursors = tuple(asked.cursor(head, at) for at, _ in found[:first])
-    return catalog.HitPage(
+    return replies.HitPage(
         cursors=cursors,
         end=cursors[-1] if len(found) > first else None,
         masked=0,
@@ -160,21 +160,21 @@ def search(tx: Transaction, wanted: Search, first: int, after: str | None) -> ca
     )
 
 
-def _hit(type: catalog.HitType, row: Record) -> catalog.Hit:
+def _hit(type: replies.HitType, row: Record) -> replies.Hit:
     match type:
-        case catalog.HitType.VERSION:
-            return catalog.Hit(version=artifacts.version_of(row))
-        case catalog.HitType.ARTIFACT:
-            return catalog.Hit(artifact=model.Artifact(*row))
-        case catalog.HitType.JOB:
-            return catalog.Hit(job=catalog.Job(row[0], row[2]))
+        case replies.HitType.VERSION:
+            return replies.Hit(version=artifacts.version_of(row))
+        case replies.HitType.ARTIFACT:
+            return replies.Hit(artifact=model.Artifact(*row))
+        case replies.HitType.JOB:
+            return replies.Hit(job=replies.Job(row[0], row[2]))
 
 
 @functools.cache
-def _section(type: catalog.HitType, by_project: bool, by_kind: bool) -> Statement:
+def _section(type: replies.HitType, by_project: bool, by_kind: bool) -> Statement:
     """Each row begins with what it is ordered by: project, kind (a job has none) and name."""
     is_named = func.lower(bindparam("pattern"))
-    if type is catalog.HitType.JOB:
+    if type is replies.HitType.JOB:
         found = (
             select(_PROJECT.c.name, literal_column("''").label("kind"), _JOB.c.name)
             .join_from(_JOB, _PROJECT, _PROJECT.c.id == _JOB.c.project_id)
@@ -188,7 +188,7 @@ def _section(type: catalog.HitType, by_project: bool, by_kind: bool) -> Statemen
     else:
         order = (_PROJECT.c.name, _ARTIFACT.c.kind, _ARTIFACT.c.name)
         behind = tuple_(*order) > tuple_(bindparam("project"), bindparam("kind"), bindparam("name"))
-        if type is catalog.HitType.VERSION:
+        if type is replies.HitType.VERSION:
             found = (
                 select(*artifacts.VERSION_COLUMNS)
                 .select_from(_VERSION)

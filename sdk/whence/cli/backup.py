@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from whence import connecting, settings
-from whence_catalog import blobs, catalog, digest, facts, model
+from whence_catalog import blobs, digest, facts, model, replies
 from whence_catalog.errors import Conflict, Damaged, ErrorKind, InvalidInput, NotFound
 from whence_catalog.sql import catalog as sql_catalog
 
@@ -23,7 +23,7 @@ class Copied:
 
     source: str
     target: str
-    checkpoint: catalog.Checkpoint
+    checkpoint: replies.Checkpoint
     blobs: int | None
     missing: tuple[digest.Digest, ...] = ()
 

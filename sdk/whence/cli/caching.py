@@ -14,7 +14,7 @@ from rich.table import Table
 from whence import calls
 from whence.cli import explaining, printing, session
 from whence.cli.session import Json
-from whence_catalog import catalog, inventory
+from whence_catalog import catalog, inventory, replies
 from whence_catalog.errors import InvalidInput
 
 _out = Console(highlight=False, soft_wrap=True)
@@ -167,7 +167,7 @@ def _size(text: str | None) -> int | None:
 # ── showing ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def show_entries(page: catalog.EntryPage) -> None:
+def show_entries(page: replies.EntryPage) -> None:
     """Print entries as a table."""
     if not page.items:
         _out.print("no such entry is in the cache")
@@ -192,7 +192,7 @@ def _state(state: inventory.EntryState) -> str:
     return f"[{_COLOURS[state]}]{state}[/]"
 
 
-def _onward(page: catalog.Page) -> None:
+def _onward(page: replies.Page) -> None:
     if page.end is not None:
         _out.print(f"[dim]go on with --after {page.end}[/dim]")
 
@@ -318,7 +318,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.1f} s"
 
 
-def show_divergences(page: catalog.DivergencePage) -> None:
+def show_divergences(page: replies.DivergencePage) -> None:
     """Print divergences."""
     if not page.items:
         _out.print("no key gave other bytes")

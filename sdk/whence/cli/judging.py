@@ -6,7 +6,7 @@ import typer
 
 from whence.cli import printing, session
 from whence.cli.session import Json, Ref
-from whence_catalog import catalog, model
+from whence_catalog import model, replies
 
 commands = typer.Typer()
 
@@ -93,7 +93,7 @@ def withdraw(
 # ── printing ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def show_quarantine(said: model.Quarantine | None, reach: catalog.Reach) -> None:
+def show_quarantine(said: model.Quarantine | None, reach: replies.Reach) -> None:
     """What was said, if anything was, and what it reaches."""
     ref = reach.version.ref
     if said is None:
@@ -117,14 +117,14 @@ def show_quarantine(said: model.Quarantine | None, reach: catalog.Reach) -> None
         printing.show_plain(f"{reach.masked} of them are of projects that you may not read")
 
 
-def _way(ref: str, reached: catalog.Reached) -> str:
+def _way(ref: str, reached: replies.Reached) -> str:
     steps = [f"{step.job} {str(step.run)[:18] if step.run else ''} → {step.ref}" for step in reached.path]
     # A production of the quarantined Version itself is where the way begins.
     head = "" if reached.path[0].ref == ref else f"{ref} → "
     return head + " → ".join(steps)
 
 
-def _more(reach: catalog.Reach, name: str, shown: int) -> None:
+def _more(reach: replies.Reach, name: str, shown: int) -> None:
     left = reach.counts[name] - shown
     if left > 0:
         printing.show_plain(f"  and {left} more {name}; show them with --first")
@@ -169,7 +169,7 @@ def _why(reason: str | None) -> str:
     return "" if reason is None else f": {reason}"
 
 
-def lines(told: catalog.Judgements) -> list[tuple[str, str]]:
+def lines(told: replies.Judgements) -> list[tuple[str, str]]:
     """Everything that was said of a Version, and what taints it: (what, text)."""
     found = [("quarantine", f"{interval('quarantined', q)} ({q.uid})") for q in told.quarantines]
     found += [

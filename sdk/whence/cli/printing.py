@@ -12,7 +12,7 @@ from rich.table import Table
 
 from whence import replay
 from whence.cli import trees
-from whence_catalog import audit, catalog, lineage, model, observation, rerun, wire
+from whence_catalog import audit, lineage, model, observation, replies, rerun, wire
 
 if TYPE_CHECKING:
     from whence.cli import backup as backups
@@ -76,12 +76,12 @@ def numbers(metrics: Mapping[str, float]) -> str:
     return ", ".join(f"{name}={value:.6g}" for name, value in sorted(metrics.items()))
 
 
-def show_catalog(identity: catalog.Identity) -> None:
+def show_catalog(identity: replies.Identity) -> None:
     _out.print(f"catalog [bold]{escape(identity.url)}[/bold]")
     _out.print(f"[dim]{identity.uid}[/dim]")
 
 
-def show_artifacts(found: Sequence[catalog.ArtifactSummary]) -> None:
+def show_artifacts(found: Sequence[replies.ArtifactSummary]) -> None:
     if not found:
         _out.print("nothing is recorded yet; try [bold]whence demo[/bold]")
         return
@@ -272,7 +272,7 @@ def show_got(output: model.Output, target: Path) -> None:
     _out.print(f"[bold]{escape(output.version.ref)}[/bold] → {escape(str(target))}")
 
 
-def show_check(report: catalog.CheckReport) -> None:
+def show_check(report: replies.CheckReport) -> None:
     _out.print(f"{report.facts} facts, {report.rows} rows made from them; exempt: {', '.join(report.exempt)}")
     if report.unopened:
         _out.print(f"[yellow]{report.unopened} redactable values are not there: erased, or lost[/yellow]")

@@ -1,0 +1,214 @@
+"""What the verbs of a Catalog reply, beside the values of the rules themselves."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from whence_catalog import cache, facts, inventory, model
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which catalog this is. `key` is its own secret; whoever came by a server has the one for clients."""
+
+    uid: UUID
+    key: bytes
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A Run after its finish: what it made, and what that did to the cache."""
+
+    run: model.Run
+    outputs: tuple[model.Output, ...]
+    publication: model.Publication
+
+
+@dataclass(frozen=True, slots=True)
+class Judgements:
+    """All that was said of a Version, the newest first; `taints` are what now makes its productions unfit."""
+
+    version: model.Version
+    quarantines: tuple[model.Quarantine, ...]
+    approvals: tuple[model.Approval, ...]
+    holds: tuple[model.Hold, ...]
+    deployments: tuple[model.Deployment, ...]
+    taints: tuple[model.Taint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One production on the way from a quarantined Version: the Run, its job, and the Version that it made.
+
+    `run` is None where whoever asks may not see it.
+    """
+
+    run: UUID | None
+    job: str
+    ref: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A production that a quarantine reaches, and how: the last step is itself, the first took the Version."""
+
+    version: model.Version
+    path: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What a quarantine of a Version reaches: productions, nearest first, and what now hands them on.
+
+    `aliases` and `deployments` are those that stand, `entries` those of the cache that are live. Each list is
+    cut where the question says; `counts` are of all, by the name of the list, and of `versions` and `runs`.
+    `masked` counts what of the lists whoever asks may not see.
+    """
+
+    version: model.Version
+    productions: tuple[Reached, ...]
+    aliases: tuple[model.Alias, ...]
+    deployments: tuple[model.Deployment, ...]
+    entries: tuple[cache.CacheEntry, ...]
+    counts: Mapping[str, int]
+    masked: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFact:
+    """A fact as it lies in the log."""
+
+    position: int
+    sequenced_at: datetime
+    fact: facts.Fact
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """How far a log goes: its last position, and the Merkle leaf of the fact there (empty for an empty log)."""
+
+    position: int
+    leaf: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactSummary:
+    """An Artifact at a glance: its newest Version by production, and the aliases that stand."""
+
+    artifact: model.Artifact
+    versions: int
+    latest: model.Version
+    aliases: tuple[model.Alias, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What `check` found. `problems` is empty when the projections are what the facts say.
+
+    `unopened` counts the redactable values that are not there: erased, or lost.
+    """
+
+    facts: int
+    rows: int
+    unopened: int
+    problems: tuple[str, ...]
+    exempt: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A named unit of work of a project."""
+
+    project: str
+    name: str
+
+
+class HitType(StrEnum):
+    """What a search can find."""
+
+    VERSION = "version"
+    ARTIFACT = "artifact"
+    JOB = "job"
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One thing that a search found: the one of the three that is there."""
+
+    version: model.Version | None = None
+    artifact: model.Artifact | None = None
+    job: Job | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of a list. `cursors` stand beside its items; to ask again after `end` gives the next page.
+
+    A list holds what had a position in the log when its first page was read: nothing recorded since moves,
+    repeats or hides an item on the pages that follow. A cursor is of one list, and refused by every other.
+    `end` is None on the last page. `masked` counts items that whoever asked may not see, which are left out.
+    """
+
+    cursors: tuple[str, ...]
+    end: str | None
+    masked: int
+
+
+@dataclass(frozen=True, slots=True)
+class VersionPage(Page):
+    """Versions of one Artifact, the highest number first; `total` is how many it has."""
+
+    items: tuple[model.Version, ...]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProductionPage(Page):
+    """Productions of one Version, the newest first; or by one Run, in the order in which it said them."""
+
+    items: tuple[model.Output, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InputPage(Page):
+    """Inputs of one Run, by role and ordinal."""
+
+    items: tuple[model.Input, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage(Page):
+    """Runs, the newest first."""
+
+    items: tuple[model.Run, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AliasPage(Page):
+    """Aliases over their intervals, the newest first."""
+
+    items: tuple[model.Alias, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HitPage(Page):
+    """What a search found: Versions of exactly that content first, then Artifacts, then jobs, each by name."""
+
+    items: tuple[Hit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EntryPage(Page):
+    """Cache entries, the newest first."""
+
+    items: tuple[inventory.Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DivergencePage(Page):
+    """Divergences, those of the newest Runs first."""
+
+    items: tuple[inventory.Divergence, ...]
