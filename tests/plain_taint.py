@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import cast
 from uuid import UUID
 
-from whence_catalog import catalog, facts, model, replies
+from whence_catalog import catalog, facts, judging, model, replies
 
 Content = tuple[model.Artifact, str]
 
@@ -44,10 +44,10 @@ class PlainTaint:
                 addition = facts.read_add(fact.uid, fact.body)
                 self._add(position, addition.run, addition)
             case "quarantine":
-                claim = facts.read_quarantine(fact.uid, fact.body)
+                claim = judging.read_quarantine(fact.uid, fact.body)
                 self.standing[fact.uid] = (claim.artifact, str(claim.digest))
             case "release":
-                self.standing.pop(facts.read_release(fact.uid, fact.body).of, None)
+                self.standing.pop(judging.read_release(fact.uid, fact.body).of, None)
             case _:
                 pass
 

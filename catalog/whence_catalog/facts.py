@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import NamedTuple, TypeAlias, cast
+from typing import TypeAlias, cast
 from uuid import UUID
 
 from whence_catalog import digest, model, traces
@@ -120,7 +120,8 @@ def commitments(framed: digest.Framed, path: str = "") -> dict[str, digest.Frame
 # ── what each verb says ──────────────────────────────────────────────────────────────────────────
 
 
-def _present(**fields: digest.Framed) -> Body:
+def present(**fields: digest.Framed) -> Body:
+    """A body of those of these fields that say something."""
     return {name: value for name, value in fields.items() if value is not None and value not in ([], {})}
 
 
@@ -137,7 +138,7 @@ def _raw(named: digest.Digest | None) -> bytes | None:
 
 
 def _source(source: model.Source) -> Body:
-    return _present(
+    return present(
         project=source.artifact.project,
         kind=source.artifact.kind,
         name=source.artifact.name,
@@ -157,7 +158,7 @@ def _outputs(claims: Sequence[model.OutputClaim], redactor: Redactor) -> list[di
 def _output(claim: model.OutputClaim, redactor: Redactor, path: str) -> Body:
     described = claim.description
     derived = claim.derived_from
-    body = _present(
+    body = present(
         role=claim.role,
         project=claim.artifact.project,
         kind=claim.artifact.kind,
@@ -185,7 +186,7 @@ def _floats(metrics: Mapping[str, float]) -> Body:
 def _components(components: Sequence[model.Component], redactor: Redactor) -> list[digest.Framed]:
     rows: list[digest.Framed] = []
     for place, part in enumerate(components):
-        row = _present(name=part.name, kind=part.kind, digest=part.digest, ignored=part.ignored or None)
+        row = present(name=part.name, kind=part.kind, digest=part.digest, ignored=part.ignored or None)
         if part.preview is not None:
             row["preview"] = redactor.commit(f"components/{place}/preview", part.preview)
         rows.append(row)
@@ -194,7 +195,7 @@ def _components(components: Sequence[model.Component], redactor: Redactor) -> li
 
 def capture(seen: model.Capture) -> Body:
     """How a Capture stands in a body."""
-    return _present(
+    return present(
         entry=seen.entry,
         bundle=_raw(seen.bundle),
         environment=_raw(seen.environment),
@@ -209,7 +210,7 @@ def capture(seen: model.Capture) -> Body:
 
 def observed(seen: model.Observed) -> Body:
     """How an Observed stands in a body."""
-    return _present(
+    return present(
         watching=seen.watching.value,
         files=list(seen.files),
         sockets=list(seen.sockets),
@@ -243,7 +244,7 @@ def read_observed(body: Body) -> model.Observed:
 
 def trace(read: traces.Trace) -> Body:
     """How a Trace stands in a body."""
-    return _present(
+    return present(
         base=read.base,
         key=read.key,
         arguments=list(read.arguments),
@@ -277,7 +278,7 @@ def read_observations(framed: digest.Framed) -> tuple[traces.Observation, ...]:
 
 def start(call: model.Call, redactor: Redactor) -> Body:
     """What `start` says: all of the call that is not advice for the decision."""
-    return _present(
+    return present(
         run=call.run.bytes,
         project=call.project,
         job=call.job,
@@ -334,8 +335,8 @@ def read_capture(body: Body) -> model.Capture:
     """The Capture that a body holds."""
     return model.Capture(
         entry=cast("str | None", body.get("entry")),
-        bundle=_read_digest(body.get("bundle")),
-        environment=_read_digest(body.get("environment")),
+        bundle=read_digest(body.get("bundle")),
+        environment=read_digest(body.get("environment")),
         python=cast("str | None", body.get("python")),
         git=cast("Mapping[str, str]", body.get("git", {})),
         argv=tuple(cast("Sequence[str]", body.get("argv", []))),
@@ -353,17 +354,19 @@ def _read_time(framed: digest.Framed) -> datetime | None:
     return None if framed is None else model.moment(cast("int", framed))
 
 
-def _read_digest(framed: digest.Framed) -> digest.Digest | None:
+def read_digest(framed: digest.Framed) -> digest.Digest | None:
+    """The digest that stands in a body."""
     return None if framed is None else digest.Digest.of(cast("bytes", framed))
 
 
-def _read_artifact(body: Body) -> model.Artifact:
+def read_artifact(body: Body) -> model.Artifact:
+    """The Artifact that a body names."""
     return model.Artifact(cast("str", body["project"]), cast("str", body["kind"]), cast("str", body["name"]))
 
 
 def _read_source(body: Body) -> model.Source:
     raw = cast("bytes", body["digest"])
-    return model.Source(_read_artifact(body), digest.Digest.of(raw), _read_uid(body.get("producer")))
+    return model.Source(read_artifact(body), digest.Digest.of(raw), _read_uid(body.get("producer")))
 
 
 def _read_inputs(body: Body) -> tuple[model.InputClaim, ...]:
@@ -382,7 +385,7 @@ def _read_output(row: Body) -> model.OutputClaim:
     derived = cast("Sequence[Body] | None", row.get("derived_from"))
     return model.OutputClaim(
         role=cast("str", row["role"]),
-        artifact=_read_artifact(row),
+        artifact=read_artifact(row),
         content=model.Content(
             digest.Digest.of(cast("bytes", row["digest"])),
             model.Strength(cast("str", row["strength"])),
@@ -400,7 +403,7 @@ def _read_output(row: Body) -> model.OutputClaim:
 
 def finish(report: model.Report, outcome: model.Publication, redactor: Redactor) -> Body:
     """What `finish` says. What it did to the cache is part of it: leases, which decided that, are no facts."""
-    return _present(
+    return present(
         run=report.run.bytes,
         state=report.state.value,
         inputs=_inputs(report.inputs),
@@ -461,7 +464,7 @@ def read_origin(body: Body) -> UUID:
 
 def add(addition: model.Addition, redactor: Redactor) -> Body:
     """What `add` says."""
-    return _present(
+    return present(
         run=addition.run.bytes,
         inputs=_inputs(addition.inputs),
         outputs=_outputs(addition.outputs, redactor),
@@ -491,7 +494,7 @@ def read_log(uid: UUID, body: Body) -> model.Series:
 
 def alias(move: model.AliasMove, redactor: Redactor) -> Body:
     """What `alias` says. `expected` guarded the write; it is part of what was asked."""
-    return _present(
+    return present(
         project=move.artifact.project,
         kind=move.artifact.kind,
         name=move.artifact.name,
@@ -506,108 +509,12 @@ def read_alias(uid: UUID, body: Body) -> model.AliasMove:
     """The move that an `alias` body says; the reason is left out."""
     return model.AliasMove(
         uid,
-        _read_artifact(body),
+        read_artifact(body),
         cast("str", body["alias"]),
         digest.Digest.of(cast("bytes", body["digest"])),
         model.Actor(""),
         expected=cast("int | None", body.get("expected")),
     )
-
-
-def _judged(artifact: model.Artifact, named: digest.Digest | None) -> Body:
-    return _present(project=artifact.project, kind=artifact.kind, name=artifact.name, digest=_raw(named))
-
-
-def _reason(reason: str | None, redactor: Redactor) -> Body:
-    return {} if reason is None else {"reason": redactor.commit("reason", reason)}
-
-
-def quarantine(claim: model.QuarantineClaim, redactor: Redactor) -> Body:
-    """What `quarantine` says."""
-    return _judged(claim.artifact, claim.digest) | _reason(claim.reason, redactor)
-
-
-def read_quarantine(uid: UUID, body: Body) -> model.QuarantineClaim:
-    """The claim that a `quarantine` body says; the reason is left out."""
-    named = digest.Digest.of(cast("bytes", body["digest"]))
-    return model.QuarantineClaim(uid, _read_artifact(body), named, model.Actor(""), "")
-
-
-def release(said: model.Release, redactor: Redactor) -> Body:
-    """What `release` says."""
-    return {"of": said.of.bytes} | _reason(said.reason, redactor)
-
-
-def read_release(uid: UUID, body: Body) -> model.Release:
-    """The release that a `release` body says; the reason is left out."""
-    return model.Release(uid, UUID(bytes=cast("bytes", body["of"])), model.Actor(""), "")
-
-
-def approve(claim: model.ApprovalClaim, redactor: Redactor) -> Body:
-    """What `approve` says."""
-    body = _judged(claim.artifact, claim.digest) | _reason(claim.reason, redactor)
-    return body | {"decision": claim.decision.value}
-
-
-def read_approve(uid: UUID, body: Body) -> model.ApprovalClaim:
-    """The decision that an `approve` body says; the reason is left out."""
-    named = digest.Digest.of(cast("bytes", body["digest"]))
-    decision = model.Decision(cast("str", body["decision"]))
-    return model.ApprovalClaim(uid, _read_artifact(body), named, model.Actor(""), decision)
-
-
-def hold(claim: model.HoldClaim, redactor: Redactor) -> Body:
-    """What `hold` says."""
-    return _judged(claim.artifact, claim.digest) | _reason(claim.reason, redactor)
-
-
-def read_hold(uid: UUID, body: Body) -> model.HoldClaim:
-    """The claim that a `hold` body says; the reason is left out."""
-    named = digest.Digest.of(cast("bytes", body["digest"]))
-    return model.HoldClaim(uid, _read_artifact(body), named, model.Actor(""), "")
-
-
-def deploy(claim: model.DeploymentClaim, redactor: Redactor) -> Body:
-    """What `deploy` says; without a digest, that nothing serves there any more."""
-    body = _judged(claim.artifact, claim.digest) | _reason(claim.reason, redactor)
-    return body | {"target": claim.target}
-
-
-def read_deploy(uid: UUID, body: Body) -> model.DeploymentClaim:
-    """The claim that a `deploy` body says; the reason is left out."""
-    named = _read_digest(body.get("digest"))
-    return model.DeploymentClaim(
-        uid, _read_artifact(body), named, cast("str", body["target"]), model.Actor("")
-    )
-
-
-class Withdrawal(NamedTuple):
-    """What a `withdraw` body says: the live entries of these keys are revoked, or evicted."""
-
-    keys: tuple[str, ...]
-    cause: str
-
-
-REVOKED, EVICTED = "revoked", "evicted"
-
-
-def withdraw(
-    said: Withdrawal,
-    project: str,
-    job: str | None,
-    limits: Mapping[str, int | None],
-    reason: str | None,
-    redactor: Redactor,
-) -> Body:
-    """What `withdraw` says: whose entries went, why, and what was asked for."""
-    asked = _present(project=project, job=job, limits=_present(**limits))
-    return _present(cause=said.cause, keys=list(said.keys)) | asked | _reason(reason, redactor)
-
-
-def read_withdrawal(body: Body) -> Withdrawal:
-    """The withdrawal that a `withdraw` body says; the reason is left out."""
-    keys = tuple(cast("Sequence[str]", body.get("keys", [])))
-    return Withdrawal(keys, cast("str", body["cause"]))
 
 
 def presume(run: UUID) -> Body:

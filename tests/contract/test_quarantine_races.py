@@ -17,7 +17,7 @@ from tests import postgres, simulator
 from tests.contract.test_postgres import side_by_side
 from tests.core.test_taint import brute_force
 from tests.simulator import ACTOR, World, claim, taken
-from whence_catalog import cache, facts, model, replies
+from whence_catalog import cache, facts, judging, model, replies
 from whence_catalog.errors import NotFound
 from whence_catalog.lineage import EdgeType, Link
 from whence_catalog.sql.catalog import SqlCatalog
@@ -159,10 +159,10 @@ class History:
                 self.take(run, addition.inputs)
                 self.make(run, addition.outputs, position)
             case "quarantine":
-                said = facts.read_quarantine(fact.uid, fact.body)
+                said = judging.read_quarantine(fact.uid, fact.body)
                 self.standing[fact.uid] = self.version(said.artifact, said.digest.raw)
             case "release":
-                del self.standing[facts.read_release(fact.uid, fact.body).of]
+                del self.standing[judging.read_release(fact.uid, fact.body).of]
             case verb:
                 raise AssertionError(verb)
 

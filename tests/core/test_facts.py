@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.simulator import ACTOR, claim, digest_of
-from whence_catalog import cache, digest, facts, model, traces
+from whence_catalog import cache, digest, facts, judging, model, traces
 from whence_catalog.errors import Damaged
 
 NOW = datetime(2026, 5, 3, tzinfo=UTC)
@@ -145,20 +145,30 @@ def test_what_was_judged_reads_back_and_why_is_a_commitment() -> None:
     artifact, named = SOURCE.artifact, digest.digest_of_bytes(b"M")
     bad = model.QuarantineClaim(UUID(int=1), artifact, named, ACTOR, "secret")
     redactor = fresh()
-    body = facts.quarantine(bad, redactor)
+    body = judging.quarantine(bad, redactor)
     assert [path for path, _, _ in redactor.opened] == ["reason"]
-    assert replace(facts.read_quarantine(bad.uid, body), actor=ACTOR, reason="secret") == bad
+    assert replace(judging.read_quarantine(bad.uid, body), actor=ACTOR, reason="secret") == bad
     end = model.Release(UUID(int=2), bad.uid, ACTOR, "secret")
     assert (
-        replace(facts.read_release(end.uid, facts.release(end, fresh())), actor=ACTOR, reason="secret") == end
+        replace(judging.read_release(end.uid, judging.release(end, fresh())), actor=ACTOR, reason="secret")
+        == end
     )
     decided = model.ApprovalClaim(UUID(int=3), artifact, named, ACTOR, model.Decision.REJECTED, "secret")
-    read = facts.read_approve(decided.uid, facts.approve(decided, fresh()))
+    read = judging.read_approve(decided.uid, judging.approve(decided, fresh()))
     assert replace(read, actor=ACTOR, reason="secret") == decided
     kept = model.HoldClaim(UUID(int=4), artifact, named, ACTOR, "secret")
-    assert replace(facts.read_hold(kept.uid, facts.hold(kept, fresh())), actor=ACTOR, reason="secret") == kept
+    assert (
+        replace(judging.read_hold(kept.uid, judging.hold(kept, fresh())), actor=ACTOR, reason="secret")
+        == kept
+    )
     for what in (named, None):
         serves = model.DeploymentClaim(UUID(int=5), artifact, what, "shop", ACTOR)
-        assert replace(facts.read_deploy(serves.uid, facts.deploy(serves, fresh())), actor=ACTOR) == serves
-    for body in (facts.release(end, fresh()), facts.approve(decided, fresh()), facts.hold(kept, fresh())):
+        assert (
+            replace(judging.read_deploy(serves.uid, judging.deploy(serves, fresh())), actor=ACTOR) == serves
+        )
+    for body in (
+        judging.release(end, fresh()),
+        judging.approve(decided, fresh()),
+        judging.hold(kept, fresh()),
+    ):
         assert b"secret" not in facts.encode("release", UUID(int=6), NOW, ACTOR, body)

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.golden import regenerate, second
-from whence_catalog import cache, digest, errors, facts, inventory, manifest, model, traces
+from whence_catalog import cache, digest, errors, facts, inventory, judging, manifest, model, traces
 
 VECTORS = regenerate.load()
 
@@ -331,34 +331,34 @@ UID = uuid.UUID(int=0)
 MODEL = content("model")
 JUDGED: dict[str, tuple[Callable, Callable, object]] = {
     "quarantine": (
-        facts.quarantine,
-        facts.read_quarantine,
+        judging.quarantine,
+        judging.read_quarantine,
         model.QuarantineClaim(UID, DETECTOR, MODEL, ADA, "labels are shifted"),
     ),
     "release": (
-        facts.release,
-        facts.read_release,
+        judging.release,
+        judging.read_release,
         model.Release(UID, uuid.UUID("01890a5d24d07abc8def0123456789a6"), ADA, "they were right after all"),
     ),
     "approve": (
-        facts.approve,
-        facts.read_approve,
+        judging.approve,
+        judging.read_approve,
         model.ApprovalClaim(UID, DETECTOR, MODEL, ADA, model.Decision.APPROVED, "it is good"),
     ),
     "approve that rejects without a reason": (
-        facts.approve,
-        facts.read_approve,
+        judging.approve,
+        judging.read_approve,
         model.ApprovalClaim(UID, DETECTOR, MODEL, ADA, model.Decision.REJECTED),
     ),
-    "hold": (facts.hold, facts.read_hold, model.HoldClaim(UID, DETECTOR, MODEL, ADA, "a dispute")),
+    "hold": (judging.hold, judging.read_hold, model.HoldClaim(UID, DETECTOR, MODEL, ADA, "a dispute")),
     "deploy": (
-        facts.deploy,
-        facts.read_deploy,
+        judging.deploy,
+        judging.read_deploy,
         model.DeploymentClaim(UID, DETECTOR, MODEL, "eu", ADA, "version 7"),
     ),
     "deploy of nothing any more": (
-        facts.deploy,
-        facts.read_deploy,
+        judging.deploy,
+        judging.read_deploy,
         model.DeploymentClaim(UID, DETECTOR, None, "eu", ADA),
     ),
 }
@@ -378,21 +378,21 @@ def test_a_judgement_says_its_golden_body_and_is_read_back(name: str) -> None:
     [
         (
             "withdraw of what is revoked",
-            facts.Withdrawal(("wk1:" + "1" * 64, "wk1:" + "2" * 64), facts.REVOKED),
+            judging.Withdrawal(("wk1:" + "1" * 64, "wk1:" + "2" * 64), judging.REVOKED),
             None,
             {},
             "a broken GPU",
         ),
         (
             "withdraw of what is evicted",
-            facts.Withdrawal(("wk1:" + "1" * 64,), facts.EVICTED),
+            judging.Withdrawal(("wk1:" + "1" * 64,), judging.EVICTED),
             "train",
             inventory.Limits(unused_for=timedelta(days=1), size_bytes=0).said,
             "room",
         ),
         (
             "withdraw that took nothing",
-            facts.Withdrawal((), facts.EVICTED),
+            judging.Withdrawal((), judging.EVICTED),
             None,
             inventory.Limits(entries=5).said,
             None,
@@ -400,11 +400,11 @@ def test_a_judgement_says_its_golden_body_and_is_read_back(name: str) -> None:
     ],
 )
 def test_a_withdrawal_says_its_golden_body_and_is_read_back(
-    name: str, said: facts.Withdrawal, job: str | None, limits: dict[str, int | None], reason: str | None
+    name: str, said: judging.Withdrawal, job: str | None, limits: dict[str, int | None], reason: str | None
 ) -> None:
     body = body_of(name)
-    assert facts.withdraw(said, "default", job, limits, reason, redactor()) == body
-    assert facts.read_withdrawal(body) == said
+    assert judging.withdraw(said, "default", job, limits, reason, redactor()) == body
+    assert judging.read_withdrawal(body) == said
 
 
 def test_all_that_can_be_said_of_versions_and_entries_has_a_vector() -> None:

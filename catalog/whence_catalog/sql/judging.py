@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypeAlias, TypeVar
 
-from whence_catalog import facts, model
+from whence_catalog import facts, judging, model
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql import judgements, projections
 from whence_catalog.sql.engine import Transaction
@@ -31,7 +31,7 @@ def _say(tx: Transaction, verb: str, claim: _Claim, body: _Body[_Claim]) -> tupl
 def quarantine(tx: Transaction, claim: model.QuarantineClaim) -> model.Quarantine:
     """Declare a Version bad."""
     model.checked_reason(claim.reason)
-    fact, is_new = _say(tx, "quarantine", claim, facts.quarantine)
+    fact, is_new = _say(tx, "quarantine", claim, judging.quarantine)
     if is_new:
         projections.quarantine(tx, fact, tx.at, claim.actor, claim)
     return judgements.quarantine(tx, claim.uid)
@@ -40,7 +40,7 @@ def quarantine(tx: Transaction, claim: model.QuarantineClaim) -> model.Quarantin
 def release(tx: Transaction, said: model.Release) -> model.Quarantine | model.Hold:
     """End a quarantine or a hold."""
     model.checked_reason(said.reason)
-    fact, is_new = _say(tx, "release", said, facts.release)
+    fact, is_new = _say(tx, "release", said, judging.release)
     if is_new:
         projections.release(tx, fact, tx.at, said.actor, said)
     return judgements.find_ending(tx, said.of)
@@ -48,7 +48,7 @@ def release(tx: Transaction, said: model.Release) -> model.Quarantine | model.Ho
 
 def approve(tx: Transaction, claim: model.ApprovalClaim) -> model.Approval:
     """Record a decision on a Version."""
-    fact, is_new = _say(tx, "approve", claim, facts.approve)
+    fact, is_new = _say(tx, "approve", claim, judging.approve)
     if is_new:
         projections.approve(tx, fact, tx.at, claim.actor, claim)
     return judgements.approval(tx, claim.uid)
@@ -57,7 +57,7 @@ def approve(tx: Transaction, claim: model.ApprovalClaim) -> model.Approval:
 def hold(tx: Transaction, claim: model.HoldClaim) -> model.Hold:
     """Keep a Version."""
     model.checked_reason(claim.reason)
-    fact, is_new = _say(tx, "hold", claim, facts.hold)
+    fact, is_new = _say(tx, "hold", claim, judging.hold)
     if is_new:
         projections.hold(tx, fact, tx.at, claim.actor, claim)
     return judgements.hold(tx, claim.uid)
@@ -66,7 +66,7 @@ def hold(tx: Transaction, claim: model.HoldClaim) -> model.Hold:
 def deploy(tx: Transaction, claim: model.DeploymentClaim) -> model.Deployment:
     """Let a Version serve at a target, or nothing any more."""
     model.checked_target(claim.target)
-    fact, is_new = _say(tx, "deploy", claim, facts.deploy)
+    fact, is_new = _say(tx, "deploy", claim, judging.deploy)
     if is_new:
         projections.deploy(tx, fact, tx.at, claim.actor, claim)
     return judgements.deployment(tx, claim.uid, fact)

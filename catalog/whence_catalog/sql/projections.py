@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import cast
 
-from whence_catalog import facts, lifecycle, model
+from whence_catalog import facts, judging, lifecycle, model
 from whence_catalog.sql import artifacts, judgements, places, reservations, runs, taint, traces
 from whence_catalog.sql.engine import Transaction
 
@@ -120,9 +120,9 @@ def deploy(
     judgements.put_deployment(tx, claim, judgements.Said(fact, at, actor))
 
 
-def withdraw(tx: Transaction, fact: int, at: datetime, said: facts.Withdrawal) -> None:
+def withdraw(tx: Transaction, fact: int, at: datetime, said: judging.Withdrawal) -> None:
     """The live entries of these keys were revoked, or evicted."""
-    reservations.withdraw(tx, said.keys, said.cause == facts.EVICTED, fact, model.microseconds(at))
+    reservations.withdraw(tx, said.keys, said.cause == judging.EVICTED, fact, model.microseconds(at))
 
 
 def replay(tx: Transaction, number: int, fact: facts.Fact) -> None:
@@ -158,17 +158,17 @@ def replay(tx: Transaction, number: int, fact: facts.Fact) -> None:
         case "alias":
             alias(tx, number, fact.at, fact.actor, facts.read_alias(fact.uid, fact.body))
         case "quarantine":
-            quarantine(tx, number, fact.at, fact.actor, facts.read_quarantine(fact.uid, fact.body))
+            quarantine(tx, number, fact.at, fact.actor, judging.read_quarantine(fact.uid, fact.body))
         case "release":
-            release(tx, number, fact.at, fact.actor, facts.read_release(fact.uid, fact.body))
+            release(tx, number, fact.at, fact.actor, judging.read_release(fact.uid, fact.body))
         case "approve":
-            approve(tx, number, fact.at, fact.actor, facts.read_approve(fact.uid, fact.body))
+            approve(tx, number, fact.at, fact.actor, judging.read_approve(fact.uid, fact.body))
         case "hold":
-            hold(tx, number, fact.at, fact.actor, facts.read_hold(fact.uid, fact.body))
+            hold(tx, number, fact.at, fact.actor, judging.read_hold(fact.uid, fact.body))
         case "deploy":
-            deploy(tx, number, fact.at, fact.actor, facts.read_deploy(fact.uid, fact.body))
+            deploy(tx, number, fact.at, fact.actor, judging.read_deploy(fact.uid, fact.body))
         case "withdraw":
-            withdraw(tx, number, fact.at, facts.read_withdrawal(fact.body))
+            withdraw(tx, number, fact.at, judging.read_withdrawal(fact.body))
         case "presume":
             stored = runs.get(tx, facts.read_presume(fact.body))
             runs.replace_run(tx, stored.id, lifecycle.presume_aborted(stored.run, fact.at), number)

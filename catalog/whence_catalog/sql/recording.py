@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import cast
 from uuid import UUID
 
-from whence_catalog import cache, facts, inventory, lifecycle, model, replies
+from whence_catalog import cache, facts, inventory, judging, lifecycle, model, replies
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound
 from whence_catalog.sql import (
     artifacts,
@@ -341,10 +341,10 @@ def move_alias(tx: Transaction, move: model.AliasMove) -> model.Alias:
 def revoke(tx: Transaction, asked: inventory.Revocation) -> tuple[inventory.Entry, ...]:
     """Let the entries of these keys do no more."""
 
-    said = facts.Withdrawal(asked.keys, facts.REVOKED)
+    said = judging.Withdrawal(asked.keys, judging.REVOKED)
 
     def body(redactor: facts.Redactor) -> facts.Body:
-        return facts.withdraw(said, asked.project, None, {}, asked.reason, redactor)
+        return judging.withdraw(said, asked.project, None, {}, asked.reason, redactor)
 
     if not 0 < len(asked.keys) <= inventory.MOST_EVICTED:
         raise InvalidInput(f"{len(asked.keys)} keys; 1 to {inventory.MOST_EVICTED:,} are revoked at once")
@@ -369,11 +369,11 @@ def evict(tx: Transaction, asked: inventory.Eviction) -> inventory.Evicted:
     """Forget the entries that go beyond the limits."""
 
     def body(redactor: facts.Redactor) -> facts.Body:
-        return facts.withdraw(said, asked.project, asked.job, asked.limits.said, asked.reason, redactor)
+        return judging.withdraw(said, asked.project, asked.job, asked.limits.said, asked.reason, redactor)
 
     stored = fact_log.find(tx, asked.uid, "withdraw")
     if stored is not None:
-        said = facts.read_withdrawal(facts.decode(stored.canonical).body)
+        said = judging.read_withdrawal(facts.decode(stored.canonical).body)
         fact_log.reject_other(tx, stored, "withdraw", asked.actor, body)
         found = eviction.evictable(tx, asked)
         gone = tuple(inventory.Gone(key, "this eviction took it") for key in said.keys)
@@ -386,7 +386,7 @@ def evict(tx: Transaction, asked: inventory.Eviction) -> inventory.Evicted:
         found = eviction.evictable(tx, asked)
         found = dataclasses.replace(found, gone=tuple(one for one in found.gone if one.key in held))
     if found.gone:
-        said = facts.Withdrawal(tuple(one.key for one in found.gone), facts.EVICTED)
+        said = judging.Withdrawal(tuple(one.key for one in found.gone), judging.EVICTED)
         fact = fact_log.append(tx, "withdraw", asked.uid, asked.actor, body)
         projections.withdraw(tx, fact, tx.at, said)
     return found
