@@ -37,8 +37,9 @@ class Entry:
     """A cache entry, with what became of it and what it was good for.
 
     `run` is the Run whose outputs it hands out; `seconds` is how long that ran, `size_bytes` what it made (of
-    an output whose size is not known: nothing). `until` is when it was superseded, revoked or evicted, and
-    `because` what was said then. `hits` are the Runs that reused it.
+    an output whose size is not known: nothing). `until` is when it was superseded, revoked or evicted; who
+    revoked or evicted it is `by`, and `because` what they said. `hits` are the Runs that reused it. `condemned`
+    is QUARANTINED or TAINTED while one of its outputs is: then no look-up hands it out, though it be live.
     """
 
     key: str
@@ -49,7 +50,9 @@ class Entry:
     created_at: datetime
     validated_at: datetime
     until: datetime | None
+    by: model.Actor | None
     because: str | None
+    condemned: cache.Reason | None
     hits: int
     last_used_at: datetime | None
     seconds: float

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from tests import simulator
-from tests.simulator import ACTOR, World, artifact, claim, digest_of, one
+from tests.simulator import ACTOR, World, artifact, claim, digest_of, one, taken
 from whence_catalog import cache, catalog, inventory, model
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound
 from whence_catalog.inventory import EntryState
@@ -184,6 +184,35 @@ def test_a_revocation_said_twice_is_one_fact_and_said_otherwise_a_conflict(world
     assert len(world.catalog.facts()) == 3
     with pytest.raises(Conflict):
         one(world.catalog.revoke_entries([replace(asked, reason="another")]))
+
+
+def test_an_entry_tells_who_withdrew_it_and_why_also_once_it_is_superseded(world: World) -> None:
+    key = entered(world)
+    world.run("train", {"model:m": b"M"}, mode=model.Mode.REFRESH)
+    assert [entry.by for entry in listed(world)] == [None]
+    revoke(world, key)
+    world.run("train", {"model:m": b"other"})
+    evict(world, entries=0)
+    after, before = world.catalog.cache_key(key).history
+    assert (after.state, after.by, after.because) == (EntryState.EVICTED, ACTOR, "room")
+    assert (before.state, before.by, before.because) == (EntryState.SUPERSEDED, ACTOR, "a broken GPU")
+
+
+def test_an_entry_whose_outputs_are_quarantined_or_tainted_is_shown_as_that_until_they_are_not(
+    world: World,
+) -> None:
+    (raw,) = world.run("load", {"dataset:raw": b"raw"}).outputs
+    world.run("train", {"model:m": b"M"}, inputs=[taken(raw)])
+    bad = raw.version
+    said = model.QuarantineClaim(simulator.uid(), bad.artifact, bad.digest, ACTOR, "shifted")
+    one(world.catalog.quarantine([said]))
+    shown = {entry.job: (entry.state, entry.condemned) for entry in listed(world)}
+    assert shown == {
+        "load": (EntryState.LIVE, cache.Reason.QUARANTINED),
+        "train": (EntryState.LIVE, cache.Reason.TAINTED),
+    }
+    one(world.catalog.release([model.Release(simulator.uid(), said.uid, ACTOR, "it was right")]))
+    assert {entry.condemned for entry in listed(world)} == {None}
 
 
 def test_all_keys_of_a_revocation_are_revoked_or_none(world: World) -> None:

@@ -131,7 +131,17 @@ def test_a_revoked_result_is_made_again(client: client.Client, pipeline: Pipelin
     assert "executed because: revoked" in cli("why", again).out
     text, record = both(cli, "cache", "show", key)
     assert [entry["state"] for entry in record["history"]] == ["live", "superseded"]
-    assert "a broken GPU" in text
+    assert f"revoked by {client.actor.name}: a broken GPU" in text
+
+
+def test_an_entry_that_is_tainted_is_shown_so_though_it_is_live(
+    client: client.Client, pipeline: Pipeline, cli: Cli
+) -> None:
+    pipeline.run()
+    client.quarantine("model:net@1", reason="it is wrong")
+    text, page = both(cli, "cache", "ls", "--job", f"{pipeline.name}.train")
+    assert [(entry["state"], entry["condemned"]) for entry in page["items"]] == [("live", "quarantined")]
+    assert "live, quarantined" in text
 
 
 def test_an_eviction_is_shown_before_it_is_done_and_keeps_what_an_alias_needs(

@@ -13,10 +13,10 @@ from uuid import UUID
 from sqlalchemy import BigInteger, ColumnElement, Select, Text, bindparam, func, literal_column, select
 from sqlalchemy import cast as cast_as
 
-from whence_catalog import inventory, model, replies
+from whence_catalog import facts, inventory, model, replies
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
 from whence_catalog.inventory import EntryState
-from whence_catalog.sql import artifacts, engine, named, pages, reservations, runs, tables
+from whence_catalog.sql import artifacts, engine, named, pages, reservations, runs, tables, taint
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Record, Statement, Transaction
 
@@ -78,6 +78,7 @@ _described = Statement(
         _hits,
         LAST_USED,
         size_of(_ENTRY.c.run_id),
+        taint.WORST,
     )
     .select_from(_ENTRY)
     .join(_RUN, _RUN.c.id == _ENTRY.c.run_id)
@@ -85,6 +86,7 @@ _described = Statement(
     .join(_PROJECT, _PROJECT.c.id == _JOB.c.project_id)
     .where(engine.among(_ENTRY.c.id, "ids"))
 )
+_said = Statement(select(_FACT.c.id, _FACT.c.canonical).where(engine.among(_FACT.c.id, "ids")))
 
 
 def jobs_asked(by_project: bool, by_job: bool) -> Any:
@@ -180,11 +182,15 @@ def _row_at(tx: Transaction, statement: Statement, position: int) -> int:
 def described_entries(tx: Transaction, ids: Sequence[int]) -> dict[int, inventory.Entry]:
     """The entries in these rows, each by its own."""
     rows = tx.all(_described, ids=list(ids)) if ids else []
-    clear = named.texts_of(tx, [row[10] for row in rows])
-    return {row[0]: _entry(row, clear.get(row[10], {}).get("reason")) for row in rows}
+    withdrawn = sorted({row[10] for row in rows if row[10] is not None})
+    clear = named.texts_of(tx, withdrawn)
+    # Each once, whatever it took: the fact of an eviction is long.
+    said = tx.all(_said, ids=withdrawn) if withdrawn else []
+    by = {fact: facts.decode(bytes(canonical)).actor for fact, canonical in said}
+    return {row[0]: _entry(row, by.get(row[10]), clear.get(row[10], {}).get("reason")) for row in rows}
 
 
-def _entry(row: Record, because: str | None) -> inventory.Entry:
+def _entry(row: Record, by: model.Actor | None, because: str | None) -> inventory.Entry:
     superseded_at, revoked_at, evicted_at = row[7:10]
     if evicted_at is not None:
         state, until = EntryState.EVICTED, evicted_at
@@ -203,7 +209,9 @@ def _entry(row: Record, because: str | None) -> inventory.Entry:
         created_at=model.moment(row[5]),
         validated_at=model.moment(row[6]),
         until=None if until is None else model.moment(until),
+        by=by,
         because=because,
+        condemned=taint.condemned(row[15]),
         hits=row[12],
         last_used_at=None if row[13] is None else model.moment(row[13]),
         seconds=(row[11] or 0) / 1e6,

@@ -362,7 +362,8 @@ def revoke(tx: Transaction, asked: inventory.Revocation) -> tuple[inventory.Entr
         )
     fact = fact_log.append(tx, "withdraw", asked.uid, asked.actor, body)
     projections.withdraw(tx, fact, tx.at, said)
-    return eviction.newest(tx, asked.keys)
+    # Who asked is read out of the fact, whose row may be written only at the end of the transaction.
+    return tuple(dataclasses.replace(entry, by=asked.actor) for entry in eviction.newest(tx, asked.keys))
 
 
 def evict(tx: Transaction, asked: inventory.Eviction) -> inventory.Evicted:

@@ -177,7 +177,7 @@ def show_entries(page: replies.EntryPage) -> None:
         table.add_row(
             entry.key[:_SHOWN],
             escape(entry.job),
-            _state(entry.state),
+            _state(entry),
             printing.time(entry.created_at),
             str(entry.hits),
             printing.time(entry.last_used_at) or "never",
@@ -188,8 +188,17 @@ def show_entries(page: replies.EntryPage) -> None:
     _onward(page)
 
 
-def _state(state: inventory.EntryState) -> str:
-    return f"[{_COLOURS[state]}]{state}[/]"
+def _state(entry: inventory.Entry) -> str:
+    shown = f"[{_COLOURS[entry.state]}]{entry.state}[/]"
+    return shown if entry.condemned is None else f"{shown}, [red]{entry.condemned}[/red]"
+
+
+def _ended(entry: inventory.Entry) -> str:
+    by = "" if entry.by is None else f" by {entry.by.name}"
+    because = "" if entry.because is None else f": {entry.because}"
+    # A result that was revoked, and superseded since, was not superseded by who revoked it.
+    is_past = by and entry.state is inventory.EntryState.SUPERSEDED
+    return escape(f"{printing.time(entry.until)}{', revoked' if is_past else ''}{by}{because}")
 
 
 def _onward(page: replies.Page) -> None:
@@ -218,10 +227,10 @@ def show_record(record: inventory.KeyRecord) -> None:
         for entry in record.history:
             table.add_row(
                 str(entry.run),
-                _state(entry.state),
+                _state(entry),
                 printing.time(entry.created_at),
                 printing.time(entry.validated_at),
-                printing.time(entry.until) + (f" {escape(entry.because)}" if entry.because else ""),
+                _ended(entry),
                 str(entry.hits),
                 printing.time(entry.last_used_at) or "never",
                 f"{entry.seconds:.2f}",
@@ -245,9 +254,7 @@ def _shortened(preview: str | None) -> str:
 def show_revoked(done: Sequence[inventory.Entry]) -> None:
     """Print which entries were revoked."""
     for entry in done:
-        _out.print(
-            f"{_state(entry.state)} {entry.key}  {escape(entry.job)}: the next who asks computes it again"
-        )
+        _out.print(f"{_state(entry)} {entry.key}  {escape(entry.job)}: the next who asks computes it again")
 
 
 def show_evicted(done: inventory.Evicted, was_done: bool) -> None:
