@@ -262,7 +262,7 @@ class SqlCatalog:
         return self._each(claims, judging.approve, _hold_actors)
 
     def hold(self, claims: Sequence[model.HoldClaim]) -> Sequence[catalog.Result[model.Hold]]:
-        return self._each(claims, judging.hold, _hold_actors)
+        return self._each(claims, judging.hold, _hold_held)
 
     def deploy(self, claims: Sequence[model.DeploymentClaim]) -> Sequence[catalog.Result[model.Deployment]]:
         return self._each(claims, judging.deploy, _hold_deployed)
@@ -619,10 +619,16 @@ def _hold_moved(tx: Transaction, moves: Sequence[model.AliasMove]) -> None:
     locks.hold_names(
         tx, actors=[move.actor for move in moves], made=[(move.artifact, None) for move in moves]
     )
+    locks.pass_pins(tx)
 
 
 def _hold_actors(tx: Transaction, items: Sequence[_Judging]) -> None:
     locks.hold_names(tx, actors=[item.actor for item in items])
+
+
+def _hold_held(tx: Transaction, claims: Sequence[model.HoldClaim]) -> None:
+    _hold_actors(tx, claims)
+    locks.pass_pins(tx)
 
 
 def _hold_deployed(tx: Transaction, claims: Sequence[model.DeploymentClaim]) -> None:
@@ -630,6 +636,7 @@ def _hold_deployed(tx: Transaction, claims: Sequence[model.DeploymentClaim]) -> 
     locks.hold_names(
         tx, actors=[claim.actor for claim in claims], made=[(claim.artifact, None) for claim in claims]
     )
+    locks.pass_pins(tx)
 
 
 def _hold_revoked(tx: Transaction, revocations: Sequence[inventory.Revocation]) -> None:

@@ -2,8 +2,8 @@
 
 Whoever decides from what it read must be the only one to change that until its commit. Locks are taken
 in one order by everybody, so that no two wait for each other: Runs, names that are about to be made,
-Artifacts that are about to get a Version or an alias, places, keys; and within each by number. SQLite has one
-writer at a time and needs none.
+Artifacts that are about to get a Version or an alias, places, keys, pins; and within each by number. SQLite has
+one writer at a time and needs none.
 """
 
 import hashlib
@@ -54,6 +54,8 @@ def _freeing(insert: Callable[..., Any]) -> ClauseElement:
 
 _make_free = Statement(_freeing)
 _lock_name = Statement(select(func.pg_advisory_xact_lock(bindparam("number"))))
+_lock_name_together = Statement(select(func.pg_advisory_xact_lock_shared(bindparam("number"))))
+_PINS = "pins"
 
 
 def hold_runs(tx: Transaction, uids: Iterable[UUID]) -> list[str]:
@@ -125,6 +127,18 @@ def hold_many_keys(tx: Transaction, keys: Iterable[str]) -> None:
     """As `hold_keys`, in one statement, of any number of them."""
     if not tx.is_sequencing:
         tx.all(_lock_keys, keys=named.listed([key] for key in keys))
+
+
+def pass_pins(tx: Transaction) -> None:
+    """Let nobody evict until this is done: an alias, a hold or a deployment is about to need a Version."""
+    if not tx.is_sequencing:
+        tx.one(_lock_name_together, number=_number(_PINS))
+
+
+def hold_pins(tx: Transaction) -> None:
+    """Let no alias, hold or deployment need a Version from now on: what is looked up then stays so."""
+    if not tx.is_sequencing:
+        tx.one(_lock_name, number=_number(_PINS))
 
 
 def _number(name: str) -> int:

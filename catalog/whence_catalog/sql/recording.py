@@ -383,7 +383,8 @@ def evict(tx: Transaction, asked: inventory.Eviction) -> inventory.Evicted:
     if not tx.is_sequencing:
         held = {one.key for one in found.gone}
         locks.hold_many_keys(tx, held)
-        # Meanwhile somebody may have published under them: look once more.
+        locks.hold_pins(tx)
+        # Meanwhile somebody may have published under them, or come to need what they hand out: look once more.
         found = eviction.evictable(tx, asked)
         found = dataclasses.replace(found, gone=tuple(one for one in found.gone if one.key in held))
     if found.gone:
