@@ -342,10 +342,15 @@ def _cause_shown(asked: Admission, mask: masks.Mask, found: cache.Cause) -> cach
 def _silent(asked: Admission, record: model.RunRecord) -> set[str]:
     """The parts of a Run's key whose previews show names of what may not be read.
 
-    They show the names of handles: those of the input, and those in the parameter that held it.
+    They show the names of handles: those of the input, and those in the argument that held it, which
+    stands under `reads/` where it is tracked.
     """
     unread = {taken.role for taken in record.inputs if not _may_take(asked, taken)}
-    return {f"inputs/{role}" for role in unread} | {f"params/{_ARGUMENT.split(r)[0]}" for r in unread}
+    held = {_ARGUMENT.split(role)[0] for role in unread}
+    return {
+        *(f"inputs/{role}" for role in unread),
+        *(f"{kind}/{argument}" for argument in held for kind in ("params", "reads")),
+    }
 
 
 def _may_take(asked: Admission, taken: model.Input) -> bool:

@@ -379,12 +379,12 @@ class Crossing:
 
         (self.secret,) = hidden("covert.load", {f"{OTHER}/dataset:secret": b"hidden"})
         took = [taken(self.secret, "data.key")]
-        argument = cache.component(
-            "params", [], "params/data", preview=f"{{'key': <{self.secret.version.ref}>}}"
-        )
+        held = f"{{'key': <{self.secret.version.ref}>}}"
+        # As an argument stands, and as it does where it is tracked.
+        arguments = [cache.component(kind, [], f"{kind}/data", preview=held) for kind in ("params", "reads")]
         for place, c in enumerate((1.0, 2.0)):
             shown = cache.component("inputs", c, "inputs/data.key", preview=self.secret.version.ref)
-            parts = (*vision.components("train", c), shown, argument)
+            parts = (*vision.components("train", c), shown, *arguments)
             call = vision.call("train", c, took, components=parts, key=cache.key(parts))
             made = claim(f"{OWN}/model:net", b"net %d" % place, derived_from=(took[0].source,))
             begun = vision.begin(call)
@@ -637,10 +637,30 @@ def test_an_audit_within_what_may_be_read_is_the_same_for_all(past: Past) -> Non
 
 
 def test_an_explanation_hides_the_names_of_inputs_that_may_not_be_read(crossing: Crossing) -> None:
-    explained = ask(crossing.catalog, READER, "explain", run=str(crossing.net.run))
-    shown = {verdict.name: (verdict.before, verdict.after) for verdict in explained.verdicts}
-    assert shown["inputs/data.key"] == shown["params/data"] == (None, None)
-    assert shown["params/c"] == ("1.0", "2.0")
+    call = World(crossing.catalog, OWN).call("train", 2.0)
+    key = crossing.catalog.run(str(crossing.net.run)).run.key
+    for explained in (
+        ask(crossing.catalog, READER, "explain", run=str(crossing.net.run)),
+        ask(crossing.catalog, READER, "explain_key", key=key),
+        ask(crossing.catalog, READER, "explain_calls", calls=[call])[0],
+    ):
+        shown = {verdict.name: (verdict.before, verdict.after) for verdict in explained.verdicts}
+        assert shown["inputs/data.key"] == shown["params/data"] == shown["reads/data"] == (None, None)
+        assert shown["params/c"][1] == "2.0"
+
+
+def test_the_parts_of_a_key_hide_the_names_of_inputs_that_may_not_be_read(crossing: Crossing) -> None:
+    key = crossing.catalog.run(str(crossing.net.run)).run.key
+    seen = {
+        part.name: part.preview for part in ask(crossing.catalog, READER, "cache_key", key=key).components
+    }
+    assert (seen["inputs/data.key"], seen["params/data"], seen["reads/data"]) == (None, None, None)
+    both = ask(crossing.catalog, viewer("read:*"), "cache_key", key=key)
+    assert {p.name for p in both.components if "secret" in (p.preview or "")} == {
+        "inputs/data.key",
+        "params/data",
+        "reads/data",
+    }
 
 
 def test_lists_of_what_may_be_of_any_project_leave_out_and_count(crossing: Crossing) -> None:
