@@ -109,6 +109,8 @@ def test_what_is_given_to_the_cache_commands_in_a_wrong_form_is_refused_in_one_l
         ("cache", "show", "wk1:1"),
         ("cache", "show", "wk1:0000000000"),
         ("cache", "stats", "--since", "1y"),
+        ("cache", "stats", "--since", "99999w"),
+        ("cache", "stats", "--since", "999999w"),
         ("why", "--dry", "nowhere"),
         ("why", "--dry", "no_such_module_at_all:train"),
         ("why", "--dry", "json:loads", "s"),
@@ -116,6 +118,7 @@ def test_what_is_given_to_the_cache_commands_in_a_wrong_form_is_refused_in_one_l
         said = cli(*arguments)
         assert (said.code, said.out) == (1, "")
         assert said.err.count("\n") == 1
+    assert "no step no_such:x:" in cli("why", "--dry", "no_such:x").err  # not an emoji
 
 
 def test_a_revoked_result_is_made_again(client: client.Client, pipeline: Pipeline, cli: Cli) -> None:

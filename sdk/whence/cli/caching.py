@@ -1,5 +1,6 @@
 """What `whence cache` does: what the cache holds, what it saved, where it diverged, and what of it may go."""
 
+import contextlib
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -17,8 +18,9 @@ from whence.cli.session import Json
 from whence_catalog import catalog, inventory, replies
 from whence_catalog.errors import InvalidInput
 
-_out = Console(highlight=False, soft_wrap=True)
+_out = Console(emoji=False, highlight=False, soft_wrap=True)
 _LASTING = re.compile(r"([0-9]{1,6})([smhdw])")
+_LONGEST = timedelta(days=36_525)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(B|kB|MB|GB|TB)")
 _BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
@@ -150,7 +152,11 @@ def _lasting(text: str | None, option: str) -> timedelta | None:
     found = _LASTING.fullmatch(text)
     if found is None:
         raise InvalidInput(f"{option} is {text!r}; it is a number and one of s, m, h, d, w, such as 30d")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    with contextlib.suppress(OverflowError):
+        lasting = timedelta(**{_UNITS[found[2]]: int(found[1])})
+        if lasting <= _LONGEST:
+            return lasting
+    raise InvalidInput(f"{option} is {text!r}; it may be a hundred years at most")
 
 
 def _size(text: str | None) -> int | None:
@@ -361,4 +367,4 @@ def _table(*columns: str) -> Table:
 def _print(table: Table) -> None:
     # Keys and times are of use whole: rather wider than the terminal, as far as a screen is.
     wanted = min(_WIDEST, Measurement.get(_out, _out.options.update(width=_WIDEST), table).maximum)
-    Console(highlight=False, soft_wrap=True, width=max(_out.width, wanted)).print(table)
+    Console(emoji=False, highlight=False, soft_wrap=True, width=max(_out.width, wanted)).print(table)

@@ -9,7 +9,7 @@ from rich.table import Table
 from whence import client, code_report
 from whence.cli import explaining
 
-_out = Console(highlight=False, soft_wrap=True)
+_out = Console(emoji=False, highlight=False, soft_wrap=True)
 
 
 def report(opened: client.Client, what: str) -> code_report.CodeReport:

@@ -18,7 +18,7 @@ from whence.cli import printing, trees
 from whence_catalog import cache, wire
 from whence_catalog.errors import ErrorKind, InvalidInput
 
-_out = Console(highlight=False, soft_wrap=True)
+_out = Console(emoji=False, highlight=False, soft_wrap=True)
 # How many lines of a diff are shown, unless all are asked for.
 _LINES = 40
 _DIFF = {"+": "green", "-": "red", "@": "cyan"}

@@ -16,7 +16,7 @@ from whence.cli import printing
 from whence.outbox import Entry, Name, Outbox
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound, WhenceError
 
-_out = Console(highlight=False, soft_wrap=True)
+_out = Console(emoji=False, highlight=False, soft_wrap=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from whence_catalog import audit, lineage, model, observation, replies, rerun, w
 if TYPE_CHECKING:
     from whence.cli import backup as backups
 
-_out = Console(highlight=False, soft_wrap=True)
-_err = Console(stderr=True, highlight=False, soft_wrap=True)
+_out = Console(emoji=False, highlight=False, soft_wrap=True)
+_err = Console(stderr=True, emoji=False, highlight=False, soft_wrap=True)
 
 _EVIDENCE = 5
 _WHOLE = ("run", "job", "state", "started", "seconds", "artifact", "version", "output", "recorded")
@@ -181,7 +181,7 @@ def show_runs(found: Sequence[model.Run]) -> None:
     if not found:
         _out.print("no such run is recorded")
         return
-    table = _table("run", "job", "state", "started", "seconds", "parameters")
+    table = _table("run", "job", "state", "started", "seconds", "params")
     for run in found:
         took = "" if run.finished_at is None else f"{(run.finished_at - run.started_at).total_seconds():.2f}"
         params = ", ".join(f"{name}={wire.plain(value)}" for name, value in run.params.items())

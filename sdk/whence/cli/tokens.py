@@ -20,7 +20,7 @@ from whence.cli import printing
 from whence_catalog import access, catalog
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
 
-_out = Console(highlight=False, soft_wrap=True)
+_out = Console(emoji=False, highlight=False, soft_wrap=True)
 _LASTING = re.compile(r"([1-9][0-9]{0,4})([mhdw])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _FOR_EVER = "never"
