@@ -663,6 +663,73 @@ def test_the_parts_of_a_key_hide_the_names_of_inputs_that_may_not_be_read(crossi
     }
 
 
+def test_what_needs_an_entry_in_a_project_that_may_not_be_read_is_not_named(catalog: SqlCatalog) -> None:
+    world = World(catalog, OWN)
+    key = world.run("train", {f"{OTHER}/model:secret": b"S"}).run.key
+    made = catalog.productions(artifact(f"{OTHER}/model:secret"))[0].version
+    named = (made.artifact, made.digest)
+    catalog.move_aliases([model.AliasMove(uid(), made.artifact, "covert", made.digest, SOMEBODY)])
+    catalog.hold([model.HoldClaim(uid(), *named, SOMEBODY, "covert dispute")])
+    catalog.deploy([model.DeploymentClaim(uid(), *named, "covert target", SOMEBODY)])
+    asked = inventory.Eviction(uid(), OWN, inventory.Limits(entries=0), SOMEBODY)
+    who = viewer(f"administer:{OWN}")
+    planned = ask(catalog, who, "evictable", eviction=asked)
+    (done,) = ask(catalog, who, "evict_entries", evictions=[asked])
+    for verb, answer in (("evictable", planned), ("evict_entries", [done])):
+        told = verbs.VERBS[verb].encode_answer(answer).decode()
+        assert not [secret for secret in (OTHER, "secret", "covert") if secret in told], verb
+    (kept,) = planned.kept
+    assert (kept.key, len(kept.pins), planned.gone) == (key, 3, ())
+    whole = ask(catalog, viewer("administer:*"), "evictable", eviction=asked)
+    assert {str(pin).split()[0] for pin in whole.kept[0].pins} == {"alias", "a", "deployment"}
+
+
+def _step(world: World, job: str, made: str, c: int, *inputs: model.InputClaim) -> model.Output:
+    """A step with a part of its key for each input, as they are named."""
+    shown = [
+        cache.component("inputs", i.source.digest.raw, f"inputs/{i.role}", preview=str(i.source.artifact))
+        for i in inputs
+    ]
+    parts = (*world.components(job, c), *shown)
+    call = world.call(job, c, inputs, components=parts, key=cache.key(parts))
+    content = made.encode() + bytes([c]) + b"".join(i.source.digest.raw for i in inputs)
+    finished = world.finish(world.report(call, {made: content}, world.begin(call).token))
+    return finished.outputs[0]
+
+
+@pytest.mark.parametrize("begins_in", [OWN, OTHER])
+def test_where_an_input_began_to_differ_is_not_told_through_a_project_that_may_not_be_read(
+    catalog: SqlCatalog, begins_in: str
+) -> None:
+    vision, speech = World(catalog, OWN), World(catalog, OTHER)
+    first = World(catalog, begins_in)
+    for c in (1, 2):
+        began = _step(first, "begin", f"{begins_in}/dataset:begun", c)
+        between = _step(speech, "covert.mix", f"{OTHER}/dataset:secret", 0, taken(began, "data"))
+        last = _step(vision, "train", f"{OWN}/model:net", 0, taken(between, "data"))
+    (full,) = ask(catalog, viewer("read:*"), "explain", run=str(last.run)).causes
+    assert (full.run, full.through, full.job) == (began.run, (between.run,), "begin")
+    answers = [
+        ("explain", ask(catalog, READER, "explain", run=str(last.run))),
+        ("explain_key", ask(catalog, READER, "explain_key", key=catalog.run(str(last.run)).run.key)),
+    ]
+    for verb, answer in answers:
+        told = verbs.VERBS[verb].encode_answer(answer).decode()
+        hidden = [str(between.run), str(began.run), "covert", "secret", OTHER]
+        assert not [secret for secret in hidden if secret in told], verb
+    ((cause,),) = [answers[0][1].causes]
+    assert (cause.role, cause.run, cause.note) == ("data", None, "of a project that you may not read")
+
+
+def test_what_is_reached_in_other_projects_is_counted_and_no_more(crossing: Crossing) -> None:
+    asked = [model.Reference.parse(f"{OWN}/model:net")]
+    (full,) = ask(crossing.catalog, viewer("read:*"), "reach", references=asked)
+    (seen,) = ask(crossing.catalog, READER, "reach", references=asked)
+    assert seen.counts == full.counts
+    assert seen.masked == len(full.productions) - len(seen.productions) > 0
+    assert {reached.version.artifact.project for reached in seen.productions} == {OWN}
+
+
 def test_lists_of_what_may_be_of_any_project_leave_out_and_count(crossing: Crossing) -> None:
     (page,) = ask(
         crossing.catalog, READER, "consumers_of", versions=[model.Reference.parse(f"{OWN}/model:net@2")]
