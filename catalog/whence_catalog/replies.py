@@ -64,8 +64,8 @@ class Reach:
     """What a quarantine of a Version reaches: productions, nearest first, and what now hands them on.
 
     `aliases` and `deployments` are those that stand, `entries` those of the cache that are live. Each list is
-    cut where the question says; `counts` are of all, by the name of the list, and of `versions` and `runs`.
-    `masked` counts what of the lists whoever asks may not see.
+    cut where the question says; `counts` are of all, by the name of the list, and of `versions` and `runs`, also of
+    what whoever asks may not see; `masked` counts what of the lists they may not.
     """
 
     version: model.Version
