@@ -6,8 +6,9 @@ has that answer. So whatever the step could have learnt has to be a question: th
 there are, in which order they come. Who looks in any other way has asked for all of it.
 
 A tracked value stands here as what can be framed. Mappings, lists and dataclasses are asked about member by member,
-and so are tuples that hold one of these; everything else is a leaf, which is asked for whole. (The verifying traces
-of Mokhov, Mitchell and Peyton Jones, "Build systems à la carte", ICFP 2018, §4.2.2, with finer questions.)
+and so are tuples that hold one of these; everything else is a leaf, which is asked for whole. So is a folder, by
+what its Manifest says: nothing of it need be fetched to know the answers. (The verifying traces of Mokhov, Mitchell
+and Peyton Jones, "Build systems à la carte", ICFP 2018, §4.2.2, with finer questions.)
 
 Leaves to others: how a step's code comes to ask (`whence.tracked`), and what a key is made of (`cache`).
 """
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias, cast
 
-from whence_catalog import digest
+from whence_catalog import digest, manifest
 
 ANSWER_DOMAIN = "whence.answer/1"
 
@@ -28,9 +29,34 @@ MOST_OBSERVATIONS = 1000
 # How many traces of one base are looked at, the newest first.
 MOST_TRACES = 64
 
-# From an argument to what was asked about: keys, places in a list (from its end, where negative), names of fields,
-# and for a slice of a list the three numbers of it.
+# Steps from a file to what is known of it, and from a folder to what no file has: names are text, so no name is one.
+SIZE = 0
+CONTENT = 1
+LISTING = 2
+
+# From an argument to what was asked about: keys, places in a list (from its end, where negative), names of fields and
+# files, and for a slice of a list the three numbers of it.
 Path: TypeAlias = tuple[digest.Framed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file of a folder that is tracked; `content` is the digest of its bytes."""
+
+    size_bytes: int
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder that is tracked, or in one; `root` is the digest of its Manifest, where it has one."""
+
+    members: "dict[str, File | Folder]"
+    root: bytes | None = None
+
+
+# What can be asked about.
+Tracked: TypeAlias = "digest.Framed | Folder | File"
 
 
 class Question(StrEnum):
@@ -42,7 +68,7 @@ class Question(StrEnum):
     HAS = "has"
     LENGTH = "length"
     EMPTY = "empty"
-    # The keys of a mapping, in its order.
+    # The keys of a mapping, in its order; the names in a folder, and which of them are folders.
     NAMES = "names"
     # All of it, in its order.
     WHOLE = "whole"
@@ -85,12 +111,12 @@ def match(trace: Trace, ask: Ask) -> bool:
     return all(ask(seen.argument, seen.path, seen.question) == seen.answer for seen in trace.observations)
 
 
-def asking(values: Mapping[str, digest.Framed]) -> Ask:
+def asking(values: Mapping[str, Tracked]) -> Ask:
     """How arguments of these values answer."""
     return lambda argument, path, question: answer(values[argument], path, question)
 
 
-def asked_for_whole(values: Mapping[str, digest.Framed], arguments: Iterable[str]) -> list[Observation]:
+def asked_for_whole(values: Mapping[str, Tracked], arguments: Iterable[str]) -> list[Observation]:
     """What is observed of these arguments when each is asked for whole."""
     return [
         Observation(argument, (), Question.WHOLE, answer(values[argument], (), Question.WHOLE))
@@ -107,6 +133,18 @@ def reads(observations: Iterable[Observation], argument: str) -> digest.Framed:
     ]
 
 
+def folder(root: digest.Digest, entries: Iterable[manifest.Entry]) -> Folder:
+    """What a tree stands as: `entries` are all that is in it."""
+    top: dict[str, File | Folder] = {}
+    for entry in entries:
+        *above, name = entry.path.split("/")
+        inside = top
+        for step in above:
+            inside = cast("Folder", inside.setdefault(step, Folder({}))).members
+        inside[name] = Folder({}) if entry.digest is None else File(entry.size_bytes, entry.digest.raw)
+    return Folder(top, root.raw)
+
+
 # ── answers ──────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -117,13 +155,13 @@ class _Absent:
         self.beside = beside
 
 
-def answer(value: digest.Framed, path: Path, question: Question) -> bytes:
+def answer(value: Tracked, path: Path, question: Question) -> bytes:
     """The digest of what `value` says when it is asked that about what stands at `path`."""
     return digest.raw_digest_of(ANSWER_DOMAIN, question.value, _said(_at(value, path), question))
 
 
-def _at(value: digest.Framed, path: Path) -> "digest.Framed | _Absent":
-    current: digest.Framed | _Absent = value
+def _at(value: Tracked, path: Path) -> "Tracked | _Absent":
+    current: Tracked | _Absent = value
     for step in path:
         if isinstance(current, _Absent):
             break
@@ -131,7 +169,9 @@ def _at(value: digest.Framed, path: Path) -> "digest.Framed | _Absent":
     return current
 
 
-def _member(value: digest.Framed, step: digest.Framed) -> "digest.Framed | _Absent":
+def _member(value: Tracked, step: digest.Framed) -> "Tracked | _Absent":
+    if isinstance(value, File | Folder):
+        return _inside(value, step)
     if isinstance(value, Mapping):
         # As in Python, 1 finds True; what such a key is, only who asks for the names is told.
         if step in value:
@@ -149,11 +189,21 @@ def _member(value: digest.Framed, step: digest.Framed) -> "digest.Framed | _Abse
     return _Absent()
 
 
-def is_container(value: digest.Framed) -> bool:
+def _inside(place: File | Folder, step: digest.Framed) -> "Tracked | _Absent":
+    if isinstance(place, Folder):
+        if step == LISTING:
+            return True
+        return place.members.get(cast("str", step), _Absent())
+    if step == SIZE:
+        return place.size_bytes
+    return place.content if step == CONTENT else _Absent()
+
+
+def is_container(value: Tracked) -> bool:
     """Whether a value is asked about member by member."""
     if isinstance(value, tuple):
         return any(is_container(item) for item in value)
-    return isinstance(value, Mapping | list) or (
+    return isinstance(value, Mapping | list | File | Folder) or (
         isinstance(value, digest.Record) and value.name == "dataclass"
     )
 
@@ -165,7 +215,7 @@ def is_plain(key: digest.Framed) -> bool:
     return isinstance(key, str | int | float | bytes | None) and key == key
 
 
-def _said(found: "digest.Framed | _Absent", question: Question) -> digest.Framed:
+def _said(found: "Tracked | _Absent", question: Question) -> digest.Framed:
     if isinstance(found, _Absent):
         return ["absent", found.beside]
     match question:
@@ -178,19 +228,29 @@ def _said(found: "digest.Framed | _Absent", question: Question) -> digest.Framed
         case Question.EMPTY:
             return ["empty", _length(found) == 0]
         case Question.NAMES:
-            return ["names", _names(found) if isinstance(found, Mapping) else None]
+            return ["names", _listed(found)]
         case Question.WHOLE:
             return ["whole", ordered(found)]
 
 
-def _kind(container: digest.Framed) -> digest.Framed:
-    if isinstance(container, digest.Record):
-        return ["dataclass", cast("Sequence[digest.Framed]", container.value)[0]]
-    return "dict" if isinstance(container, Mapping) else type(container).__name__
+def _kind(container: Tracked) -> digest.Framed:
+    match container:
+        case digest.Record():
+            return ["dataclass", cast("Sequence[digest.Framed]", container.value)[0]]
+        case File() | Folder():
+            return type(container).__name__.lower()
+        case _:
+            return "dict" if isinstance(container, Mapping) else type(container).__name__
 
 
-def _length(found: digest.Framed) -> int | None:
+def _length(found: Tracked) -> int | None:
     return len(cast("Sequence[object]", found)) if isinstance(found, Mapping | list | tuple) else None
+
+
+def _listed(found: Tracked) -> digest.Framed:
+    if isinstance(found, Folder):
+        return [[name, isinstance(item, Folder)] for name, item in sorted(found.members.items())]
+    return _names(found) if isinstance(found, Mapping) else None
 
 
 def _names(found: "Mapping[digest.Framed, digest.Framed] | Mapping[str, digest.Framed]") -> digest.Framed:
@@ -201,7 +261,7 @@ def _fields(record: digest.Record) -> Mapping[str, digest.Framed]:
     return cast("tuple[object, Mapping[str, digest.Framed]]", record.value)[1]
 
 
-def ordered(value: digest.Framed) -> digest.Framed:
+def ordered(value: Tracked) -> digest.Framed:
     """`value` with the order of its mappings, which no frame tells: who iterates sees it."""
     match value:
         case Mapping():
@@ -210,6 +270,12 @@ def ordered(value: digest.Framed) -> digest.Framed:
             return ["list", *map(ordered, value)]
         case tuple():
             return ["tuple", *map(ordered, value)]
+        case Folder(members, None):
+            return ["folder", *([name, ordered(item)] for name, item in sorted(members.items()))]
+        case Folder(_, root):
+            return ["tree", root]
+        case File(size_bytes, content):
+            return ["file", size_bytes, content]
         case digest.Record(name, inner):
             return ["record", name, ordered(inner)]
         case AbstractSet():
@@ -230,17 +296,24 @@ def bounded(
     """
     kept = _without_what_follows(observations)
     while len(kept) > most:
-        below = Counter((seen.argument, seen.path[:-1]) for seen in kept)
-        # Among equals the one that was asked about first: the same reads give the same trace.
-        (argument, path), many = max(below.items(), key=lambda item: item[1])
-        if many == 1:
-            path = ()
+        argument, path = _asked_most(kept)
         inside = [n for n, seen in enumerate(kept) if _is_within(seen, argument, path)]
         if len(inside) == 1:
             break  # a single question of each argument
         whole = Observation(argument, path, Question.WHOLE, ask(argument, path, Question.WHOLE))
         kept = _without_what_follows([*kept[: inside[0]], whole, *kept[inside[0] :]])
     return tuple(kept)
+
+
+def _asked_most(observations: Sequence[Observation]) -> tuple[str, Path]:
+    """What holds the most of what was asked about, and at least two of it, as near to it as can be."""
+    for up in range(1, max(len(seen.path) for seen in observations) + 1):
+        below = Counter((seen.argument, seen.path[:-up]) for seen in observations)
+        # Among equals the one that was asked about first: the same reads give the same trace.
+        most, many = max(below.items(), key=lambda item: item[1])
+        if many > 1:
+            return most
+    return observations[0].argument, ()
 
 
 def _without_what_follows(observations: Iterable[Observation]) -> list[Observation]:

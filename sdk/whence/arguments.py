@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import cast
 
-from whence import handles, parameters
+from whence import handles, parameters, tracked
 from whence_catalog import blobs, cache, digest, model
 from whence_catalog.errors import ErrorKind, InvalidInput, WhenceError
 
@@ -129,7 +129,7 @@ def take_apart(
             found.values[name], marked = _take(found, name, value, record)
         except RecursionError:
             found.values[name] = marked = value  # refused below, by name
-        if isinstance(value, handles.Handle):
+        if isinstance(found.values[name], handles.Handle):
             continue
         found.previews[name] = parameters.preview(value)
         try:
@@ -154,6 +154,8 @@ def _take(found: Arguments, role: str, value: object, record: Record) -> tuple[o
 
     Two places of one mapping never share a role; members of a list do, and rise in `ordinal`.
     """
+    if isinstance(value, tracked.View):
+        value = tracked.whole(value)
     if isinstance(value, handles.Handle):
         handle = record(value) if value.is_draft else value
         ordinal = sum(1 for known, _, _ in found.inputs if known == role)

@@ -31,7 +31,7 @@ from whence import (
     reads,
     recorder,
 )
-from whence_catalog import cache, digest, model, traces
+from whence_catalog import cache, digest, manifest, model, traces
 from whence_catalog.errors import InvalidInput, WhenceError
 
 if TYPE_CHECKING:
@@ -185,6 +185,8 @@ class Described:
     folders: frozenset[str] = frozenset()
     # That its key stands for; None where it stands for a version, an image, or nothing.
     code: fingerprint.CodeIdentity | None = None
+    # What is tracked, as it is asked about.
+    tracked: Mapping[str, traces.Tracked] = field(default_factory=dict)
 
 
 def of_function(options: Call, function: Callable[..., object], given: Mapping[str, object]) -> Call:
@@ -279,10 +281,11 @@ class _Description:
             self.obstacles.append("its code is not known")
             mode = model.Mode.RECORD
         self.obstacles += taken.refused
+        tracked = self._tracked()
         components: tuple[model.Component, ...] = ()
         if mode is not model.Mode.OFF:
             # All of them, or none: a key that left one out would be another call's.
-            components = self._tracking(tuple(self._components()))
+            components = self._tracking(tuple(self._components()), tracked)
         for _, _, handle in taken.inputs:
             client.expect(handle)
         run = calls.new_uid()
@@ -308,7 +311,7 @@ class _Description:
                 owner=recorder.owner_of(run),
                 max_age=lasting(call.max_age, "max_age"),
                 verify_rate=float(call.verify_rate),
-                base=cache.key(cache.base(components, call.tracked)) if self._tracks() and key else None,
+                base=cache.key(cache.base(components, call.tracked)) if tracked and key else None,
                 # A stat of a local file costs less than believing what was true a while ago.
                 presence_age=timedelta(0) if client.blobs.is_local else timedelta(hours=1),
             ),
@@ -316,6 +319,7 @@ class _Description:
             frozenset(() if self.code is None else self.code.files.values()),
             frozenset(os.path.abspath(file.path) for file in taken.files.values()),
             self.code if key and callable(call.code) else None,
+            tracked,
         )
 
     def _labels(self) -> dict[str, str]:
@@ -442,27 +446,47 @@ class _Description:
                 )
                 yield cache.component("code", dict(self.code.rows), preview=shown)
 
-    def _tracks(self) -> bool:
-        """Whether some of its inputs are tracked."""
+    def _tracked(self) -> dict[str, traces.Tracked]:
+        """What is asked about of the inputs that are tracked; what has no identity cannot be, and is told elsewhere."""
+        found: dict[str, traces.Tracked] = {}
         for name in self.call.tracked:
             if name in self.call.ignore or name not in self.call.inputs:
                 known = ", ".join(name for name in self.call.inputs if name not in self.call.ignore) or "none"
                 raise InvalidInput(
                     f"tracked names {name!r}, which is no input of {self.call.job} that counts; there are {known}"
                 )
-            if isinstance(self.call.inputs[name], handles.Handle):
-                raise InvalidInput(
-                    f"{name} is an artifact; what is tracked is a value, such as a dict or a list"
-                )
-        return bool(self.call.tracked)
+            value = self.taken.values[name]
+            if isinstance(value, handles.Handle):
+                found[name] = self._folder(name, value)
+            elif name in self.taken.params:
+                found[name] = self.taken.params[name]
+        return found
 
-    def _tracking(self, components: tuple[model.Component, ...]) -> tuple[model.Component, ...]:
+    def _folder(self, name: str, handle: handles.Handle) -> traces.Folder:
+        content = handle.version.content
+        is_ours = content.strength is model.Strength.CONTENT and handle.output.location is None
+        if content.form is not model.Form.TREE or not is_ours:
+            raise InvalidInput(
+                f"{name} is an artifact, and no folder in our store; what is tracked is one, or a value such as a dict"
+                " or a list"
+            )
+        return traces.folder(content.digest, manifest.read(content.digest, self.client.blobs.read_bytes))
+
+    def _tracking(
+        self, components: tuple[model.Component, ...], tracked: Mapping[str, traces.Tracked]
+    ) -> tuple[model.Component, ...]:
         """The components where what is tracked counts as asked for whole: in its order, which no parameter has."""
-        names = [name for name in self.call.tracked if name in self.taken.params]
-        if not self._tracks() or self.taken.refused:
+        if not tracked or self.taken.refused:
             return components
-        whole = cache.trace_of(components, names, traces.asked_for_whole(self.taken.params, names))
-        shown = {f"reads/{name}": self.taken.previews[name] for name in names}
+        trees = {role: handle for role, _, handle in self.taken.inputs if role in tracked}
+        trees = {name: handle for name, handle in trees.items() if name not in self.taken.params}
+        # What such a folder holds is no part of the base: it is asked about.
+        components = tuple(
+            part for part in components if part.name not in {f"inputs/{name}" for name in trees}
+        )
+        whole = cache.trace_of(components, list(tracked), traces.asked_for_whole(tracked, tracked))
+        shown = {f"reads/{name}": self.taken.previews[name] for name in tracked if name not in trees}
+        shown |= {f"reads/{name}": f"{tree.ref} {tree.version.digest.short}" for name, tree in trees.items()}
         return tuple(
             dataclasses.replace(part, preview=shown[part.name]) if part.name in shown else part
             for part in cache.traced(components, whole)

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from whence import reads, values
 from whence_catalog import model
+from whence_catalog.digest import Digest
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Handle:
         self._client = client
         self._path = path
         self._seen: Signature | None = None
+        self._members: dict[Path, Signature] = {}
 
     # ── what it is ───────────────────────────────────────────────────────────────────────────────
 
@@ -132,7 +134,7 @@ class Handle:
         return f"<{self.ref}>"
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_client": None, "_path": None, "_seen": None}
+        return {**self.__dict__, "_client": None, "_path": None, "_seen": None, "_members": {}}
 
     # ── its bytes ────────────────────────────────────────────────────────────────────────────────
 
@@ -151,9 +153,9 @@ class Handle:
         return self._path
 
     @property
-    def lent(self) -> Path | None:
-        """The path that `path` answered; None if nobody asked."""
-        return self._path
+    def lent(self) -> tuple[Path, ...]:
+        """The paths that `path` and `member` answered."""
+        return (*(() if self._path is None else (self._path,)), *self._members)
 
     @reads.unwatched
     def load(self, *, unpickle: bool = False) -> object:
@@ -177,14 +179,28 @@ class Handle:
                 f"{self.ref} was handed on by reference: its bytes are at {output.location}, where it was left",
                 ErrorKind.NO_SUCH_FILE,
             )
+        if content.form is model.Form.TREE:
+            return self._opened().blobs.materialise_tree(content.digest)
+        return self._opened().blobs.materialise_file(content.digest, output.filename or "content")
+
+    @reads.unwatched
+    def member(self, content: Digest, filename: str) -> Path:
+        """A local path with the bytes of one file in it, and with nothing else beside. Read-only.
+
+        Raises:
+            Damaged: the store no longer has them as they were.
+        """
+        lent = self._opened().blobs.materialise_file(content, filename)
+        self._members.setdefault(lent, signature(lent))
+        return lent
+
+    def _opened(self) -> "Client":
         if self._client is None:
             # It came from another process. Imported here since `connecting` stands on handles.
             from whence import connecting
 
             self._client = connecting.current()
-        if content.form is model.Form.TREE:
-            return self._client.blobs.materialise_tree(content.digest)
-        return self._client.blobs.materialise_file(content.digest, output.filename or "content")
+        return self._client
 
     def raise_if_changed(self) -> None:
         """Nothing, unless somebody wrote into the bytes that this handle lent out.
@@ -192,7 +208,10 @@ class Handle:
         Raises:
             Conflict: they are not as they were lent.
         """
-        if self._seen is not None and self._path is not None and signature(self._path) != self._seen:
+        lent = dict(self._members)
+        if self._seen is not None and self._path is not None:
+            lent[self._path] = self._seen
+        if any(signature(path) != seen for path, seen in lent.items()):
             raise Conflict(f"input {self} was changed while the step ran", ErrorKind.INPUT_CHANGED)
 
 

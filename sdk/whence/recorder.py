@@ -18,10 +18,10 @@ import traceback
 import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Unpack, cast
 from uuid import UUID
 
-from whence import calls, handles, places, reads, tickets
+from whence import calls, handles, places, reads, tickets, tracked
 from whence_catalog import cache, model, traces
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound, WhenceError
 
@@ -108,6 +108,7 @@ class Recorder:
             InvalidInput: the Run takes something else in that role.
         """
         self._raise_if_ended()
+        what = cast("str | handles.Handle", tracked.whole(what))
         if isinstance(what, str):
             handle = self.client.get(what)
         elif what.is_draft:
@@ -231,7 +232,7 @@ class Recorder:
     @property
     def lent(self) -> Iterator[str]:
         """Where the bytes of its inputs lie, of those that were looked at."""
-        return (str(handle.lent) for handle in self._lent if handle.lent is not None)
+        return (str(path) for handle in self._lent for path in handle.lent)
 
     def lose_lease(self) -> None:
         """Told by the beater: the lease on the key is lost."""

@@ -238,7 +238,7 @@ class Opening:
     def retrace(self, known: Sequence[traces.Trace]) -> None:
         """Ask by what an earlier call really read, where the tracked inputs still say that; else by all of them."""
         whole = self._whole = self._whole or self.description.call
-        ask = traces.asking(self.description.arguments.params)
+        ask = traces.asking(self.description.tracked)
         match = next((trace for trace in known if traces.match(trace, ask)), None)
         if match is None:
             self._tell(key=whole.key, components=whole.components)

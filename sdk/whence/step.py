@@ -18,8 +18,21 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast, overload
 
-from whence import connecting, described, executed, further, modes, outputs, reads, recorder, split, tracked
-from whence_catalog import cache, model, observation, traces
+from whence import (
+    connecting,
+    described,
+    executed,
+    folders,
+    further,
+    handles,
+    modes,
+    outputs,
+    reads,
+    recorder,
+    split,
+    tracked,
+)
+from whence_catalog import cache, digest, model, observation, traces
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
 
 P = ParamSpec("P")
@@ -101,7 +114,8 @@ def step(
             variables; `strict`: and publish nothing of a run that touched such, or where something was out
             of sight; `off`: do not look. As WHENCE_READS says, else `note`, unless given.
         tracked: names of arguments of which only what the function really asks counts: it is handed a view of
-            each, a read-only Mapping or Sequence, and is reused for as long as every question has the same answer.
+            each, a read-only Mapping or Sequence, or of a folder what reads like a path, and is reused for as long as
+            every question has the same answer.
 
     Raises:
         InvalidInput: an option has no meaning, or it is no function that returns what it makes.
@@ -260,13 +274,17 @@ class _Call:
 
     def _handed(self) -> dict[str, object]:
         """The arguments, with a view in place of each that is tracked."""
-        taken, names = self._opening.description.arguments, self._opening.call.tracked
-        known = {name: taken.params[name] for name in names if name in taken.params}
+        given, known = self._opening.description.arguments.values, self._opening.description.tracked
         if not known:
-            return taken.values
+            return given
         log = self._log = tracked.Log(known)
-        views = {name: tracked.view(taken.values[name], known[name], name, log) for name in known}
-        return {**taken.values, **views}
+        return {**given, **{name: self._viewed(given[name], name, log) for name in known}}
+
+    def _viewed(self, value: object, name: str, log: tracked.Log) -> object:
+        framed = self._opening.description.tracked[name]
+        if isinstance(framed, traces.Folder):
+            return folders.view(cast("handles.Handle", value), framed, name, log)
+        return tracked.view(value, cast("digest.Framed", framed), name, log)
 
     def _trace(self) -> traces.Trace | None:
         """What it really read of what is tracked; nothing can be read of that any more."""

@@ -40,7 +40,7 @@ _CHANGING = frozenset(
 class Log:
     """What one call asks of its tracked arguments, in order. Safe from threads."""
 
-    def __init__(self, values: Mapping[str, digest.Framed]) -> None:
+    def __init__(self, values: Mapping[str, traces.Tracked]) -> None:
         self._ask = traces.asking(values)
         self._seen: dict[tuple[str, traces.Path, Question], traces.Observation] = {}
         self._guard = threading.Lock()
@@ -66,6 +66,10 @@ class Log:
             if len(self._seen) > 4 * traces.MOST_OBSERVATIONS:
                 short = traces.bounded(list(self._seen.values()), self._ask)
                 self._seen = {(each.argument, each.path, each.question): each for each in short}
+
+    def knows(self, argument: str, path: traces.Path, question: Question) -> bool:
+        """Whether that was asked before, in this call."""
+        return not self._is_over and (argument, path, question) in self._seen
 
     def end(self) -> tuple[traces.Observation, ...]:
         """All that was asked; nothing can be asked any more."""
@@ -108,13 +112,17 @@ class View:
     __slots__ = ("_whence_argument", "_whence_framed", "_whence_log", "_whence_path", "_whence_raw")
 
     def __init__(
-        self, raw: object, framed: digest.Framed, argument: str, path: traces.Path, log: Log
+        self, raw: object, framed: traces.Tracked, argument: str, path: traces.Path, log: Log
     ) -> None:
         self._whence_raw = raw
         self._whence_framed = framed
         self._whence_argument = argument
         self._whence_path = path
         self._whence_log = log
+
+    def _whence_all(self) -> object:
+        _note(self, Question.WHOLE)
+        return _copied(self._whence_raw)
 
     def __getattr__(self, name: str) -> object:
         if name.startswith("__"):  # asked of every value, and answered by its type
@@ -300,8 +308,7 @@ def _note(view: View, question: Question, *steps: digest.Framed) -> None:
 
 
 def _whole(view: View) -> object:
-    _note(view, Question.WHOLE)
-    return _copied(view._whence_raw)
+    return view._whence_all()
 
 
 def _copied(value: object) -> object:

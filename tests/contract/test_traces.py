@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.simulator import World, claim
+from tests.simulator import ACTOR, World, claim, taken, uid
 from whence_catalog import cache, digest, model, traces
 from whence_catalog.errors import InvalidInput
 
@@ -147,3 +147,41 @@ def test_a_finish_with_a_trace_said_twice_is_one_fact(world: World) -> None:
         call, {"model:m": b"M"}, world.begin(call).token, trace=world.read(call, STATE, "a")
     )
     assert world.finish(report) == world.finish(report)
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"), [("dataset:new", cache.Reason.QUARANTINED), ("dataset:raw", cache.Reason.TAINTED)]
+)
+def test_a_match_by_who_takes_what_is_condemned_is_no_hit(
+    world: World, bad: str, reason: cache.Reason
+) -> None:
+    (raw,) = world.note("collect", {"dataset:raw": b"R"}).outputs
+    (old,) = world.note("load", {"dataset:old": b"O"}).outputs
+    (new,) = world.note("load", {"dataset:new": b"N"}, [taken(raw)]).outputs
+    first = world.tracking_call("train", STATE, inputs=(taken(old, "state"),))
+    token = world.begin(first).token
+    world.finish(world.report(first, {"model:m": b"M"}, token, trace=world.read(first, STATE, "a")))
+    (trace,) = known(world, first)
+
+    def asked() -> model.Call:
+        call = world.tracking_call("train", {**STATE, "b": 2}, inputs=(taken(new, "state"),))
+        return world.as_traced(call, trace)
+
+    reused = asked()
+    assert isinstance(world.ask(reused), cache.Reuse)
+    assert [item.version for item in world.catalog.run(str(reused.run)).inputs] == [new.version]
+    version = {"dataset:new": new, "dataset:raw": raw}[bad].version
+    said = model.QuarantineClaim(uid(), version.artifact, version.digest, ACTOR, "labels are wrong")
+    world.catalog.quarantine([said])
+    (foreseen,) = world.catalog.explain_calls([asked()])
+    assert isinstance(foreseen, cache.Explanation)
+    assert foreseen.answer == cache.Execute(reason)
+    call = asked()
+    begun = world.begin(call)
+    assert begun.reason is reason
+    finished = world.finish(world.report(call, {"model:m": b"M"}, begun.token, trace=trace))
+    assert finished.publication.outcome is model.Outcome.REFUSED
+    world.catalog.release([model.Release(uid(), said.uid, ACTOR, "it was right")])
+    answer = world.ask(asked())
+    assert isinstance(answer, cache.Reuse)
+    assert answer.entry.run == first.run

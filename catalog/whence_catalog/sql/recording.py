@@ -43,6 +43,18 @@ def _decide(
     return decision, found
 
 
+def _decide_begin(
+    tx: Transaction, call: model.Call
+) -> tuple[cache.Reuse | cache.Verify | cache.Execute, reservations.LiveEntry | None]:
+    """As `_decide`. Who tracks may be handed what was made of other inputs, so its own are judged beside."""
+    decision, found = _decide(tx, call)
+    if call.base is not None and not isinstance(decision, cache.Execute):
+        condemned = taint.of_inputs(tx, call.inputs)
+        if condemned is not None:
+            return cache.Execute(condemned), found
+    return decision, found
+
+
 def may_be_advised(call: model.Call) -> bool:
     """Whether the answer may be Verify or Wait: these record nothing, so nobody need queue to write for them."""
     told = call.present or call.missing or call.altered
@@ -68,7 +80,7 @@ def foresee(tx: Transaction, call: model.Call) -> cache.Answer:
     if not cache.wants_key(call):
         return cache.Execute(cache.asked_reason(call), details=call.uncacheable)
     assert call.key is not None
-    decision, found = _decide(tx, call)
+    decision, found = _decide_begin(tx, call)
     match decision:
         case cache.Execute():
             return reservations.waiting(tx, call.key, call.owner) or decision
@@ -90,7 +102,7 @@ def begin(tx: Transaction, call: model.Call, lease_micros: int) -> cache.Answer:
     assert call.key is not None
     if not call.owner:
         raise InvalidInput("a call that wants its key names an owner; without one, all would be the same")
-    decision, found = _decide(tx, call)
+    decision, found = _decide_begin(tx, call)
     if found is not None:
         # Of the entry's own Blobs alone: nobody's word makes another's hits look missing.
         own = frozenset(found.digests.values()) - found.places.keys()
@@ -103,7 +115,7 @@ def begin(tx: Transaction, call: model.Call, lease_micros: int) -> cache.Answer:
             return taken
         token = taken
         # Whoever held it may have published while we waited for its row: look once more.
-        decision, found = (decision, found) if tx.is_sequencing else _decide(tx, call)
+        decision, found = (decision, found) if tx.is_sequencing else _decide_begin(tx, call)
         if not isinstance(decision, cache.Execute):
             reservations.release(tx, call.key, call.run)
     match decision:
@@ -174,7 +186,7 @@ def _reason_of_old(tx: Transaction, call: model.Call, key: str) -> cache.Reason:
     if held is not None and held.run == call.run:
         return held.reason
     # What the other one was told would let this Run displace what that published.
-    decision, _ = _decide(tx, call)
+    decision, _ = _decide_begin(tx, call)
     return decision.reason if isinstance(decision, cache.Execute) else cache.Reason.LEASE_LOST
 
 

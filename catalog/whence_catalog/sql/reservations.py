@@ -303,7 +303,7 @@ def waiting(tx: Transaction, key: str, owner: str) -> cache.Wait | None:
 def lease(tx: Transaction, key: str) -> Lease | None:
     """The lease on `key`, live or lapsed."""
     row = tx.one(_held, key=key)
-    if row is None:
+    if row is None or not row[4]:  # a row that was only locked says no reason: nobody ever took it
         return None
     owner, token, since, until, reason, run = row
     return Lease(owner, token, since, until, cache.Reason(reason), UUID(bytes=run))

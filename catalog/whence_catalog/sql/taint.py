@@ -17,6 +17,7 @@ from sqlalchemy import cast as cast_as
 from sqlmodel import insert
 
 from whence_catalog import cache, lineage, model, taint
+from whence_catalog.errors import NotFound
 from whence_catalog.sql import artifacts, engine, tables
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Record, Statement, Transaction
@@ -270,3 +271,29 @@ def foresee(
     if (made | versions) & standing.keys():
         return cache.Reason.QUARANTINED
     return cache.Reason.TAINTED if through else None
+
+
+def of_inputs(tx: Transaction, inputs: Sequence[model.InputClaim]) -> cache.Reason | None:
+    """What a Run that is about to take these would make, by what it takes: as `foresee`, which also knows what it made."""
+    standing = _standing_quarantines(tx) if inputs else {}
+    if not standing:
+        return None
+    taken: list[lineage.Link] = []
+    for claim in inputs:
+        try:
+            version, producer = artifacts.source_ids(tx, claim.source)
+        except NotFound:  # a call that nobody makes may name what nobody recorded
+            known = artifacts.known_version(tx, claim.source.artifact, claim.source.digest)
+            if known is None:
+                continue
+            version, producer = known, None
+        # It begins after all that is recorded: the order of those does not matter to it.
+        taken.append(lineage.Link(lineage.EdgeType.INPUT, 0, version, producer=producer, position=_LAST))
+    versions = {link.other for link in taken}
+    if versions & standing.keys():
+        return cache.Reason.QUARANTINED
+    marks = [
+        taint.Mark(taint.Production(run, version), quarantine, made_at)
+        for run, version, quarantine, made_at in tx.all(_marks_on, ids=sorted(versions))
+    ]
+    return cache.Reason.TAINTED if taint.touching(taken, standing, marks) else None
