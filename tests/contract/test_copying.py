@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests import postgres, simulator
+from tests.contract import test_places
 from tests.simulator import World, taken
-from whence_catalog import cache, model
+from whence_catalog import cache, digest, model
 from whence_catalog.errors import Conflict, Damaged, ErrorKind
 from whence_catalog.sql.catalog import SqlCatalog, open_url
 from whence_catalog.sql.sqlite import SqliteEngine
@@ -70,6 +71,40 @@ def test_a_copy_of_a_copy_is_the_same_catalog(tmp_path: Path, way: str) -> None:
         assert world.note("load", {"dataset:d": b"E"}).outputs[0].version.number == 2
         assert [stored.position for stored in third.facts()] == list(range(1, 14))
         assert third.check().problems == ()
+
+
+@pytest.mark.parametrize("way", ["sqlite postgresql", "postgresql sqlite"])
+def test_a_copy_finds_what_was_really_read_and_what_lies_at_a_place(tmp_path: Path, way: str) -> None:
+    with ExitStack() as stack:
+        catalogs = []
+        for place, kind in enumerate(way.split()):
+            url = (
+                stack.enter_context(postgres.shared().database())
+                if kind == "postgresql"
+                else f"{tmp_path}/{place}.db"
+            )
+            catalogs.append(stack.enter_context(closing(open_url(url))))
+        first, second = catalogs
+        before = World(first)
+        state: dict[str, digest.Framed] = {"a": 1, "b": 1}
+        call = before.tracking_call("train", state)
+        read = before.read(call, state, "a")
+        before.finish(before.report(call, {"model:m": b"M"}, before.begin(call).token, trace=read))
+        written = test_places.wrote(before, "fill", b"1")
+        test_places.wrote(before, "fill again", b"2")
+        first.copy_into(second)
+        assert second.check().problems == ()
+        for world in (before, World(second)):
+            assert call.base is not None
+            assert world.catalog.traces(world.project, [call.base]) == [(read,)]
+            other = world.tracking_call("train", {**state, "b": 2})
+            answer = world.ask(world.as_traced(other, read))
+            assert isinstance(answer, cache.Reuse)
+            assert answer.entry.run == call.run
+            assert isinstance(world.ask(world.tracking_call("train", state)), cache.Reuse)
+            overwritten = world.begin(world.call("fill", owner=f"another than of {written.run}"))
+            assert overwritten.reason is cache.Reason.OVERWRITTEN
+            assert isinstance(test_places.looked(world, world.call("fill again"), b"2"), cache.Reuse)
 
 
 def test_a_place_that_holds_something_is_not_copied_into(tmp_path: Path) -> None:
