@@ -234,6 +234,17 @@ def traced(components: Iterable[model.Component], trace: traces.Trace) -> tuple[
     return (*base(components, trace.arguments), *reads)
 
 
+def shown(components: Iterable[model.Component], trace: traces.Trace) -> tuple[model.Component, ...]:
+    """The components with what was read shown as its questions."""
+    names = {f"reads/{argument}": argument for argument in trace.arguments}
+    return tuple(
+        replace(part, preview=traces.shown(trace.observations, names[part.name]))
+        if part.name in names
+        else part
+        for part in components
+    )
+
+
 def trace_of(
     components: Iterable[model.Component],
     arguments: Sequence[str],

@@ -16,7 +16,7 @@ Leaves to others: how a step's code comes to ask (`whence.tracked`), and what a 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeAlias, cast
 
@@ -143,6 +143,17 @@ def folder(root: digest.Digest, entries: Iterable[manifest.Entry]) -> Folder:
             inside = cast("Folder", inside.setdefault(step, Folder({}))).members
         inside[name] = Folder({}) if entry.digest is None else File(entry.size_bytes, entry.digest.raw)
     return Folder(top, root.raw)
+
+
+def shown(observations: Iterable[Observation], argument: str) -> str:
+    """What was asked of an argument, for people: a line for each question, and the first digits of the answer's digest."""
+    return "\n".join(f"{seen} {seen.answer.hex()[:16]}" for seen in observations if seen.argument == argument)
+
+
+def asked_again(trace: Trace, ask: Ask) -> Trace:
+    """The questions of a trace with their present answers."""
+    seen = [replace(each, answer=ask(each.argument, each.path, each.question)) for each in trace.observations]
+    return replace(trace, observations=tuple(seen))
 
 
 # ── answers ──────────────────────────────────────────────────────────────────────────────────────

@@ -4,6 +4,7 @@ The catalog compares keys, and knows code by its symbols; the source lies in the
 can read it. Leaves to others: how a call is described (`described`), and what of code counts (`fingerprint`).
 """
 
+import dataclasses
 import difflib
 import tempfile
 import uuid
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, ParamSpec
 from uuid import UUID
 
 from whence import calls, described, handles
-from whence_catalog import cache, digest, manifest, model
+from whence_catalog import cache, digest, manifest, model, traces
 from whence_catalog.errors import WhenceError
 
 if TYPE_CHECKING:
@@ -77,9 +78,28 @@ def explain_call(client: "Client", step: Callable[P, object], *args: P.args, **k
         InvalidInput: it is no step, or cannot be called so.
     """
     asked = described.call_of(step, *args, **kwargs)
-    call = described.describe(client, asked, _unrecorded(client)).call
+    call = _traced(client, described.describe(client, asked, _unrecorded(client)))
     found = calls.one(client.catalog.explain_calls([call]))
     return Why(found, _source(client, found, call.capture.bundle))
+
+
+def _traced(client: "Client", description: described.Described) -> model.Call:
+    """The call as a step asks it: by the trace that matches, where one does.
+
+    Else by the whole of what is tracked, explained by what the last trace asked, with the present answers.
+    """
+    whole = description.call
+    if whole.base is None or whole.mode is not model.Mode.REUSE:
+        return whole
+    (known,) = client.catalog.traces(client.project, [whole.base])
+    if not known:
+        return whole
+    call = described.by_what_was_read(whole, description.tracked, known)
+    now = traces.asked_again(known[0], traces.asking(description.tracked))
+    if call is not whole:
+        now = next(trace for trace in known if trace.key == call.key)
+    parts = cache.shown(cache.traced(whole.components, now), now)
+    return dataclasses.replace(call, components=parts)
 
 
 def _unrecorded(client: "Client") -> Callable[[handles.Handle], handles.Handle]:

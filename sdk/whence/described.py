@@ -248,6 +248,17 @@ def describe(client: "Client", call: Call, record: arguments.Record | None = Non
     return _Description(client, call, record or _publish(client)).described()
 
 
+def by_what_was_read(
+    whole: model.Call, tracked: Mapping[str, traces.Tracked], known: Sequence[traces.Trace]
+) -> model.Call:
+    """`whole` as it asks by what an earlier call really read, where what is tracked still says that; else by all of it."""
+    ask = traces.asking(tracked)
+    match = next((trace for trace in known if traces.match(trace, ask)), None)
+    if match is None:
+        return whole
+    return dataclasses.replace(whole, key=match.key, components=cache.traced(whole.components, match))
+
+
 def _publish(client: "Client") -> arguments.Record:
     """An input is a Version, so that a draft among the inputs is recorded first."""
 

@@ -238,12 +238,8 @@ class Opening:
     def retrace(self, known: Sequence[traces.Trace]) -> None:
         """Ask by what an earlier call really read, where the tracked inputs still say that; else by all of them."""
         whole = self._whole = self._whole or self.description.call
-        ask = traces.asking(self.description.tracked)
-        match = next((trace for trace in known if traces.match(trace, ask)), None)
-        if match is None:
-            self._tell(key=whole.key, components=whole.components)
-        else:
-            self._tell(key=match.key, components=cache.traced(whole.components, match))
+        call = described.by_what_was_read(whole, self.description.tracked, known)
+        self._tell(key=call.key, components=call.components)
 
     def wait(self, answer: cache.Wait) -> Wait | None:
         """For how long; None, if it waited for as long as it may.

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import whence
 from tests.core.test_traces import STATES
 from whence.client import Client
+from whence_catalog import cache, traces
 from whence_catalog.errors import Conflict, InvalidInput
 from whence_catalog.model import RunState
 
@@ -207,10 +208,55 @@ def test_async_steps_track_too(client: Client) -> None:
     assert times == [1]
 
 
+def test_why_says_what_a_call_would_be_answered_and_which_answer_changed(client: Client) -> None:
+    look = tracking(lambda state: (state["a"], "z" in state))
+    look({"a": 1, "b": 1})
+    facts = len(client.catalog.facts())
+    same = whence.why(look.step, {"a": 1, "b": 2}).explanation
+    assert isinstance(same.answer, cache.Reuse | cache.Verify)
+    assert same.changes == ()
+    other = whence.why(look.step, {"a": 2, "b": 2}).explanation
+    assert other.answer == cache.Execute(cache.Reason.NO_ENTRY)
+    (changed,) = other.changes
+    assert changed.name == "reads/state"
+    assert [line.rpartition(" ")[0] for line in differing(changed)] == ["get state['a']"]
+    assert len(client.catalog.facts()) == facts
+    assert look({"a": 1, "b": 2}) == ((1, False), False)
+    assert look({"a": 2, "b": 2}) == ((2, False), True)
+    runs = [run for run in client.catalog.runs() if run.job == client.catalog.runs()[0].job]
+    newest = next(run for run in runs if run.state is RunState.COMPLETE)
+    (recorded,) = (verdict for verdict in client.explain(str(newest.uid)).explanation.changes)
+    assert [line.rpartition(" ")[0] for line in differing(recorded)] == ["get state['a']"]
+
+
+def differing(verdict: cache.ComponentVerdict) -> list[str]:
+    before, after = (str(text).splitlines() for text in (verdict.before, verdict.after))
+    return [line for line in after if line not in before]
+
+
 # ── any program, any values ──────────────────────────────────────────────────────────────────────
 
 
-def branching(state: object, seed: int) -> str:
+class Hearing:
+    """Keeps all that the questions of a program reveal, as the program runs on a plain value."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def of(self, *answers: object) -> None:
+        self.heard.append(repr(answers))
+
+    def is_there(self, value: Mapping[object, object], key: object) -> None:
+        """Of a key that is no plain text or number, only all names can tell."""
+        self.of(key in value, list(value) if type(key) is float else None)
+
+
+def kind(value: object) -> str:
+    """What is told of a value that is handed out: what it is; of a leaf, which."""
+    return type(value).__name__ if traces.is_container(value) else repr(value)  # type: ignore[arg-type]
+
+
+def branching(state: object, seed: int, hearing: Hearing | None = None) -> str:
     """A program whose every question depends on all answers before; it runs on a view as on what it is a view of."""
     told: list[str] = []
 
@@ -218,12 +264,11 @@ def branching(state: object, seed: int) -> str:
         drawn = hashlib.sha256(repr((seed, told)).encode()).digest()
         return int.from_bytes(drawn[:8]) % among
 
-    def heard(value: object) -> object:
-        told.append(
-            "…"
-            if isinstance(value, Mapping | Sequence) and not isinstance(value, str | bytes)
-            else repr(value)
-        )
+    def took(value: object) -> object:
+        is_leaf = isinstance(value, str | bytes) or not isinstance(value, Mapping | Sequence)
+        told.append(repr(value) if is_leaf else "…")
+        if hearing:
+            hearing.of(kind(value))
         return value
 
     known: list[object] = [state]
@@ -235,8 +280,12 @@ def branching(state: object, seed: int) -> str:
             match choose(7):
                 case 0:
                     told.append(repr(key in value))
+                    if hearing:
+                        hearing.is_there(value, key)
                 case 1:
-                    known.append(heard(value.get(key, "absent")))
+                    if hearing:
+                        hearing.is_there(value, key)
+                    known.append(took(value.get(key, "absent")))
                 case 2:
                     told.append(repr(list(value)))
                 case 3:
@@ -244,7 +293,9 @@ def branching(state: object, seed: int) -> str:
                 case 4:
                     told.append(repr(bool(value)))
                 case 5:
-                    known += [heard(item) for item in value.values()]
+                    if hearing:
+                        hearing.of(list(value))
+                    known += [took(item) for item in value.values()]
                 case _:
                     told.append(repr(value))
         elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
@@ -252,11 +303,18 @@ def branching(state: object, seed: int) -> str:
                 case 0:
                     told.append(repr(len(value)))
                 case 1:
-                    known += [heard(item) for item in value[choose(3) - 1 : choose(3)]]
+                    part = value[choose(3) - 1 : choose(3)]
+                    if hearing:
+                        hearing.of(len(part))
+                    known += [took(item) for item in part]
                 case 2:
-                    known += [heard(item) for item in value]
+                    if hearing:
+                        hearing.of(len(value))
+                    known += [took(item) for item in value]
                 case 3:
                     told.append(repr(1 in value))
+                    if hearing:
+                        hearing.of(value)
                 case _:
                     told.append(repr(value))
     return repr(told)
@@ -264,13 +322,16 @@ def branching(state: object, seed: int) -> str:
 
 @given(st.integers(0, 10**6), st.lists(STATES, min_size=2, max_size=5))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_hit_is_what_executing_on_the_present_value_would_give(
+def test_a_hit_is_what_executing_on_the_present_value_would_give_and_what_cannot_be_told_apart_is_one(
     client: Client, seed: int, states: list[State]
 ) -> None:
     look = tracking(lambda state: branching(state, seed))
-    given_before: list[str] = []
+    seen: set[str] = set()
     for state in states:
+        hearing = Hearing()
+        expected = branching(state, seed, hearing)
+        heard = repr((expected, hearing.heard))
         made, executed = look(state)
-        assert made == branching(state, seed)
-        assert not (executed and repr(state) in given_before), "the same value executes once"
-        given_before.append(repr(state))
+        assert made == expected
+        assert not (executed and heard in seen), "nothing that it asked has another answer"
+        seen.add(heard)

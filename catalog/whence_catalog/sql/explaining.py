@@ -11,7 +11,7 @@ from sqlalchemy import bindparam, select
 
 from whence_catalog import cache, digest, model
 from whence_catalog.errors import WhenceError
-from whence_catalog.sql import engine, recording, reservations, runs, tables
+from whence_catalog.sql import engine, recording, reservations, runs, tables, traces
 from whence_catalog.sql import inventory as inventories
 from whence_catalog.sql.engine import Statement, Transaction
 
@@ -203,4 +203,7 @@ class _Known:
         for item in taken:
             took[item.role] = (*took.get(item.role, ()), (item.version.digest, item.producer))
         parts = runs.components_of(self._tx, stored)
+        if any(part.kind == "reads" for part in parts):
+            trace = traces.of_run(self._tx, stored.origin_id or stored.id)
+            parts = parts if trace is None else cache.shown(parts, trace)
         return cache.Taker(uid, stored.run.job, stored.run.key, parts, took)
