@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeAlias, cast
 
-from whence_catalog import digest, manifest
+from whence_catalog import digest
 
 ANSWER_DOMAIN = "whence.answer/1"
 
@@ -131,18 +131,6 @@ def reads(observations: Iterable[Observation], argument: str) -> digest.Framed:
         for seen in observations
         if seen.argument == argument
     ]
-
-
-def folder(root: digest.Digest, entries: Iterable[manifest.Entry]) -> Folder:
-    """What a tree stands as: `entries` are all that is in it."""
-    top: dict[str, File | Folder] = {}
-    for entry in entries:
-        *above, name = entry.path.split("/")
-        inside = top
-        for step in above:
-            inside = cast("Folder", inside.setdefault(step, Folder({}))).members
-        inside[name] = Folder({}) if entry.digest is None else File(entry.size_bytes, entry.digest.raw)
-    return Folder(top, root.raw)
 
 
 def shown(observations: Iterable[Observation], argument: str) -> str:

@@ -24,6 +24,7 @@ from whence import (
     capture,
     environment,
     fingerprint,
+    folders,
     further,
     handles,
     modes,
@@ -481,7 +482,7 @@ class _Description:
                 f"{name} is an artifact, and no folder in our store; what is tracked is one, or a value such as a dict"
                 " or a list"
             )
-        return traces.folder(content.digest, manifest.read(content.digest, self.client.blobs.read_bytes))
+        return folders.standing(content.digest, manifest.read(content.digest, self.client.blobs.read_bytes))
 
     def _tracking(
         self, components: tuple[model.Component, ...], tracked: Mapping[str, traces.Tracked]

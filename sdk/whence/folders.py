@@ -10,13 +10,28 @@ Leaves to others: what is noted (`tracked`), and what the answers are (`whence_c
 import errno
 import fnmatch
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
 from whence import handles, tracked
-from whence_catalog import digest, traces
+from whence_catalog import digest, manifest, traces
 from whence_catalog.traces import Question
+
+
+def standing(root: digest.Digest, entries: Iterable[manifest.Entry]) -> traces.Folder:
+    """What a tree is asked about as: `entries` are all that is in it."""
+    top: dict[str, traces.File | traces.Folder] = {}
+    for entry in entries:
+        *above, name = entry.path.split("/")
+        inside = top
+        for step in above:
+            inside = cast("traces.Folder", inside.setdefault(step, traces.Folder({}))).members
+        if entry.digest is None:
+            inside[name] = traces.Folder({})
+        else:
+            inside[name] = traces.File(entry.size_bytes, entry.digest.raw)
+    return traces.Folder(top, root.raw)
 
 
 def view(handle: handles.Handle, tree: traces.Folder, argument: str, log: tracked.Log) -> "Folder":
