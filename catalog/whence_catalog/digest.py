@@ -45,6 +45,8 @@ REGISTERED = frozenset(
         "dataclass",
         "ndarray",
         "pydantic",
+        "frozenset",
+        "pure-path",
         "whence.input",
         "whence.commitment",
         "whence.blob",

@@ -28,6 +28,8 @@ from whence_catalog.errors import ErrorKind, InvalidInput
 if TYPE_CHECKING:
     from whence_catalog import blobs
 
+_HERE = pathlib.Path()
+_PURE = (pathlib.PurePosixPath, pathlib.PureWindowsPath)
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _MICROSECOND = datetime.timedelta(microseconds=1)
 _DEEPEST = 100
@@ -69,7 +71,8 @@ class Canonical:
             members = [
                 self.of(item, f"a member of {where}", depth + 1) for item in cast("set[object]", value)
             ]
-            return frozenset(_hashable(members, where))
+            found = frozenset(_hashable(members, where))
+            return found if kind is set else digest.Record("frozenset", found)
         return self._registered(value, kind, where, depth)
 
     def _mapping(self, value: dict[object, object], where: str, depth: int) -> digest.Framed:
@@ -80,7 +83,7 @@ class Canonical:
     def _registered(self, value: object, kind: type, where: str, depth: int) -> digest.Framed:
         match value:
             case enum.Enum():
-                return digest.Record("enum", [*self.class_name(kind, where), value.name])
+                return digest.Record("enum", [*self.class_name(kind, where), _member(value, where)])
             case datetime.datetime() if kind is datetime.datetime:
                 _refuse_unclear_time(value, where)
                 if value.tzinfo is None:
@@ -99,8 +102,10 @@ class Canonical:
                 return digest.Record("uuid", str(value))
             case complex() if kind is complex:
                 return digest.Record("complex", [value.real, value.imag])
-            case pathlib.PurePath():
-                return self._path(pathlib.Path(value), where)
+            case pathlib.Path() if kind is type(_HERE):
+                return self._path(value, where)
+            case pathlib.PurePath() if kind in _PURE:
+                return digest.Record("pure-path", [kind.__name__, _plain(str(value), where)])
             case _ if is_dataclass(value) and not isinstance(value, type):
                 if pseudo := _init_only(kind):
                     raise _refused(where, f"has the InitVar {pseudo!r}, whose value it does not keep")
@@ -179,8 +184,24 @@ def _array(value: object, where: str) -> digest.Framed:
     if array.dtype.hasobject or array.dtype.names is not None:
         # `dtype.str` of a structured type leaves its fields out: two types would be one.
         raise _refused(where, f"is an array of dtype {array.dtype}, which has no stable identity")
-    little = numpy.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
-    return digest.Record("ndarray", [little.dtype.str, list(array.shape), little.tobytes()])
+    if array.dtype.metadata is not None:
+        raise _refused(where, "is an array whose dtype has metadata, which would be lost")
+    shape = None if isinstance(value, numpy.generic) else list(array.shape)
+    # How the elements lie shows, too, where it is not in C order: `ravel("K")` goes by it.
+    strides = [] if array.flags.c_contiguous else [list(array.strides)]
+    return digest.Record("ndarray", [array.dtype.str, shape, array.tobytes(), *strides])
+
+
+def _member(value: enum.Enum, where: str) -> str | int | None:
+    """The name of a member; of a Flag without one its number, None for zero."""
+    names = type(value).__members__
+    if names.get(value.name) is value:
+        return value.name
+    if not isinstance(value, enum.Flag):
+        raise _refused(where, f"is no member of {type(value).__qualname__}")
+    if value.name is not None and all(part in names for part in value.name.split("|")):
+        return value.name
+    return value.value or None
 
 
 def fields_of(value: object, where: str) -> dict[str, object]:
@@ -238,10 +259,13 @@ def _refuse_unclear_time(value: datetime.datetime | datetime.time, where: str) -
         return
     if isinstance(value, datetime.time):
         raise _refused(where, "is a time of day with a zone, which has no stable identity")
-    if value.utcoffset() != datetime.timedelta(0):
+    # Another zone may be as UTC is at that time, and not half a year later.
+    if type(value.tzinfo) is not datetime.timezone or value.tzinfo != datetime.UTC:
         raise _refused(
             where, "is not in UTC, and its zone would be lost; pass it in UTC: value.astimezone(UTC)"
         )
+    if value.tzname() != "UTC":
+        raise _refused(where, f"is in UTC by the name {value.tzname()}, which would be lost")
 
 
 def _refused(where: str, why: str) -> InvalidInput:
@@ -338,10 +362,10 @@ def module_named(name: str, root: pathlib.Path) -> types.ModuleType:
 
 
 def _restore_enum(parts: digest.Framed, root: pathlib.Path) -> object:
-    module, qualname, name = cast("list[str | None]", parts)
+    module, qualname, name = cast("tuple[str, str, str | int | None]", parts)
     kind = cast("type[enum.Enum]", restore_class([module, qualname], root))
-    if name is None:  # no member of a Flag
-        return kind(0)
+    if not isinstance(name, str):  # of a Flag
+        return kind(name or 0)
     return functools.reduce(operator.or_, [kind[each] for each in name.split("|")])
 
 
@@ -368,9 +392,17 @@ def _restore_model(parts: digest.Framed, root: pathlib.Path) -> object:
 def _restore_array(parts: digest.Framed, root: pathlib.Path) -> object:
     import numpy
 
-    dtype, shape, data = cast("tuple[str, list[int], bytes]", parts)
-    array = numpy.frombuffer(data, dtype=dtype).reshape(shape).copy()
-    return array if shape else array[()]
+    dtype, shape, data, *rest = cast("tuple[str, list[int] | None, bytes, list[int]]", parts)
+    plain = numpy.frombuffer(data, dtype=dtype).reshape(shape or ()).copy()
+    if not rest:
+        return plain[()] if shape is None else plain
+    (strides,) = rest
+    reach = [stride * (count - 1) for stride, count in zip(strides, plain.shape, strict=True)]
+    first = -sum(step for step in reach if step < 0)
+    held = bytearray(first + sum(step for step in reach if step > 0) + plain.itemsize)
+    made = numpy.ndarray(plain.shape, plain.dtype, held, first, strides)
+    made[...] = plain
+    return made
 
 
 _RESTORED: Mapping[str, Callable[[digest.Framed, pathlib.Path], object]] = {
@@ -382,6 +414,10 @@ _RESTORED: Mapping[str, Callable[[digest.Framed, pathlib.Path], object]] = {
     "decimal": lambda value, _: decimal.Decimal(cast("str", value)),
     "uuid": lambda value, _: uuid.UUID(cast("str", value)),
     "complex": lambda value, _: complex(*cast("list[float]", value)),
+    "frozenset": lambda value, root: frozenset(
+        restore(each, root) for each in cast("frozenset[digest.Framed]", value)
+    ),
+    "pure-path": lambda value, _: getattr(pathlib, cast("list[str]", value)[0])(cast("list[str]", value)[1]),
     "path": lambda value, root: root / cast("str", value),
     "enum": _restore_enum,
     "dataclass": _restore_dataclass,

@@ -35,6 +35,10 @@ class Level(enum.IntEnum):
     HIGH = 3
 
 
+class Mode(enum.IntFlag):
+    READ = 1
+
+
 class Way(enum.Flag):
     UP = 1
     DOWN = 2
@@ -68,6 +72,8 @@ def values() -> dict[str, object]:
         "list": [1, "a", None, [2.5]],
         "tuple": (1, "a", None, (2.5,)),
         "set": {"b", "a", "c", 3, (1, 2)},
+        "set of one": {1},
+        "frozenset of one": frozenset({1}),
         "frozenset in a set": {frozenset({"x", "y"}), "z"},
         "mapping": {"b": 1, "a": {"d": [1], "c": (2,)}, 3: None},
         "date": datetime.date(2026, 5, 3),
@@ -80,8 +86,10 @@ def values() -> dict[str, object]:
         "enum": Colour.RED,
         "int enum": Level.HIGH,
         "flag": Way.UP | Way.DOWN,
+        "flag without a name": Mode(8) | Mode.READ,
         "dataclass": Config(0.5, [1, 2], Config(1.0)),
         "path in the project": ROOT / "data" / ".." / "data" / "absent.csv",
+        "pure path": pathlib.PureWindowsPath("a/absent.csv"),
         "path from elsewhere": pathlib.Path("/nowhere/absent.csv"),
         "deep": {"a": [{"b": (1, {"c": {1.5, 2.5}})}]},
     }
@@ -95,6 +103,7 @@ def _of_numpy() -> dict[str, object]:
         return {}
     return {
         "numpy: int64": numpy.int64(1),
+        "numpy: array without axes": numpy.array(1),
         "numpy: int32": numpy.int32(1),
         "numpy: float32": numpy.float32(0.1),
         "numpy: bool": numpy.bool_(True),

@@ -29,6 +29,8 @@ NAMES = (
     "dataclass",
     "ndarray",
     "pydantic",
+    "frozenset",
+    "pure-path",
     "whence.input",
     "whence.commitment",
     "whence.blob",
