@@ -6,6 +6,7 @@ A form is made of what `digest.frame` takes; it holds no address, no order of a 
 depends on where the project lies.
 """
 
+import array
 import collections
 import datetime
 import decimal
@@ -17,10 +18,12 @@ import operator
 import os
 import pathlib
 import re
+import struct
 import sys
 import types
 import uuid
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from whence import loaded, normal_form, origins
 from whence_catalog import digest
@@ -59,10 +62,28 @@ _SAID_BY_REPR = (
     datetime.datetime,
     datetime.time,
     datetime.timedelta,
+    datetime.timezone,
     uuid.UUID,
     range,
 )
 _GETTERS = (operator.attrgetter, operator.itemgetter, operator.methodcaller)
+# What these hold beside attributes is told by `_contents`, or is nothing.
+_TOLD = frozenset(
+    {
+        *(object, dict, list, tuple, set, frozenset, str, bytes, int, float, complex, bytearray, array.array),
+        *(collections.deque, collections.OrderedDict, collections.defaultdict, types.SimpleNamespace),
+        *(
+            BaseException,
+            decimal.Decimal,
+            datetime.date,
+            datetime.datetime,
+            datetime.time,
+            datetime.timedelta,
+        ),
+    }
+)
+# What a class adds to its objects for `__dict__`, for `__weakref__`, and for each of its slots.
+_POINTER = struct.calcsize("P")
 _MOST_LEVELS = 60
 # Asked first, since asking an object for what wraps it takes long.
 _NEVER_CODE = frozenset(
@@ -167,11 +188,13 @@ class Forms:
             return ["constant", normal_form.text(self._relative(value))]
         if kind is object:
             return ["object"]  # a sentinel: nothing but being itself
+        if isinstance(value, datetime.datetime | datetime.time) and not _has_known_zone(value):
+            return None
         if kind in _SAID_BY_REPR:
             return [kind.__name__, repr(value)]
         if isinstance(value, re.Pattern):
             return ["pattern", normal_form.constant(value.pattern), value.flags]
-        if isinstance(value, pathlib.PurePath):
+        if isinstance(value, pathlib.PurePath) and loaded.origin(kind) is not _PROJECT:
             return ["path", normal_form.text(self._relative(str(value)))]
         return None
 
@@ -189,7 +212,13 @@ class Forms:
         if isinstance(value, enum.Enum):
             return ["enum", self._refer(kind), value.name, self.of(value.value, level)]
         if isinstance(value, _SEQUENCES) and kind in _SEQUENCES:
-            return [kind.__name__, [self.of(item, level) for item in value]]
+            # How many a deque keeps is seen once another is put into it.
+            most = value.maxlen if isinstance(value, collections.deque) else None
+            return [
+                kind.__name__,
+                [self.of(item, level) for item in value],
+                *([] if most is None else [most]),
+            ]
         if isinstance(value, set | frozenset) and kind in (set, frozenset):
             return [kind.__name__, sorted((self.of(item, level) for item in value), key=digest.frame)]
         if isinstance(value, Mapping) and kind in _MAPPINGS:
@@ -205,7 +234,18 @@ class Forms:
             return [kind.__name__, self.of(value.__reduce__()[1], level)]
         if kind.__module__ == "numpy" and hasattr(value, "dtype") and hasattr(value, "tobytes"):
             return _array(value)
-        if isinstance(value, types.SimpleNamespace) or loaded.origin(kind) is _PROJECT:
+        if isinstance(value, datetime.datetime | datetime.time) and kind in _SAID_BY_REPR:
+            return [kind.__name__, repr(value.replace(tzinfo=None)), self.of(value.tzinfo, level)]
+        if isinstance(value, bytearray | array.array) and kind in (bytearray, array.array):
+            return [kind.__name__, self.of(_contents(value), level)]
+        if isinstance(value, memoryview):
+            return ["memoryview", value.format, list(value.shape or ()), value.readonly, value.tobytes()]
+        if isinstance(value, collections.ChainMap) and kind is collections.ChainMap:
+            return ["ChainMap", self.of(value.maps, level)]
+        origin = loaded.origin(kind)
+        if isinstance(value, types.SimpleNamespace) or origin is _PROJECT:
+            return self._object(value, level)
+        if isinstance(value, BaseException) and origin is origins.Origin.STANDARD:
             return self._object(value, level)
         raise Opaque(f"{kind.__module__}.{kind.__qualname__}")
 
@@ -213,11 +253,56 @@ class Forms:
         """An object of one of the project's classes: by its class and everything it holds."""
         if id(value) in self._known:
             return self._known[id(value)][1]
+        form: digest.Framed = ["instance", self._refer(type(value)), self._held(value, level)]
+        self._known[id(value)] = (value, form)
+        return form
+
+    def wrapper(self, value: object, skipped: frozenset[str]) -> digest.Framed:
+        """What a wrapper holds besides what it wraps and what it took over from there, or None.
+
+        Raises:
+            Opaque: there is no telling.
+        """
+        if id(value) in self._open:
+            return ["cycle"]
+        self._open.add(id(value))
+        try:
+            if loaded.origin(type(value)) is _PROJECT:
+                return self._held(value, 1, skipped)
+            # Those of `functools` hold nothing else that would not be said by how they were made.
+            names = sorted(set(getattr(value, "__dict__", {})) - skipped)
+            return [[name, self.of(vars(value)[name], 1)] for name in names] or None
+        except (Opaque, InvalidInput):
+            raise
+        except Exception as error:
+            raise Opaque(f"{type(value).__qualname__}, which raises {type(error).__name__}") from error
+        finally:
+            self._open.discard(id(value))
+
+    def attributes(self, value: object) -> list[digest.Framed]:
+        """The attributes in an object's `__dict__`.
+
+        Raises:
+            Opaque: one of them has no form.
+        """
+        if id(value) in self._open:
+            return [["cycle"]]
+        self._open.add(id(value))
+        try:
+            held = getattr(value, "__dict__", {})
+            return [[name, self.of(held[name], 1)] for name in sorted(held)]
+        finally:
+            self._open.discard(id(value))
+
+    def _held(self, value: object, level: int, skipped: frozenset[str] = frozenset()) -> bytes:
         kind = type(value)
-        if any(hasattr(kind, name) for name in ("fileno", "acquire")):
+        if any(hasattr(kind, name) for name in ("fileno", "acquire")) or _hides(kind):
             raise Opaque(f"{kind.__module__}.{kind.__qualname__}")
         state: dict[str, object] = {}
         for base in kind.__mro__:
+            # What a path keeps there is what it has worked out so far.
+            if base.__module__.partition(".")[0] == "pathlib":
+                continue
             slots = base.__dict__.get("__slots__", ())
             for name in (slots,) if isinstance(slots, str) else tuple(slots):
                 hidden = name.startswith("__") and not name.endswith("__")
@@ -225,20 +310,82 @@ class Forms:
                 if name not in ("__dict__", "__weakref__") and hasattr(value, name):
                     state[name] = getattr(value, name)
         state.update(getattr(value, "__dict__", {}))
-        parts: list[digest.Framed] = [[name, self.of(state[name], level)] for name in sorted(state)]
+        names = sorted(state.keys() - skipped)
+        parts: list[digest.Framed] = [[name, self.of(state[name], level)] for name in names]
         parts.append(self.of(_contents(value), level))
-        form: digest.Framed = ["instance", self._refer(kind), digest.raw_digest_of(DOMAIN, parts)]
-        self._known[id(value)] = (value, form)
-        return form
+        return digest.raw_digest_of(DOMAIN, parts)
 
 
 _PROJECT = origins.Origin.PROJECT
 
 
+def _hides(kind: type) -> bool:
+    """Whether objects of a class may hold what is neither an attribute nor told by `_contents`.
+
+    Told by the size of its objects: what is written in Python adds to it by attributes and slots only.
+    """
+    for base in kind.__mro__:
+        above = base.__base__
+        if base in _TOLD or above is None or base is _numpy_array():
+            continue
+        held = vars(base)
+        slots = sum(isinstance(item, types.MemberDescriptorType) for item in held.values())
+        told = (slots if "__slots__" in held else 0) + ("__dict__" in held) + ("__weakref__" in held)
+        is_larger = base.__basicsize__ > above.__basicsize__ + told * _POINTER
+        if is_larger or base.__itemsize__ != above.__itemsize__:
+            return True
+    return False
+
+
+def _descriptor(name: str) -> Any:
+    return vars(BaseException)[name]
+
+
+def _numpy_array() -> object:
+    return getattr(sys.modules.get("numpy"), "ndarray", None)
+
+
+def _has_known_zone(value: datetime.datetime | datetime.time) -> bool:
+    zone = value.tzinfo
+    return zone is None or type(zone) is datetime.timezone or type(zone).__module__.startswith("zoneinfo")
+
+
 def _contents(value: object) -> object:
     """What an object holds as the list, number or text that it also is."""
     # Not `list(value)`, which asks the subclass how to iterate, and may run its code.
+    array_kind: Any = _numpy_array()
+    if array_kind is not None and isinstance(value, array_kind):
+        return array_kind.view(value, array_kind)
     match value:
+        case collections.defaultdict():
+            return [dict(dict.items(value)), value.default_factory]
+        case collections.OrderedDict():
+            # Its own order, which is not always that of the dict that it also is.
+            return dict(collections.OrderedDict.items(value))
+        case collections.deque():
+            return [list(collections.deque.__iter__(value)), value.maxlen]
+        case BaseException():
+            return [_descriptor(name).__get__(value) for name in ("args", "__cause__")]
+        case complex():
+            return complex(complex.real.__get__(value), complex.imag.__get__(value))
+        case bytearray():
+            return bytes(memoryview(value))
+        case array.array():
+            return [array.array.typecode.__get__(value), bytes(memoryview(value))]
+        case decimal.Decimal():
+            return decimal.Decimal.__repr__(value)
+        case datetime.datetime():
+            zone = datetime.datetime.tzinfo.__get__(value)
+            return [datetime.datetime.__reduce_ex__(value, 3)[1][0], zone]
+        case datetime.time():
+            zone = datetime.time.tzinfo.__get__(value)
+            return [datetime.time.__reduce_ex__(value, 3)[1][0], zone]
+        case datetime.date():
+            return datetime.date.__reduce__(value)[1]
+        case datetime.timedelta():
+            return datetime.timedelta.__reduce__(value)[1]
+        case pathlib.PurePath():
+            return pathlib.PurePath(pathlib.PurePath.__str__(value))
         case dict():
             return dict(dict.items(value))
         case list():

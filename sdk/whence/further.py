@@ -36,10 +36,13 @@ def _kept(root: str, job: str) -> frozenset[Place]:
     data = shelf.read(_name(root, job))
     if data is None:
         return frozenset()
-    return frozenset(
-        Place(module, qualname, os.path.normpath(os.path.join(root, file)))
-        for module, qualname, file in json.loads(data)
-    )
+    try:
+        return frozenset(
+            Place(module, qualname, os.path.normpath(os.path.join(root, file)))
+            for module, qualname, file in json.loads(data)
+        )
+    except (ValueError, TypeError):  # somebody else's: as if it were not there
+        return frozenset()
 
 
 def _name(root: str, job: str) -> str:

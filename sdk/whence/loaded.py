@@ -84,6 +84,44 @@ def defaults(function: types.FunctionType) -> Iterator[tuple[str, object]]:
     yield from (function.__kwdefaults__ or {}).items()
 
 
+# What `functools.update_wrapper` takes over from what it wraps, and what `singledispatch` adds.
+_NAMES = ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__", "__type_params__")
+_DISPATCHING = frozenset({"registry", "dispatch", "register", "_clear_cache"})
+
+
+def taken_over(wrapper: object) -> frozenset[str]:
+    """The attributes of a wrapper that say no more than what it wraps."""
+    inner, held = wrapped(wrapper), getattr(wrapper, "__dict__", {})
+    same = (name for name in _NAMES if name in held and held[name] == attribute(inner, name))
+    # Around a class, it takes over every member of it.
+    members = vars(inner) if isinstance(inner, type) else {}
+    same_members = (name for name, value in members.items() if name in held and held[name] is value)
+    return frozenset({"__wrapped__", "__annotate__", *same, *same_members})
+
+
+def attributes(function: types.FunctionType) -> dict[str, object]:
+    """The attributes that a function was given, without whence's own and what Python keeps there."""
+    own = _DISPATCHING if "registry" in function.__dict__ else frozenset()
+    return {
+        name: value
+        for name, value in function.__dict__.items()
+        if name not in own
+        and name != "__wrapped__"
+        and not name.startswith(("_whence", "__whence"))
+        and (value is None or origin(type(value)) is not Origin.WHENCE or hasattr(value, "is_draft"))
+    }
+
+
+def renamed(function: types.FunctionType) -> Iterator[tuple[str, object]]:
+    """The names and the docstring of a function that are neither written there nor those of what it wraps."""
+    made = types.FunctionType(function.__code__, {}, closure=function.__closure__)
+    inner = wrapped(function) if "__wrapped__" in function.__dict__ else Missing
+    for name in ("__doc__", "__name__", "__qualname__"):
+        said = getattr(function, name)
+        if said != getattr(made, name) and (inner is Missing or said != attribute(inner, name)):
+            yield name, said
+
+
 def function_behind(member: object) -> types.FunctionType | None:
     """The function in a member of a class, if it is one."""
     if isinstance(member, staticmethod | classmethod):

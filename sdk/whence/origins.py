@@ -105,12 +105,22 @@ def file_of(module: types.ModuleType | None) -> str | None:
 
 def project_folders() -> tuple[str, ...]:
     """The folders on `sys.path` that are the project's, or its editable installs'."""
-    return _project_folders(tuple(sys.path), os.getcwd())
+    return _project_folders(tuple(sys.path), current_folder())
+
+
+def current_folder() -> str:
+    """The working folder; empty where it has been deleted."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
 
 
 @functools.lru_cache(maxsize=8)
 def _project_folders(path: tuple[str, ...], current: str) -> tuple[str, ...]:
-    real = (os.path.realpath(entry or current) for entry in path)
+    # Without a working folder, a relative entry leads nowhere.
+    led = (entry or current for entry in path)
+    real = (os.path.realpath(entry) for entry in led if current or os.path.isabs(entry))
     return tuple(folder for folder in real if of_file(os.path.join(folder, "_.py")) is Origin.PROJECT)
 
 

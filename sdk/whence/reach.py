@@ -111,7 +111,10 @@ class Walk(covered.Covered):
                 return ["property", [None if part is None else self._refer(part) for part in parts]]
             case functools.partial():
                 bound = [self._form_of(value.args), self._form_of(dict(value.keywords))]
-                return ["partial", self._refer(value.func), *bound]
+                own = self._own_state(value, functools.partial)
+                form: digest.Framed = ["partial", self._refer(value.func), *bound, *own]
+                self.witness.value(value, form)
+                return form
             case types.MethodType():
                 return ["method", self._refer(value.__func__), self._form_of(value.__self__)]
             case types.ModuleType():
@@ -121,9 +124,7 @@ class Walk(covered.Covered):
             case type():
                 return self._refer_to_class(value)
         if forms.is_wrapper(value):
-            wrapped = self._refer(loaded.wrapped(value))
-            own = loaded.origin(type(value)) is Origin.WHENCE
-            return wrapped if own else ["wrapped", self._refer(type(value)), wrapped]
+            return self._refer_to_wrapper(value)
         described = getattr(value, "__objclass__", None)
         if isinstance(described, type):
             return ["method", self._refer(described), str(getattr(value, "__name__", ""))]
@@ -133,6 +134,28 @@ class Walk(covered.Covered):
         name = getattr(value, "__name__", type(value).__name__)
         qualname = getattr(value, "__qualname__", name)
         return self._foreign(loaded.module_of(value), qualname)
+
+    def _refer_to_wrapper(self, value: object) -> digest.Framed:
+        """An object around a function, made by `functools.update_wrapper`: it may hold more than that."""
+        wrapped = self._refer(loaded.wrapped(value))
+        if loaded.origin(type(value)) is Origin.WHENCE:
+            return wrapped
+        try:
+            state = self._forms.wrapper(value, loaded.taken_over(value))
+        except forms.Opaque as error:
+            self.witness.opaque(value, str(error))
+            raise
+        form: digest.Framed = [
+            *("wrapped", self._refer(type(value)), wrapped),
+            *([] if state is None else [state]),
+        ]
+        self.witness.value(value, form)
+        return form
+
+    def _own_state(self, value: object, kind: type) -> list[digest.Framed]:
+        """What an object of a class under `kind` holds besides; nothing where it is no more than that."""
+        state = self._forms.attributes(value)
+        return [self._refer(type(value)), state] if type(value) is not kind or state else []
 
     def _refer_to_module(self, module: types.ModuleType) -> digest.Framed:
         if origins.of_module(module.__name__) is not Origin.PROJECT:
@@ -170,12 +193,14 @@ class Walk(covered.Covered):
 
     def _refer_to_foreign(self, function: types.FunctionType) -> digest.Framed:
         """A function of somebody else's; one made by a decorator also by what it was made from."""
+        form: digest.Framed
         registry = getattr(function, "registry", None)
         if function.__globals__ is vars(functools) and isinstance(registry, Mapping):
             # Its cells hold caches and counters of the process beside the functions registered.
             self._referred[id(function)] = (function, ["singledispatch"])
             pairs: list[digest.Framed] = [[self._refer(k), self._refer(v)] for k, v in registry.items()]
-            self._referred[id(function)] = (function, ["singledispatch", sorted(pairs, key=digest.frame)])
+            form = ["singledispatch", sorted(pairs, key=digest.frame), *self._attributes_of(function)]
+            self._referred[id(function)] = (function, form)
             return self._referred[id(function)][1]
         module = function.__module__ or ""
         name = self._foreign(str(function.__globals__.get("__name__", "")), function.__code__.co_qualname)
@@ -189,10 +214,11 @@ class Walk(covered.Covered):
                 [freevar, self._form_of(cell.cell_contents)] for freevar, cell in loaded.closure(function)
             ]
             wrapped = [self._refer(loaded.wrapped(function))] if forms.is_wrapper(function) else []
+            wrapped += self._attributes_of(function)
         except (forms.Opaque, ValueError) as error:
             del self._referred[id(function)]
             raise forms.Opaque(f"{module}.{function.__qualname__}, which holds {error}") from error
-        form: digest.Framed = ["made", name, held, *wrapped]
+        form = ["made", name, held, *wrapped]
         self._referred[id(function)] = (function, form)
         return form
 
@@ -312,12 +338,42 @@ class Walk(covered.Covered):
             for name, value in loaded.defaults(function)
         ]
         edges = self._edges(reading, namespace, frozenset(code.co_freevars))
+        given = self._given(function, symbol)
         body = self._body(reading)
-        self._add(symbol, self._digest("function", body, list(cells), defaults, decorators, edges))
+        self._add(symbol, self._digest("function", body, list(cells), defaults, decorators, edges, *given))
         self._note(reading, namespace)
         self._note_stores(reading, namespace)
         self._modules[str(namespace.get("__name__", ""))] = None
         self._cover_path(namespace.get("__file__"))
+
+    def _attributes_of(self, function: types.FunctionType) -> list[digest.Framed]:
+        """The attributes that a function was given, where it has any."""
+        given = loaded.attributes(function)
+        return [[[name, self._form_of(given[name])] for name in sorted(given)]] if given else []
+
+    def _given(self, function: types.FunctionType, symbol: str) -> list[digest.Framed]:
+        """The attributes that a function was given, and the names, where it was given others than written."""
+        held: list[digest.Framed] = []
+        for name, value in sorted(loaded.attributes(function).items()):
+            try:
+                held.append([name, self._form_of(value)])
+            except forms.Opaque as error:
+                why = f"{symbol}.{name}: {error}"
+                is_named = "." not in function.__code__.co_qualname and not isinstance(
+                    error, forms.Unrecorded
+                )
+                namespace = function.__globals__
+                if is_named and self.witness.look(namespace, function.__code__.co_name) is function:
+                    held.append(
+                        [name, self._by_statements(function.__name__, function, namespace, why, frozenset())]
+                    )
+                else:
+                    self.uncacheable.add(why)
+                    held.append([name, "opaque"])
+        for name, said in loaded.renamed(function):
+            if name != "__doc__" or self._keep_docstrings:
+                held.append([name, self._form(said, f"{symbol}.{name}")])
+        return [held] if held else []
 
     def _decorators(self, definition: source.Definition, namespace: Namespace) -> list[digest.Framed]:
         kept: list[digest.Framed] = []

@@ -6,6 +6,7 @@ of the file's bytes, of the interpreter that compiles them and of the code that 
 survey (`written`), and what names refer to in the running process (`reach`).
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -243,7 +244,9 @@ def _source(data: bytes, filename: str) -> Source | None:
     name = "source-" + hashlib.sha256(_surveyor() + data).hexdigest()
     kept = shelf.read(name)
     if kept is not None:
-        return Source(marshal.loads(kept), filename)
+        # What is intact, and yet not ours, is made anew.
+        with contextlib.suppress(ValueError, TypeError, EOFError):
+            return Source(marshal.loads(kept), filename)
     try:
         said = _packed(written.survey(data))
     except (SyntaxError, ValueError, RecursionError, MemoryError):

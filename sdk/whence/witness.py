@@ -11,13 +11,12 @@ import builtins
 import enum
 import marshal
 import operator
-import os
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from whence import forms, loaded, source
+from whence import forms, loaded, origins, source
 from whence.loaded import Namespace
 from whence_catalog import digest
 
@@ -40,7 +39,10 @@ class Witness:
         self._files: dict[str, tuple[int, ...] | None] = {}
         self._answers: list[tuple[Callable[..., object], tuple[object, ...], object]] = []
         self._modules = dict(sys.modules)
-        self._place = (list(sys.path), os.getcwd())
+        # In a folder that has been deleted, where a relative name leads cannot be told.
+        self._place = (list(sys.path), origins.current_folder())
+        if not self._place[1]:
+            self.is_complete = False
 
     def cannot_tell(self) -> None:
         """Something was seen that cannot be noted."""
@@ -115,7 +117,7 @@ class Witness:
         self._is_asked = True
         return (
             sys.path == self._place[0]
-            and os.getcwd() == self._place[1]
+            and origins.current_folder() == self._place[1]
             and sys.modules.keys() == self._modules.keys()
             and all(map(operator.is_, sys.modules.values(), self._modules.values()))
             and all(
@@ -138,6 +140,9 @@ def _made_of(function: types.FunctionType) -> tuple[object, ...]:
     return (
         function.__code__,
         function.__defaults__,
+        function.__doc__,
+        function.__name__,
+        function.__qualname__,
         *(() if cells is None else map(_content, cells)),
         *(() if not keyword_defaults else _flat(keyword_defaults.items())),
         *(() if not attributes else _flat(attributes.items())),

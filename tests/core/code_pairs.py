@@ -6,6 +6,7 @@ claim what is not so. `may`: either answer is sound. `hole`: the result changes 
 `says` is the sentence of docs/code-identity.md that names the hole. `widens` is a reason that must be given.
 """
 
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -1602,4 +1603,111 @@ HOLES = (
     ),
 )
 
-PAIRS = (*CHANGES, *SAME, *MAY, *HOLES)
+# ── a literal in the statement that binds a value, wherever the value lies ──────────────────────────────
+_MODULES = "import array, collections, datetime, decimal, fractions, functools, itertools, io, pathlib, random, threading, types, uuid"
+_OBJECTS = {
+    "subclass of deque": "class D(collections.deque): pass\n|D([#])|list(v)",
+    "length of a subclass of deque": "class D(collections.deque): pass\n|D([], maxlen=#)|v.maxlen",
+    "deque that keeps only so many": "|collections.deque([], maxlen=#)|v.maxlen",
+    "subclass of Exception": "class D(Exception): pass\n|D(#)|v.args",
+    "subclass of OSError": "class D(OSError): pass\n|D(#, 'no')|v.errno",
+    "exception": "|ValueError(#)|v.args",
+    "subclass of Decimal": "class D(decimal.Decimal): pass\n|D(#)|str(v)",
+    "subclass of date": "class D(datetime.date): pass\n|D(2020, 1, #)|v.day",
+    "subclass of datetime": "class D(datetime.datetime): pass\n|D(2020, 1, #)|v.day",
+    "subclass of time": "class D(datetime.time): pass\n|D(#)|v.hour",
+    "subclass of timedelta": "class D(datetime.timedelta): pass\n|D(#)|v.days",
+    "datetime in a zone of the project's": "class Z(datetime.tzinfo):\n    def __init__(self, n): self.n = n\n    def utcoffset(self, when): return datetime.timedelta(hours=self.n)\n    def __repr__(self): return 'Z'\n|datetime.datetime(2020, 1, 1, tzinfo=Z(#))|str(v)",
+    "subclass of complex": "class D(complex): pass\n|D(#)|v.real",
+    "subclass of bytearray": "class D(bytearray): pass\n|D([#])|v[0]",
+    "subclass of array": "class D(array.array): pass\n|D('i', [#])|v[0]",
+    "subclass of itertools.count": "class D(itertools.count): pass\n|D(#)|repr(v)",
+    "subclass of Counter": "class D(collections.Counter): pass\n|D(a=#)|v['a']",
+    "subclass of OrderedDict": "class D(collections.OrderedDict): pass\n|D(a=#)|v['a']",
+    "factory of a subclass of defaultdict": "class D(collections.defaultdict): pass\n|D(lambda: #)|v.default_factory()",
+    "subclass of ChainMap": "class D(collections.ChainMap): pass\n|D({'a': #})|v['a']",
+    "subclass of UserDict": "class D(collections.UserDict): pass\n|D({'a': #})|v['a']",
+    "subclass of SimpleNamespace": "class D(types.SimpleNamespace): pass\n|D(a=#)|v.a",
+    "subclass of Fraction": "class D(fractions.Fraction): pass\n|D(#)|int(v)",
+    "subclass of Random": "class D(random.Random): pass\n|D(#)|random.Random.getstate(v)[1][1]",
+    "subclass of StringIO": "class D(io.StringIO): pass\n|D('#')|v.getvalue()",
+    "subclass of a path": "class D(type(pathlib.PurePath())): pass\n|D('#')|str(v)",
+    "subclass of partial": "class D(functools.partial): pass\n|D(int, #)|v()",
+    "class above a subclass of tuple": "class A:\n    K = #\nclass D(A, tuple): pass\n|D()|v.K",
+    "bytearray": "|bytearray([#])|v[0]",
+    "array": "|array.array('i', [#])|v[0]",
+    "memoryview": "|memoryview(bytes([#]))|v[0]",
+    "ChainMap": "|collections.ChainMap({'a': #})|v['a']",
+    "wrapper that holds something": "class W:\n    def __init__(self, f, n):\n        self.n = n\n        functools.update_wrapper(self, f)\ndef inner(): return 1\n|W(inner, #)|v.n",
+    "wrapper with slots": "class W:\n    __slots__ = ('n', '__wrapped__')\n    def __init__(self, f, n):\n        self.n = n\n        self.__wrapped__ = f\ndef inner(): return 1\n|W(inner, #)|v.n",
+    "function with an attribute": "def give(f, n):\n    f.n = n\n    return f\n|give(lambda: 1, #)|v.n",
+    "partial with an attribute": "def give(f, n):\n    f.n = n\n    return f\n|give(functools.partial(int), #)|v.n",
+    "cached function with an attribute": "def give(f, n):\n    f.n = n\n    return f\n|give(functools.cache(int), #)|v.n",
+}
+# Where it lies: what binds it, and how the step comes to it.
+_POSITIONS = {
+    "in a global": ("V = {}\n", "V"),
+    "in a table": ("V = dict(a=[{}])\n", "V['a'][0]"),
+    "in an attribute": ("class Holder: pass\nh = Holder()\nh.v = {}\n", "h.v"),
+    "in a closure": ("def make(v): return lambda: v\nget = make({})\n", "get()"),
+    "in a default": ("def get(v={}): return v\n", "get()"),
+}
+# What has no form, and can be bound where no statement stands for it: then the step has no key at all.
+_FORMLESS = frozenset(
+    {"subclass of OSError", "subclass of itertools.count", "subclass of Random", "subclass of StringIO"}
+)
+
+
+def _table() -> "list[Pair]":
+    made = []
+    for (kind, said), (position, (binding, access)) in itertools.product(
+        _OBJECTS.items(), _POSITIONS.items()
+    ):
+        if kind in _FORMLESS and position in ("in a closure", "in a default"):
+            continue
+        before, value, read = said.split("|")
+        text = (
+            f"{_MODULES}\n{before}{binding.format(value)}def step(x):\n    v = {access}\n    return {read}\n"
+        )
+        made.append(Pair(f"{kind} {position}", "change", text.replace("#", "«1¦2»")))
+    return made
+
+
+BOUND = (
+    *_table(),
+    Pair(
+        "attribute of a decorated function",
+        "change",
+        """\
+import functools
+def counted(f):
+    @functools.wraps(f)
+    def w(): return f() + w.bias
+    w.bias = «1¦2»
+    return w
+@counted
+def helper(): return 1
+def step(x): return helper()
+""",
+    ),
+    *(
+        Pair(
+            f"what a file says, {name}",
+            "change",
+            {
+                "pipe.py": "import functools, pathlib\ndef read(): return int(pathlib.Path(__file__).with_name('n.txt').read_text())\n"
+                + text,
+                "n.txt": "«1¦2»",
+            },
+        )
+        for name, text in {
+            "in an attribute of a function": "def f(): return f.n\nf.n = read()\ndef step(x): return f()\n",
+            "in a wrapper": "class W:\n    def __init__(self, f, n):\n        self.f, self.n = f, n\n        functools.update_wrapper(self, f)\n    def __call__(self): return self.f() + self.n\n@functools.partial(W, n=read())\ndef f(): return 1\ndef step(x): return f()\n",
+            "in the attribute of what is decorated": "def counted(f):\n    @functools.wraps(f)\n    def w(): return f() + w.n\n    w.n = read()\n    return w\n@counted\ndef f(): return 1\ndef step(x): return f()\n",
+            "in a docstring that is read": "def f(): 'd'\nf.__doc__ = str(read())\ndef step(x): return f.__doc__\n",
+            "in the name of a function": "def f(): 'd'\nf.__name__ = str(read())\ndef step(x): return f.__name__\n",
+        }.items()
+    ),
+)
+
+PAIRS = (*CHANGES, *BOUND, *SAME, *MAY, *HOLES)

@@ -13,14 +13,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.core import code_corpus
-from whence import fingerprint, shelf, source
+from whence import fingerprint, further, shelf, source
 
 FILES = {
     "remembered_pipe.py": """
-import functools
+import collections, functools
 import remembered_lib as lib
 from remembered_lib import helper, Shape, TABLE
 LIMIT = 1
+BYTES = bytearray(1)
+class Queue(collections.deque): pass
+QUEUE = Queue([1])
+class Around:
+    def __init__(self, f): functools.update_wrapper(self, f)
+    def __call__(self, x): return x
+around = Around(helper)
 NAMES = ["a", {"b": [1]}]
 half = functools.partial(helper, k=2)
 kind = functools.singledispatch(helper)
@@ -31,7 +38,7 @@ times = make(3)
 def plain(x, y=1, *, z=2): return x + y + z
 def step(x):
     import remembered_late
-    y = helper(x) + lib.helper(x) + lib.CONST + half(x) + times(x) + plain(x) + LIMIT + len(NAMES) + kind(x)
+    y = helper(x) + lib.helper(x) + lib.CONST + half(x) + times(x) + plain(x) + LIMIT + len(NAMES) + kind(x) + len(BYTES) + len(QUEUE) + around(x)
     return y + Shape().area() + TABLE["a"] + lib.shape.side + remembered_late.f(x) + abs(x)
 """,
     "remembered_lib.py": """
@@ -112,6 +119,12 @@ CHANGES: dict[str, Callable[[pathlib.Path, int], object]] = {
     "a keyword default in place": lambda _, n: pipe().plain.__kwdefaults__.update(z=n),
     "a cell": lambda _, n: setattr(cell(), "cell_contents", n),
     "an attribute of a function": lambda _, n: setattr(pipe().plain, "mark", n),
+    "an attribute of a function in place": lambda _, n: vars(pipe().plain).setdefault("marks", []).append(n),
+    "the name of a function": lambda _, n: setattr(pipe().plain, "__name__", f"plain{n}"),
+    "a bytearray in place": lambda _, n: pipe().BYTES.append(n),
+    "what an object holds as the deque that it also is": lambda _, n: pipe().QUEUE.append(n),
+    "an attribute of a wrapper": lambda _, n: setattr(pipe().around, "n", n),
+    "an attribute of a partial": lambda _, n: setattr(pipe().half, "n", n),
     "a method": lambda _, n: setattr(lib().Shape, "area", [lambda s: 1, lambda s: 2][n % 2]),
     "a method of a base": lambda _, n: setattr(lib().Base, "area", [lambda s: 1, lambda s: 2][n % 2]),
     "an attribute of a class": lambda _, n: setattr(lib().Base, "K", n),
@@ -212,3 +225,39 @@ def test_what_is_kept_of_a_file_is_not_taken_for_another(
     assert {name for name in after.rows if after.rows[name] != before.rows.get(name)} == {
         "file remembered_late.py"
     }
+
+
+def test_from_a_working_folder_that_was_deleted_the_answer_is_the_same(
+    project: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    importlib.import_module("remembered_pipe")
+    before = walked(project)
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    try:
+        assert identity(project) == before
+    finally:
+        os.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff", b"{", b"[1]", b"[[1, 2, 3]]", b"null"])
+def test_roots_that_cannot_be_read_are_as_if_there_were_none(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, data: bytes
+) -> None:
+    monkeypatch.setenv(shelf.VARIABLE, str(tmp_path))
+    shelf.write(further._name("root", "job"), data)
+    assert further._kept("root", "job") == frozenset()
+
+
+def test_a_survey_that_cannot_be_unpacked_is_made_anew(
+    project: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(shelf.VARIABLE, str(tmp_path / "shelf"))
+    importlib.import_module("remembered_pipe")
+    source._files.clear()
+    sound = walked(project)
+    for path in (tmp_path / "shelf").iterdir():
+        shelf.write(path.name, b"nothing of ours")
+    source._files.clear()
+    assert walked(project) == sound
