@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, reject, settings, strategies
 from jsonschema_rs import Draft202012Validator
 from schemathesis import checks
+from schemathesis.errors import UnsupportedSchema
 
 from tests import servers
 from tests.server.conftest import Api
@@ -52,16 +53,34 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield served
 
 
-@schema.parametrize()
-@settings(
-    max_examples=5,
-    deadline=None,
-    database=None,
-    derandomize=True,
-    suppress_health_check=list(HealthCheck),
-)
-def test_no_request_meets_what_the_document_does_not_tell(case: schemathesis.Case, url: str) -> None:
-    case.call_and_validate(base_url=url, checks=PROMISES)
+OPERATIONS = {result.ok().label: result.ok() for result in schema.get_all_operations()}
+
+
+@strategies.composite
+def cases(draw: strategies.DrawFn, operation: schemathesis.APIOperation) -> schemathesis.Case:
+    """A request that the document allows, or one that it does not."""
+    meant = draw(strategies.sampled_from(schemathesis.GenerationMode))
+    try:
+        case: schemathesis.Case = draw(operation.as_strategy(generation_mode=meant))
+    except UnsupportedSchema:
+        reject()  # of some mutations of a schema the library cannot say what they allow
+    return case
+
+
+@pytest.mark.parametrize("label", OPERATIONS)
+def test_no_request_meets_what_the_document_does_not_tell(label: str, url: str) -> None:
+    @given(case=cases(OPERATIONS[label]))
+    @settings(
+        max_examples=10,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    def holds(case: schemathesis.Case) -> None:
+        case.call_and_validate(base_url=url, checks=PROMISES)
+
+    holds()
 
 
 def test_the_document_is_the_one_that_is_served(url: str) -> None:
