@@ -5,11 +5,11 @@ holds a lease (`sql.reservations`, on the catalog's clock), whether bytes are th
 the components of a step are (`whence.fingerprint`, `whence.parameters`).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar, assert_never
 from uuid import UUID
 
 from whence_catalog import digest, model, traces
@@ -92,15 +92,27 @@ class CacheEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Presence:
-    """What is known of what is behind an entry. A digest in none of the four is known to be there.
+class Place:
+    """Where something lies that was handed on by reference, and how much its digest proves."""
 
-    What is `overwritten` lay in a place that changes in time, where another Run has written since.
+    digest: digest.Digest
+    location: str
+    strength: model.Strength
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """What is known of what is behind an entry: all that none of these names is known to be there.
+
+    `missing` and `altered` is what is so anywhere that it is to lie. `unknown` has to be looked at in the store, and
+    the places `unseen` each by itself. What is `overwritten` lay in a place that changes in time, where another Run
+    has written since.
     """
 
     missing: frozenset[digest.Digest] = frozenset()
     altered: frozenset[digest.Digest] = frozenset()
     unknown: frozenset[digest.Digest] = frozenset()
+    unseen: tuple[Place, ...] = ()
     overwritten: frozenset[digest.Digest] = frozenset()
 
 
@@ -114,20 +126,12 @@ class Reuse:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where something lies that was handed on by reference, and how much its digest proves."""
-
-    digest: digest.Digest
-    location: str
-    strength: model.Strength
-
-
-@dataclass(frozen=True, slots=True)
 class Verify:
-    """The entry would do, if these Blobs are still there. Nothing was recorded; look, and ask again.
+    """The entry would do, if all this is still there. Nothing was recorded; look, and ask again.
 
-    Those of them that are in `trees` name whole trees: every Blob of the tree has to be there. Those in
-    `places` lie where that says, in no store of ours: only who put them there can look.
+    What is `unknown` is to be in the store; those of it that are in `trees` name whole trees: every Blob of the tree
+    has to be there. What is in `places` is to lie in each of these, in no store of ours: only who put it there can
+    look.
     """
 
     entry: CacheEntry
@@ -300,8 +304,8 @@ def decide(
         return Execute(Reason.OUTPUT_ALTERED, presence.altered)
     if sampled:
         return Execute(Reason.SAMPLED)
-    if presence.unknown:
-        return Verify(entry, presence.unknown)
+    if presence.unknown or presence.unseen:
+        return Verify(entry, presence.unknown, places=presence.unseen)
     return Reuse(entry)
 
 
@@ -326,15 +330,59 @@ def _content(output: model.Output | model.OutputClaim) -> model.Content:
     return output.content if isinstance(output, model.OutputClaim) else output.version.content
 
 
-def overwritten(
-    places: Mapping[digest.Digest, str], latest: Mapping[str, digest.Digest]
-) -> frozenset[digest.Digest]:
-    """Those of an entry's outputs (digest → location) in whose place a later Run left something else.
+def presence(stored: Mapping[digest.Digest, bool], places: Sequence[Place], call: model.Call) -> Presence:
+    """What is known of an entry's outputs, after what the caller saw of everywhere that they are to lie.
+
+    The same content may be in the store and at several places. Each of these is seen by itself, and the worst that
+    was said of it counts; what was seen of one says nothing of another.
+
+    Args:
+        stored: those that are to be in the store, and of each whether it is believed to be there, unasked.
+        places: where others, or the same, are to lie: believed of nobody who does not look.
+    """
+    missing, altered = stored.keys() & call.missing, stored.keys() & call.altered
+    said = call.present | call.missing | call.altered
+    unknown = frozenset(
+        [named for named, is_believed in stored.items() if not is_believed and named not in said]
+    )
+    if not places:
+        return Presence(frozenset(missing), frozenset(altered), unknown)
+    sightings: dict[tuple[digest.Digest, str], set[model.Standing]] = {}
+    for sighting in call.sightings:
+        sightings.setdefault((sighting.digest, sighting.location), set()).add(sighting.standing)
+    unseen: list[Place] = []
+    for place in places:
+        match worst(sightings.get((place.digest, place.location), ())):
+            case None:
+                unseen.append(place)
+            case model.Standing.MISSING:
+                missing.add(place.digest)
+            case model.Standing.ALTERED:
+                altered.add(place.digest)
+            case model.Standing.PRESENT:
+                pass
+            case never:
+                assert_never(never)
+    return Presence(frozenset(missing), frozenset(altered), unknown, tuple(unseen))
+
+
+_FROM_THE_WORST = (model.Standing.MISSING, model.Standing.ALTERED, model.Standing.PRESENT)
+
+
+def worst(said: Collection[model.Standing]) -> model.Standing | None:
+    """What counts of all that was said of one content in one place; None, if nothing was."""
+    return next((standing for standing in _FROM_THE_WORST if standing in said), None)
+
+
+def overwritten(places: Iterable[Place], latest: Mapping[str, digest.Digest]) -> frozenset[digest.Digest]:
+    """Those of an entry's outputs in one of whose places a later Run left something else.
 
     Args:
         latest: what the last Run that wrote to each place left there, as far as that is known.
     """
-    return frozenset(named for named, location in places.items() if latest.get(location, named) != named)
+    return frozenset(
+        place.digest for place in places if latest.get(place.location, place.digest) != place.digest
+    )
 
 
 def publish(

@@ -401,13 +401,31 @@ class OutputClaim:
     derived_from: tuple[Source, ...] | None = None
 
 
+class Standing(StrEnum):
+    """How what was left somewhere stands there now. Where nobody can tell, nothing is said."""
+
+    PRESENT = "present"
+    MISSING = "missing"
+    ALTERED = "altered"
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What somebody just saw of a content at a place outside the store, where a Run left it."""
+
+    digest: digest.Digest
+    location: str
+    standing: Standing
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """What a client is about to do: the start of a Run, and all that the cache decision needs.
 
     `key` is None when the call has none; then `uncacheable` says why, or the mode is `off`.
     `owner` is who would hold the Reservation. `present`, `missing` and `altered` are what the caller
-    just saw of the Blobs that an earlier answer asked it to verify. `presence_age` is how long the
+    just saw in the store of the Blobs that an earlier answer asked it to verify, `sightings` what it saw
+    of the places: the one says nothing of the other. `presence_age` is how long the
     catalog's own memory of a Blob counts as fresh (None: for ever). `verify_rate` is the share of hits,
     0 to 1, that are executed all the same. `trusted` says what was taken for more than it proves.
     `reason` is why it executes, where the client has decided that; what the catalog decides stands in its place.
@@ -442,6 +460,7 @@ class Call:
     present: frozenset[digest.Digest] = frozenset()
     missing: frozenset[digest.Digest] = frozenset()
     altered: frozenset[digest.Digest] = frozenset()
+    sightings: tuple[Sighting, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

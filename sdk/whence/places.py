@@ -6,48 +6,39 @@ these is another after every write of other bytes. A size and a time of change a
 that a store that says nothing better gives no identity.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 
 import fsspec
 
 from whence import located
-from whence_catalog import cache, digest, model
+from whence_catalog import cache, model
 from whence_catalog.errors import ErrorKind, InvalidInput, WhenceError
 
 # What fsspec's `info` says → what that is called, the surest first.
 _SAID = (("generation", "generation"), ("VersionId", "version"), ("ETag", "etag"), ("etag", "etag"))
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What was seen of places, by the digests of what was left there; of those in none, nobody here can tell."""
-
-    present: frozenset[digest.Digest] = frozenset()
-    missing: frozenset[digest.Digest] = frozenset()
-    altered: frozenset[digest.Digest] = frozenset()
-
-
-def look(places: Sequence[cache.Place]) -> Seen:
-    """Whether what was left at each place is still there."""
-    found = {place.digest: _is_there(place) for place in places}
-
-    def those(answer: str) -> frozenset[digest.Digest]:
-        return frozenset(named for named, is_there in found.items() if is_there == answer)
-
-    return Seen(those("present"), those("missing"), those("altered"))
+def look(places: Iterable[cache.Place]) -> tuple[model.Sighting, ...]:
+    """What is seen at each place of what was left there; nothing of those of which nobody here can tell."""
+    found = {place: _standing(place) for place in places}
+    return tuple(
+        model.Sighting(place.digest, place.location, standing)
+        for place, standing in found.items()
+        if standing is not None
+    )
 
 
-def _is_there(place: cache.Place) -> str:
+def _standing(place: cache.Place) -> model.Standing | None:
     try:
         there = list(contents(place.location))
     except FileNotFoundError:
-        return "missing"
+        return model.Standing.MISSING
     except Exception:  # whatever stands in the way, of whichever store: somebody else may be able to look
-        return "nobody can tell"
+        return None
     if all(content.strength is not place.strength for content in there):
-        return "nobody can tell"  # what is told of it there is not what was noted of it
-    return "present" if any(content.digest == place.digest for content in there) else "altered"
+        return None  # what is told of it there is not what was noted of it
+    is_there = any(content.digest == place.digest for content in there)
+    return model.Standing.PRESENT if is_there else model.Standing.ALTERED
 
 
 def content(location: str) -> model.Content:

@@ -366,11 +366,15 @@ class Recorder:
         seen = places.look(
             [cache.Place(h.version.digest, str(h.output.location), h.version.content.strength) for h in lent]
         )
-        gone = seen.missing | seen.altered
+        gone = {
+            (sighting.digest, sighting.location)
+            for sighting in seen
+            if sighting.standing is not model.Standing.PRESENT
+        }
         yield from (
             f"input {handle} is no longer what lies at {handle.output.location}"
             for handle in lent
-            if handle.version.digest in gone
+            if (handle.version.digest, handle.output.location) in gone
         )
 
     def detach(self) -> None:

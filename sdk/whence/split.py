@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from whence import calls, connecting, described, handles, outputs, places, recorder, tickets
-from whence_catalog import cache, catalog, digest, model, traces
+from whence_catalog import cache, catalog, model, traces
 from whence_catalog.errors import Conflict, ErrorKind, Unreachable, WhenceError
 
 if TYPE_CHECKING:
@@ -95,6 +95,15 @@ Answer: TypeAlias = Reuse | Verify | Wait | Execute
 Opened: TypeAlias = Execute | tickets.Ticket | Mapping[str, object]
 
 
+def _ticket(opened: Opened) -> tickets.Ticket:
+    """The ticket of an opened call.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    return opened.ticket if isinstance(opened, Execute) else tickets.Ticket.of(opened)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
     """How an opened call ended.
@@ -116,15 +125,6 @@ class Completion:
     trust: str | None = None
     error: str | BaseException | None = None
     is_aborted: bool = False
-
-    @property
-    def ticket(self) -> tickets.Ticket:
-        """The ticket.
-
-        Raises:
-            InvalidInput: it is none.
-        """
-        return self.opened.ticket if isinstance(self.opened, Execute) else tickets.Ticket.of(self.opened)
 
     @property
     def state(self) -> model.RunState:
@@ -195,41 +195,39 @@ class Opening:
             raise answer
         return answer
 
-    def saw(
-        self,
-        present: frozenset[digest.Digest] = frozenset(),
-        missing: frozenset[digest.Digest] = frozenset(),
-        altered: frozenset[digest.Digest] = frozenset(),
-    ) -> None:
-        """Told of what is there of the outputs that the catalog asked about."""
-        call = self.description.call
-        self._tell(
-            present=call.present | present, missing=call.missing | missing, altered=call.altered | altered
-        )
-
     def look(self, answer: cache.Verify) -> Verify | None:
         """Look at what is in the store; the answer, where there is something that the caller has to look at."""
-        elsewhere = {place.digest for place in answer.places}
-        ours = answer.unknown - elsewhere
-        if ours:
-            self.saw(*self.client.look(ours, answer.trees - elsewhere))
-        if not elsewhere:
-            return None
+        if answer.unknown:
+            present, missing, altered = self.client.look(answer.unknown, answer.trees)
+            call = self.description.call
+            self._tell(
+                present=call.present | present, missing=call.missing | missing, altered=call.altered | altered
+            )
         self._places = answer.places
-        return Verify(tuple(sorted({place.location for place in answer.places})), self)
+        if not self._places:
+            return None
+        return Verify(tuple(sorted({place.location for place in self._places})), self)
 
     def look_elsewhere(self) -> bool:
         """Look at the places of the last answer, as far as this process can; whether that told of all of them."""
         seen = places.look(self._places)
-        self.saw(seen.present, seen.missing, seen.altered)
-        told = seen.present | seen.missing | seen.altered
-        return all(place.digest in told for place in self._places)
+        self._sighted(seen)
+        told = {(sighting.digest, sighting.location) for sighting in seen}
+        return all((place.digest, place.location) in told for place in self._places)
 
     def told(self, seen: Mapping[str, bool]) -> None:
-        """Told by the caller of what is there, by its location."""
-        there = frozenset(place.digest for place in self._places if seen.get(place.location) is True)
-        gone = frozenset(place.digest for place in self._places if seen.get(place.location) is False)
-        self.saw(present=there - gone, missing=gone)
+        """Told by the caller of what is there, by its location; a location that it does not name stays unknown."""
+        says = {True: model.Standing.PRESENT, False: model.Standing.MISSING}
+        self._sighted(
+            tuple(
+                model.Sighting(place.digest, place.location, says[is_there])
+                for place in self._places
+                if (is_there := seen.get(place.location)) in says
+            )
+        )
+
+    def _sighted(self, sightings: tuple[model.Sighting, ...]) -> None:
+        self._tell(sightings=(*self.description.call.sightings, *sightings))
 
     def _tell(self, **said: object) -> None:
         whole = self.description
@@ -263,7 +261,7 @@ class Opening:
                 f"{answer.until:%H:%M:%S} (UTC)",
             )
         # What was seen of the outputs is of before the wait.
-        self._tell(present=frozenset(), missing=frozenset(), altered=frozenset())
+        self._tell(present=frozenset(), missing=frozenset(), altered=frozenset(), sightings=())
         pause = min(0.05 + waited / 10, _LONGEST_PAUSE_SECONDS)
         if limit is not None:
             pause = min(pause, limit.total_seconds() - waited)
@@ -450,7 +448,7 @@ def complete_all(completions: Sequence[Completion]) -> list[Completed | WhenceEr
 
 def _report(client: "Client", completion: Completion) -> model.Report:
     """The report of a completion, with its bytes in the store."""
-    ticket = completion.ticket
+    ticket = _ticket(completion.opened)
     if ticket.reason == cache.Reason.UNREACHABLE:
         client.writer.expect(ticket.uid)  # it was begun while nobody answered, perhaps on another machine
     changed: tuple[str, ...] = ()
@@ -479,14 +477,14 @@ def beat(opened: Sequence[Opened]) -> frozenset[str]:
     Due three times in a lease, for whoever does not let `held` see to it.
     """
     client = connecting.current()
-    runs = [Completion(opened=each).ticket.uid for each in opened]
+    runs = [_ticket(each).uid for each in opened]
     return frozenset(str(run) for run in client.catalog.beat(runs, client.beater.lease))
 
 
 @contextlib.contextmanager
 def held(opened: Opened) -> Iterator[Held]:
     """Around the work of an opened call: this process's beater says that it is still at it."""
-    client, run, lease = connecting.current(), Completion(opened=opened).ticket.uid, Held()
+    client, run, lease = connecting.current(), _ticket(opened).uid, Held()
     client.beater.add(run, lease.lose)
     try:
         yield lease

@@ -1,5 +1,6 @@
 """What opening a call answers and records, whichever catalog is asked."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,6 +11,10 @@ from whence_catalog import cache, model
 from whence_catalog.errors import Conflict, InvalidInput
 
 HOUR = timedelta(hours=1)
+
+
+def saw(places: Sequence[cache.Place], standing: model.Standing) -> tuple[model.Sighting, ...]:
+    return tuple(model.Sighting(place.digest, place.location, standing) for place in places)
 
 
 def reason_of(world: World, call: model.Call) -> str | None:
@@ -76,13 +81,16 @@ def test_what_lies_elsewhere_is_asked_about_each_time_whatever_is_remembered_of_
     for _ in range(2):
         asked = world.ask(world.call(presence_age=HOUR))
         assert isinstance(asked, cache.Verify)
-        assert asked.unknown == {digest_of(b"R")}
+        assert asked.unknown == frozenset()
         assert asked.places == (cache.Place(digest_of(b"R"), "gs://bucket/r", model.Strength.CONTENT),)
-        seen = world.ask(world.call(presence_age=HOUR, present=asked.unknown))
+        in_store = world.call(presence_age=HOUR, present=frozenset({digest_of(b"R")}))
+        assert isinstance(world.ask(in_store), cache.Verify), "what is in the store says nothing of the place"
+        there = saw(asked.places, model.Standing.PRESENT)
+        seen = world.ask(world.call(presence_age=HOUR, sightings=there))
         assert isinstance(seen, cache.Reuse)
     # Nor does what was seen elsewhere say anything of the store.
     world.run("copy as a step", {"report:r": b"R"})
-    gone = world.ask(world.call(presence_age=HOUR, missing=frozenset({digest_of(b"R")})))
+    gone = world.ask(world.call(presence_age=HOUR, sightings=saw(asked.places, model.Standing.MISSING)))
     assert isinstance(gone, cache.Execute)
     assert isinstance(world.ask(world.call("copy as a step", presence_age=HOUR)), cache.Reuse)
 

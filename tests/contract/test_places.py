@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.simulator import World, claim, uid
+from tests.simulator import NEVER_FRESH, World, claim, digest_of, uid
 from whence_catalog import cache, digest, model
 
 PLACE = "gs://bucket/table"
@@ -35,11 +35,14 @@ def looked(world: World, call: model.Call, there: bytes | None) -> cache.Answer:
         return answer
     (place,) = answer.places
     assert place.location == PLACE
-    seen = frozenset({place.digest})
-    if there is None:
-        return world.ask(replace(call, missing=seen))
-    is_same = left(there).content.digest == place.digest
-    return world.ask(replace(call, present=seen) if is_same else replace(call, altered=seen))
+    found = None if there is None else left(there).content.digest
+    return world.ask(replace(call, sightings=(sighting(place, found),)))
+
+
+def sighting(place: cache.Place, there: digest.Digest | None) -> model.Sighting:
+    """What is seen at a place that holds this now."""
+    is_same = model.Standing.PRESENT if there == place.digest else model.Standing.ALTERED
+    return model.Sighting(place.digest, place.location, model.Standing.MISSING if there is None else is_same)
 
 
 def test_a_place_is_looked_at_each_time_whatever_is_remembered(world: World) -> None:
@@ -172,3 +175,123 @@ def test_a_reuse_is_answered_only_where_what_its_run_wrote_still_stands(
                 )  # fmt: skip
                 # And what was just written is a hit for who asks next.
                 assert isinstance(looked(world, world.call(jobs[name]), state), cache.Reuse)
+
+
+# Where one content may lie: `a` and `b` are outputs at places, `c` is one in the store.
+A, B = "gs://bucket/a", "gs://bucket/b"
+WHERE = {"a": A, "b": B, "c": None}
+CONTENTS = (b"X", b"Y")
+
+
+def made_of(contents: dict[str, bytes]) -> tuple[model.OutputClaim, ...]:
+    return tuple(claim(f"dataset:{role}", said, location=WHERE[role]) for role, said in contents.items())
+
+
+def seen_of(answer: cache.Verify, store: set[digest.Digest], held: dict[str, bytes]) -> dict[str, object]:
+    """All that who looks everywhere sees."""
+    there = {where: digest_of(said) for where, said in held.items()}
+    return {
+        "present": answer.unknown & store,
+        "missing": answer.unknown - store,
+        "sightings": tuple(sighting(place, there.get(place.location)) for place in answer.places),
+    }
+
+
+@pytest.mark.parametrize("standing", [None, model.Standing.MISSING, model.Standing.ALTERED])
+def test_the_same_bytes_at_two_places_are_seen_at_each_by_itself(
+    world: World, standing: model.Standing | None
+) -> None:
+    call = world.call("two")
+    begun = world.begin(call)
+    outputs = made_of({"a": b"X", "b": b"X", "c": b"X"})
+    world.finish(replace(world.report(call, token=begun.token), outputs=outputs))
+    named = digest_of(b"X")
+    again = world.call("two", presence_age=NEVER_FRESH)
+    asked = world.ask(again)
+    assert isinstance(asked, cache.Verify)
+    assert (asked.unknown, [place.location for place in asked.places]) == ({named}, [A, B])
+    at_a = model.Sighting(named, A, model.Standing.PRESENT)
+    if standing is None:
+        told = world.ask(replace(again, present=asked.unknown, sightings=(at_a,)))
+        assert isinstance(told, cache.Verify)
+        assert (told.unknown, [place.location for place in told.places]) == (frozenset(), [B])
+        both = (at_a, model.Sighting(named, B, model.Standing.PRESENT))
+        not_in_store = world.ask(replace(again, sightings=both))
+        assert isinstance(not_in_store, cache.Verify)
+        assert (not_in_store.unknown, not_in_store.places) == ({named}, ())
+        assert isinstance(world.ask(replace(again, present=asked.unknown, sightings=both)), cache.Reuse)
+        return
+    both = (at_a, model.Sighting(named, B, standing))
+    refused = world.ask(replace(again, present=asked.unknown, sightings=both))
+    assert isinstance(refused, cache.Execute)
+    is_missing = standing is model.Standing.MISSING
+    assert refused.reason is (cache.Reason.OUTPUT_MISSING if is_missing else cache.Reason.OUTPUT_ALTERED)
+
+
+def test_a_blob_that_is_gone_is_a_miss_though_its_bytes_lie_at_a_place_too(world: World) -> None:
+    call = world.call("mixed")
+    begun = world.begin(call)
+    outputs = made_of({"a": b"X", "c": b"X"})
+    world.finish(replace(world.report(call, token=begun.token), outputs=outputs))
+    again = world.call("mixed", presence_age=NEVER_FRESH)
+    asked = world.ask(again)
+    assert isinstance(asked, cache.Verify)
+    gone = world.ask(replace(again, **seen_of(asked, set(), {A: b"X"})))  # type: ignore[arg-type]
+    assert isinstance(gone, cache.Execute)
+    assert gone.reason is cache.Reason.OUTPUT_MISSING
+
+
+MANY_STEPS = st.lists(
+    st.one_of(
+        st.tuples(
+            st.just("call"),
+            st.sampled_from(["one", "other"]),
+            st.dictionaries(st.sampled_from([*WHERE]), st.sampled_from(CONTENTS), min_size=1),
+        ),
+        st.tuples(
+            st.just("outsider"), st.sampled_from([A, B]), st.none() | st.sampled_from([*CONTENTS, b"Z"])
+        ),
+        st.tuples(st.just("delete"), st.sampled_from(CONTENTS), st.none()),
+    ),
+    max_size=14,
+)
+
+
+@given(MANY_STEPS)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_reuse_hands_out_only_what_still_is_everywhere_that_its_run_left_it(
+    world: World, steps: list[tuple[str, str | bytes, object]]
+) -> None:
+    store: set[digest.Digest] = set()
+    held: dict[str, bytes] = {}
+    jobs = {name: f"{name} {uid()}" for name in ("one", "other")}
+    for step in steps:
+        match step:
+            case ("outsider", str(where), None):
+                held.pop(where, None)
+            case ("outsider", str(where), bytes(said)):
+                held[where] = said
+            case ("delete", bytes(said), _):
+                store.discard(digest_of(said))
+            case ("call", str(name), dict(contents)):
+                call = world.call(jobs[name], presence_age=NEVER_FRESH)
+                answer = world.ask(call)
+                if isinstance(answer, cache.Verify):
+                    answer = world.ask(replace(call, **seen_of(answer, store, held)))  # type: ignore[arg-type]
+                if isinstance(answer, cache.Reuse):
+                    for output in answer.outputs:
+                        named, where = output.version.digest, output.location
+                        assert (
+                            named in store
+                            if where is None
+                            else where in held and digest_of(held[where]) == named
+                        )
+                    continue
+                assert isinstance(answer, cache.Execute)
+                for role, said in contents.items():
+                    if (where := WHERE[role]) is None:
+                        store.add(digest_of(said))
+                    else:
+                        held[where] = said
+                report = world.report(call, token=answer.token)
+                world.finish(replace(report, outputs=made_of(contents)))

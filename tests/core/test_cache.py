@@ -49,6 +49,53 @@ def test_missing_outweighs_altered_and_altered_outweighs_unknown() -> None:
     assert cache.decide(entry(), unknown, NOW, None) == cache.Verify(entry(), frozenset({A}))
 
 
+WHERES = st.sampled_from([None, "gs://a", "gs://b"])
+STANDINGS = st.sampled_from(model.Standing)
+SAID = st.lists(st.tuples(st.sampled_from([A, B]), WHERES, STANDINGS), max_size=12)
+
+
+@given(st.sets(st.tuples(st.sampled_from([A, B]), WHERES)), SAID, st.sets(st.sampled_from([A, B])))
+def test_an_output_is_known_present_only_where_each_of_its_wheres_is(
+    lies: set[tuple[digest.Digest, str | None]],
+    said: list[tuple[digest.Digest, str | None, model.Standing]],
+    believed: set[digest.Digest],
+) -> None:
+    def told(standing: model.Standing) -> frozenset[digest.Digest]:
+        return frozenset(named for named, where, what in said if where is None and what is standing)
+
+    places = [cache.Place(named, where, model.Strength.CONTENT) for named, where in lies if where is not None]
+    call = replace(
+        model.Call(RUN, "p", "j", ACTOR),
+        present=told(model.Standing.PRESENT),
+        missing=told(model.Standing.MISSING),
+        altered=told(model.Standing.ALTERED),
+        sightings=tuple(model.Sighting(n, where, what) for n, where, what in said if where is not None),
+    )
+    found = cache.presence({n: n in believed for n, where in lies if where is None}, places, call)
+    answers = {
+        at: {what for named, where, what in said if (named, where) == at}
+        or ({model.Standing.PRESENT} if at[1] is None and at[0] in believed else set())
+        for at in lies
+    }
+    missing = {named for (named, _), what in answers.items() if model.Standing.MISSING in what}
+    assert found.missing == missing
+    altered = {named for (named, _), what in answers.items() if model.Standing.ALTERED in what}
+    assert found.altered - missing == altered - missing
+    assert found.unknown == {named for (named, where), what in answers.items() if where is None and not what}
+    assert {(place.digest, place.location) for place in found.unseen} == {
+        at for at, what in answers.items() if at[1] is not None and not what
+    }
+    is_reused = isinstance(cache.decide(entry(), found, NOW, None), cache.Reuse)
+    assert is_reused is all(what == {model.Standing.PRESENT} for what in answers.values())
+
+
+@given(st.lists(STANDINGS), STANDINGS)
+def test_whatever_else_is_said_the_worst_counts(said: list[model.Standing], another: model.Standing) -> None:
+    order = [model.Standing.PRESENT, model.Standing.ALTERED, model.Standing.MISSING]
+    assert cache.worst([]) is None
+    assert cache.worst([*said, another]) is max([*said, another], key=order.index)
+
+
 @given(
     st.permutations(
         [

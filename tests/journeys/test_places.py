@@ -159,3 +159,61 @@ def test_a_step_whose_input_is_written_over_while_it_runs_publishes_nothing(
     again = client.publish_draft(whence.located("dataset", "table", "bucket://b/table", identity="ask"))
     count(again)
     assert client.catalog.runs()[0].outcome == "entered"
+
+
+def test_the_same_bytes_at_two_places_are_looked_at_in_each(client: Client, tmp_path: Path) -> None:
+    times: list[int] = []
+    one, other = tmp_path / "one.bin", tmp_path / "other.bin"
+
+    @whence.step(version="1")
+    def both(n: int) -> dict[str, Handle]:
+        times.append(n)
+        one.write_bytes(b"same")
+        other.write_bytes(b"same")
+        return {"a": whence.located("file", "a", one), "b": whence.located("file", "b", other)}
+
+    @whence.step(version="1")
+    def over(n: int) -> Handle:
+        one.write_bytes(b"other")
+        return whence.located("file", "w", one)
+
+    both(1)
+    both(1)
+    for harm in (
+        lambda: one.write_bytes(b"altered"),
+        lambda: other.write_bytes(b"altered"),
+        one.unlink,
+        other.unlink,
+        lambda: over(1),
+    ):
+        harm()
+        both(1)
+        assert (one.read_bytes(), other.read_bytes()) == (b"same", b"same")
+        both(1)
+    assert len(times) == 6
+
+
+def test_a_result_in_the_store_is_looked_for_there_though_its_bytes_lie_at_a_place_too(
+    client: Client, tmp_path: Path
+) -> None:
+    times: list[int] = []
+    place = tmp_path / "place.bin"
+
+    @whence.step(version="1")
+    def mixed(n: int) -> dict[str, Handle]:
+        times.append(n)
+        place.write_bytes(b"mixed")
+        return {"a": whence.located("file", "a", place), "b": whence.dataset("b", b"mixed")}
+
+    mixed(1)
+    mixed(1)
+    assert len(times) == 1
+    (blob,) = [
+        found
+        for found in Path(client.blobs.url.removeprefix("file://")).rglob("*")
+        if found.is_file() and found.read_bytes() == b"mixed"
+    ]
+    blob.parent.chmod(0o755)
+    blob.unlink()
+    assert mixed(1)["b"].load() == b"mixed"
+    assert len(times) == 2

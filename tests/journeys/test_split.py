@@ -292,3 +292,29 @@ def test_two_threads_that_want_the_same_wait_for_each_other(client: Client) -> N
         assert not lease.lease_lost
     whence.complete(first, {"n": 1})
     assert isinstance(whence.open(second.call), whence.Reuse)
+
+
+def test_a_location_that_the_caller_does_not_name_stays_unknown(client: Client) -> None:
+    def opened() -> object:
+        return whence.open(whence.Call(job="two", inputs={"n": 1}, code="v"))
+
+    named = digest_of_bytes(b"zz").text
+    places = ["gs://bucket/p1", "gs://bucket/p2"]
+    whence.complete(
+        executed(opened()),
+        {
+            name: whence.located("file", name, place, digest=named)
+            for name, place in zip("ab", places, strict=True)
+        },
+    )
+    answer = opened()
+    assert isinstance(answer, whence.Verify)
+    assert answer.locations == tuple(places)
+    half = whence.open(answer.call, seen={places[0]: True})
+    assert isinstance(half, whence.Verify)
+    assert half.locations == (places[1],)
+    assert isinstance(whence.open(half.call, seen={places[1]: True}), whence.Reuse)
+    other = opened()
+    assert isinstance(other, whence.Verify)
+    gone = executed(whence.open(other.call, seen=dict(zip(places, (True, False), strict=True))))
+    assert gone.reason == "output missing"

@@ -41,32 +41,12 @@ _latest = Statement(
     .where(_RUN.c.id == bindparam("run_id"))
 )
 
-_places = Statement(
-    select(_VERSION.c.digest, _OUTPUT.c.location, _VERSION.c.strength)
-    .join(_VERSION, _VERSION.c.id == _OUTPUT.c.version_id)
-    .where(_OUTPUT.c.run_id == bindparam("run_id"), _OUTPUT.c.location.is_not(None))
-    .order_by(_VERSION.c.digest, _OUTPUT.c.location)
-)
-
 
 def put(tx: Transaction, run_id: int, claims: Sequence[model.OutputClaim]) -> None:
     """Record what a Run wrote where; what it only hands on, it did not write."""
     for claim in claims:
         if claim.location is not None and not cache.is_handed_on(claim):
             tx.run(_write, of_run=run_id, location=claim.location, digest=claim.content.digest.raw)
-
-
-def named(
-    tx: Transaction, found: reservations.LiveEntry, asked: frozenset[digest.Digest]
-) -> tuple[cache.Place, ...]:
-    """Where those of the digests lie that an entry has in places."""
-    if not asked & found.places.keys():
-        return ()
-    rows = tx.all(_places, run_id=found.run_id)
-    places = [
-        cache.Place(digest.Digest.of(raw), where, model.Strength(strength)) for raw, where, strength in rows
-    ]
-    return tuple(place for place in places if place.digest in asked)
 
 
 def overwritten(tx: Transaction, found: reservations.LiveEntry | None) -> frozenset[digest.Digest]:

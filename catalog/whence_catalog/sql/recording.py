@@ -37,9 +37,7 @@ def _decide(
     entry, condemned = (None, None) if found is None else (found.entry, found.condemned)
     decision = cache.decide(entry, seen, tx.at, call.max_age, sampled, condemned)
     if isinstance(decision, cache.Verify) and found is not None:
-        asked = decision.unknown
-        elsewhere = places.named(tx, found, asked)
-        return cache.Verify(decision.entry, asked, asked & found.trees, elsewhere), found
+        return dataclasses.replace(decision, trees=decision.unknown & found.trees), found
     return decision, found
 
 
@@ -57,7 +55,7 @@ def _decide_begin(
 
 def may_be_advised(call: model.Call) -> bool:
     """Whether the answer may be Verify or Wait: these record nothing, so nobody need queue to write for them."""
-    told = call.present or call.missing or call.altered
+    told = call.present or call.missing or call.altered or call.sightings
     return cache.wants_key(call) and call.presence_age is not None and not told
 
 
@@ -105,9 +103,9 @@ def begin(tx: Transaction, call: model.Call, lease_micros: int) -> cache.Answer:
     decision, found = _decide_begin(tx, call)
     if found is not None:
         # Of the entry's own Blobs alone: nobody's word makes another's hits look missing.
-        own = frozenset(found.digests.values()) - found.places.keys()
-        gone = (call.missing | call.altered) & own
-        reservations.remember(tx, found.run_id, call.project, call.present & own, gone)
+        gone = found.stored.keys() & (call.missing | call.altered)
+        seen = (found.stored.keys() & call.present) - gone
+        reservations.remember(tx, found.run_id, call.project, seen, gone)
     token: int | None = None
     if isinstance(decision, cache.Execute):
         taken = reservations.take(tx, call.key, call.owner, call.run, decision.reason, lease_micros)

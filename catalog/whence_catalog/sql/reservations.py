@@ -55,6 +55,7 @@ _live = Statement(
         exists().where(_ASKING.c.uid == bindparam("asking")),
         engine.clock(),
         *(_OUTPUT.c.role, _VERSION.c.digest, _BLOB.c.known_at, _VERSION.c.form, _OUTPUT.c.location),
+        _VERSION.c.strength,
     )
     .join(_RUN, _RUN.c.id == _ENTRY.c.run_id)
     .outerjoin(_OUTPUT, _OUTPUT.c.run_id == _RUN.c.id)
@@ -179,26 +180,23 @@ _beat_until = Statement(select(_BEAT.c.until).where(_BEAT.c.run_uid == bindparam
 
 
 class LiveEntry(NamedTuple):
-    """The live entry of a key: its row, its Run's row, and what that Run made (role → (digest, known at)).
+    """The live entry of a key: its row, its Run's row, and what that Run made (`digests`, by role).
 
     `condemned` is QUARANTINED or TAINTED where one of its outputs is, `is_asking_again` whether the Run that
     asks is recorded already.
-    What lies elsewhere is in `places`. When it was last seen is not remembered: our memory is of the store.
+    `stored` is what of it is to be in the store, and when each was last seen there; what lies elsewhere is in
+    `places`, one for each output. When that was last seen is not remembered.
     """
 
     id: int
     run_id: int
     entry: cache.CacheEntry
-    made: Mapping[str, tuple[digest.Digest, int | None]]
+    digests: Mapping[str, digest.Digest]
+    stored: Mapping[digest.Digest, int | None]
     trees: frozenset[digest.Digest]
     condemned: cache.Reason | None
-    places: Mapping[digest.Digest, str]
+    places: tuple[cache.Place, ...]
     is_asking_again: bool
-
-    @property
-    def digests(self) -> dict[str, digest.Digest]:
-        """Role → digest."""
-        return {role: named for role, (named, _) in self.made.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,34 +225,35 @@ def live(tx: Transaction, key: str, asking: UUID | None = None) -> LiveEntry | N
         model.moment(validated_at),
         None if revoked_at is None else model.moment(revoked_at),
     )
-    outputs = [row[9:] for row in rows if row[9] is not None]
-    made = {
-        role: (digest.Digest.of(raw), None if location is not None else known)
-        for role, raw, known, _, location in outputs
-    }
-    trees = frozenset([made[role][0] for role, _, _, form, _ in outputs if form == model.Form.TREE])
-    places = {made[role][0]: location for role, _, _, _, location in outputs if location is not None}
-    condemned = taint.condemned(worst)
-    return LiveEntry(entry_id, run_id, entry, made, trees, condemned, places, bool(is_asking_again))
+    digests: dict[str, digest.Digest] = {}
+    stored: dict[digest.Digest, int | None] = {}
+    trees: list[digest.Digest] = []
+    places: list[cache.Place] = []
+    for role, raw, known_at, form, location, strength in [row[9:] for row in rows if row[9] is not None]:
+        named = digests[role] = digest.Digest.of(raw)
+        if location is not None:
+            places.append(cache.Place(named, location, model.Strength(strength)))
+            continue
+        stored[named] = known_at
+        if form == model.Form.TREE:
+            trees.append(named)
+    return LiveEntry(
+        *(entry_id, run_id, entry, digests, stored, frozenset(trees)),
+        *(taint.condemned(worst), tuple(places), bool(is_asking_again)),
+    )
 
 
 def presence(tx: Transaction, found: LiveEntry | None, call: model.Call) -> cache.Presence:
-    """What is known of the entry's Blobs: by the caller's own word, else by the catalog's memory."""
+    """What is known of the entry's outputs: by the caller's own word, and of Blobs by the catalog's memory."""
     if found is None:
         return cache.Presence()
-    told = call.present or call.missing or call.altered
-    unknown: frozenset[digest.Digest] = frozenset()
-    if call.presence_age is not None:
-        fresh_since = tx.micros - call.presence_age.total_seconds() * 1e6
-        unknown = frozenset(
-            [named for named, known_at in found.made.values() if known_at is None or known_at <= fresh_since]
-        )
-    unknown |= found.places.keys()  # a place may change at any time
-    if not told:
-        return cache.Presence(unknown=unknown)
-    digests = frozenset([named for named, _ in found.made.values()])
-    unknown = unknown - call.present - call.missing - call.altered
-    return cache.Presence(digests & call.missing, digests & call.altered, unknown)
+    age = call.presence_age
+    fresh_since = float("-inf") if age is None else tx.micros - age.total_seconds() * 1e6
+    believed = {
+        named: age is None or (known_at is not None and known_at > fresh_since)
+        for named, known_at in found.stored.items()
+    }
+    return cache.presence(believed, found.places, call)
 
 
 def remember(

@@ -117,10 +117,14 @@ def _answer(answer: cache.Answer) -> str:
     match answer:
         case cache.Reuse(entry):
             return f"[green]it would be reused[/green]: run {entry.run} made it, {printing.time(entry.created_at)}"
-        case cache.Verify(entry, unknown):
+        case cache.Verify(entry, unknown, _, places):
+            where = [
+                *([f"its {len(unknown)} contents are still in the store"] if unknown else []),
+                *(f"{escape(place.location)} still holds what was left there" for place in places),
+            ]
             return (
-                f"[green]it would be reused[/green], if its {len(unknown)} contents are still in the store: run {entry.run}"
-                f" made it, {printing.time(entry.created_at)}"
+                f"[green]it would be reused[/green], if {' and '.join(where)}: run {entry.run} made it,"
+                f" {printing.time(entry.created_at)}"
             )
         case cache.Wait(holder, since, until):
             return (
