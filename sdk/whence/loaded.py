@@ -96,7 +96,9 @@ def taken_over(wrapper: object) -> frozenset[str]:
     # Around a class, it takes over every member of it.
     members = vars(inner) if isinstance(inner, type) else {}
     same_members = (name for name, value in members.items() if name in held and held[name] is value)
-    return frozenset({"__wrapped__", "__annotate__", *same, *same_members})
+    # The size of a cache is said where it is made.
+    cached = ("cache_parameters",) if type(wrapper).__module__ == "functools" else ()
+    return frozenset({"__wrapped__", "__annotate__", *same, *same_members, *cached})
 
 
 def attributes(function: types.FunctionType) -> dict[str, object]:
