@@ -106,13 +106,17 @@ class Notes:
         return name in self._made or f"{name}/".startswith(self._made_folders)
 
     def write(self, path: object, flags: int) -> None:
-        """That file is opened for writing: what is in it afterwards is the Run's own, if nothing was before."""
+        """That file is opened for writing: what is in it afterwards is the Run's own, if it is emptied or new.
+
+        What is opened to go on in it is new only because nothing lay there: that was read, too.
+        """
         self.settle()
         name = _absolute(path)
         empties = bool(flags & (os.O_TRUNC | os.O_EXCL)) and not _is_temporary(flags)
-        if not os.path.lexists(name) or (empties and not flags & os.O_EXCL and os.access(name, os.W_OK)):
+        is_there = os.path.lexists(name)
+        if empties and (not is_there or (not flags & os.O_EXCL and os.access(name, os.W_OK))):
             self._made.add(name)
-        elif flags & os.O_RDWR and not empties:
+        elif flags & os.O_RDWR and not empties and not _is_temporary(flags):
             self._note_file(name)
 
     def list_folder(self, path: object) -> None:

@@ -4,8 +4,8 @@ A step that names an argument as tracked is reused by what it really read of it.
 one by one come as views of their own, anything else as it is. Nothing can be asked without being noted: who
 looks at a view as a whole (prints it, compares it, copies it, pickles it, calls what no view has) has read all of it.
 
-A view is a Mapping, a Sequence, or looks like the dataclass that it is of. It is read-only, and no `dict` or `list`:
-code written in C would read one of these past every view.
+A view passes for what it is of (`isinstance`), and is read-only. Its type is none of these all the same: code written
+in C would read a `dict` or a `list` past every view.
 """
 
 import copy
@@ -13,7 +13,7 @@ import functools
 import operator
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NoReturn, cast
+from typing import ClassVar, NoReturn, cast
 
 from whence_catalog import digest, traces
 from whence_catalog.errors import Conflict, ErrorKind
@@ -139,6 +139,16 @@ class View:
         _note(self, Question.EMPTY)
         return bool(self._whence_raw)
 
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        return type(self._whence_raw)
+
+    def __setitem__(self, key: object, item: object) -> NoReturn:
+        _refuse_change(self, "by item")
+
+    def __delitem__(self, key: object) -> NoReturn:
+        _refuse_change(self, "by item")
+
     def __eq__(self, other: object) -> bool:
         return bool(_whole(self) == whole(other))
 
@@ -195,6 +205,10 @@ class MappingView(View, Mapping[object, object]):
 
     __slots__ = ()
 
+    def __new__(cls, *given: object) -> object:  # type: ignore[misc]
+        """`type(view)(…)` makes a dict, as it would of what the view is of."""
+        return super().__new__(cls) if _is_of_view(given) else dict(*given)
+
     def __getitem__(self, key: object) -> object:
         step = _step(self, key)
         if step is None:
@@ -239,9 +253,15 @@ def _step(view: View, key: object, question: Question = Question.GET) -> tuple[d
 
 
 class SequenceView(View, Sequence[object]):
-    """A tracked list; or a tuple with such, or a dict, in it."""
+    """A tracked list."""
 
     __slots__ = ()
+
+    def __new__(cls, *given: object) -> object:  # type: ignore[misc]
+        """`type(view)(…)` makes a list, as it would of what the view is of."""
+        return super().__new__(cls) if _is_of_view(given) else cls._made_of(*given)
+
+    _made_of: ClassVar[type] = list
 
     def __getitem__(self, place: object) -> object:  # type: ignore[override]
         raw = cast("Sequence[object]", self._whence_raw)
@@ -267,14 +287,26 @@ class SequenceView(View, Sequence[object]):
     __hash__ = View.__hash__
 
 
+class TupleView(SequenceView):
+    """A tracked tuple, with a list, a dict or a dataclass in it."""
+
+    __slots__ = ()
+
+    _made_of = tuple
+
+
 class FieldsView(View):
     """A tracked dataclass: its fields are asked for by name, and whatever else it has looks at all of it."""
 
     __slots__ = ()
 
-    @property  # type: ignore[misc]
-    def __class__(self) -> type:
-        return type(self._whence_raw)
+    @property
+    def __dataclass_fields__(self) -> Mapping[str, object]:
+        return cast("Mapping[str, object]", type(self._whence_raw).__dataclass_fields__)  # type: ignore[attr-defined]
+
+    @property
+    def __dict__(self) -> dict[str, object]:  # type: ignore[override]
+        return dict(vars(_whole(self)))
 
     def __getattr__(self, name: str) -> object:
         record = cast("digest.Record", object.__getattribute__(self, "_whence_framed"))
@@ -299,8 +331,14 @@ def _handed(raw: object, framed: digest.Framed, argument: str, path: traces.Path
         return raw
     if isinstance(framed, digest.Record):
         return FieldsView(raw, framed, argument, path, log)
-    kind = MappingView if isinstance(framed, Mapping) else SequenceView
-    return kind(raw, framed, argument, path, log)
+    kind: type = (
+        MappingView if isinstance(framed, Mapping) else TupleView if type(raw) is tuple else SequenceView
+    )
+    return cast("object", kind(raw, framed, argument, path, log))
+
+
+def _is_of_view(given: Sequence[object]) -> bool:
+    return len(given) == len(View.__slots__) and isinstance(given[-1], Log)
 
 
 def _note(view: View, question: Question, *steps: digest.Framed) -> None:

@@ -120,8 +120,8 @@ def test_a_folder_that_is_listed_is_told(client: Client, data: Path) -> None:
 
 def test_a_database_that_is_opened_is_told(client: Client, tmp_path: Path) -> None:
     path = tmp_path / "shop.db"
-    made = touching(client, lambda: sqlite3.connect(path).close())
-    assert made.files == ()
+    # One that is new is so because nothing lay there.
+    assert touching(client, lambda: sqlite3.connect(path).close()).files == (str(path),)
     path.write_bytes(b"")
     assert touching(client, lambda: sqlite3.connect(path).close()).files == (str(path),)
     uri = f"file:{path}?mode=ro"
@@ -142,9 +142,6 @@ def test_what_the_step_made_itself_is_not_told(client: Client, tmp_path: Path) -
             os.listdir(tmp_path / "copied")
         with tempfile.TemporaryFile() as file:
             file.write(b"x")
-        with open(tmp_path / "log", "a") as file2:
-            file2.write("x")
-        (tmp_path / "log").read_text()
 
     found = touching(client, work)
     assert found.files == ()
@@ -512,6 +509,23 @@ def test_what_whence_does_in_a_step_is_not_the_steps(client: Client, data: Path)
 
     found = touching(client, work)
     assert (found.files, found.sockets, found.subprocesses, found.variables) == ((), (), (), ())
+
+
+@pytest.mark.parametrize(
+    "go_on",
+    [
+        lambda path: open(path, "a+").close(),
+        lambda path: os.close(os.open(path, os.O_RDWR | os.O_CREAT)),
+        lambda path: [open(path, "a").close(), open(path).close()],
+    ],
+    ids=["a+", "O_RDWR", "a and read"],
+)
+def test_a_file_that_is_gone_on_in_is_read_even_if_there_was_none(
+    client: Client, tmp_path: Path, go_on: Callable[[Path], object]
+) -> None:
+    # With something in it, the step would have made something else.
+    path = tmp_path / "log.txt"
+    assert touching(client, lambda: go_on(path)).files == (str(path),)
 
 
 # ── strict, note, off ────────────────────────────────────────────────────────────────────────────

@@ -2,12 +2,15 @@
 
 import asyncio
 import copy
+import dataclasses
 import hashlib
 import itertools
 import json
+import operator
 import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -139,6 +142,62 @@ def test_a_dataclass_is_asked_about_field_by_field(client: Client) -> None:
     total = tracking(lambda state: state["box"].total)
     assert total({"box": Box("a", [1])}) == (1, True)
     assert total({"box": Box("b", [1])}) == (1, True), "what a property looks at is not seen: it read all"
+
+
+def test_a_view_passes_for_what_it_is_of(client: Client) -> None:
+    def kinds(state: State) -> object:
+        held = [state["d"], state["l"], state["t"], state["box"]]
+        return [[isinstance(each, kind) for kind in (dict, list, tuple, Box)] for each in held]
+
+    box = Box("b", [1])
+    state = {"d": {"x": 1}, "l": [1], "t": ([1], 2), "box": box}
+    assert tracking(kinds)(state)[0] == kinds(state)
+
+    def rebuilt(value: object) -> object:
+        if isinstance(value, dict):
+            return type(value)((key, rebuilt(item)) for key, item in value.items())
+        if isinstance(value, list | tuple):
+            return type(value)(rebuilt(item) for item in value)
+        return value if not isinstance(value, Box) else value.label
+
+    def remade(state: State) -> object:
+        made = rebuilt(state)
+        assert type(made) is dict
+        return repr(made)
+
+    assert tracking(remade)(state)[0] == remade(state)
+
+
+def test_what_a_dataclass_is_asked_by_its_module_is_answered(client: Client) -> None:
+    def told(state: State) -> object:
+        box = cast("Box", state["box"])
+        return [
+            dataclasses.is_dataclass(box),
+            [each.name for each in dataclasses.fields(box)],
+            dataclasses.asdict(box),
+            list(dataclasses.astuple(box)),
+            dataclasses.replace(box, label="new").label,
+            vars(box),
+        ]
+
+    state = {"box": Box("b", [1, 2])}
+    assert tracking(told)(state)[0] == told(state)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: operator.setitem(state, "new", 1),
+        lambda state: operator.delitem(state, "l"),
+        lambda state: operator.setitem(state["l"], 0, 1),
+        lambda state: operator.delitem(state["l"], 0),
+    ],
+)
+def test_who_changes_a_view_is_told_to_take_a_copy(
+    client: Client, change: Callable[[object], object]
+) -> None:
+    with pytest.raises(TypeError, match=r"state is tracked, and cannot be changed.*whence\.whole"):
+        tracking(change)({"l": [1]})
 
 
 def test_what_is_tracked_cannot_be_changed_nor_kept(client: Client) -> None:
