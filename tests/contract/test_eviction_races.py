@@ -13,6 +13,7 @@ import pytest
 from tests import postgres, simulator
 from tests.simulator import ACTOR, World, artifact, digest_of, one
 from whence_catalog import cache, facts, inventory, model
+from whence_catalog import judging as judging_facts
 from whence_catalog.inventory import EntryState
 from whence_catalog.sql import catalog as sql_catalog
 from whence_catalog.sql import judging, recording
@@ -87,7 +88,7 @@ class History:
                 said = facts.read_alias(fact.uid, fact.body)
                 self.needed[said.name] = said.digest.raw
             case "withdraw":
-                for key in facts.read_withdrawal(fact.body).keys:
+                for key in judging_facts.read_withdrawal(fact.body).keys:
                     self.evict(position, key)
 
     def evict(self, position: int, key: str) -> None:

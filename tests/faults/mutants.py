@@ -37,7 +37,7 @@ MUTANTS: Mapping[str, Sequence[Edit]] = {
     "no second look-up": [
         Edit(
             "whence_catalog.sql.recording",
-            "(decision, found) if tx.is_sequencing else _decide(tx, call)",
+            "(decision, found) if tx.is_sequencing else _decide_begin(tx, call)",
             "(decision, found)",
         )
     ],
