@@ -98,7 +98,11 @@ class Project:
 
     def end(self, process: "subprocess.Popen[str]", expect: int = 0) -> Any:
         """What a script showed last, once it has ended as expected."""
-        out, err = process.communicate(timeout=60)
+        try:
+            out, err = process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
         assert process.returncode == expect, err
         return json.loads(out.splitlines()[-1]) if out.strip() else None
 

@@ -320,21 +320,24 @@ _PROJECT = origins.Origin.PROJECT
 
 
 def _hides(kind: type) -> bool:
-    """Whether objects of a class may hold what is neither an attribute nor told by `_contents`.
+    """Whether objects of a class may hold what is neither an attribute nor told by `_contents`."""
+    told = (*_TOLD, _numpy_array())
+    return any(base not in told and hides_state(base) for base in kind.__mro__)
 
-    Told by the size of its objects: what is written in Python adds to it by attributes and slots only.
+
+def hides_state(base: type) -> bool:
+    """Whether a class adds to its objects what is neither an attribute nor in a slot.
+
+    Told by the size of its objects: what is written in Python adds to it by these only.
     """
-    for base in kind.__mro__:
-        above = base.__base__
-        if base in _TOLD or above is None or base is _numpy_array():
-            continue
-        held = vars(base)
-        slots = sum(isinstance(item, types.MemberDescriptorType) for item in held.values())
-        told = (slots if "__slots__" in held else 0) + ("__dict__" in held) + ("__weakref__" in held)
-        is_larger = base.__basicsize__ > above.__basicsize__ + told * _POINTER
-        if is_larger or base.__itemsize__ != above.__itemsize__:
-            return True
-    return False
+    above = base.__base__
+    if above is None:
+        return False
+    held = vars(base)
+    slots = sum(isinstance(item, types.MemberDescriptorType) for item in held.values())
+    told = (slots if "__slots__" in held else 0) + ("__dict__" in held) + ("__weakref__" in held)
+    is_larger = base.__basicsize__ > above.__basicsize__ + told * _POINTER
+    return is_larger or base.__itemsize__ != above.__itemsize__
 
 
 def _descriptor(name: str) -> Any:

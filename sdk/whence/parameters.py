@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, is_dataclass
 from typing import TYPE_CHECKING, cast
 
-from whence import origins, tracked
+from whence import forms, origins, tracked
 from whence_catalog import digest
 from whence_catalog.errors import ErrorKind, InvalidInput
 
@@ -82,6 +82,8 @@ class Canonical:
 
     def _registered(self, value: object, kind: type, where: str, depth: int) -> digest.Framed:
         match value:
+            case _ if issubclass(kind, tracked.View):  # first, since it passes for what it is of
+                return self.of(tracked.whole(value), where, depth)
             case enum.Enum():
                 return digest.Record("enum", [*self.class_name(kind, where), _member(value, where)])
             case datetime.datetime() if kind is datetime.datetime:
@@ -115,14 +117,13 @@ class Canonical:
                 }
                 return digest.Record("dataclass", [self.class_name(kind, where), named])
             case _ if is_model(kind):
+                _refuse_hidden_state(kind, where)
                 named = {
                     name: self.of(item, f"{where}.{name}", depth + 1)
                     for name, item in held_by_model(value).items()
                 }
                 given = frozenset(getattr(value, "__pydantic_fields_set__", ()))
                 return digest.Record("pydantic", [self.class_name(kind, where), named, given])
-            case tracked.View():
-                return self.of(tracked.whole(value), where, depth)
             case _ if kind.__module__ == "numpy" and hasattr(value, "dtype"):
                 return _array(value, where)
             case _:
@@ -217,12 +218,16 @@ def fields_of(value: object, where: str) -> dict[str, object]:
     held = {name for name in slotted - {"__dict__", "__weakref__"} if hasattr(value, name)}
     for name in sorted((held | getattr(value, "__dict__", {}).keys()) - set(names)):
         raise _refused(f"{where}.{name}", f"is no field of {kind.__qualname__}, so it would be lost")
-    if isinstance(value, int | float | str | bytes | list | tuple | dict | set | frozenset):
-        raise _refused(where, f"is a {kind.__qualname__}, which holds more than its fields")
+    _refuse_hidden_state(kind, where)
     for name in names:
         if not hasattr(value, name):
             raise _refused(f"{where}.{name}", "was never set")
     return {name: getattr(value, name) for name in names}
+
+
+def _refuse_hidden_state(kind: type, where: str) -> None:
+    if any(forms.hides_state(base) for base in kind.__mro__):
+        raise _refused(where, f"is a {kind.__qualname__}, which holds more than its fields")
 
 
 def is_model(kind: type) -> bool:

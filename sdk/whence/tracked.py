@@ -43,6 +43,8 @@ class Log:
     def __init__(self, values: Mapping[str, traces.Tracked]) -> None:
         self._ask = traces.asking(values)
         self._seen: dict[tuple[str, traces.Path, Question], traces.Observation] = {}
+        # One view of each place, so that a view is itself.
+        self.views: dict[tuple[str, traces.Path], View] = {}
         self._guard = threading.Lock()
         self._is_over = False
 
@@ -127,8 +129,8 @@ class View:
     def __getattr__(self, name: str) -> object:
         if name.startswith("__"):  # asked of every value, and answered by its type
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        if name in _CHANGING:
-            _refuse_change(self, name)
+        if name in _CHANGING and type(self) is not FieldsView:
+            return functools.partial(_refuse_change, self, name)
         return getattr(_whole(self), name)
 
     def __len__(self) -> int:
@@ -176,13 +178,16 @@ class View:
     def __add__(self, other: object) -> object:
         return operator.add(_whole(self), whole(other))
 
-    def __radd__(self, other: object) -> object:
-        return operator.add(whole(other), _whole(self))
+    # No `__radd__`: `some_list += view` would ask it first, and have a new list in place of a longer one.
 
     def __mul__(self, other: object) -> object:
-        return operator.mul(_whole(self), other)
+        return operator.mul(_whole(self), whole(other))
 
-    __rmul__ = __mul__
+    def __rmul__(self, other: object) -> object:
+        return operator.mul(whole(other), _whole(self))
+
+    def __str__(self) -> str:
+        return str(_whole(self))
 
     def __repr__(self) -> str:
         return repr(_whole(self))
@@ -329,12 +334,14 @@ def _handed(raw: object, framed: digest.Framed, argument: str, path: traces.Path
     log.note(argument, path, Question.GET)
     if not traces.is_container(framed):
         return raw
+    if (known := log.views.get((argument, path))) is not None:
+        return known
     if isinstance(framed, digest.Record):
-        return FieldsView(raw, framed, argument, path, log)
+        return log.views.setdefault((argument, path), FieldsView(raw, framed, argument, path, log))
     kind: type = (
         MappingView if isinstance(framed, Mapping) else TupleView if type(raw) is tuple else SequenceView
     )
-    return cast("object", kind(raw, framed, argument, path, log))
+    return log.views.setdefault((argument, path), cast("View", kind(raw, framed, argument, path, log)))
 
 
 def _is_of_view(given: Sequence[object]) -> bool:
@@ -364,7 +371,7 @@ def _itself(value: object) -> object:
     return value
 
 
-def _refuse_change(view: View, name: str) -> NoReturn:
+def _refuse_change(view: View, name: str, *_: object, **__: object) -> NoReturn:
     raise TypeError(
         f"{view._whence_argument} is tracked, and cannot be changed ({name}); take a copy: whence.whole(…)"
     )

@@ -1,5 +1,7 @@
 """A parameter has one canonical form, which gives it back; what has none is refused by where it is."""
 
+import collections
+import collections.abc
 import dataclasses
 import datetime
 import decimal
@@ -366,3 +368,30 @@ def test_a_preview_is_one_short_line_whatever_the_value() -> None:
     assert parameters.preview("x" * 1000) == "'" + "x" * 198 + "…"
     assert parameters.preview(Unprintable()) == "<Unprintable, which cannot be shown: RuntimeError>"
     parameters.preview("\ud800").encode()
+
+
+@dataclasses.dataclass(eq=False)
+class Queue(collections.deque):  # type: ignore[type-arg]
+    name: str
+
+
+@dataclasses.dataclass(eq=False)
+class Failure(Exception):
+    code: int
+
+
+class Both(pydantic.BaseModel, collections.abc.Hashable):
+    rate: float = 0.5
+
+    def __hash__(self) -> int:
+        return 0
+
+
+@pytest.mark.parametrize("value", [Queue("n"), Failure(1)])
+def test_a_dataclass_that_holds_what_a_base_keeps_is_refused(value: object) -> None:
+    with pytest.raises(InvalidInput, match="holds more than its fields"):
+        named(value)
+
+
+def test_bases_that_are_written_in_python_hide_nothing() -> None:
+    assert named(Both(rate=1.0)) != named(Both(rate=2.0))

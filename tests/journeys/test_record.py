@@ -267,10 +267,13 @@ def test_a_run_that_is_interrupted_is_aborted(project: Project) -> None:
     ended = catalog.runs()
     assert {(run.state, run.presumed) for run in ended} == {(RunState.ABORTED, False)}
     said = sorted(str(catalog.run(str(run.uid)).run.error).splitlines()[0] for run in ended)
-    assert (
-        said
-        == ["KeyboardInterrupt"] * 2 + ["asyncio.exceptions.CancelledError"] * 2 + ["preempted: SIGTERM"] * 2
-    )
+    # SIGTERM reaches what sleeps in a loop by way of the loop, unless it comes before that sleeps.
+    for by_loop in (1, 2):
+        told = ["KeyboardInterrupt"] * 2 + ["asyncio.exceptions.CancelledError"] * by_loop
+        if said == told + ["preempted: SIGTERM"] * (4 - by_loop):
+            break
+    else:
+        pytest.fail(str(said))
     assert [run.metrics for run in ended if run.job == "block"] == [{"loss": 1.0}] * 2
 
 

@@ -10,7 +10,7 @@ import operator
 import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -166,6 +166,41 @@ def test_a_view_passes_for_what_it_is_of(client: Client) -> None:
         return repr(made)
 
     assert tracking(remade)(state)[0] == remade(state)
+
+
+@dataclass
+class Spoken:
+    """Says more of itself than its fields."""
+
+    x: int
+
+    def __str__(self) -> str:
+        return f"at {self.x}"
+
+    def __rmul__(self, other: object) -> tuple[object, int]:
+        return other, self.x
+
+    def update(self) -> str:
+        return f"updated {self.x}"
+
+
+def test_what_is_done_with_a_view_gives_what_it_would_with_the_value(client: Client) -> None:
+    def done(state: State) -> object:
+        said, listed, grown = cast("Any", state["said"]), cast("Any", state["l"]), [0]
+        kept = grown
+        kept += listed
+        return [
+            grown,
+            str(said),
+            "%s" % said,  # noqa: UP031
+            list(2 * said),
+            said.update(),
+            listed is state["l"],
+            hasattr(listed, "append"),
+        ]
+
+    state = {"said": Spoken(1), "l": [1, 2]}
+    assert tracking(done)(state)[0] == done(state)
 
 
 def test_what_a_dataclass_is_asked_by_its_module_is_answered(client: Client) -> None:
