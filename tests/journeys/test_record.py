@@ -257,6 +257,8 @@ def test_a_run_that_is_interrupted_is_aborted(project: Project) -> None:
             os.kill(child, sign)
             return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         import whence_catalog.sql.catalog
+        # A shell has those that it starts in the background ignore it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         forms = [step, block, lambda number: asyncio.run(nap(number))]
         signs = [signal.SIGINT, signal.SIGTERM]
         show([interrupted(2 * n + m, form, sign) for n, form in enumerate(forms) for m, sign in enumerate(signs)])
