@@ -199,7 +199,10 @@ class Limits:
         times = [limit for limit in (self.unused_for, self.older_than) if limit is not None]
         amounts = [limit for limit in (self.entries, self.size_bytes) if limit is not None]
         if not times and not amounts:
-            raise InvalidInput("no limit is given: say how old, how long unused, how many or how large")
+            raise InvalidInput(
+                "no limit is given: say how old (`--older 90d`), how long unused (`--unused 30d`), how many"
+                " (`--max-entries`) or how large (`--max-size`)"
+            )
         if any(limit < timedelta(0) for limit in times) or any(limit < 0 for limit in amounts):
             raise InvalidInput("a limit is negative")
 

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.measure import Measurement
 from rich.table import Table
 
 from whence import calls
@@ -27,7 +26,6 @@ _BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _COLOURS = {"live": "green", "revoked": "red", "superseded": "dim", "evicted": "yellow"}
 # `wk1:` and what tells keys apart; enough of it to be given back.
 _SHOWN = 20
-_WIDEST = 180
 
 group = typer.Typer(help="What the cache holds, saved, and may forget.", no_args_is_help=True)
 
@@ -190,7 +188,7 @@ def show_entries(page: replies.EntryPage) -> None:
             f"{entry.seconds:.2f}",
             printing.size(entry.size_bytes),
         )
-    _print(table)
+    printing.wide(table)
     _onward(page)
 
 
@@ -224,7 +222,7 @@ def show_record(record: inventory.KeyRecord) -> None:
     parts = _table("part of the key", "")
     for part in record.components:
         parts.add_row(escape(part.name), "ignored" if part.ignored else escape(_shortened(part.preview)))
-    _print(parts)
+    printing.wide(parts)
     if record.history:
         _out.print()
         table = _table(
@@ -242,7 +240,7 @@ def show_record(record: inventory.KeyRecord) -> None:
                 f"{entry.seconds:.2f}",
                 printing.size(entry.size_bytes),
             )
-        _print(table)
+        printing.wide(table)
     for found in record.divergences:
         _out.print()
         _show_divergence(found)
@@ -269,7 +267,7 @@ def show_evicted(done: inventory.Evicted, was_done: bool) -> None:
     for gone in done.gone:
         table.add_row(gone.key[:_SHOWN], escape(gone.because))
     if done.gone:
-        _print(table)
+        printing.wide(table)
     for kept in done.kept:
         pins = ", ".join(str(pin) for pin in kept.pins)
         _out.print(
@@ -303,7 +301,7 @@ def show_statistics(found: inventory.Statistics) -> None:
         table.add_row(escape(job.job), *_sums(job), _reasons(job))
     if len(found.jobs) > 1:
         table.add_row("[bold]all[/bold]", *_sums(found.total), _reasons(found.total))
-    _print(table)
+    printing.wide(table)
     _out.print(f"[dim]{since}, until {printing.time(found.until)}[/dim]")
     if found.total.unsized:
         _out.print(f"[yellow]{found.total.unsized} hits handed out outputs of unknown size[/yellow]")
@@ -354,7 +352,7 @@ def _show_divergence(found: inventory.Divergence) -> None:
         )
         table.add_row(f"  {escape(difference.role)}", before, after)
     table.add_row("  [dim]run[/dim]", f"[dim]{found.against}[/dim]", f"[dim]{found.run}[/dim]")
-    _print(table)
+    printing.wide(table)
 
 
 def _table(*columns: str) -> Table:
@@ -362,9 +360,3 @@ def _table(*columns: str) -> Table:
     for column in columns:
         table.add_column(column, overflow="fold", no_wrap=column not in ("", "until", "misses by reason"))
     return table
-
-
-def _print(table: Table) -> None:
-    # Keys and times are of use whole: rather wider than the terminal, as far as a screen is.
-    wanted = min(_WIDEST, Measurement.get(_out, _out.options.update(width=_WIDEST), table).maximum)
-    Console(emoji=False, highlight=False, soft_wrap=True, width=max(_out.width, wanted)).print(table)

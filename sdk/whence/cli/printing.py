@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from whence import replay
@@ -21,6 +22,8 @@ _out = Console(emoji=False, highlight=False, soft_wrap=True)
 _err = Console(stderr=True, emoji=False, highlight=False, soft_wrap=True)
 
 _EVIDENCE = 5
+# In characters: no table is wider, whatever it holds.
+_WIDEST = 180
 _WHOLE = ("run", "job", "state", "started", "seconds", "artifact", "version", "output", "recorded")
 _STATE_STYLE = {
     "complete": "green",
@@ -187,7 +190,7 @@ def show_runs(found: Sequence[model.Run]) -> None:
         params = ", ".join(f"{name}={wire.plain(value)}" for name, value in run.params.items())
         shown = params if len(params) <= 48 else params[:47] + "…"
         table.add_row(run.short, escape(run.job), state(run.state), time(run.started_at), took, escape(shown))
-    _out.print(table)
+    wide(table)
 
 
 def show_lineage(graph: lineage.Graph, direction: lineage.Direction) -> None:
@@ -327,3 +330,9 @@ def _table(*columns: str) -> Table:
         # Ids and digests are of use whole; a table may rather be wider than the terminal.
         table.add_column(column, overflow="fold", no_wrap=column in _WHOLE)
     return table
+
+
+def wide(table: Table) -> None:
+    """Print a table whose ids and times are of use whole: rather wider than the terminal, as far as a screen is."""
+    wanted = min(_WIDEST, Measurement.get(_out, _out.options.update(width=_WIDEST), table).maximum)
+    Console(emoji=False, highlight=False, soft_wrap=True, width=max(_out.width, wanted)).print(table)
