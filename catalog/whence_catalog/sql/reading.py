@@ -1,0 +1,317 @@
+"""What a catalog over SQL answers: each reading verb of the Catalog is one transaction."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+from uuid import UUID
+
+from whence_catalog import audit, cache, catalog, digest, facts, inventory, lineage, model, replies, rerun
+from whence_catalog import traces as rules
+from whence_catalog.errors import InvalidInput, WhenceError
+from whence_catalog.sql import (
+    artifacts,
+    explaining,
+    graph,
+    judgements,
+    named,
+    pages,
+    reaching,
+    runs,
+    savings,
+    search,
+    traces,
+)
+from whence_catalog.sql import eviction as evicting
+from whence_catalog.sql import facts as fact_log
+from whence_catalog.sql import inventory as inventories
+from whence_catalog.sql.engine import Engine, Transaction
+
+I = TypeVar("I")  # noqa: E741 - an item of a batch
+R = TypeVar("R")
+
+# The longest page of Runs or facts that is answered at once.
+MOST_AT_ONCE = 100_000
+
+
+class Reading:
+    """The verbs of the Catalog that only read; see `catalog.Catalog`."""
+
+    _database: Engine[Any]
+
+    def _settle_positions(self) -> None:
+        """Let all that was committed before have its position: for whoever reads by position."""
+        self._sequenced(fact_log.sequence_after)
+
+    def _sequenced(self, give: Callable[[Transaction], int]) -> int:
+        if self._database.dialect == "sqlite":
+            return 0
+        total = 0
+        while given := self._database.write(give):
+            total += given
+        return total
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────
+
+    def resolve(self, references: Sequence[model.Reference]) -> Sequence[catalog.Result[model.Output]]:
+        return self._database.read(lambda tx: _answers(tx, references, artifacts.resolve))
+
+    def traces(self, project: str, bases: Sequence[str]) -> Sequence[tuple[rules.Trace, ...]]:
+        return self._database.read(lambda tx: [traces.of_base(tx, project, base) for base in bases])
+
+    def artifacts(
+        self, project: str | None = None, kind: str | None = None
+    ) -> Sequence[replies.ArtifactSummary]:
+        return self._database.read(lambda tx: artifacts.summaries(tx, project, kind))
+
+    def productions(self, artifact: model.Artifact) -> Sequence[model.Output]:
+        return self._database.read(lambda tx: artifacts.productions(tx, artifact))
+
+    def aliases(self, artifact: model.Artifact) -> Sequence[model.Alias]:
+        return self._database.read(lambda tx: artifacts.aliases(tx, artifact))
+
+    def judgements(
+        self, references: Sequence[model.Reference]
+    ) -> Sequence[catalog.Result[replies.Judgements]]:
+        def judged(tx: Transaction, reference: model.Reference) -> replies.Judgements:
+            return judgements.of_version(tx, artifacts.version_id(tx, reference))
+
+        return self._database.read(lambda tx: _answers(tx, references, judged))
+
+    def reach(
+        self, references: Sequence[model.Reference], first: int = 100
+    ) -> Sequence[catalog.Result[replies.Reach]]:
+        def reached(tx: Transaction, reference: model.Reference) -> replies.Reach:
+            return reaching.reach(tx, artifacts.version_id(tx, reference), first)
+
+        return self._page(first, lambda tx: _answers(tx, references, reached))
+
+    def judged(self, uids: Sequence[UUID]) -> Mapping[UUID, model.Version]:
+        return self._database.read(lambda tx: judgements.judged(tx, uids))
+
+    def run(self, prefix: str) -> model.RunRecord:
+        return self._database.read(lambda tx: runs.record(tx, _named_run(tx, prefix)))
+
+    def runs(
+        self,
+        project: str | None = None,
+        job: str | None = None,
+        states: Iterable[model.RunState] = (),
+        limit: int = 25,
+        before: UUID | None = None,
+    ) -> Sequence[model.Run]:
+        if not 1 <= limit <= MOST_AT_ONCE:
+            raise InvalidInput(f"a page has 1 to {MOST_AT_ONCE:,} runs, not {limit}")
+        return self._database.read(lambda tx: runs.listed(tx, project, job, frozenset(states), limit, before))
+
+    def projects_of(self, runs: Sequence[UUID]) -> Mapping[UUID, str]:
+        return self._database.read(lambda tx: _projects_of(tx, runs))
+
+    def series(self, run: UUID) -> dict[str, tuple[tuple[int, float], ...]]:
+        return self._database.read(lambda tx: runs.series_of(tx, runs.get(tx, run).id))
+
+    def lineage(
+        self,
+        roots: Sequence[str],
+        direction: lineage.Direction,
+        bounds: lineage.Bounds,
+        frontier: str | None = None,
+    ) -> lineage.Graph:
+        self._settle_positions()
+        return self._database.read(
+            lambda tx: graph.walk(tx, [_root(tx, root) for root in roots], direction, bounds, frontier)
+        )
+
+    def explain(self, run: str, against: str | None = None) -> cache.Explanation:
+        return self._database.read(lambda tx: explaining.run(tx, run, against))
+
+    def explain_key(
+        self, key: str, projects: Iterable[str] | None = None, against: str | None = None
+    ) -> cache.Explanation:
+        among = _among(projects)
+        return self._database.read(lambda tx: explaining.key(tx, key, among, against))
+
+    def explain_calls(self, calls: Sequence[model.Call]) -> Sequence[catalog.Result[cache.Explanation]]:
+        return self._database.read(lambda tx: _answers(tx, calls, explaining.call))
+
+    def plan_rerun(self, run: str, unavailable: frozenset[digest.Digest] = frozenset()) -> rerun.RerunPlan:
+        return self._database.read(lambda tx: rerun.plan(runs.record(tx, _named_run(tx, run)), unavailable))
+
+    def audit(
+        self,
+        subject: str,
+        policy: audit.Policy,
+        presence: Sequence[tuple[digest.Digest, audit.Presence]] = (),
+    ) -> audit.AuditReport:
+        def answer(tx: Transaction) -> audit.AuditReport:
+            evidence = graph.evidence(tx, model.Reference.parse(subject), dict(presence))
+            return audit.review(evidence, policy, tx.at)
+
+        self._settle_positions()
+        return self._database.read(answer)
+
+    def facts(self, after: int = 0, limit: int = 1000) -> Sequence[replies.StoredFact]:
+        if after < 0 or not 1 <= limit <= MOST_AT_ONCE:
+            raise InvalidInput(
+                f"facts after {after}, {limit} of them: expected a position, and 1 to {MOST_AT_ONCE:,}"
+            )
+        self._settle_positions()
+        return [
+            replies.StoredFact(
+                logged.position or 0, model.moment(logged.sequenced_at or 0), facts.decode(logged.canonical)
+            )
+            for logged in self._database.read(lambda tx: fact_log.page(tx, after, limit))
+        ]
+
+    # ── reading in pages, and many at once ───────────────────────────────────────────────────────
+
+    def versions(self, references: Sequence[model.Reference]) -> Sequence[catalog.Result[model.Version]]:
+        return self._database.read(lambda tx: named.versions(tx, references))
+
+    def named_productions(self, sources: Sequence[model.Source]) -> Sequence[catalog.Result[model.Output]]:
+        return self._database.read(lambda tx: named.named_productions(tx, sources))
+
+    def named_runs(self, runs: Sequence[UUID]) -> Mapping[UUID, model.Run]:
+        return self._database.read(lambda tx: named.named_runs(tx, runs))
+
+    def versions_of(
+        self, artifacts: Sequence[model.Artifact], first: int = 25, after: str | None = None
+    ) -> Sequence[catalog.Result[replies.VersionPage]]:
+        return self._page(first, lambda tx: pages.versions_of(tx, artifacts, first, after))
+
+    def aliases_of(
+        self,
+        subjects: Sequence[model.Reference],
+        standing: bool = False,
+        first: int = 25,
+        after: str | None = None,
+    ) -> Sequence[catalog.Result[replies.AliasPage]]:
+        return self._page(first, lambda tx: pages.aliases_of(tx, subjects, standing, first, after))
+
+    def productions_of(
+        self, versions: Sequence[model.Reference], first: int = 25, after: str | None = None
+    ) -> Sequence[catalog.Result[replies.ProductionPage]]:
+        return self._page(first, lambda tx: pages.productions_of(tx, versions, first, after))
+
+    def consumers_of(
+        self, versions: Sequence[model.Reference], first: int = 25, after: str | None = None
+    ) -> Sequence[catalog.Result[replies.RunPage]]:
+        return self._page(first, lambda tx: pages.consumers_of(tx, versions, first, after))
+
+    def children_of(
+        self, runs: Sequence[UUID], first: int = 25, after: str | None = None
+    ) -> Sequence[catalog.Result[replies.RunPage]]:
+        return self._page(first, lambda tx: pages.children_of(tx, runs, first, after))
+
+    def inputs_of(
+        self, runs: Sequence[UUID], first: int = 25, after: str | None = None
+    ) -> Sequence[catalog.Result[replies.InputPage]]:
+        return self._page(first, lambda tx: pages.inputs_of(tx, runs, first, after))
+
+    def outputs_of(
+        self, runs: Sequence[UUID], first: int = 25, after: str | None = None
+    ) -> Sequence[catalog.Result[replies.ProductionPage]]:
+        return self._page(first, lambda tx: pages.outputs_of(tx, runs, first, after))
+
+    def list_runs(
+        self,
+        projects: Iterable[str] | None = None,
+        job: str | None = None,
+        states: Iterable[model.RunState] = (),
+        first: int = 25,
+        after: str | None = None,
+    ) -> replies.RunPage:
+        among = _among(projects)
+        kept = frozenset(states)
+        return self._page(first, lambda tx: search.list_runs(tx, among, job, kept, first, after))
+
+    def search(
+        self,
+        text: str = "",
+        types: Iterable[replies.HitType] = (),
+        projects: Iterable[str] | None = None,
+        kinds: Iterable[str] = (),
+        first: int = 25,
+        after: str | None = None,
+    ) -> replies.HitPage:
+        among = _among(projects)
+        wanted = search.Search(text, frozenset(types), among, frozenset(kinds))
+        return self._page(first, lambda tx: search.search(tx, wanted, first, after))
+
+    def _page(self, first: int, work: Callable[[Transaction], R]) -> R:
+        pages.checked_size(first)
+        self._settle_positions()
+        return self._database.read(work)
+
+    # ── the cache ────────────────────────────────────────────────────────────────────────────────
+
+    def cache_entries(
+        self,
+        projects: Iterable[str] | None = None,
+        job: str | None = None,
+        states: Iterable[inventory.EntryState] = (),
+        older_than: timedelta | None = None,
+        first: int = 25,
+        after: str | None = None,
+    ) -> replies.EntryPage:
+        among, kept = _among(projects), frozenset(states)
+        return self._page(
+            first, lambda tx: inventories.entries(tx, among, job, kept, older_than, first, after)
+        )
+
+    def cache_key(self, key: str, projects: Iterable[str] | None = None) -> inventory.KeyRecord:
+        among = _among(projects)
+        return self._database.read(lambda tx: inventories.key_record(tx, key, among))
+
+    def divergences(
+        self,
+        projects: Iterable[str] | None = None,
+        job: str | None = None,
+        first: int = 25,
+        after: str | None = None,
+    ) -> replies.DivergencePage:
+        among = _among(projects)
+        return self._page(first, lambda tx: inventories.divergences(tx, among, job, first, after))
+
+    def cache_statistics(
+        self,
+        projects: Iterable[str] | None = None,
+        job: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> inventory.Statistics:
+        among = _among(projects)
+        return self._database.read(lambda tx: savings.statistics(tx, among, job, since, until))
+
+    def evictable(self, eviction: inventory.Eviction) -> inventory.Evicted:
+        return self._database.read(lambda tx: evicting.evictable(tx, eviction))
+
+
+# `runs` is a parameter there.
+_projects_of = runs.projects_of
+
+
+def _answers(
+    tx: Transaction, items: Sequence[I], answer: Callable[[Transaction, I], R]
+) -> list[catalog.Result[R]]:
+    """The answer to each item, or why there is none."""
+    results: list[catalog.Result[R]] = []
+    for item in items:
+        try:
+            results.append(answer(tx, item))
+        except WhenceError as error:
+            results.append(error)
+    return results
+
+
+def _among(projects: Iterable[str] | None) -> frozenset[str] | None:
+    return None if projects is None else frozenset(projects)
+
+
+def _named_run(tx: Transaction, prefix: str) -> runs.Stored:
+    return runs.get(tx, runs.prefixed(tx, prefix))
+
+
+def _root(tx: Transaction, text: str) -> lineage.NodeKey:
+    if ":" in text:
+        return lineage.version_key(artifacts.version_id(tx, model.Reference.parse(text)))
+    return lineage.run_key(_named_run(tx, text).id)
