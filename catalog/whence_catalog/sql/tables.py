@@ -31,9 +31,9 @@ from sqlalchemy import (
 from sqlmodel import Field, SQLModel
 
 # The Alembic revision that these declarations are; a test holds the two together.
-REVISION = "0003"
+REVISION = "0004"
 # Revisions that this whence can upgrade from, oldest first.
-KNOWN_REVISIONS = ("0001", "0002", "0003")
+KNOWN_REVISIONS = ("0001", "0002", "0003", "0004")
 
 # Marks a SQLite file as a whence catalog ("whnc").
 APPLICATION_ID = 0x77686E63
