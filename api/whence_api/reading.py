@@ -226,11 +226,14 @@ def lineage(asked: Admission, arguments: Mapping[str, object]) -> object:
     frontier = cast("str | None", arguments.get("frontier"))
     direction = cast("lineages.Direction", arguments["direction"])
     bounds = cast("lineages.Bounds", arguments["bounds"])
+    wanted = cast("lineages.Filter", arguments.get("filter", lineages.EVERYTHING))
+    as_of = cast("int | None", arguments.get("as_of"))
     if asked.sees_all:
-        return asked.catalog.lineage(roots, direction, bounds, frontier)
+        return asked.catalog.lineage(roots, direction, bounds, frontier, wanted, as_of)
     closing = asked.seal()
     opened = None if frontier is None else closing.open(frontier)
-    graph = _seen(asked, asked.catalog.lineage(roots, direction, bounds, opened), masks.new_id)
+    found = asked.catalog.lineage(roots, direction, bounds, opened, wanted, as_of)
+    graph = _seen(asked, found, masks.new_id)
     onward = graph.completeness.frontier
     kept = None if onward is None else closing.close(onward)
     return dataclasses.replace(graph, completeness=dataclasses.replace(graph.completeness, frontier=kept))

@@ -260,10 +260,18 @@ class Catalog(Protocol):
         direction: lineage.Direction,
         bounds: lineage.Bounds,
         frontier: str | None = None,
+        filter: lineage.Filter = lineage.EVERYTHING,
+        as_of: int | None = None,
     ) -> lineage.Graph:
-        """What the roots came from, or what came from them. A root is a reference or a Run's id.
+        """What the roots came from, or what came from them.
 
-        `frontier` is of the Graph before this one, to go on from there.
+        A root is a reference, a Run's id, or `deployment/` and the id of a Deployment. `frontier` is of the Graph
+        before this one, which was asked for with the same roots, direction, filter and position, to go on
+        from there. `as_of` is a position: what was known then is answered, and nothing that was recorded since.
+
+        Raises:
+            NotFound: a root is not recorded, or was not then.
+            InvalidInput: no such frontier, or no such position yet.
         """
         ...
 

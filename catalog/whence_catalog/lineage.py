@@ -51,15 +51,17 @@ class NodeType(StrEnum):
 
     VERSION = "version"
     RUN = "run"
+    DEPLOYMENT = "deployment"
 
 
 class EdgeType(StrEnum):
-    """Version → Run, Run → Version, origin → reused Run, Version → Version."""
+    """Version → Run, Run → Version, origin → reused Run, Version → Version, Version → Deployment."""
 
     INPUT = "input"
     OUTPUT = "output"
     REUSED = "reused"
     DERIVED = "derived"
+    DEPLOYED = "deployed"
 
 
 # ── the answer ───────────────────────────────────────────────────────────────────────────────────
@@ -80,9 +82,50 @@ class Bounds:
                 raise InvalidInput(f"{name} is {value!r}; expected {least} or more, or none for no bound")
 
 
+@dataclass(frozen=True, slots=True)
+class Which:
+    """Some nodes: those that fit each field; one that is empty fits all.
+
+    A field that nodes of a type do not have does not speak of them: Runs and Deployments have no kind,
+    Deployments no labels, and a state is spoken of only to the type of node that can be in it.
+    """
+
+    kinds: frozenset[str] = frozenset()
+    projects: frozenset[str] = frozenset()
+    states: frozenset[str] = frozenset()
+    labels: frozenset[tuple[str, str]] = frozenset()
+    types: frozenset[NodeType] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What of history to show, and through what to go. It makes no edge that was not recorded.
+
+    Args:
+        show: which nodes of what was found to show; roots and what somebody may not see always are.
+        stop_at: shown, but not gone beyond, unless they are roots.
+        pass_through: gone through without counting as a Run on the way, and not shown, unless they are roots.
+        collapse_reuse: a reused Run is not shown: its origin stands for it, after traversal.
+    """
+
+    show: Which = Which()
+    stop_at: Which | None = None
+    pass_through: Which | None = None
+    collapse_reuse: bool = False
+
+
+# Shows all.
+EVERYTHING = Filter()
+
+
 class Node(NamedTuple):
-    """A Version or a Run. `id` is a Version's `kind:name@N` or a Run's uid; `name` is that of the
-    Artifact or the Job; `at` is when the Version was first recorded or the Run started."""
+    """A Version, a Run or a Deployment.
+
+    `id` is a Version's `kind:name@N`, a Run's uid, or `deployment/` and a Deployment's uid; `name` is that of the
+    Artifact, the job or the target; `at` is when the Version was first recorded, the Run started, or the
+    Deployment began. A Version is `live`, `quarantined` or `tainted`, a Deployment `serving` or `ended`.
+    Where an answer was cut or filtered, the hidden ones are its neighbours that are not in it, nor before it.
+    """
 
     id: str
     type: NodeType
@@ -92,6 +135,8 @@ class Node(NamedTuple):
     kind: str | None = None
     depth: int = 0
     project: str = ""
+    hidden_upstream: int = 0
+    hidden_downstream: int = 0
 
     @property
     def is_masked(self) -> bool:
@@ -133,7 +178,8 @@ class Completeness:
     """Whether this, with the pages before it, is all; and how much of this page is sure.
 
     `frontier` goes on where it was cut. `ambiguous` counts Inputs that may be of several productions,
-    `unknown_producers` Inputs and roots of which no production is known.
+    `unknown_producers` Inputs and roots of which no production is known, `filtered` nodes that were found and
+    are not shown, since a filter said so.
     """
 
     complete: bool
@@ -143,6 +189,7 @@ class Completeness:
     unknown_producers: int = 0
     masked: int = 0
     erased: int = 0
+    filtered: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ strawberry.enum(
     lineage.EdgeType,
     name="LineageEdgeType",
     description="INPUT: Version to Run. OUTPUT: Run to Version. REUSED: origin to the Run that reused it."
-    " DERIVED: Version to Version, where a Run said so.",
+    " DERIVED: Version to Version, where a Run said so. DEPLOYED: Version to the Deployment that it serves in.",
 )
 strawberry.enum(model.RunState, name="RunState", description="Where a Run stands.")
 

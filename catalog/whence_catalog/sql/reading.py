@@ -115,7 +115,11 @@ class Reading:
         direction: lineage.Direction,
         bounds: lineage.Bounds,
         frontier: str | None = None,
+        filter: lineage.Filter = lineage.EVERYTHING,
+        as_of: int | None = None,
     ) -> lineage.Graph:
+        if filter != lineage.EVERYTHING or as_of is not None:
+            raise InvalidInput("neither a filter nor a position is known to lineage yet")
         self._settle_positions()
         return self._database.read(
             lambda tx: graph.walk(tx, [_root(tx, root) for root in roots], direction, bounds, frontier)
