@@ -66,6 +66,7 @@ RULES: Mapping[str, Callable[[Admission, Mapping[str, object]], object]] = {
     "explain_calls": reading.explain_calls,
     "plan_rerun": reading.plan_rerun,
     "audit": reading.audit,
+    "position_at": reading.position_at,
     "facts": reading.facts,
     "check": reading.check,
     "versions": listing.versions,

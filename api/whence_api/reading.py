@@ -205,6 +205,13 @@ def _readable(asked: Admission, arguments: Mapping[str, object]) -> frozenset[st
     return frozenset(project for project in named if asked.may_read(project))
 
 
+def position_at(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Read in some project: how long the log is, is told to everybody who may read anything of it."""
+    if not asked.viewer.grants.allows_somewhere(Grant.READ):
+        asked.require(Grant.READ, EVERY_PROJECT)
+    return asked.catalog.position_at(**arguments)  # type: ignore[arg-type]
+
+
 def facts(asked: Admission, arguments: Mapping[str, object]) -> object:
     """Administer every project."""
     asked.require(Grant.ADMINISTER, EVERY_PROJECT)

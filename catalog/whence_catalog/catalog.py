@@ -306,6 +306,17 @@ class Catalog(Protocol):
         """Judge how the Version that `subject` names came to be. `presence` is what the caller saw of its bytes."""
         ...
 
+    def position_at(self, moment: datetime) -> int:
+        """The last position of the log at that time: what `as_of` takes for what was known then. 0 before all facts.
+
+        A position, once passed, means the same for ever; so does a time that is past, as soon as what was being
+        written then has its position (on PostgreSQL within the lag of sequencing).
+
+        Raises:
+            InvalidInput: the time says no offset from UTC.
+        """
+        ...
+
     def facts(self, after: int = 0, limit: int = 1000) -> Sequence[replies.StoredFact]:
         """Facts in position order, from the one after `after`."""
         ...

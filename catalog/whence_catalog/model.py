@@ -14,6 +14,7 @@ from typing import ClassVar
 from uuid import UUID
 
 from whence_catalog import digest, traces
+from whence_catalog.errors import InvalidInput
 from whence_catalog.names import BUILT_IN_KINDS as BUILT_IN_KINDS
 from whence_catalog.names import DEFAULT_PROJECT as DEFAULT_PROJECT
 from whence_catalog.names import LONGEST_NAME_BYTES as LONGEST_NAME_BYTES
@@ -35,6 +36,17 @@ def microseconds(moment: datetime) -> int:
 def moment(microseconds: int) -> datetime:
     """The aware UTC time of that many microseconds since the epoch."""
     return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def checked_moment(moment: datetime) -> datetime:
+    """`moment`, if it says which time it is wherever it is read.
+
+    Raises:
+        InvalidInput: it says no offset from UTC.
+    """
+    if moment.utcoffset() is None:
+        raise InvalidInput(f"{moment.isoformat()} says no offset from UTC; write {moment.isoformat()}Z")
+    return moment
 
 
 class RunState(StrEnum):

@@ -70,3 +70,9 @@ def test_the_message_for_a_bad_reference_shows_a_good_one() -> None:
 def test_times_come_back_to_the_microsecond(naive: datetime) -> None:
     aware = naive.replace(tzinfo=UTC)
     assert model.moment(model.microseconds(aware)) == aware
+
+
+def test_a_time_that_says_no_zone_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="offset"):
+        model.checked_moment(datetime(2026, 5, 3))
+    assert model.checked_moment(datetime(2026, 5, 3, tzinfo=UTC)) == datetime(2026, 5, 3, tzinfo=UTC)

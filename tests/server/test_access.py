@@ -261,6 +261,7 @@ TABLE: Mapping[str, Needs] = {
     "evictable": Needs(Grant.ADMINISTER, lambda p, o: {"eviction": _eviction(p, o)}, Denied),
     "revoke_entries": Needs(Grant.ADMINISTER, _revoke, Denied),
     "evict_entries": Needs(Grant.ADMINISTER, lambda p, o: {"evictions": [_eviction(p, o)]}, Denied),
+    "position_at": Needs(None, lambda p, o: {"moment": datetime.now(UTC)}, Denied),
     "facts": Needs(Grant.ADMINISTER, lambda p, o: {"after": 0, "limit": 10}, Denied, everywhere=True),
     "check": Needs(Grant.ADMINISTER, lambda p, o: {}, Denied, everywhere=True),
     "add_token": Needs(Grant.ADMINISTER, lambda p, o: {"token": token(f"read:{o}")}, Denied),
@@ -434,6 +435,7 @@ def reads(c: Crossing) -> Iterator[tuple[str, dict[str, object]]]:
     yield "runs", {}
     yield "list_runs", {}
     yield "search", {"text": ""}
+    yield "position_at", {"moment": datetime.now(UTC)}
     yield "search", {"text": c.secret.version.digest.hex}
     yield "named_runs", {"runs": runs}
     yield "projects_of", {"runs": runs}

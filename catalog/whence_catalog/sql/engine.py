@@ -56,6 +56,8 @@ class Crowded(Exception):
 
 # A fact that has no position yet comes behind all that have one, in the order in which it was written.
 UNSEQUENCED = 2**62
+# A place behind all facts: what is known there is all that is committed, sequenced or not.
+NOW = 2**63 - 1
 
 
 # ── what the dialects write differently ──────────────────────────────────────────────────────────
@@ -94,6 +96,11 @@ class _Place(FunctionElement[int]):
 def place(fact: ColumnElement[Any]) -> ColumnElement[int]:
     """Where the fact with that number stands in the order of facts."""
     return _Place(fact)
+
+
+def known(fact: ColumnElement[Any], as_of: str = "as_of") -> ColumnElement[bool]:
+    """Whether the fact with that number was known at the position in the parameter `as_of`; no fact never was."""
+    return place(fact) <= bindparam(as_of)
 
 
 class _Larger(FunctionElement[int]):

@@ -19,6 +19,7 @@ from whence_catalog.sql import (
     runs,
     savings,
     search,
+    times,
     traces,
 )
 from whence_catalog.sql import eviction as evicting
@@ -152,6 +153,11 @@ class Reading:
 
         self._settle_positions()
         return self._database.read(answer)
+
+    def position_at(self, moment: datetime) -> int:
+        micros = model.microseconds(model.checked_moment(moment))
+        self._settle_positions()
+        return self._database.read(lambda tx: times.position_at(tx, micros))
 
     def facts(self, after: int = 0, limit: int = 1000) -> Sequence[replies.StoredFact]:
         if after < 0 or not 1 <= limit <= MOST_AT_ONCE:
