@@ -9,14 +9,13 @@ Leaves to others: which values make up an identity (`cache`, `manifest`, `facts`
 object of the caller becomes one of the types below (`whence.parameters`).
 """
 
-import functools
 import hashlib
 import re
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from whence_catalog.errors import ErrorKind, InvalidInput
 
@@ -110,10 +109,6 @@ Framed: TypeAlias = (
 )
 
 
-def _framed(tag: bytes, payload: bytes) -> bytes:
-    return _HEADER.pack(tag, len(payload)) + payload
-
-
 def frame(value: Framed) -> bytes:
     """The bytes that stand for `value` in every hash.
 
@@ -131,55 +126,128 @@ def frame(value: Framed) -> bytes:
 
 def _frame(value: Framed) -> bytes:
     kind = type(value)
-    if kind is str:
-        return _frame_text(value)  # type: ignore[arg-type]
-    if kind is bytes:
-        return _framed(b"Y", value)  # type: ignore[arg-type]
-    if kind is int:
-        return _framed(b"I", _decimal(value))  # type: ignore[arg-type]
-    if kind is dict:
-        items = [
-            (_frame_name(key) if type(key) is str else _frame(key), _frame(item))
-            for key, item in value.items()  # type: ignore[union-attr]
-        ]
-        items.sort()
-        _refuse_twins([key for key, _ in items])
-        return _framed(b"M", b"".join([part for item in items for part in item]))
-    if kind is list:
-        return _framed(b"L", b"".join([_frame(item) for item in value]))  # type: ignore[union-attr]
-    if kind is tuple:
-        return _framed(b"T", b"".join([_frame(item) for item in value]))  # type: ignore[union-attr]
-    if value is None:
-        return _framed(b"N", b"")
-    if kind is bool:
-        return _framed(b"B", b"1" if value else b"0")
-    if kind is float:
-        # Every NaN is one NaN: its payload bits say where it was made, not what it is. -0.0 stays.
-        return _framed(b"F", _NAN if value != value else _DOUBLE.pack(value))
-    if kind is set or kind is frozenset:
-        members = sorted([_frame(item) for item in value])  # type: ignore[union-attr]
-        _refuse_twins(members)
-        return _framed(b"E", b"".join(members))
-    if kind is Record:
-        return _framed(b"R", _frame(value.name) + _frame(value.value))  # type: ignore[union-attr]
-    raise InvalidInput(
-        f"a value of type {kind.__module__}.{kind.__qualname__} has no frame", ErrorKind.UNSUPPORTED_VALUE
-    )
+    writer = _WRITERS.get(kind)
+    if writer is None:
+        raise InvalidInput(
+            f"a value of type {kind.__module__}.{kind.__qualname__} has no frame", ErrorKind.UNSUPPORTED_VALUE
+        )
+    return writer(value)
+
+
+def _headers(tag: bytes) -> list[bytes]:
+    return [_HEADER.pack(tag, length) for length in range(_SHORT)]
+
+
+# Most payloads are short; to look their header up takes a third of the time that it takes to make it.
+_SHORT = 512
+_TEXT, _BYTES, _INTEGERS, _LIST, _MAPPING = map(_headers, (b"S", b"Y", b"I", b"L", b"M"))
+_NOTHING = _HEADER.pack(b"N", 0)
+_FALSE, _TRUE = _HEADER.pack(b"B", 1) + b"0", _HEADER.pack(b"B", 1) + b"1"
+_FLOAT = _HEADER.pack(b"F", 8)
+_ONLY_NAMES = frozenset({str})
+
+
+def _framed(tag: bytes, payload: bytes) -> bytes:
+    return _HEADER.pack(tag, len(payload)) + payload
 
 
 def _frame_text(value: str) -> bytes:
     try:
         payload = value.encode()
-        return _HEADER.pack(b"S", len(payload)) + payload
     except UnicodeEncodeError as error:
         raise InvalidInput(
             f"{value!r} has a lone surrogate; only text that UTF-8 can encode has an identity",
             ErrorKind.UNSUPPORTED_VALUE,
         ) from error
+    length = len(payload)
+    return (_TEXT[length] if length < _SHORT else _HEADER.pack(b"S", length)) + payload
 
 
-# The same few field names are the keys of every fact.
-_frame_name = functools.lru_cache(maxsize=1024)(_frame_text)
+def _frame_bytes(value: bytes) -> bytes:
+    length = len(value)
+    return (_BYTES[length] if length < _SHORT else _HEADER.pack(b"Y", length)) + value
+
+
+def _frame_integer(value: int) -> bytes:
+    payload = _decimal(value)
+    length = len(payload)
+    return (_INTEGERS[length] if length < _SHORT else _HEADER.pack(b"I", length)) + payload
+
+
+def _frame_float(value: float) -> bytes:
+    # Every NaN is one NaN: its payload bits say where it was made, not what it is. -0.0 stays.
+    return _FLOAT + (_NAN if value != value else _DOUBLE.pack(value))
+
+
+def _frame_mapping(value: Mapping[Framed, Framed]) -> bytes:
+    names = tuple(value)
+    fields = _KNOWN_FIELDS.get(names)  # type: ignore[arg-type]
+    # Names that equal known ones may still be of a subclass of str, which has no frame.
+    if not _ONLY_NAMES.issuperset(map(type, names)):
+        items = sorted([(_frame(key), _frame(item)) for key, item in value.items()])
+        _refuse_twins([key for key, _ in items])
+        payload = b"".join([part for item in items for part in item])
+    else:
+        parts = []
+        for name, key in fields or _ordered_fields(names):  # type: ignore[arg-type]
+            parts.append(name)
+            item = value[key]
+            writer = _WRITERS.get(type(item))
+            parts.append(_frame(item) if writer is None else writer(item))
+        payload = b"".join(parts)
+    length = len(payload)
+    return (_MAPPING[length] if length < _SHORT else _HEADER.pack(b"M", length)) + payload
+
+
+def _ordered_fields(names: tuple[str, ...]) -> Sequence[tuple[bytes, str]]:
+    """The frames of these names in order, each with its name; remembered, unless they take too much room."""
+    fields = sorted([(_frame_text(name), name) for name in names])
+    if sum(map(len, names)) <= _LONGEST_FIELDS:
+        if len(_KNOWN_FIELDS) >= _MOST_KNOWN:
+            _KNOWN_FIELDS.clear()
+        _KNOWN_FIELDS[names] = fields
+    return fields
+
+
+# The same few records of fields make up every fact.
+_KNOWN_FIELDS: dict[tuple[str, ...], Sequence[tuple[bytes, str]]] = {}
+_MOST_KNOWN, _LONGEST_FIELDS = 1024, 512
+
+
+def _frame_list(value: Sequence[Framed]) -> bytes:
+    payload = b"".join([_frame(item) for item in value])
+    length = len(payload)
+    return (_LIST[length] if length < _SHORT else _HEADER.pack(b"L", length)) + payload
+
+
+def _frame_tuple(value: Sequence[Framed]) -> bytes:
+    return _framed(b"T", b"".join([_frame(item) for item in value]))
+
+
+def _frame_set(value: AbstractSet[Framed]) -> bytes:
+    members = sorted([_frame(item) for item in value])
+    _refuse_twins(members)
+    return _framed(b"E", b"".join(members))
+
+
+def _frame_record(value: Record) -> bytes:
+    return _framed(b"R", _frame(value.name) + _frame(value.value))
+
+
+_WRITERS: Mapping[type, Callable[[Any], bytes]] = {
+    str: _frame_text,
+    bytes: _frame_bytes,
+    int: _frame_integer,
+    dict: _frame_mapping,
+    list: _frame_list,
+    tuple: _frame_tuple,
+    type(None): lambda _: _NOTHING,
+    bool: lambda value: _TRUE if value else _FALSE,
+    float: _frame_float,
+    set: _frame_set,
+    frozenset: _frame_set,
+    Record: _frame_record,
+}
 
 
 def _refuse_twins(frames: list[bytes]) -> None:

@@ -649,6 +649,18 @@ def test_what_is_not_in_the_table_has_no_frame(frame: Callable[[object], bytes],
         frame(value)
 
 
+def test_a_key_that_only_equals_text_has_no_frame_even_after_that_text_had_one() -> None:
+    digest.frame({"a": 1})
+    with pytest.raises(errors.InvalidInput):
+        digest.frame({Text("a"): 1})
+
+
+def test_mappings_of_many_different_names_are_framed_as_they_ever_are() -> None:
+    for place in range(3000):
+        fields = {f"b{place}": 1, f"a{place}": "x", "c" * (place % 700): None}
+        assert digest.frame(fields) == second.frame(second.Map(tuple(fields.items())))
+
+
 @pytest.mark.parametrize(
     "paths",
     [[""], ["/a"], ["a/"], ["a//b"], ["."], ["a/.."], ["a/./b"], ["a", "a"], ["a", "a-b", "a/b"], ["\ud800"]],
