@@ -134,9 +134,30 @@ def test_lineage_goes_up_and_down(catalog: Client, cli: Cli) -> None:
     assert up["completeness"]["complete"] is True
     text, _ = both(cli, "lineage", "dataset:numbers", "--down")
     assert "model:line@1" in text
-    text, cut = both(cli, "lineage", "dataset:numbers", "--down", "--max-nodes", "2")
-    assert "not complete" in text
+    said = cli("lineage", "dataset:numbers", "--down", "--max-nodes", "2")
+    assert "not complete" in said.out
+    assert "not complete: 2 nodes reached; go on with --after " in said.err
+    cut = cli("lineage", "dataset:numbers", "--down", "--max-nodes", "2", "--json").json
     assert cli("lineage", "dataset:numbers", "--down", "--after", cut["completeness"]["frontier"]).code == 0
+
+
+def test_lineage_is_written_in_the_form_that_is_asked_for(catalog: Client, cli: Cli, tmp_path: Path) -> None:
+    asked = ("lineage", "model:line@1", "model:line@2", "--both", "--whole", "--format")
+    begins = {
+        "tree": "model:line@1",
+        "table": "depth",
+        "mermaid": "flowchart",
+        "dot": "digraph",
+        "jsonl": '{"node"',
+    }
+    for form, head in (begins | {"graphml": "<?xml", "json": "{"}).items():
+        said = cli(*asked, form)
+        assert (said.code, said.err) == (0, ""), form
+        assert said.out.startswith(head), form
+        written = tmp_path / form
+        assert cli(*asked, form, "--out", str(written)) == Said(0, "", "")
+        assert written.read_text() == said.out
+    assert "cannot be written" in cli(*asked, "dot", "--out", str(tmp_path / "no" / "folder")).err
 
 
 def test_why_names_what_changed(catalog: Client, cli: Cli) -> None:

@@ -9,12 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from whence import environment, replay, settings
-from whence.cli import caching, coding, explaining, judging, printing, session, tokens
+from whence.cli import caching, coding, explaining, judging, lineage, printing, session, tokens
 from whence.cli import outbox as outboxes
 from whence.cli.session import Json, Ref, RunId
 from whence_catalog import audit as audits
 from whence_catalog import catalog, model
-from whence_catalog import lineage as lineages
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound, WhenceError
 
 cli = typer.Typer(
@@ -111,31 +110,6 @@ def log(
     """List runs, newest first."""
     runs = session.open_client().catalog.runs(project, job, state or (), limit)
     session.show(json, runs, lambda: printing.show_runs(runs))
-
-
-@cli.command(
-    epilog="Examples: `whence lineage model:digits@prod` · `whence lineage dataset:raw --down --depth 2 --json`"
-)
-def lineage(
-    root: Annotated[list[str], typer.Argument(help="Versions or runs to start from.")],
-    up: Annotated[bool, typer.Option("--up", help="What it came from (the default).")] = False,
-    down: Annotated[bool, typer.Option("--down", help="What came from it.")] = False,
-    depth: Annotated[int | None, typer.Option(min=1, help="How many runs away, at most.")] = None,
-    max_nodes: Annotated[int, typer.Option(min=1, help="How many nodes, at most.")] = 2000,
-    after: Annotated[str | None, typer.Option(help="Go on from this frontier of an earlier answer.")] = None,
-    json: Json = False,
-) -> None:
-    """Show what a version came from, or what came from it, as a tree."""
-    direction = (
-        lineages.Direction.BOTH
-        if up and down
-        else (lineages.Direction.DOWN if down else lineages.Direction.UP)
-    )
-    opened = session.open_client()
-    graph = opened.catalog.lineage(
-        [opened.full_name(text) for text in root], direction, lineages.Bounds(depth, max_nodes), after
-    )
-    session.show(json, graph, lambda: printing.show_lineage(graph, direction))
 
 
 @cli.command(
@@ -340,6 +314,7 @@ cli.add_typer(caching.group, name="cache")
 
 outbox = typer.Typer(help="What could not be told to the catalog yet.", no_args_is_help=True)
 cli.add_typer(outbox, name="outbox")
+cli.add_typer(lineage.commands)
 cli.add_typer(judging.commands)
 
 

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from whence import changes, client, handles
-from whence.cli import printing, trees
+from whence.cli import printing
 from whence_catalog import cache, wire
 from whence_catalog.errors import ErrorKind, InvalidInput
 
@@ -147,7 +147,7 @@ def _show_verdicts(found: cache.Explanation) -> None:
         table.add_column(column, overflow="fold")
     for verdict in found.verdicts:
         changed = verdict.change not in (cache.Change.SAME, cache.Change.IGNORED)
-        before, after = trees.beside(verdict.before, verdict.after) if changed else ("", verdict.after or "")
+        before, after = _beside(verdict.before, verdict.after) if changed else ("", verdict.after or "")
         style = "yellow" if changed and found.against is not None else "dim"
         shown = after if changed or "\n" not in after else f"{after.count(chr(10)) + 1} symbols"
         table.add_row(
@@ -169,7 +169,7 @@ def _show_cause(cause: cache.Cause) -> None:
         f" [dim]beside {cause.against}[/dim]"
     )
     for verdict in cause.verdicts:
-        before, after = trees.beside(verdict.before, verdict.after)
+        before, after = _beside(verdict.before, verdict.after)
         _out.print(f"  [yellow]{escape(verdict.name)}[/yellow] {escape(before)} → {escape(after)}")
     if cause.note:
         _out.print(f"  {escape(cause.note)}")
@@ -190,3 +190,20 @@ def _show_source(source: changes.SourceChange, whole: bool) -> None:
         _out.print(f"[dim]changed too, but no part of this key: {escape(', '.join(source.others))}[/dim]")
     for note in source.notes:
         _out.print(f"[yellow]{escape(note)}[/yellow]")
+
+
+def _beside(before: str | None, after: str | None) -> tuple[str, str]:
+    """Two previews; of those with many lines (the symbols of code), only the lines that differ."""
+    old, new = (before or "").splitlines(), (after or "").splitlines()
+    if len(old) <= 1 and len(new) <= 1:
+        return before or "(not there)", after or "(not there)"
+    was, now = _symbols(old), _symbols(new)
+    names = [name for name in dict.fromkeys([*was, *now]) if was.get(name) != now.get(name)]
+    return (
+        "\n".join(f"{name} {was.get(name, '(not there)')[:10]}" for name in names),
+        "\n".join(f"{name} {now.get(name, '(not there)')[:10]}" for name in names),
+    )
+
+
+def _symbols(lines: list[str]) -> dict[str, str]:
+    return {name: named for name, _, named in (line.rpartition(" ") for line in lines)}

@@ -1,7 +1,7 @@
 """Shows the values that commands get: text with colour on a terminal, or the wire's JSON."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
@@ -11,9 +11,9 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
-from whence import replay
-from whence.cli import trees
+from whence import drawing, replay
 from whence_catalog import audit, lineage, model, observation, replies, rerun, wire
+from whence_catalog.errors import ErrorKind, InvalidInput
 
 if TYPE_CHECKING:
     from whence.cli import backup as backups
@@ -32,6 +32,11 @@ _STATE_STYLE = {
     "failed": "red",
     "aborted": "red",
     "pass": "green",
+    "quarantined": "red",
+    "tainted": "red",
+    "expired": "yellow",
+    "erased": "yellow",
+    "serving": "green",
     "fail": "bold red",
     "unknown": "yellow",
 }
@@ -39,12 +44,36 @@ _STATE_STYLE = {
 
 def as_json(value: object) -> None:
     """Print the wire's JSON of a value."""
-    sys.stdout.write(wire.encode(value, indent=2).decode() + "\n")
+    sys.stdout.write(to_json(value) + "\n")
+
+
+def to_json(value: object) -> str:
+    """The wire's JSON of a value, for people to read."""
+    return wire.encode(value, indent=2).decode()
+
+
+def write_lines(lines: Iterable[str], out: Path | None) -> None:
+    """Write lines as they come, to standard output or in place of what is in the file `out`."""
+    if out is None:
+        sys.stdout.writelines(f"{line}\n" for line in lines)
+        return
+    try:
+        with out.open("w", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in lines)
+    except OSError as error:
+        raise InvalidInput(
+            f"{out} cannot be written: {error.strerror or error}", ErrorKind.PERMISSION
+        ) from error
 
 
 def error(text: str) -> None:
     """Say in one line what was refused."""
     _err.print(f"[red]whence:[/red] {escape(text)}")
+
+
+def warn(text: str) -> None:
+    """Say on standard error what a value that was printed lacks."""
+    _err.print(f"[yellow]whence:[/yellow] {escape(text)}")
 
 
 def progress(quiet: bool) -> Callable[[str], None]:
@@ -194,22 +223,28 @@ def show_runs(found: Sequence[model.Run]) -> None:
 
 
 def show_lineage(graph: lineage.Graph, direction: lineage.Direction) -> None:
-    for tree in trees.build(graph, direction):
-        _out.print(tree)
+    for branch in drawing.branches(graph, direction):
+        _out.print(_branch(branch))
     whole = graph.completeness
-    counts = f"nodes: {len(graph.nodes)}, edges: {len(graph.edges)}"
-    if whole.complete:
-        _out.print(f"[dim]{counts}; complete[/dim]")
+    is_sure = whole.complete and not (whole.ambiguous or whole.unknown_producers or whole.masked)
+    colour = "dim" if is_sure else "yellow"
+    _out.print(f"[{colour}]{escape(drawing.summary(graph))}[/{colour}]")
+
+
+def _branch(branch: drawing.Branch) -> str:
+    node = branch.node
+    if node is None:
+        named = escape(branch.id)
+    elif node.is_masked:
+        named = f"[dim]a {node.type} of a project that you may not read[/dim]"
+    elif node.type is lineage.NodeType.RUN:
+        named = f"[cyan]{escape(node.name)}[/cyan] [dim]{node.id[:18]}[/dim] {state(node.state)}"
     else:
-        _out.print(f"[yellow]{counts}; not complete: {escape('; '.join(whole.reasons))}[/yellow]")
-        _out.print(f"[dim]go on with --after {whole.frontier}[/dim]")
-    for count, what in (
-        (whole.ambiguous, "ambiguous inputs"),
-        (whole.unknown_producers, "unknown producers"),
-        (whole.masked, "of projects that you may not read"),
-    ):
-        if count:
-            _out.print(f"[yellow]{count} {what}[/yellow]")
+        told = "" if node.state == "live" else f" {state(node.state)}"
+        named = f"[bold]{escape(drawing.name_of(node))}[/bold]{told}"
+    remark = f"  [dim]{escape(drawing.one_line(branch.remark))}[/dim]" if branch.remark else ""
+    again = "  [dim]↑ shown above[/dim]" if branch.is_again else ""
+    return f"[dim]{branch.rails}[/dim]{named}{remark}{again}"
 
 
 def _likeness(likeness: rerun.Likeness) -> str:
