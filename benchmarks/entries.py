@@ -53,8 +53,8 @@ _STATEMENTS = (
         for which, role in enumerate(_ROLES, 1)
     ),
     *(
-        f"""INSERT INTO input (run_id, role, ordinal, version_id, producer_run_id)
-            SELECT n + 1, 'input-{which}', 0, 2 * (n - {back}) + 1, n - {back} + 1
+        f"""INSERT INTO input (run_id, role, ordinal, version_id, producer_run_id, fact)
+            SELECT n + 1, 'input-{which}', 0, 2 * (n - {back}) + 1, n - {back} + 1, 2 * n + 1
             FROM ({{places}}) AS places WHERE n >= {_FURTHEST}"""
         for which, back in enumerate(_BACK)
     ),

@@ -43,8 +43,8 @@ RUN_ENDS = """
     UPDATE run SET state = ?, finished_at = ?, outcome = ?, metrics = ?, warnings = ?, finish_fact = ?
     WHERE id = ?"""
 INPUT = """
-    INSERT INTO input (run_id, role, ordinal, version_id, producer_run_id)
-    SELECT ?, ?, ?, version.id, (SELECT id FROM run WHERE uid = ?) FROM project
+    INSERT INTO input (run_id, fact, role, ordinal, version_id, producer_run_id)
+    SELECT ?, ?, ?, ?, version.id, (SELECT id FROM run WHERE uid = ?) FROM project
     JOIN artifact ON artifact.project_id = project.id AND artifact.kind = ? AND artifact.name = ?
     JOIN version ON version.artifact_id = artifact.id AND version.digest = ?
     WHERE project.name = ?"""
@@ -318,7 +318,7 @@ def record(connection: sqlite3.Connection, began: Begun, end: Ended) -> list[Row
             *(began.texts[0], end.metrics, end.warnings, began.texts[3], fact, fact),
         ),
     ).lastrowid
-    connection.executemany(INPUT, [(run_id, *taken) for taken in began.inputs])
+    connection.executemany(INPUT, [(run_id, fact, *taken) for taken in began.inputs])
     return _put_outputs(connection, run_id, fact, end)
 
 
@@ -331,7 +331,7 @@ def reserve(connection: sqlite3.Connection, began: Begun) -> int:
     fact = _append(connection, began.uid, began.at, "start", began.canonical)
     connection.executemany(REDACTABLE, [(fact, *row) for row in began.redactables])
     run_id = _put_run(connection, began, "running", None, None, fact)
-    connection.executemany(INPUT, [(run_id, *taken) for taken in began.inputs])
+    connection.executemany(INPUT, [(run_id, fact, *taken) for taken in began.inputs])
     connection.executemany(COMPONENT, [(run_id, *part) for part in began.components])
     connection.execute(BEAT, (began.uid, began.at + _LEASE))
     return int(token)

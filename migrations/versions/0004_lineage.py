@@ -4,6 +4,14 @@ Revision ID: 0004
 Revises: 0003
 """
 
+from collections.abc import Iterator
+from typing import cast
+
+import sqlalchemy as sa
+from alembic import op
+
+from whence_catalog import facts
+
 revision = "0004"
 down_revision = "0003"
 branch_labels = None
@@ -11,4 +19,85 @@ depends_on = None
 
 
 def upgrade() -> None:
-    pass
+    _date_inputs()
+
+
+def _date_inputs() -> None:
+    """Each input names the fact that said it first."""
+    if op.get_context().dialect.name == "postgresql":
+        op.add_column("input", sa.Column("fact", sa.BigInteger(), nullable=True))
+        op.execute("UPDATE input SET fact = run.start_fact FROM run WHERE run.id = input.run_id")
+        op.alter_column("input", "fact", nullable=False)
+    else:
+        _remake_inputs()
+    said_later = sa.text(
+        "UPDATE input SET fact = :fact WHERE role = :role AND ordinal = :ordinal"
+        " AND run_id = (SELECT id FROM run WHERE uid = :run)"
+    )
+    rows = list(_said_later())
+    if rows:
+        op.get_bind().execute(said_later, rows)
+
+
+def _said_later() -> Iterator[dict[str, object]]:
+    """The inputs that were not said when their Run began."""
+    connection = op.get_bind()
+    every = sa.text(
+        "SELECT id, canonical FROM fact WHERE verb IN ('add', 'finish')"
+        " ORDER BY position IS NULL, position, ordinal"
+    )
+    log = connection.execute(every, execution_options={"yield_per": 1000})
+    began = sa.text(
+        "SELECT fact.canonical FROM run JOIN fact ON fact.id = run.start_fact WHERE run.uid = :run"
+    )
+    known: dict[bytes, set[tuple[str, int]]] = {}
+    for number, canonical in log:
+        fact = facts.decode(bytes(canonical))
+        if fact.verb == "add":
+            addition = facts.read_add(fact.uid, fact.body)
+            run, inputs = addition.run.bytes, addition.inputs
+        else:
+            report, _ = facts.read_finish(fact.uid, fact.body)
+            run, inputs = report.run.bytes, report.inputs
+        if not inputs:
+            continue
+        if run not in known:
+            known[run] = _said_first(connection.execute(began, {"run": run}).scalar_one())
+        for claim in inputs:
+            place = (claim.role, claim.ordinal)
+            if place not in known[run]:
+                known[run].add(place)
+                yield {"fact": number, "run": run, "role": claim.role, "ordinal": claim.ordinal}
+
+
+def _said_first(canonical: bytes) -> set[tuple[str, int]]:
+    fact = facts.decode(bytes(canonical))
+    body = cast("facts.Body", fact.body["start"]) if fact.verb == "record" else fact.body
+    return {(claim.role, claim.ordinal) for claim in facts.read_start(body).inputs}
+
+
+def _remake_inputs() -> None:
+    # SQLite adds no column that must not be empty.
+    op.execute("ALTER TABLE input RENAME TO input_before")
+    op.drop_index("input_by_version", "input_before")
+    op.create_table(
+        "input",
+        sa.Column("run_id", sa.BigInteger(), nullable=False),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("ordinal", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("version_id", sa.BigInteger(), nullable=False),
+        sa.Column("producer_run_id", sa.BigInteger(), nullable=True),
+        sa.Column("fact", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.ForeignKeyConstraint(["producer_run_id"], ["run.id"]),
+        sa.ForeignKeyConstraint(["run_id"], ["run.id"]),
+        sa.ForeignKeyConstraint(["version_id"], ["version.id"]),
+        sa.PrimaryKeyConstraint("run_id", "role", "ordinal"),
+        sqlite_with_rowid=False,
+    )
+    op.execute(
+        "INSERT INTO input (run_id, role, ordinal, version_id, producer_run_id, fact)"
+        " SELECT b.run_id, b.role, b.ordinal, b.version_id, b.producer_run_id, run.start_fact"
+        " FROM input_before b JOIN run ON run.id = b.run_id"
+    )
+    op.drop_table("input_before")
+    op.create_index("input_by_version", "input", ["version_id", "run_id"])

@@ -3,6 +3,7 @@
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from alembic.config import Config
@@ -11,7 +12,7 @@ from alembic.script import ScriptDirectory
 from tests import postgres
 from tests.simulator import World, taken
 from whence.cli import migration
-from whence_catalog import facts
+from whence_catalog import facts, model
 from whence_catalog.errors import ErrorKind, NotReady
 from whence_catalog.sql import schema, tables
 from whence_catalog.sql.catalog import SqlCatalog, open_url
@@ -114,6 +115,7 @@ def test_what_was_recorded_before_is_the_same_after(tmp_path: Path) -> None:
     world = World(made)
     data = world.note("load", {"dataset:d": b"D"}).outputs[0]
     run = world.run("train", {"model:m": b"M"}, inputs=[taken(data)], labels={"team": "perception"})
+    _take_more_and_more(world, data)
     made.close()
     _as_of_revision_0001(tmp_path / "new.db", _migrated(tmp_path / "old.db", to="0001"))
     with pytest.raises(NotReady, match="whence migrate"):
@@ -125,7 +127,19 @@ def test_what_was_recorded_before_is_the_same_after(tmp_path: Path) -> None:
         record = upgraded.run(str(run.run.uid))
         assert record.run.labels == {"team": "perception"}
         assert record.outputs == run.outputs
-        assert len(upgraded.facts()) == 3
+        assert len(upgraded.facts()) == 6
+
+
+def _take_more_and_more(world: World, data: model.Output) -> None:
+    """A Run that says at its start, in between, and at its end what it took."""
+    call = world.call("score", inputs=[taken(data, "first")])
+    world.begin(call)
+    addition = model.Addition(uuid4(), call.run, call.actor, inputs=(taken(data, "second"),))
+    assert world.catalog.add([addition]) == [()]
+    report = world.report(
+        call, {}, inputs=(taken(data, "first"), taken(data, "second"), taken(data, "third"))
+    )
+    world.finish(report)
 
 
 def _as_of_revision_0001(new: Path, old: Path) -> None:

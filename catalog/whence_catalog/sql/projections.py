@@ -16,7 +16,7 @@ from whence_catalog.sql.engine import Transaction
 def start(tx: Transaction, fact: int, run: model.Run, call: model.Call) -> int:
     """A Run began; answers its row."""
     run_id = runs.insert_run(tx, run, fact, None, None)
-    runs.put_inputs(tx, run_id, call.inputs)
+    runs.put_inputs(tx, run_id, fact, call.inputs)
     runs.put_components(tx, run_id, call.components)
     return run_id
 
@@ -25,7 +25,7 @@ def reuse(tx: Transaction, fact: int, run: model.Run, call: model.Call, origin_i
     """A Run stands for not running. Its inputs are kept only where they are not exactly the origin's."""
     run_id = runs.insert_run(tx, run, fact, None, origin_id)
     if not runs.takes_the_same(tx, origin_id, call.inputs):
-        runs.put_inputs(tx, run_id, call.inputs)
+        runs.put_inputs(tx, run_id, fact, call.inputs)
     return run_id
 
 
@@ -40,7 +40,7 @@ def finish(
 ) -> tuple[model.Output, ...]:
     """A Run ended; answers the outputs that its report names."""
     micros = model.microseconds(at)
-    runs.put_inputs(tx, run_id, report.inputs)
+    runs.put_inputs(tx, run_id, fact, report.inputs)
     made = artifacts.put_outputs(tx, run_id, after.uid, report.outputs, fact, micros)
     places.put(tx, run_id, report.outputs)
     taint.inherit(tx, run_id)
@@ -57,7 +57,7 @@ def record(
 ) -> tuple[int, tuple[model.Output, ...]]:
     """A Run began and ended, and touched the cache in no way; answers its row and its outputs."""
     run_id = runs.insert_run(tx, after, fact, fact, None)
-    runs.put_inputs(tx, run_id, (*call.inputs, *report.inputs))
+    runs.put_inputs(tx, run_id, fact, (*call.inputs, *report.inputs))
     runs.put_components(tx, run_id, call.components)
     runs.put_observed(tx, run_id, report.observed)
     made = artifacts.put_outputs(tx, run_id, after.uid, report.outputs, fact, model.microseconds(at))
@@ -68,7 +68,7 @@ def record(
 
 def add(tx: Transaction, fact: int, at: datetime, run_id: int, addition: model.Addition) -> None:
     """Something was added to a Run that goes on: what it published, or what an attached process did."""
-    runs.put_inputs(tx, run_id, addition.inputs)
+    runs.put_inputs(tx, run_id, fact, addition.inputs)
     artifacts.put_outputs(tx, run_id, addition.run, addition.outputs, fact, model.microseconds(at))
     places.put(tx, run_id, addition.outputs)
     taint.inherit(tx, run_id)

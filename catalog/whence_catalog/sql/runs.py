@@ -340,8 +340,8 @@ def replace_metrics(tx: Transaction, run_id: int, after: model.Run) -> None:
     tx.run(_measure, of_id=run_id, new_metrics=digest.frame(dict(after.metrics)))
 
 
-def put_inputs(tx: Transaction, run_id: int, claims: Sequence[model.InputClaim]) -> None:
-    """Record what a Run took. The same input in the same role said again changes nothing.
+def put_inputs(tx: Transaction, run_id: int, fact: int, claims: Sequence[model.InputClaim]) -> None:
+    """Record what a Run took, as a fact says it. The same input in the same role said again changes nothing.
 
     Raises:
         NotFound: a Version, or the Run it is said to come from, is not recorded.
@@ -368,6 +368,7 @@ def put_inputs(tx: Transaction, run_id: int, claims: Sequence[model.InputClaim])
                 "ordinal": claim.ordinal,
                 "version_id": version_id,
                 "producer_run_id": producer_id,
+                "fact": fact,
             }
         )
     tx.many(_put_input, rows)

@@ -234,6 +234,7 @@ class InputRow(Row, table=True):
     ordinal: int = Field(sa_column=_int(primary=True))
     version_id: int = Field(sa_column=_to("version.id"))
     producer_run_id: int | None = Field(sa_column=_to("run.id", optional=True))
+    fact: int = Field(sa_column=_int())
 
 
 class OutputRow(Row, table=True):
