@@ -58,7 +58,7 @@ class Schema:
 
     def __call__(self, query: str, **variables: object) -> Asked:
         bounds = LineageBounds(self.limits.lineage_nodes, self.limits.lineage_seconds)
-        context = Context(self._ask, bounds)
+        context = Context(self._ask, bounds, self.viewer.actor)
         result = asyncio.run(self.schema.execute(query, variables, context))
         return Asked(result.data, [dict(error.formatted) for error in result.errors or ()])
 

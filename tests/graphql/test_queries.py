@@ -418,7 +418,7 @@ def test_a_filter_leaves_nodes_out_counts_them_and_makes_no_edge(pipeline: World
     assert [node["name"] for node in found["nodes"]] == ["model:m", "train", "load"]
     assert [(edge["type"]) for edge in found["edges"]] == ["OUTPUT"]
     assert found["completeness"]["filtered"] == 1
-    failed = ask.data(LINEAGE, roots=[root], direction="UP", filter={"states": ["FAILED"]})["lineage"]
+    failed = ask.data(LINEAGE, roots=[root], direction="UP", filter={"states": ["failed"]})["lineage"]
     assert [node["type"] for node in failed["nodes"]] == ["VERSION", "VERSION"]
     assert failed["edges"] == []
     assert failed["completeness"]["filtered"] == 2
@@ -495,7 +495,7 @@ def test_what_hangs_on_what_may_be_read_is_masked_and_counted(outsider: Schema) 
 def test_a_filter_never_leaves_out_what_is_masked(outsider: Schema) -> None:
     found = outsider.data(
         """{ resolve(ref: "open/model:m") { ... on Version { lineage(direction: BOTH,
-             filter: {projects: ["open"], kinds: ["model"], states: [FAILED]}) { nodes { masked } completeness { masked filtered } } } } }"""
+             filter: {projects: ["open"], kinds: ["model"], states: ["failed"]}) { nodes { masked } completeness { masked filtered } } } } }"""
     )["resolve"]["lineage"]
     assert [node["masked"] for node in found["nodes"]].count(True) == 4
     assert found["completeness"] == {"masked": 4, "filtered": 1}

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from whence_api import access, answers
+from whence_api import access, answers, auth
 from whence_api.graphql import execution, over_http
 from whence_api.graphql.limits import GraphqlLimits
 from whence_api.graphql.loaders import Context, LineageBounds
@@ -44,6 +44,7 @@ def mount(
     """
     bounds = limits or GraphqlLimits()
     kept = LineageBounds(bounds.lineage_nodes, bounds.lineage_seconds)
+    nobody = auth.EVERYONE.actor
 
     async def context(request: Request) -> Context:
         # Who is shown the page has no token yet; it holds nothing of the catalog.
@@ -52,9 +53,10 @@ def mount(
 
         async def ask(verb: str, /, **arguments: object) -> Any:
             assert viewer is not None
-            return await threads.read(_carry_out, request.scope, viewer, verb, arguments, asked)
+            carry = threads.write if verbs.VERBS[verb].writes else threads.read
+            return await carry(_carry_out, request.scope, viewer, verb, arguments, asked)
 
-        return Context(ask, kept)
+        return Context(ask, kept, nobody if viewer is None else viewer.actor)
 
     app.mount(f"{PATH}/ide", StaticFiles(directory=over_http.IDE))
     app.include_router(

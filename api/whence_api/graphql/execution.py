@@ -14,8 +14,8 @@ from strawberry.types.graphql import OperationType
 
 from whence_api import answers
 from whence_api.graphql import limits as limiting
+from whence_api.graphql import mutation, rows, types, values
 from whence_api.graphql import query as root
-from whence_api.graphql import rows, types
 from whence_api.graphql.limits import GraphqlLimits
 from whence_catalog.errors import ErrorKind, InvalidInput, WhenceError
 
@@ -32,9 +32,10 @@ class Schema(strawberry.Schema):
         self.limits = limits
         super().__init__(
             root.Query,
-            types=[types.Artifact, types.Version, types.Run],
+            mutation.Mutation,
+            types=[types.Artifact, types.Version, types.Run, types.Deployment],
             execution_context_class=rows.CONTEXT,
-            config=StrawberryConfig(scalar_map=types.SCALARS),
+            config=StrawberryConfig(scalar_map=values.SCALARS),
             extensions=[
                 lambda: limiting.Limiter(limits),
                 lambda: ParserCache(maxsize=_KEPT),

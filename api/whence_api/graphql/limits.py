@@ -163,12 +163,13 @@ class _Measuring:
                 f"{inside.alone} is asked for inside {name}, of up to {count} things; ask it of one at a time",
                 ErrorKind.BAD_VALUE,
             )
+        told = relay.metadata(defined)
         return Measure(
-            cost=count * (1 + inside.cost),
+            cost=count * (1 + inside.cost) + cast("float", told.get(relay.WEIGHT, 0)),
             depth=inside.depth + 1,
             breadth=count * inside.breadth,
             aliases=inside.aliases + aliases,
-            alone=name if relay.metadata(defined).get(relay.ALONE) else inside.alone,
+            alone=name if told.get(relay.ALONE) else inside.alone,
         )
 
     def _items(self, defined: GraphQLField, node: FieldNode) -> int:

@@ -13,7 +13,7 @@ import strawberry
 
 from whence_api.graphql import relay
 from whence_api.graphql.loaders import Info, LineageBounds
-from whence_catalog import lineage, model
+from whence_catalog import lineage
 from whence_catalog.errors import InvalidInput
 
 strawberry.enum(
@@ -28,7 +28,6 @@ strawberry.enum(
     description="INPUT: Version to Run. OUTPUT: Run to Version. REUSED: origin to the Run that reused it."
     " DERIVED: Version to Version, where a Run said so. DEPLOYED: Version to the Deployment that it serves in.",
 )
-strawberry.enum(model.RunState, name="RunState", description="Where a Run stands.")
 
 
 @strawberry.input(
@@ -58,7 +57,7 @@ class LineageFilter:
     projects: list[str] | None = strawberry.field(
         default=None, description="What is of these projects; null or none for any."
     )
-    states: list[model.RunState] | None = strawberry.field(
+    states: list[str] | None = strawberry.field(
         default=None,
         description="Runs in one of these states; null or none for any. Versions have none of them.",
     )

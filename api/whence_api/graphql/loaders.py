@@ -3,6 +3,7 @@
 Each request has loaders of its own, so that what one viewer may see is never remembered for another.
 """
 
+import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 from uuid import UUID
@@ -11,8 +12,8 @@ import strawberry
 from strawberry.dataloader import DataLoader
 from strawberry.fastapi import BaseContext
 
-from whence_catalog import model
-from whence_catalog.errors import InvalidInput, NotFound
+from whence_catalog import model, replies
+from whence_catalog.errors import InvalidInput, NotFound, WhenceError
 
 S = TypeVar("S")
 P = TypeVar("P")
@@ -84,7 +85,11 @@ class Loaders:
         self.inputs_of = Pages(ask, "inputs_of", "runs")
         self.outputs_of = Pages(ask, "outputs_of", "runs")
         self._versions = self._of(model.Reference, "versions", "references")
+        self._judgements = self._of(model.Reference, "judgements", "references")
         self._productions = self._of(model.Source, "named_productions", "sources")
+        self._deployments: DataLoader[UUID, model.Deployment | None] = DataLoader(
+            self._load_deployments, max_batch_size=_AT_ONCE
+        )
         self._runs: DataLoader[UUID, model.Run | None] = DataLoader(self._load_runs, max_batch_size=_AT_ONCE)
 
     def _of(self, subject: type[S], verb: str, parameter: str) -> "DataLoader[S, Any]":
@@ -95,6 +100,16 @@ class Loaders:
 
     async def _load_runs(self, uids: list[UUID]) -> list[model.Run | None]:
         found: Mapping[UUID, model.Run] = await self.ask("named_runs", runs=uids)
+        return [found.get(uid) for uid in uids]
+
+    async def _load_deployments(self, uids: list[UUID]) -> list[model.Deployment | None]:
+        of: Mapping[UUID, model.Version] = await self.ask("judged", uids=uids)
+        versions = {version.ref: version for version in of.values()}
+        references = [model.Reference(v.artifact, str(v.number)) for v in versions.values()]
+        told = await asyncio.gather(*map(self.judgements, references), return_exceptions=True)
+        found = {
+            said.uid: said for one in told if isinstance(one, replies.Judgements) for said in one.deployments
+        }
         return [found.get(uid) for uid in uids]
 
     async def version(self, reference: model.Reference) -> model.Version:
@@ -112,9 +127,21 @@ class Loaders:
         except NotFound:
             return None
 
+    async def judgements(self, reference: model.Reference) -> replies.Judgements:
+        """What was said of the Version that a reference means.
+
+        Raises:
+            WhenceError: there is none, or it may not be read.
+        """
+        return cast("replies.Judgements", await self._judgements.load(reference))
+
     async def run(self, uid: UUID | None) -> model.Run | None:
         """The Run with that id; None if there is none, or none that may be read."""
         return None if uid is None else await self._runs.load(uid)
+
+    async def deployment(self, uid: UUID) -> model.Deployment | None:
+        """The Deployment with that id; None if there is none, or none of a Version that may be read."""
+        return await self._deployments.load(uid)
 
     async def production(self, source: model.Source) -> model.Output | None:
         """The production that a source names; None if it is not known, or may not be read."""
@@ -127,12 +154,28 @@ class Loaders:
 
 
 class Context(BaseContext):
-    """What resolvers are given: the loaders of their request, and how many nodes a lineage may have."""
+    """What resolvers are given: the loaders of their request, how many nodes a lineage may have, and who asks."""
 
-    def __init__(self, ask: Ask, bounds: "LineageBounds") -> None:
+    def __init__(self, ask: Ask, bounds: "LineageBounds", actor: model.Actor) -> None:
         super().__init__()
         self.loaders = Loaders(ask)
         self.bounds = bounds
+        self.actor = actor
+
+    async def write(self, verb: str, items: str, claim: object) -> Any:
+        """What a verb that writes answers to one claim. What was read before is read anew after it.
+
+        Raises:
+            WhenceError: the catalog's answer.
+        """
+        ask = self.loaders.ask
+        try:
+            (found,) = await ask(verb, **{items: [claim]})
+        finally:
+            self.loaders = Loaders(ask)
+        if isinstance(found, WhenceError):
+            raise found
+        return found
 
 
 class LineageBounds(NamedTuple):

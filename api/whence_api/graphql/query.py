@@ -10,11 +10,12 @@ from uuid import UUID
 
 import strawberry
 
-from whence_api.graphql import explaining, relay
+from whence_api.graphql import caching, explaining, refusals, relay, types, values
 from whence_api.graphql import lineage as history
 from whence_api.graphql.loaders import Info
+from whence_api.graphql.refusals import Denied, InvalidInput, NotFound
 from whence_api.graphql.relay import After, First, NodeType, described
-from whence_api.graphql.types import Artifact, Job, Run, Version
+from whence_api.graphql.types import Artifact, Deployment, Job, Run, Version
 from whence_catalog import errors, model, replies
 from whence_catalog.errors import WhenceError
 
@@ -23,34 +24,6 @@ strawberry.enum(
     name="SearchType",
     description="What a search can find.",
 )
-
-
-# ── expected errors ──────────────────────────────────────────────────────────────────────────────
-
-
-@strawberry.interface(description="Why there is no answer, in words for people, and in a kind for programs.")
-class Error:
-    """Why there is no answer."""
-
-    message: str = strawberry.field(description="What was found, what was expected, and what to do next.")
-    kind: str = strawberry.field(
-        description="What went wrong, such as `no-such-version`. Kinds never change."
-    )
-
-
-@strawberry.type(description="Nothing that you may read has that name or id.")
-class NotFound(Error):
-    """Nothing has that name or id."""
-
-
-@strawberry.type(description="What was given cannot be meant.")
-class InvalidInput(Error):
-    """What was given cannot be meant."""
-
-
-@strawberry.type(description="You may not.")
-class Denied(Error):
-    """The caller may not."""
 
 
 ArtifactResult: TypeAlias = Annotated[
@@ -69,27 +42,14 @@ ExplanationResult: TypeAlias = Annotated[
     explaining.Explanation | NotFound | InvalidInput | Denied,
     strawberry.union("ExplanationResult", description="An Explanation, or why there is none."),
 ]
+CacheKeyResult: TypeAlias = Annotated[
+    caching.KeyRecord | NotFound | InvalidInput | Denied,
+    strawberry.union("CacheKeyResult", description="What is known of a key, or why that is nothing."),
+]
 LineageResult: TypeAlias = Annotated[
     history.Lineage | NotFound | InvalidInput | Denied,
     strawberry.union("LineageResult", description="A part of history, or why there is none."),
 ]
-
-
-def _told(error: WhenceError) -> NotFound | InvalidInput | Denied:
-    """An error that a caller expects, as a value.
-
-    Raises:
-        WhenceError: nobody expects this one.
-    """
-    match error:
-        case errors.NotFound():
-            return NotFound(message=str(error), kind=error.kind.value)
-        case errors.InvalidInput():
-            return InvalidInput(message=str(error), kind=error.kind.value)
-        case errors.Denied():
-            return Denied(message=str(error), kind=error.kind.value)
-        case _:
-            raise error
 
 
 # ── search ───────────────────────────────────────────────────────────────────────────────────────
@@ -144,6 +104,10 @@ def _hit(hit: replies.Hit) -> Version | Artifact | Job:
 Reference: TypeAlias = Annotated[
     str, strawberry.argument(description="`[project/]kind:name[@selector]`, such as `model:detector@prod`.")
 ]
+Projects: TypeAlias = Annotated[
+    list[str] | None, strawberry.argument(description="Of these projects; null or none for any.")
+]
+JobName: TypeAlias = Annotated[str | None, strawberry.argument(description="Of the Job of that name.")]
 
 
 @strawberry.type(description="What can be asked of a catalog.")
@@ -171,7 +135,7 @@ class Query:
         try:
             return Version(value=await info.context.loaders.version(model.Reference.parse(ref)))
         except WhenceError as error:
-            return _told(error)
+            return refusals.of_question(error)
 
     @described("The Artifact of that name.")
     async def artifact(
@@ -183,15 +147,9 @@ class Query:
     ) -> ArtifactResult:
         """The Artifact of that name."""
         try:
-            reference = model.Reference.parse(ref)
-            if reference.selector is not None:
-                raise errors.InvalidInput(
-                    f"{ref!r} names a version; leave out @{reference.selector}, or ask with resolve",
-                    errors.ErrorKind.BAD_REFERENCE,
-                )
-            return await _artifact(info, reference.artifact)
+            return await _artifact(info, relay.artifact_of(ref))
         except WhenceError as error:
-            return _told(error)
+            return refusals.of_question(error)
 
     @described("The Version of an Artifact that has that number.")
     async def version(
@@ -206,7 +164,7 @@ class Query:
                 value=await info.context.loaders.version(model.Reference.parse(f"{artifact}@{number}"))
             )
         except WhenceError as error:
-            return _told(error)
+            return refusals.of_question(error)
 
     @described("The Run of that id, or of the start of it, if no other Run's id begins so.")
     async def run(
@@ -222,7 +180,7 @@ class Query:
             record: model.RunRecord = await info.context.loaders.ask("run", prefix=str(id))
             return Run(value=record.run)
         except WhenceError as error:
-            return _told(error)
+            return refusals.of_question(error)
 
     @described("Why a Run or a key is what it is, and what the cache would answer to the key.", alone=True)
     async def explain(
@@ -252,33 +210,76 @@ class Query:
                 found = await info.context.loaders.ask("explain", run=str(run), against=beside)
             return explaining.explanation(found)
         except WhenceError as error:
-            return _told(error)
+            return refusals.of_question(error)
 
     @described("Runs, the newest first.")
     async def runs(
         self,
         info: Info,
-        projects: Annotated[
-            list[str] | None, strawberry.argument(description="Of these projects; null or none for any.")
-        ] = None,
-        job: Annotated[str | None, strawberry.argument(description="Of the Job of that name.")] = None,
-        states: Annotated[
-            list[model.RunState] | None,
-            strawberry.argument(description="That are in one of these states by now; null or none for any."),
-        ] = None,
+        projects: Projects = None,
+        job: JobName = None,
+        states: values.RunStates = None,
         first: First = 25,
         after: After = None,
     ) -> relay.Connection[Run]:
         """A page of Runs."""
         page: replies.RunPage = await info.context.loaders.ask(
             "list_runs",
-            projects=frozenset(projects) if projects else None,
+            projects=_any(projects),
             job=job,
             states=frozenset(states or ()),
             first=first,
             after=after,
         )
-        return relay.connection(page, page.items, lambda run: Run(value=run), after)
+        return types.run_page(page, after)
+
+    @described("What the cache holds, the newest first.")
+    async def cache_entries(
+        self,
+        info: Info,
+        projects: Projects = None,
+        job: JobName = None,
+        states: types.EntryStates = None,
+        first: First = 25,
+        after: After = None,
+    ) -> relay.Connection[types.CacheEntry]:
+        """A page of cache entries."""
+        return await types.cache_entries(
+            info,
+            projects=_any(projects),
+            job=job,
+            states=frozenset(states or ()),
+            first=first,
+            after=after,
+        )
+
+    @described("All that is known of one key of the cache.", alone=True)
+    async def cache_key(
+        self,
+        info: Info,
+        key: Annotated[
+            str, strawberry.argument(description="`wk1:…`, or at least 8 of the first digits behind that.")
+        ],
+        projects: Projects = None,
+    ) -> CacheKeyResult:
+        """What is known of a key."""
+        try:
+            found = await info.context.loaders.ask("cache_key", key=key, projects=_any(projects))
+            return caching.KeyRecord(value=found)
+        except WhenceError as error:
+            return refusals.of_question(error)
+
+    @described("Where the same key gave other bytes, the newest first.")
+    async def divergences(
+        self,
+        info: Info,
+        projects: Projects = None,
+        job: JobName = None,
+        first: First = 25,
+        after: After = None,
+    ) -> relay.Connection[types.Divergence]:
+        """A page of Divergences."""
+        return await types.divergences(info, projects=_any(projects), job=job, first=first, after=after)
 
     @described("Artifacts and Jobs with that text in their name, in any case; Versions whose digest it is.")
     async def search(
@@ -295,7 +296,7 @@ class Query:
             "search",
             text=text,
             types=frozenset(among.types or ()),
-            projects=frozenset(among.projects) if among.projects else None,
+            projects=_any(among.projects),
             kinds=frozenset(among.kinds or ()),
             first=first,
             after=after,
@@ -321,7 +322,11 @@ class Query:
             named = [_root(relay.GlobalId.parse(root)) for root in roots]
             return await history.find(info, history.Sought(named, direction, bounds, filter, frontier))
         except WhenceError as error:
-            return _told(error)
+            return refusals.of_question(error)
+
+
+def _any(projects: list[str] | None) -> frozenset[str] | None:
+    return frozenset(projects) if projects else None
 
 
 async def _node(info: Info, id: relay.GlobalId) -> relay.Node | None:
@@ -335,6 +340,9 @@ async def _node(info: Info, id: relay.GlobalId) -> relay.Node | None:
                 return Version(value=await loaders.version(model.Reference.parse(id.key)))
             case NodeType.ARTIFACT:
                 return await _artifact(info, model.Reference.parse(id.key).artifact)
+            case NodeType.DEPLOYMENT:
+                found = await loaders.deployment(_uid(id))
+                return None if found is None else Deployment(value=found)
     except errors.NotFound:
         return None
 
@@ -350,14 +358,14 @@ def _uid(id: relay.GlobalId) -> UUID:
         return UUID(id.key)
     except ValueError:
         raise errors.InvalidInput(
-            f"not the id of a run: {id.key[:40]!r}", errors.ErrorKind.BAD_REFERENCE
+            f"not the id of a {id.type.lower()}: {id.key[:40]!r}", errors.ErrorKind.BAD_REFERENCE
         ) from None
 
 
 def _root(id: relay.GlobalId) -> str:
-    if id.type is NodeType.ARTIFACT:
+    if id.type not in (NodeType.VERSION, NodeType.RUN):
         raise errors.InvalidInput(
-            f"{id.key} is an artifact; lineage is of its versions and of runs: ask for one of them",
+            f"{id.key} is an {id.type.lower()}; lineage is of versions and of runs: ask for one of them",
             errors.ErrorKind.BAD_REFERENCE,
         )
     return id.key

@@ -9,12 +9,13 @@ https://relay.dev/graphql/connections.htm
 import base64
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, Generic, NamedTuple, TypeAlias, TypeVar, cast
+from operator import attrgetter
+from typing import Annotated, Any, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
 import strawberry
 from graphql import GraphQLField
 
-from whence_catalog import replies
+from whence_catalog import model, replies
 from whence_catalog.errors import ErrorKind, InvalidInput
 
 T = TypeVar("T")
@@ -39,11 +40,31 @@ F = TypeVar("F", bound=Callable[..., object])
 
 # In the metadata of a field that reads much: it may be asked of one thing at a time, never inside a list.
 ALONE = "alone"
+# In the metadata of a field: how many values it counts for, beside those that it answers.
+WEIGHT = "weight"
+# Of a field that writes: each is a transaction that waits for the disk.
+_WRITE = 1000
 
 
 def described(text: str, **metadata: object) -> Callable[[F], F]:
     """A field that a method answers. Typed, as `strawberry.field` with keywords alone is not."""
     return cast("Callable[[F], F]", strawberry.field(description=text, metadata=metadata))
+
+
+def changing(text: str) -> Callable[[F], F]:
+    """A field of a mutation: what it changes is carried out for whoever asks."""
+    return described(text, weight=_WRITE)
+
+
+def reads(text: str, path: str, show: Callable[[Any], object] | None = None) -> Any:
+    """A field that is what stands at that path in the `value` of its type, as `show` shows it; None stays."""
+    find = attrgetter(f"value.{path}")
+
+    def read(self: object) -> object:
+        found = find(self)
+        return found if show is None or found is None else show(found)
+
+    return strawberry.field(resolver=read, description=text)
 
 
 def metadata(field: GraphQLField) -> Mapping[object, object]:
@@ -58,10 +79,12 @@ class NodeType(StrEnum):
     ARTIFACT = "Artifact"
     VERSION = "Version"
     RUN = "Run"
+    DEPLOYMENT = "Deployment"
 
 
 class GlobalId(NamedTuple):
-    """The type of a thing, and its name: an Artifact's text form, a Version's `kind:name@N`, a Run's uid."""
+    """The type of a thing, and its name: an Artifact's text form, a Version's `kind:name@N`, a Run's or a
+    Deployment's uid."""
 
     type: NodeType
     key: str
@@ -93,6 +116,32 @@ class GlobalId(NamedTuple):
 def id_of(type: NodeType, key: object) -> strawberry.ID:
     """The global id of a thing."""
     return strawberry.ID(str(GlobalId(type, str(key))))
+
+
+def reference_of(text: str) -> model.Reference:
+    """The Version or Artifact that a person names, by its global id or by reference: one has no colon, the other does.
+
+    Raises:
+        InvalidInput: nothing is named so.
+    """
+    if ":" in text:
+        return model.Reference.parse(text)
+    id = GlobalId.parse(text)
+    if id.type not in (NodeType.VERSION, NodeType.ARTIFACT):
+        raise InvalidInput(f"a {id.type.lower()} was given; expected a version", ErrorKind.BAD_REFERENCE)
+    return model.Reference.parse(id.key)
+
+
+def artifact_of(text: str) -> model.Artifact:
+    """The Artifact that a person names, as `reference_of` reads it.
+
+    Raises:
+        InvalidInput: nothing is named so, or a Version is.
+    """
+    found = reference_of(text)
+    if found.selector is not None:
+        raise InvalidInput(f"{found} names a version; leave out @{found.selector}", ErrorKind.BAD_REFERENCE)
+    return found.artifact
 
 
 @strawberry.interface(description="What has a global id, and can be asked for again by it.")
@@ -159,3 +208,42 @@ def connection(
     nodes = [show(item) for item in items]
     edges = [Edge(cursor=cursor, node=node) for cursor, node in zip(page.cursors, nodes, strict=True)]
     return Connection(page_info=page_info(page, after), edges=edges, nodes=nodes, masked=page.masked)
+
+
+class Whole(Generic[I]):
+    """A list that the catalog answers whole, the newest first, in pages: what comes to it stands before them.
+
+    Args:
+        name: which list it is.
+        of: whose list it is.
+        items: all of them.
+        key: what tells an item from the others, for good.
+    """
+
+    def __init__(self, name: str, of: str, items: Sequence[I], key: Callable[[I], str]) -> None:
+        self._head = f"{name}:{of}:"
+        self._items = items
+        self._key = key
+
+    def page(self, show: Callable[[I], T], first: int, after: str | None) -> Connection[T]:
+        """A page of it, each item as `show` shows it.
+
+        Raises:
+            InvalidInput: `after` is no cursor of this list.
+        """
+        keys = [self._key(item) for item in self._items]
+        begin = 0 if after is None else self._place(keys, after) + 1
+        items = self._items[begin : begin + first]
+        cursors = tuple(self._cursor(key) for key in keys[begin : begin + first])
+        is_last = begin + first >= len(keys)
+        shown = replies.Page(cursors, end=None if is_last or not cursors else cursors[-1], masked=0)
+        return connection(shown, items, show, after)
+
+    def _cursor(self, key: str) -> str:
+        return base64.urlsafe_b64encode(f"{self._head}{key}".encode()).decode().rstrip("=")
+
+    def _place(self, keys: Sequence[str], after: str) -> int:
+        places = {self._cursor(key): place for place, key in enumerate(keys)}
+        if after not in places:
+            raise InvalidInput(f"not a cursor of this list: {after[:40]!r}; give one back as it came")
+        return places[after]

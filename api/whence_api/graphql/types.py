@@ -1,105 +1,26 @@
-"""What the catalog holds, as GraphQL shows it: each type reads one value, and asks a loader for what hangs on it."""
+"""How the things of a catalog lead to one another in GraphQL: each asks a loader for what hangs on it.
 
-import math
-from collections.abc import Mapping
-from datetime import datetime
-from typing import Annotated, Any, NewType, TypeAlias, cast
+What each of them tells of itself stands in `told`.
+"""
+
+from typing import Annotated, TypeAlias
 
 import strawberry
-from strawberry.scalars import JSON
 
-from whence_api.graphql import explaining, relay
+from whence_api.graphql import explaining, relay, told, values
 from whence_api.graphql import lineage as history
 from whence_api.graphql.loaders import Info
 from whence_api.graphql.relay import After, First, described
-from whence_catalog import digest, model, replies, wire
+from whence_catalog import inventory, model, replies
 from whence_catalog import lineage as traversal
-
-BigInt = NewType("BigInt", int)
-Digest = NewType("Digest", str)
-SCALARS: Mapping[object, Any] = {
-    BigInt: strawberry.scalar(
-        name="BigInt", description="A whole number of up to 64 bits, as a JSON number.", parse_value=int
-    ),
-    Digest: strawberry.scalar(
-        name="Digest",
-        description="The SHA-256 of some content, as `sha256:` and 64 hexadecimal digits.",
-        parse_value=str,
-    ),
-}
-
-strawberry.enum(
-    model.Strength,
-    name="Strength",
-    description="How much an identity proves, the strongest first: our own SHA-256 of the content, what a store"
-    " says of it, a digest that somebody else computed, a part of the content, nothing.",
-)
-strawberry.enum(model.Form, name="Form", description="Whether some bytes are one file or a tree of them.")
-strawberry.enum(model.Mode, name="CacheMode", description="How a Run treats the cache.")
-
 
 Standing: TypeAlias = Annotated[
     bool, strawberry.argument(description="Leave out those that mean something else by now.")
 ]
-
-
-# ── small values ─────────────────────────────────────────────────────────────────────────────────
-
-
-@strawberry.type(description="Who or what is responsible.")
-class Actor:
-    """Who or what is responsible."""
-
-    name: str = strawberry.field(description="The name.")
-    authenticated: bool = strawberry.field(description="Whether somebody checked that it is they.")
-
-
-def actor(value: model.Actor) -> Actor:
-    """An Actor as it is shown."""
-    return Actor(name=value.name, authenticated=value.authenticated)
-
-
-@strawberry.type(description="A named unit of work of a project.")
-class Job:
-    """A named unit of work."""
-
-    project: str = strawberry.field(description="The project that it is of.")
-    name: str = strawberry.field(description="Its name.")
-
-
-@strawberry.type(
-    description="A measured value. A metric may be no number, or infinite, which JSON cannot say."
-)
-class Metric:
-    """A measured value."""
-
-    name: str = strawberry.field(description="What was measured.")
-    value: float | None = strawberry.field(description="The value; null where it is not finite.")
-    text: str = strawberry.field(description="The value as text: a number, NaN, Infinity or -Infinity.")
-
-
-def metrics(values: Mapping[str, float]) -> list[Metric]:
-    """Metrics as they are shown, by name."""
-    return [
-        Metric(name=name, value=value if math.isfinite(value) else None, text=_as_text(value))
-        for name, value in sorted(values.items())
-    ]
-
-
-def _as_text(value: float) -> str:
-    return repr(value) if math.isfinite(value) else cast("str", wire.plain(value))
-
-
-def _json(values: Mapping[str, digest.Framed]) -> JSON:
-    return JSON(wire.plain(values))
-
-
-@strawberry.type(description="A free name and value.")
-class Label:
-    """A free name and value."""
-
-    name: str = strawberry.field(description="Its name.")
-    value: str = strawberry.field(description="Its value.")
+EntryStates: TypeAlias = Annotated[
+    list[inventory.EntryState] | None,
+    strawberry.argument(description="That are in one of these states by now; null or none for any."),
+]
 
 
 # ── Artifacts ────────────────────────────────────────────────────────────────────────────────────
@@ -121,22 +42,12 @@ class Artifact(relay.Node):
         """Its text form."""
         return str(self.value)
 
-    @described("The project that owns its name.")
-    def project(self) -> str:
-        """The project."""
-        return self.value.project
-
-    @described(
-        "What kind of thing it is: `dataset`, `model`, `metrics`, `report`, `file` or a kind of your own."
+    project: str = relay.reads("The project that owns its name.", "project")
+    kind: str = relay.reads(
+        "What kind of thing it is: `dataset`, `model`, `metrics`, `report`, `file` or a kind of your own.",
+        "kind",
     )
-    def kind(self) -> str:
-        """The kind."""
-        return self.value.kind
-
-    @described("Its name.")
-    def name(self) -> str:
-        """The name."""
-        return self.value.name
+    name: str = relay.reads("Its name.", "name")
 
     @described("Its Versions, the highest number first.")
     async def versions(self, info: Info, first: First = 25, after: After = None) -> "VersionConnection":
@@ -173,56 +84,18 @@ class Artifact(relay.Node):
 
 
 @strawberry.type(description="One immutable content of an Artifact.")
-class Version(relay.Node):
+class Version(told.VersionTold, relay.Node):
     """One immutable content of an Artifact."""
-
-    value: strawberry.Private[model.Version]
 
     @described("A global id: opaque, and the same for good.")
     def id(self) -> strawberry.ID:
         """`Version` and `kind:name@N`: numbers are never given again, and lineage names Versions so."""
         return relay.id_of(relay.NodeType.VERSION, self.value.ref)
 
-    @described("How people write it: `[project/]kind:name@N`.")
-    def ref(self) -> str:
-        """Its reference by number."""
-        return self.value.ref
-
     @described("The Artifact whose content it is.")
     def artifact(self) -> Artifact:
         """The Artifact."""
         return Artifact(value=self.value.artifact)
-
-    @described("Its number: they rise by one in the order in which contents were first published.")
-    def number(self) -> int:
-        """The number."""
-        return self.value.number
-
-    @described("The digest of its content.")
-    def digest(self) -> Digest:
-        """The digest."""
-        return Digest(self.value.digest.text)
-
-    @described("How much that digest proves.")
-    def strength(self) -> model.Strength:
-        """The strength."""
-        return self.value.content.strength
-
-    @described("Whether it is one file or a tree of them.")
-    def form(self) -> model.Form:
-        """The form."""
-        return self.value.content.form
-
-    @described("How large it is; null where that is not known.")
-    def size_bytes(self) -> BigInt | None:
-        """The size."""
-        size = self.value.content.size_bytes
-        return None if size is None else BigInt(size)
-
-    @described("When it was first recorded.")
-    def created_at(self) -> datetime:
-        """The time."""
-        return self.value.created_at
 
     @described("How it came to be: one production for each Run that made it, the newest first.")
     async def productions(
@@ -237,7 +110,7 @@ class Version(relay.Node):
     async def consumers(self, info: Info, first: First = 25, after: After = None) -> "relay.Connection[Run]":
         """A page of them."""
         page = await info.context.loaders.consumers_of.load(_exactly(self.value), first, after)
-        return _runs(page, after)
+        return run_page(page, after)
 
     @described("The aliases that meant it, from when to when; the newest first.")
     async def aliases(
@@ -245,6 +118,14 @@ class Version(relay.Node):
     ) -> "relay.Connection[Alias]":
         """A page of them."""
         return await _aliases(info, _exactly(self.value), standing, first, after)
+
+    @described(
+        "What people said of it, and what taints it. Of one Version at a time: not inside a list.", alone=True
+    )
+    async def judgements(self, info: Info) -> "Judgements":
+        """What was said of it."""
+        found = await info.context.loaders.judgements(_exactly(self.value))
+        return Judgements(value=found)
 
     @described(
         "What it came from, or what came from it. Of one Version at a time: not inside a list.", alone=True
@@ -273,45 +154,13 @@ class VersionConnection(relay.Connection[Version]):
 
 
 @strawberry.type(description="What an alias meant over an interval: who moved it there, when, and why.")
-class Alias:
+class Alias(told.AliasTold):
     """What an alias meant over an interval."""
-
-    value: strawberry.Private[model.Alias]
-
-    @described("The alias, such as `prod`.")
-    def name(self) -> str:
-        """The name."""
-        return self.value.name
 
     @described("The Version that it meant.")
     def version(self) -> Version:
         """The Version."""
         return Version(value=self.value.version)
-
-    @described("Since when.")
-    def since(self) -> datetime:
-        """The beginning."""
-        return self.value.since
-
-    @described("Until when; null while it stands.")
-    def until(self) -> datetime | None:
-        """The end."""
-        return self.value.until
-
-    @described("Who moved it there.")
-    def actor(self) -> Actor:
-        """The Actor."""
-        return actor(self.value.actor)
-
-    @described("Why; null where nobody said, or it was erased.")
-    def reason(self) -> str | None:
-        """The reason."""
-        return self.value.reason
-
-    @described("The number of the Version that it meant before; null for none.")
-    def replaced(self) -> int | None:
-        """The number before."""
-        return self.value.replaced
 
 
 async def _aliases(
@@ -323,21 +172,133 @@ async def _aliases(
     return relay.connection(page, page.items, lambda moved: Alias(value=moved), after)
 
 
+# ── what was said of Versions ────────────────────────────────────────────────────────────────────
+
+
+@strawberry.type(
+    description="A Version declared bad over an interval: all its productions, and all that was made of them."
+)
+class Quarantine(told.QuarantineTold):
+    """A Version declared bad over an interval."""
+
+    @described("The Version.")
+    def version(self) -> Version:
+        """The Version."""
+        return Version(value=self.value.version)
+
+
+@strawberry.type(description="A Version that must be kept, over an interval, whatever retention says.")
+class Hold(told.HoldTold):
+    """A Version that must be kept."""
+
+    @described("The Version.")
+    def version(self) -> Version:
+        """The Version."""
+        return Version(value=self.value.version)
+
+
+@strawberry.type(description="Somebody's decision on a Version.")
+class Approval(told.ApprovalTold):
+    """Somebody's decision on a Version."""
+
+    @described("The Version.")
+    def version(self) -> Version:
+        """The Version."""
+        return Version(value=self.value.version)
+
+
+@strawberry.type(description="A Version that serves at a target over an interval.")
+class Deployment(told.DeploymentTold, relay.Node):
+    """A Version that serves at a target."""
+
+    @described("A global id: opaque, and the same for good.")
+    def id(self) -> strawberry.ID:
+        """`Deployment` and its uid."""
+        return relay.id_of(relay.NodeType.DEPLOYMENT, self.value.uid)
+
+    @described("The Version that serves, or served.")
+    def version(self) -> Version:
+        """The Version."""
+        return Version(value=self.value.version)
+
+    @described("The Version that served there until then; null for none.")
+    def replaced(self) -> Version | None:
+        """The Version before."""
+        return None if self.value.replaced is None else Version(value=self.value.replaced)
+
+
+@strawberry.type(
+    description="What makes a production unfit: a Quarantine that stands, of the Version itself or of something that"
+    " it was made of."
+)
+class Taint:
+    """What makes a production unfit."""
+
+    value: strawberry.Private[model.Taint]
+
+    @described("The Run whose production it is; null where you may not read it.")
+    async def run(self, info: Info) -> "Run | None":
+        """The Run."""
+        return run_if_any(await info.context.loaders.run(self.value.run))
+
+    @described("The Quarantine; null where it is of a Version that you may not read.")
+    def quarantine(self) -> Quarantine | None:
+        """The Quarantine."""
+        is_masked = self.value.quarantine.version.artifact.project == traversal.MASKED
+        return None if is_masked else Quarantine(value=self.value.quarantine)
+
+
+@strawberry.type(description="What people said of a Version, the newest first, and what taints it now.")
+class Judgements:
+    """What people said of a Version."""
+
+    value: strawberry.Private[replies.Judgements]
+
+    @described("The Quarantines of it, those that were released among them.")
+    def quarantines(self, first: First = 25, after: After = None) -> relay.Connection[Quarantine]:
+        """A page of them."""
+        whole = relay.Whole("quarantines", self.value.version.ref, self.value.quarantines, _uid_of)
+        return whole.page(lambda said: Quarantine(value=said), first, after)
+
+    @described("The decisions on it.")
+    def approvals(self, first: First = 25, after: After = None) -> relay.Connection[Approval]:
+        """A page of them."""
+        whole = relay.Whole("approvals", self.value.version.ref, self.value.approvals, _uid_of)
+        return whole.page(lambda said: Approval(value=said), first, after)
+
+    @described("The holds on it, those that were released among them.")
+    def holds(self, first: First = 25, after: After = None) -> relay.Connection[Hold]:
+        """A page of them."""
+        whole = relay.Whole("holds", self.value.version.ref, self.value.holds, _uid_of)
+        return whole.page(lambda said: Hold(value=said), first, after)
+
+    @described("Where it serves, and served.")
+    def deployments(self, first: First = 25, after: After = None) -> relay.Connection[Deployment]:
+        """A page of them."""
+        whole = relay.Whole("deployments", self.value.version.ref, self.value.deployments, _uid_of)
+        return whole.page(lambda said: Deployment(value=said), first, after)
+
+    @described("What taints its productions.")
+    def taints(self, first: First = 25, after: After = None) -> relay.Connection[Taint]:
+        """A page of them."""
+        # A Quarantine that may not be seen has an id of this answer alone: each is known by its place.
+        numbered = tuple(enumerate(self.value.taints))
+        whole = relay.Whole("taints", self.value.version.ref, numbered, lambda item: str(item[0]))
+        return whole.page(lambda item: Taint(value=item[1]), first, after)
+
+
+def _uid_of(said: model.Quarantine | model.Approval | model.Hold | model.Deployment) -> str:
+    return str(said.uid)
+
+
 # ── Runs ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 @strawberry.type(
     description="One Output of one Run: how a Version came to be. Whatever describes that stands here."
 )
-class Production:
+class Production(told.ProductionTold):
     """One Output of one Run."""
-
-    value: strawberry.Private[model.Output]
-
-    @described("The role that the Run gave it.")
-    def role(self) -> str:
-        """The role."""
-        return self.value.role
 
     @described("The Version that was made.")
     def version(self) -> Version:
@@ -347,42 +308,7 @@ class Production:
     @described("The Run that made it; null where you may not read it.")
     async def run(self, info: Info) -> "Run | None":
         """The Run."""
-        return _run(await info.context.loaders.run(self.value.run))
-
-    @described("The name of the file that it was.")
-    def filename(self) -> str | None:
-        """The file name."""
-        return self.value.filename
-
-    @described("The form in which it was written, such as `parquet`.")
-    def format(self) -> str | None:
-        """The format."""
-        return self.value.format
-
-    @described("Where the bytes are, if not in the Blob store.")
-    def location(self) -> str | None:
-        """The location."""
-        return self.value.location
-
-    @described("What the Run said of it in free words.")
-    def description(self) -> str | None:
-        """The description."""
-        return self.value.description
-
-    @described("What the Run said of it, as named values. What JSON has not is written as text.")
-    def metadata(self) -> JSON:
-        """The metadata."""
-        return _json(self.value.metadata)
-
-    @described("What was measured of it.")
-    def metrics(self) -> list[Metric]:
-        """The metrics."""
-        return metrics(self.value.metrics)
-
-    @described("How many of the Run's Inputs it says it came from; null where it does not say.")
-    def derived_from_count(self) -> int | None:
-        """How many."""
-        return None if self.value.derived_from is None else len(self.value.derived_from)
+        return run_if_any(await info.context.loaders.run(self.value.run))
 
     @described("The first of the Inputs that it says it came from; null where it does not say.")
     async def derived_from(self, info: Info, first: First = 25) -> "list[Source] | None":
@@ -415,20 +341,8 @@ class Source:
 
 
 @strawberry.type(description="A Version that a Run took.")
-class Input:
+class Input(told.InputTold):
     """A Version that a Run took."""
-
-    value: strawberry.Private[model.Input]
-
-    @described("The role in which it was taken.")
-    def role(self) -> str:
-        """The role."""
-        return self.value.role
-
-    @described("Its place among the members of a list in one role.")
-    def ordinal(self) -> int:
-        """The place."""
-        return self.value.ordinal
 
     @described("The Version that was taken.")
     def version(self) -> Version:
@@ -443,85 +357,60 @@ class Input:
         found = await info.context.loaders.production(source)
         return None if found is None else Production(value=found)
 
-    @described("Whether nobody said which production it was taken from, so that any earlier one stands in.")
-    def ambiguous(self) -> bool:
-        """Whether it is."""
-        return self.value.producer is None
 
+@strawberry.type(description="A named unit of work of a project.")
+class Job:
+    """A named unit of work."""
 
-@strawberry.type(description="The code that a Run ran, and whether it can be made again.")
-class Code:
-    """The code that a Run ran."""
+    project: str = strawberry.field(description="The project that it is of.")
+    name: str = strawberry.field(description="Its name.")
 
-    entry: str | None = strawberry.field(description="What was called, as `module:qualified.name`.")
-    bundle: Digest | None = strawberry.field(description="The Manifest of its source.")
-    python: str | None = strawberry.field(description="The version of Python.")
-    environment: Digest | None = strawberry.field(description="The Blob of its Environment.")
-    git: JSON = strawberry.field(description="What git said: remote, commit, whether anything was changed.")
-    argv: list[str] = strawberry.field(description="The command line.")
-    rerunnable: bool = strawberry.field(description="Whether the Run can be made again.")
-    because: str | None = strawberry.field(description="Why it cannot.")
-    blind_spots: list[str] = strawberry.field(description="What of it could not be seen.")
+    @described("Its Runs, the newest first. Of one Job at a time: not inside a list.", alone=True)
+    async def runs(
+        self, info: Info, states: values.RunStates = None, first: First = 25, after: After = None
+    ) -> "relay.Connection[Run]":
+        """A page of them."""
+        page: replies.RunPage = await info.context.loaders.ask(
+            "list_runs",
+            projects=frozenset([self.project]),
+            job=self.name,
+            states=frozenset(states or ()),
+            first=first,
+            after=after,
+        )
+        return run_page(page, after)
 
-
-def _code(capture: model.Capture) -> Code:
-    return Code(
-        entry=capture.entry,
-        bundle=None if capture.bundle is None else Digest(capture.bundle.text),
-        python=capture.python,
-        environment=None if capture.environment is None else Digest(capture.environment.text),
-        git=JSON(dict(capture.git)),
-        argv=list(capture.argv),
-        rerunnable=capture.rerunnable,
-        because=capture.because,
-        blind_spots=list(capture.blind_spots),
+    @described(
+        "What the cache holds of it, the newest first. Of one Job at a time: not inside a list.", alone=True
     )
+    async def cache_entries(
+        self, info: Info, states: EntryStates = None, first: First = 25, after: After = None
+    ) -> "relay.Connection[CacheEntry]":
+        """A page of them."""
+        return await cache_entries(
+            info,
+            projects=frozenset([self.project]),
+            job=self.name,
+            states=frozenset(states or ()),
+            first=first,
+            after=after,
+        )
+
+    @described(
+        "Where the same key gave other bytes, the newest first. Of one Job at a time: not inside a list.",
+        alone=True,
+    )
+    async def divergences(
+        self, info: Info, first: First = 25, after: After = None
+    ) -> "relay.Connection[Divergence]":
+        """A page of them."""
+        projects = frozenset([self.project])
+        return await divergences(info, projects=projects, job=self.name, first=first, after=after)
 
 
 @strawberry.type(description="What the cache had to do with a Run.")
-class CacheOutcome:
+class CacheOutcome(told.CacheOutcomeTold):
     """What the cache had to do with a Run."""
-
-    value: strawberry.Private[model.Run]
-
-    @described("How the Run was to treat the cache.")
-    def mode(self) -> model.Mode:
-        """The mode."""
-        return self.value.mode
-
-    @described("What must be equal for a result to be used again; null where there is no such key.")
-    def key(self) -> str | None:
-        """The key."""
-        return self.value.key
-
-    @described("What the cache decided: to reuse, or to execute.")
-    def decision(self) -> explaining.Decision:
-        """The decision."""
-        return explaining.Decision.REUSE if self.reused() else explaining.Decision.EXECUTE
-
-    @described("Whether the result of another Run was used, instead of executing.")
-    def reused(self) -> bool:
-        """Whether it was."""
-        return self.value.state is model.RunState.REUSED
-
-    @described(
-        "What became of its own result: `entered`, `renewed`, `superseded`, `diverged`, `refused`, `none`."
-    )
-    def outcome(self) -> str | None:
-        """The outcome."""
-        return None if self.value.outcome is None else self.value.outcome.partition(": ")[0]
-
-    @described("Why that became of it; null where there is nothing to say.")
-    def reason(self) -> str | None:
-        """The reason."""
-        return None if self.value.outcome is None else self.value.outcome.partition(": ")[2] or None
-
-    @described(
-        "Why it executed: `no entry`, `expired`, `output missing`, `refreshed`, `waited` …; null where it was reused."
-    )
-    def executed_because(self) -> str | None:
-        """The reason to execute."""
-        return self.value.reason
 
     @described("Why the key is what it is. Of one Run at a time: not inside a list.", alone=True)
     async def explanation(self, info: Info) -> explaining.Explanation:
@@ -530,121 +419,58 @@ class CacheOutcome:
 
 
 @strawberry.type(description="One execution of a Job, or the standing-in of another's result for one.")
-class Run(relay.Node):
+class Run(told.RunTold, relay.Node):
     """One execution of a Job."""
-
-    value: strawberry.Private[model.Run]
 
     @described("A global id: opaque, and the same for good.")
     def id(self) -> strawberry.ID:
         """`Run` and its uid."""
         return relay.id_of(relay.NodeType.RUN, self.value.uid)
 
-    @described("The id that its client made, as people write it.")
-    def uid(self) -> strawberry.ID:
-        """The uid."""
-        return strawberry.ID(str(self.value.uid))
-
-    @described("The project that it is of.")
-    def project(self) -> str:
-        """The project."""
-        return self.value.project
-
     @described("The Job that it is an execution of.")
     def job(self) -> Job:
         """The Job."""
         return Job(project=self.value.project, name=self.value.job)
-
-    @described("Where it stands.")
-    def state(self) -> model.RunState:
-        """The state."""
-        return self.value.state
-
-    @described("Whether it was not heard of, and is taken to have been aborted, until it says otherwise.")
-    def presumed(self) -> bool:
-        """Whether its end is presumed."""
-        return self.value.presumed
-
-    @described("Who or what is responsible.")
-    def actor(self) -> Actor:
-        """The Actor."""
-        return actor(self.value.actor)
-
-    @described("When it was recorded to have begun.")
-    def started_at(self) -> datetime:
-        """The beginning."""
-        return self.value.started_at
-
-    @described("When it was recorded to have ended; null while it runs.")
-    def finished_at(self) -> datetime | None:
-        """The end."""
-        return self.value.finished_at
-
-    @described("How long it took; null while it runs.")
-    def seconds(self) -> float | None:
-        """How long."""
-        ended = self.value.finished_at
-        return None if ended is None else (ended - self.value.started_at).total_seconds()
-
-    @described("The parameters, by name. What JSON has not is written as text.")
-    def params(self) -> JSON:
-        """The parameters."""
-        return _json(self.value.params)
-
-    @described("What it measured: of a series, the last value.")
-    def metrics(self) -> list[Metric]:
-        """The metrics."""
-        return metrics(self.value.metrics)
-
-    @described("Free names and values. Those that were erased are absent.")
-    def labels(self) -> list[Label]:
-        """The labels."""
-        return [Label(name=name, value=value) for name, value in sorted(self.value.labels.items())]
-
-    @described("What was found wrong while it ran.")
-    def warnings(self) -> list[str]:
-        """The warnings."""
-        return list(self.value.warnings)
-
-    @described("Why it failed; null where it did not, or it was erased.")
-    def error(self) -> str | None:
-        """The error."""
-        return self.value.error
-
-    @described("The code that it ran.")
-    def code(self) -> Code:
-        """The code."""
-        return _code(self.value.capture)
 
     @described("What the cache had to do with it.")
     def cache(self) -> CacheOutcome:
         """The cache's part."""
         return CacheOutcome(value=self.value)
 
+    @described(
+        "What it was seen to touch beside its Inputs; null where nothing was said of that."
+        " Of one Run at a time: not inside a list.",
+        alone=True,
+    )
+    async def reads(self, info: Info) -> told.Reads | None:
+        """What it touched."""
+        record: model.RunRecord = await info.context.loaders.ask("run", prefix=str(self.value.uid))
+        return None if record.observed is None else told.Reads(value=record.observed)
+
     @described("The Run whose result stands in for its own; null where it executed, or you may not read it.")
     async def origin(self, info: Info) -> "Run | None":
         """The origin."""
-        return _run(await info.context.loaders.run(self.value.origin))
+        return run_if_any(await info.context.loaders.run(self.value.origin))
 
     @described("The Run that it is a part of; null for none, or where you may not read it.")
     async def parent(self, info: Info) -> "Run | None":
         """The parent."""
-        return _run(await info.context.loaders.run(self.value.parent))
+        return run_if_any(await info.context.loaders.run(self.value.parent))
 
     @described("The Run that it is another attempt of; null for none, or where you may not read it.")
     async def retry_of(self, info: Info) -> "Run | None":
         """The earlier attempt."""
-        return _run(await info.context.loaders.run(self.value.retry_of))
+        return run_if_any(await info.context.loaders.run(self.value.retry_of))
 
     @described("The Run that it made again; null for none, or where you may not read it.")
     async def rerun_of(self, info: Info) -> "Run | None":
         """The original."""
-        return _run(await info.context.loaders.run(self.value.rerun_of))
+        return run_if_any(await info.context.loaders.run(self.value.rerun_of))
 
     @described("The Runs that are a part of it, the newest first.")
     async def children(self, info: Info, first: First = 25, after: After = None) -> "relay.Connection[Run]":
         """A page of them."""
-        return _runs(await info.context.loaders.children_of.load(self.value.uid, first, after), after)
+        return run_page(await info.context.loaders.children_of.load(self.value.uid, first, after), after)
 
     @described("What it took, by role; of a reused Run that took nothing itself, what its origin took.")
     async def inputs(self, info: Info, first: First = 25, after: After = None) -> relay.Connection[Input]:
@@ -678,9 +504,95 @@ class Run(relay.Node):
         )
 
 
-def _run(found: model.Run | None) -> Run | None:
+def run_if_any(found: model.Run | None) -> Run | None:
+    """A Run, as it is shown."""
     return None if found is None else Run(value=found)
 
 
-def _runs(page: replies.RunPage, after: str | None) -> relay.Connection[Run]:
+def run_page(page: replies.RunPage, after: str | None) -> relay.Connection[Run]:
+    """A page of Runs, as it is shown."""
     return relay.connection(page, page.items, lambda run: Run(value=run), after)
+
+
+# ── the cache ────────────────────────────────────────────────────────────────────────────────────
+
+
+@strawberry.type(description="A result that the cache hands out for a key, with what became of it.")
+class CacheEntry(told.CacheEntryTold):
+    """A result that the cache hands out."""
+
+    @described("The Job whose result it is.")
+    def job(self) -> Job:
+        """The Job."""
+        return Job(project=self.value.project, name=self.value.job)
+
+    @described("The Run whose result it is; null where you may not read it.")
+    async def run(self, info: Info) -> Run | None:
+        """The Run."""
+        return run_if_any(await info.context.loaders.run(self.value.run))
+
+
+@strawberry.type(description="An Output that two Runs of one key made differently.")
+class OutputDifference:
+    """An Output that two Runs made differently."""
+
+    value: strawberry.Private[inventory.Difference]
+
+    role: str = relay.reads("The role of the Output.", "role")
+
+    @described("What the entry had; null for none, or where you may not read it.")
+    def before(self) -> Version | None:
+        """What the entry had."""
+        return _seen(self.value.before)
+
+    @described("What came out the other time; null for none, or where you may not read it.")
+    def after(self) -> Version | None:
+        """What came out."""
+        return _seen(self.value.after)
+
+
+def _seen(version: model.Version | None) -> Version | None:
+    is_hidden = version is None or version.artifact.project == traversal.MASKED
+    return None if version is None or is_hidden else Version(value=version)
+
+
+@strawberry.type(description="The same key gave other bytes.")
+class Divergence(told.DivergenceTold):
+    """The same key gave other bytes."""
+
+    @described("The Job.")
+    def job(self) -> Job:
+        """The Job."""
+        return Job(project=self.value.project, name=self.value.job)
+
+    @described("The Run that made other bytes; null where you may not read it.")
+    async def run(self, info: Info) -> Run | None:
+        """The Run."""
+        return run_if_any(await info.context.loaders.run(self.value.run))
+
+    @described("The Run whose result the cache had then; null where you may not read it.")
+    async def against(self, info: Info) -> Run | None:
+        """The Run of the entry."""
+        return run_if_any(await info.context.loaders.run(self.value.against))
+
+    @described("What they made differently: the first so many.")
+    def differences(self, first: First = 25) -> list[OutputDifference]:
+        """The first of them."""
+        return [OutputDifference(value=parted) for parted in self.value.differences[:first]]
+
+    @described("How many Outputs they made differently.")
+    def difference_count(self) -> int:
+        """How many."""
+        return len(self.value.differences)
+
+
+async def cache_entries(info: Info, *, after: str | None, **asked: object) -> relay.Connection[CacheEntry]:
+    """A page of cache entries."""
+    page: replies.EntryPage = await info.context.loaders.ask("cache_entries", after=after, **asked)
+    return relay.connection(page, page.items, lambda entry: CacheEntry(value=entry), after)
+
+
+async def divergences(info: Info, *, after: str | None, **asked: object) -> relay.Connection[Divergence]:
+    """A page of Divergences."""
+    page: replies.DivergencePage = await info.context.loaders.ask("divergences", after=after, **asked)
+    return relay.connection(page, page.items, lambda parted: Divergence(value=parted), after)

@@ -1,0 +1,139 @@
+"""Small values of GraphQL's own: scalars, and what has no name that it could be asked for by."""
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, NewType, TypeAlias, cast
+
+import strawberry
+from strawberry.scalars import JSON
+
+from whence_catalog import cache, digest, inventory, model, wire
+
+BigInt = NewType("BigInt", int)
+Digest = NewType("Digest", str)
+SCALARS: Mapping[object, Any] = {
+    BigInt: strawberry.scalar(
+        name="BigInt", description="A whole number of up to 64 bits, as a JSON number.", parse_value=int
+    ),
+    Digest: strawberry.scalar(
+        name="Digest",
+        description="The SHA-256 of some content, as `sha256:` and 64 hexadecimal digits.",
+        parse_value=str,
+    ),
+}
+
+strawberry.enum(
+    model.Strength,
+    name="Strength",
+    description="How much an identity proves, the strongest first: our own SHA-256 of the content, what a store"
+    " says of it, a digest that somebody else computed, a part of the content, nothing.",
+)
+strawberry.enum(model.Form, name="Form", description="Whether some bytes are one file or a tree of them.")
+strawberry.enum(model.RunState, name="RunState", description="Where a Run stands.")
+strawberry.enum(model.Mode, name="CacheMode", description="How a Run treats the cache.")
+strawberry.enum(
+    model.Watching,
+    name="Watching",
+    description="How closely a Run's reads are watched. NOTE: they are noted. STRICT: any of them makes it"
+    " uncacheable. OFF: not at all.",
+)
+strawberry.enum(model.Decision, name="Verdict", description="What an Approval says of a Version.")
+strawberry.enum(
+    inventory.EntryState,
+    name="CacheEntryState",
+    description="Where a cache entry stands. LIVE: look-ups find it. REVOKED: declared wrong, until a result"
+    " supersedes it. SUPERSEDED: another stands in its place. EVICTED: it made room.",
+)
+strawberry.enum(
+    cache.Reason, name="Reason", description="Why a look-up does not hand out a result. The list only grows."
+)
+
+
+@strawberry.type(description="Who or what is responsible.")
+class Actor:
+    """Who or what is responsible."""
+
+    name: str = strawberry.field(description="The name.")
+    authenticated: bool = strawberry.field(description="Whether somebody checked that it is they.")
+
+
+def actor(value: model.Actor) -> Actor:
+    """An Actor as it is shown."""
+    return Actor(name=value.name, authenticated=value.authenticated)
+
+
+@strawberry.type(
+    description="A measured value. A metric may be no number, or infinite, which JSON cannot say."
+)
+class Metric:
+    """A measured value."""
+
+    name: str = strawberry.field(description="What was measured.")
+    value: float | None = strawberry.field(description="The value; null where it is not finite.")
+    text: str = strawberry.field(description="The value as text: a number, NaN, Infinity or -Infinity.")
+
+
+def metrics(values: Mapping[str, float]) -> list[Metric]:
+    """Metrics as they are shown, by name."""
+    return [
+        Metric(name=name, value=value if math.isfinite(value) else None, text=_as_text(value))
+        for name, value in sorted(values.items())
+    ]
+
+
+def _as_text(value: float) -> str:
+    return repr(value) if math.isfinite(value) else cast("str", wire.plain(value))
+
+
+def as_json(values: Mapping[str, digest.Framed]) -> JSON:
+    """Named values as JSON; what it has not is written as text."""
+    return JSON(wire.plain(values))
+
+
+@strawberry.type(description="A free name and value.")
+class Label:
+    """A free name and value."""
+
+    name: str = strawberry.field(description="Its name.")
+    value: str = strawberry.field(description="Its value.")
+
+
+@strawberry.type(description="The code that a Run ran, and whether it can be made again.")
+class Code:
+    """The code that a Run ran."""
+
+    entry: str | None = strawberry.field(description="What was called, as `module:qualified.name`.")
+    bundle: Digest | None = strawberry.field(description="The Manifest of its source.")
+    python: str | None = strawberry.field(description="The version of Python.")
+    environment: Digest | None = strawberry.field(description="The Blob of its Environment.")
+    git: JSON = strawberry.field(description="What git said: remote, commit, whether anything was changed.")
+    argv: list[str] = strawberry.field(description="The command line.")
+    rerunnable: bool = strawberry.field(description="Whether the Run can be made again.")
+    because: str | None = strawberry.field(description="Why it cannot.")
+    blind_spots: list[str] = strawberry.field(description="What of it could not be seen.")
+
+
+def code(capture: model.Capture) -> Code:
+    """A Capture as it is shown."""
+    return Code(
+        entry=capture.entry,
+        bundle=None if capture.bundle is None else Digest(capture.bundle.text),
+        python=capture.python,
+        environment=None if capture.environment is None else Digest(capture.environment.text),
+        git=JSON(dict(capture.git)),
+        argv=list(capture.argv),
+        rerunnable=capture.rerunnable,
+        because=capture.because,
+        blind_spots=list(capture.blind_spots),
+    )
+
+
+def labels(found: Mapping[str, str]) -> list[Label]:
+    """Labels as they are shown, by name."""
+    return [Label(name=name, value=value) for name, value in sorted(found.items())]
+
+
+RunStates: TypeAlias = Annotated[
+    list[model.RunState] | None,
+    strawberry.argument(description="That are in one of these states by now; null or none for any."),
+]
