@@ -224,7 +224,7 @@ class Catalog(Protocol):
         ...
 
     def judged(self, uids: Sequence[UUID]) -> Mapping[UUID, model.Version]:
-        """The Version that each of these quarantines and holds is of; one that is not recorded is absent."""
+        """The Version that each of these quarantines, holds and deployments is of; one that is not recorded is absent."""
         ...
 
     def run(self, prefix: str) -> model.RunRecord:

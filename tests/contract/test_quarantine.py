@@ -258,6 +258,7 @@ def test_approvals_holds_and_deployments_are_told_with_who_when_and_why(world: W
         simulator.one(world.catalog.deploy([model.DeploymentClaim(simulator.uid(), *nothing_of(nothing))]))
     assert release(world, hold).until is not None
     assert world.catalog.judged([hold.uid, simulator.uid()]) == {hold.uid: one.version}
+    assert world.catalog.judged([second.uid]) == {second.uid: two.version}
 
 
 def nothing_of(said: model.DeploymentClaim) -> tuple[model.Artifact, None, str, model.Actor]:

@@ -15,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from whence_api import access, answers, auth
+from whence_api.graphql import enums as enums
 from whence_api.graphql import execution, over_http
 from whence_api.graphql.limits import GraphqlLimits
 from whence_api.graphql.loaders import Context, LineageBounds

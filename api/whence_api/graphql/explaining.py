@@ -8,12 +8,8 @@ from uuid import UUID
 
 import strawberry
 
-from whence_api.graphql import relay
+from whence_api.graphql import enums, relay
 from whence_catalog import cache
-
-strawberry.enum(
-    cache.Change, name="Change", description="How a part of a key compares with its namesake in another key."
-)
 
 
 @strawberry.type(description="A part of a key beside its namesake in another.")
@@ -40,8 +36,14 @@ class Decision(StrEnum):
     EXECUTE = "execute"
 
 
-strawberry.enum(
-    Decision, description="What the cache decides: to reuse a result, or what else is to be done."
+enums.describe(
+    Decision,
+    "Decision",
+    "What the cache decides.",
+    REUSE="To hand out a result.",
+    VERIFY="To look first whether the outputs are still there.",
+    WAIT="To wait for somebody who computes it now.",
+    EXECUTE="That there is none to hand out.",
 )
 
 

@@ -16,19 +16,6 @@ from whence_api.graphql.loaders import Info, LineageBounds
 from whence_catalog import lineage
 from whence_catalog.errors import InvalidInput
 
-strawberry.enum(
-    lineage.Direction,
-    name="Direction",
-    description="UP: what it came from. DOWN: what came from it. BOTH: each of the two, from the same roots.",
-)
-strawberry.enum(lineage.NodeType, name="LineageNodeType", description="What a node of a lineage stands for.")
-strawberry.enum(
-    lineage.EdgeType,
-    name="LineageEdgeType",
-    description="INPUT: Version to Run. OUTPUT: Run to Version. REUSED: origin to the Run that reused it."
-    " DERIVED: Version to Version, where a Run said so. DEPLOYED: Version to the Deployment that it serves in.",
-)
-
 
 @strawberry.input(
     description="How far to go. An answer that was cut says so, and has a frontier to go on from."

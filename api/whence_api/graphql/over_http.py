@@ -78,6 +78,10 @@ class Router(GraphQLRouter[BaseContext, None]):
 
     async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData:
         """What is asked; a body holds one request, as nothing here is asked in batches."""
+        # A page of the web can make a browser send any other form here without asking first.
+        said = (request.content_type or "").partition(";")[0].strip().lower()
+        if request.method == "POST" and said != _JSON:
+            raise HTTPException(415, f"content-type is {said[:60]!r}; expected {_JSON}")
         asked = await super().parse_http_body(request)
         if isinstance(asked, list) or not isinstance(asked.operation_name, str | None):
             raise HTTPException(400, "operationName is to be a string or null; leave it out, or correct it")

@@ -19,13 +19,6 @@ from whence_api.graphql.types import Artifact, Deployment, Job, Run, Version
 from whence_catalog import errors, model, replies
 from whence_catalog.errors import WhenceError
 
-strawberry.enum(
-    replies.HitType,
-    name="SearchType",
-    description="What a search can find.",
-)
-
-
 ArtifactResult: TypeAlias = Annotated[
     Artifact | NotFound | InvalidInput | Denied,
     strawberry.union("ArtifactResult", description="An Artifact, or why there is none."),

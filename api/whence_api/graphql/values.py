@@ -7,7 +7,7 @@ from typing import Annotated, Any, NewType, TypeAlias, cast
 import strawberry
 from strawberry.scalars import JSON
 
-from whence_catalog import cache, digest, inventory, model, wire
+from whence_catalog import digest, model, wire
 
 BigInt = NewType("BigInt", int)
 Digest = NewType("Digest", str)
@@ -21,32 +21,6 @@ SCALARS: Mapping[object, Any] = {
         parse_value=str,
     ),
 }
-
-strawberry.enum(
-    model.Strength,
-    name="Strength",
-    description="How much an identity proves, the strongest first: our own SHA-256 of the content, what a store"
-    " says of it, a digest that somebody else computed, a part of the content, nothing.",
-)
-strawberry.enum(model.Form, name="Form", description="Whether some bytes are one file or a tree of them.")
-strawberry.enum(model.RunState, name="RunState", description="Where a Run stands.")
-strawberry.enum(model.Mode, name="CacheMode", description="How a Run treats the cache.")
-strawberry.enum(
-    model.Watching,
-    name="Watching",
-    description="How closely a Run's reads are watched. NOTE: they are noted. STRICT: any of them makes it"
-    " uncacheable. OFF: not at all.",
-)
-strawberry.enum(model.Decision, name="Verdict", description="What an Approval says of a Version.")
-strawberry.enum(
-    inventory.EntryState,
-    name="CacheEntryState",
-    description="Where a cache entry stands. LIVE: look-ups find it. REVOKED: declared wrong, until a result"
-    " supersedes it. SUPERSEDED: another stands in its place. EVICTED: it made room.",
-)
-strawberry.enum(
-    cache.Reason, name="Reason", description="Why a look-up does not hand out a result. The list only grows."
-)
 
 
 @strawberry.type(description="Who or what is responsible.")

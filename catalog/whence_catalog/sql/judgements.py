@@ -133,7 +133,12 @@ _versions = Statement(
 _judged = Statement(
     select(_QUARANTINE.c.uid, _QUARANTINE.c.version_id)
     .where(engine.among_bytes(_QUARANTINE.c.uid, "uids"))
-    .union_all(select(_HOLD.c.uid, _HOLD.c.version_id).where(engine.among_bytes(_HOLD.c.uid, "uids")))
+    .union_all(
+        select(_HOLD.c.uid, _HOLD.c.version_id).where(engine.among_bytes(_HOLD.c.uid, "uids")),
+        select(_DEPLOYMENT.c.uid, _DEPLOYMENT.c.version_id).where(
+            engine.among_bytes(_DEPLOYMENT.c.uid, "uids")
+        ),
+    )
 )
 
 
@@ -376,7 +381,7 @@ def serving(tx: Transaction, version_ids: Sequence[int]) -> tuple[model.Deployme
 
 
 def judged(tx: Transaction, uids: Sequence[UUID]) -> dict[UUID, model.Version]:
-    """The Version that each of these quarantines and holds is of."""
+    """The Version that each of these quarantines, holds and deployments is of."""
     rows = tx.all(_judged, uids=[uid.bytes for uid in uids])
     named = versions(tx, (version_id for _, version_id in rows))
     return {UUID(bytes=uid): named[version_id] for uid, version_id in rows}
