@@ -10,7 +10,18 @@ import pstats
 import sys
 from collections.abc import Sequence
 
-from benchmarks import fingerprints, hooks, leasing, many, measure, peers, recording, reusing, upstream
+from benchmarks import (
+    fingerprints,
+    graphql,
+    hooks,
+    leasing,
+    many,
+    measure,
+    peers,
+    recording,
+    reusing,
+    upstream,
+)
 
 # How long the histories are. Writing costs the same in both: only the shorter one is copied.
 _RUNS, _MANY_RUNS = 10_000, 100_000
@@ -32,6 +43,7 @@ def catalogue(quick: bool) -> list[measure.Benchmark]:
         *hooks.benchmarks(),
         *fingerprints.benchmarks(),
         *upstream.benchmarks(_RUNS),
+        *graphql.benchmarks(_RUNS),
         *many.benchmarks(_FEW_TASKS if quick else _TASKS),
     ]
     if not quick or peers.are_installed():

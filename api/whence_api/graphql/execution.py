@@ -23,6 +23,8 @@ log = logging.getLogger("whence.graphql")
 
 # How many documents are kept as they were parsed and validated. Each is no longer than the limit.
 _KEPT = 256
+# What no field names, but an interface stands for.
+TYPES = (types.Artifact, types.Version, types.Run, types.Deployment)
 
 
 class Schema(strawberry.Schema):
@@ -33,7 +35,7 @@ class Schema(strawberry.Schema):
         super().__init__(
             root.Query,
             mutation.Mutation,
-            types=[types.Artifact, types.Version, types.Run, types.Deployment],
+            types=TYPES,
             execution_context_class=rows.CONTEXT,
             config=StrawberryConfig(scalar_map=values.SCALARS),
             extensions=[

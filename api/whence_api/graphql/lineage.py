@@ -11,7 +11,7 @@ from typing import Annotated, TypeAlias
 
 import strawberry
 
-from whence_api.graphql import relay
+from whence_api.graphql import columns, relay, rows
 from whence_api.graphql.loaders import Info, LineageBounds
 from whence_catalog import lineage
 from whence_catalog.errors import InvalidInput
@@ -110,8 +110,8 @@ class Lineage:
     """A part of history."""
 
     roots: list[strawberry.ID] = strawberry.field(description="The ids of the roots.")
-    nodes: list[LineageNode] = strawberry.field(description="The nodes, the roots among them.")
-    edges: list[LineageEdge] = strawberry.field(
+    nodes: Sequence[LineageNode] = strawberry.field(description="The nodes, the roots among them.")
+    edges: Sequence[LineageEdge] = strawberry.field(
         description="All edges between these nodes, and to nodes of earlier pages; over all pages, each once."
     )
     completeness: Completeness = strawberry.field(description="Whether this is all, and how sure it is.")
@@ -169,15 +169,19 @@ def _bounds(asked: Bounds, most: LineageBounds) -> lineage.Bounds:
 def shown(graph: lineage.Graph, wanted: LineageFilter) -> Lineage:
     """A Graph as it is shown, without the nodes that are not wanted."""
     roots = frozenset(graph.roots)
-    kept = [node for node in graph.nodes if node.id in roots or _is_wanted(node, wanted)]
-    left_out = {node.id for node in graph.nodes} - {node.id for node in kept}
-    names = _Names(graph)
-    edges = [edge for edge in graph.edges if edge.source not in left_out and edge.target not in left_out]
+    kept: Sequence[lineage.Node] = graph.nodes
+    edges: Sequence[lineage.Edge] = graph.edges
+    left_out: set[str] = set()
+    if wanted.kinds or wanted.projects or wanted.states:
+        kept = [node for node in graph.nodes if node.id in roots or _is_wanted(node, wanted)]
+        left_out = {node.id for node in graph.nodes} - {node.id for node in kept}
+        edges = [e for e in graph.edges if e.source not in left_out and e.target not in left_out]
+    names = columns.Names(graph.nodes)
     found = graph.completeness
     return Lineage(
-        roots=[names.of(root) for root in graph.roots],
-        nodes=[_node(node, names) for node in kept],
-        edges=[_edge(edge, names) for edge in edges],
+        roots=names.of(graph.roots),
+        nodes=rows.Table(len(kept), LineageNode, columns.of_nodes(kept, names)),
+        edges=rows.Table(len(edges), LineageEdge, columns.of_edges(edges, names)),
         completeness=Completeness(
             complete=found.complete,
             reasons=list(found.reasons),
@@ -199,53 +203,3 @@ def _is_wanted(node: lineage.Node, wanted: LineageFilter) -> bool:
     if node.type is lineage.NodeType.RUN:
         return not wanted.states or node.state in wanted.states
     return not wanted.kinds or node.kind in wanted.kinds
-
-
-class _Names:
-    """Global ids of what a Graph names, those of its nodes that are masked as they are."""
-
-    def __init__(self, graph: lineage.Graph) -> None:
-        self._known = {node.id: strawberry.ID(node.id) for node in graph.nodes if node.is_masked}
-
-    def of(self, name: str) -> strawberry.ID:
-        """The id of what is named."""
-        known = self._known.get(name)
-        if known is None:
-            known = self._known[name] = _global_id(name)
-        return known
-
-
-def _global_id(name: str) -> strawberry.ID:
-    if ":" in name:
-        return relay.id_of(relay.NodeType.VERSION, name)
-    # What is masked on another page has an id of this answer alone too.
-    is_masked = name.startswith(lineage.MASKED)
-    return strawberry.ID(name) if is_masked else relay.id_of(relay.NodeType.RUN, name)
-
-
-def _node(node: lineage.Node, names: _Names) -> LineageNode:
-    masked = node.is_masked
-    return LineageNode(
-        id=names.of(node.id),
-        type=node.type,
-        masked=masked,
-        ref=node.ref,
-        name=None if masked else node.name,
-        kind=node.kind,
-        project=None if masked else node.project,
-        state=node.state,
-        at=None if masked else node.at,
-        depth=node.depth,
-    )
-
-
-def _edge(edge: lineage.Edge, names: _Names) -> LineageEdge:
-    return LineageEdge(
-        source=names.of(edge.source),
-        target=names.of(edge.target),
-        type=edge.type,
-        role=edge.role,
-        ordinal=edge.ordinal,
-        producer=None if edge.producer is None else names.of(edge.producer),
-        ambiguous=edge.ambiguous,
-    )

@@ -19,6 +19,7 @@ from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData
 from strawberry.types import ExecutionResult
 from strawberry.types.unset import UNSET
 
+from whence_api.graphql import rows
 from whence_catalog.errors import ErrorKind
 
 # The page at /graphql, which asks for its files under /graphql/ide/.
@@ -98,7 +99,7 @@ class Router(GraphQLRouter[BaseContext, None]):
 
     def encode_json(self, data: object) -> bytes:
         """The bytes of an answer."""
-        return msgspec.json.encode(data)
+        return rows.encode(data)
 
     async def render_graphql_ide(self, request: Request) -> HTMLResponse:
         """The page, which loads nothing from anywhere else."""
