@@ -1,6 +1,7 @@
 # make check   format, lint, types, import contracts, core tests: before each commit
 # make test    everything, in an environment that it makes itself
-# make bench   whence beside the raw floor
+# make bench   whence beside the raw floor, and beside those of its peers that are installed
+# make bench-peers   installs the peers, each in an environment of its own, and measures whence beside them
 # make format  put the code in the house's form
 
 # Without compiled modules every process that a test starts would compile all its imports anew.
@@ -10,7 +11,7 @@ UV := .venv/bin/uv
 RUN := $(UV) run --quiet
 WORKERS ?= 2
 
-.PHONY: check test bench format lint node
+.PHONY: check test bench bench-peers format lint node
 
 $(UV):
 	python3 -m venv .venv || (apt-get update -qq && apt-get install -yqq python3-venv && python3 -m venv .venv)
@@ -37,6 +38,10 @@ node:
 
 bench: $(UV)
 	$(RUN) python -m benchmarks
+
+bench-peers: $(UV)
+	$(RUN) python -m benchmarks.environments
+	$(RUN) python -m benchmarks --peers
 
 format: $(UV)
 	$(RUN) ruff format --quiet .

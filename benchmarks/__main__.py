@@ -11,6 +11,8 @@ import sys
 from collections.abc import Sequence
 
 from benchmarks import (
+    catalogs,
+    environments,
     fingerprints,
     graphql,
     hooks,
@@ -35,7 +37,7 @@ _PROFILED_OPERATIONS, _PROFILED_ROWS = 200, 25
 
 
 def catalogue(quick: bool) -> list[measure.Benchmark]:
-    """Every benchmark there is; the quick ones install nothing."""
+    """Every benchmark that can be run here: those beside peers where `make bench-peers` has installed them."""
     found = [
         *recording.benchmarks(_RUNS),
         *reusing.benchmarks(_FEW_ENTRIES if quick else _ENTRIES),
@@ -46,15 +48,17 @@ def catalogue(quick: bool) -> list[measure.Benchmark]:
         *graphql.benchmarks(_RUNS),
         *many.benchmarks(_FEW_TASKS if quick else _TASKS),
     ]
-    if not quick or peers.are_installed():
+    if environments.is_installed(environments.REUSE):
         found += peers.benchmarks()
+    if catalogs.are_installed():
+        found += catalogs.benchmarks()
     return found if quick else [*found, *upstream.benchmarks(_MANY_RUNS)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what was asked for; answers the exit code."""
     asked = _parser().parse_args(arguments)
-    benchmarks = catalogue(asked.quick)
+    benchmarks = [*peers.benchmarks(), *catalogs.benchmarks()] if asked.peers else catalogue(asked.quick)
     wanted = asked.profile or asked.only or ""
     chosen = [benchmark for benchmark in benchmarks if benchmark.name.startswith(wanted)]
     if not chosen:
@@ -96,11 +100,11 @@ def profile(benchmark: measure.Benchmark) -> None:
 def line(figures: measure.Figures) -> str:
     """The figures, for people."""
     mine, raw = figures.ours_each, figures.floor_each
-    more = "" if figures.stretch is None else f", to get to {figures.stretch:g}"
+    more = "" if figures.stretch is None else f", to get to {figures.stretch:.3g}"
     limit = "" if figures.limit is None else f"; p50 is to be at most {figures.limit:g} {figures.unit}"
     return (
         f"{figures.name:<24}{figures.ours:>10.3f} {figures.unit} /{figures.floor:>9.3f} {figures.unit}"
-        f" ={figures.ratio:>6.2f} [{figures.low:.2f}–{figures.high:.2f}]  goal {figures.goal:g}{more}:"
+        f" ={figures.ratio:>6.2f} [{figures.low:.2f}–{figures.high:.2f}]  goal {figures.goal:.3g}{more}:"
         f" {figures.verdict:<9} ({figures.pairs} pairs, {figures.note})\n"
         f"{'':<24}p50 {mine.p50:.3f} / {raw.p50:.3f}, p99 {mine.p99:.3f} / {raw.p99:.3f} {figures.unit}{limit}"
     )
@@ -131,8 +135,9 @@ def wire(figures: measure.Figures) -> dict[str, object]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a few minutes: 10,000 runs, 50,000 entries")
     parser.add_argument(
-        "--quick", action="store_true", help="a few minutes: 10,000 runs, 50,000 entries; installs nothing"
+        "--peers", action="store_true", help="those beside peers, which are installed if need be"
     )
     parser.add_argument("--json", action="store_true", help="only JSON on standard output")
     parser.add_argument("--only", metavar="NAME", help="the benchmarks whose names begin so")

@@ -17,7 +17,8 @@ CAMPAIGN, MOVED, DEPLOYED = 1_000, 1_000, 5_000
 TEAMS = ("perception", "planning", "maps", "speech", "fleet")
 PROD = model.Artifact("bench", "model", "model-0")
 _JOBS, _TARGETS = 20, 10
-_WIDTH = 25
+# How many runs lie in a layer; each takes of the two layers before its own.
+WIDTH = 25
 
 
 def job(place: int) -> str:
@@ -40,12 +41,12 @@ def source(place: int, role: str) -> model.Source:
 
 def call(place: int) -> model.Call:
     """The start of a run: 3 inputs of two layers before its own, 8 parameters, 2 labels."""
-    end = place // _WIDTH * _WIDTH
+    end = place // WIDTH * WIDTH
     choice = random.Random(place)
-    earlier = choice.sample(range(max(0, end - 2 * _WIDTH), end), 3) if end else []
+    earlier = choice.sample(range(max(0, end - 2 * WIDTH), end), 3) if end else []
     taken = [source(at, choice.choice(("table", "model"))) for at in earlier]
     return dataclasses.replace(
-        history.call(place, _WIDTH, model.Mode.RECORD),
+        history.call(place, WIDTH, model.Mode.RECORD),
         job=job(place),
         inputs=tuple(model.InputClaim(f"input-{n}", source) for n, source in enumerate(taken)),
         labels={"team": TEAMS[place % len(TEAMS)], "campaign": f"c{place // CAMPAIGN}"},
@@ -75,7 +76,7 @@ def move(place: int) -> model.AliasMove:
         PROD,
         "prod",
         history.content(place, "model"),
-        history.call(place, _WIDTH).actor,
+        history.call(place, WIDTH).actor,
         reason=f"it was better than the one before: {place}",
     )
 
@@ -87,6 +88,6 @@ def deployment(place: int) -> model.DeploymentClaim:
         PROD,
         history.content(place, "model"),
         f"fleet-{place // DEPLOYED % _TARGETS}",
-        history.call(place, _WIDTH).actor,
+        history.call(place, WIDTH).actor,
         reason=f"rolled out: {place}",
     )

@@ -14,9 +14,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from benchmarks import measure
+from benchmarks import environments, measure
 
-_REQUIREMENTS = ("dvc==3.67.1", "joblib==1.6.0", "prefect==3.9.1")
 _PEER = Path(__file__).with_name("peer.py")
 _NAMES = ("joblib", "prefect", "dvc")
 
@@ -31,31 +30,12 @@ def benchmarks() -> list[measure.Benchmark]:
     ]
 
 
-def are_installed() -> bool:
-    """Whether their environment was made on this machine before."""
-    return (_environment() / "ready").exists()
-
-
-def _environment() -> Path:
-    versions = "-".join(required.replace("==", "-") for required in _REQUIREMENTS)
-    return Path(tempfile.gettempdir()) / "whence-benchmarks" / f"peers-{versions}"
-
-
-def _installed() -> Path:
-    """The Python that has them, made now if it is not there."""
-    environment = _environment()
-    python = environment / "bin" / "python"
-    if not are_installed():
-        uv = str(Path(sys.executable).with_name("uv"))
-        subprocess.run([uv, "venv", "-q", "--clear", "-p", sys.executable, str(environment)], check=True)
-        subprocess.run([uv, "pip", "install", "-q", "-p", str(python), *_REQUIREMENTS], check=True)
-        (environment / "ready").touch()
-    return python
-
-
 @contextmanager
 def _beside(name: str) -> Iterator[measure.Contenders]:
-    with _started("whence", Path(sys.executable)) as ours, _started(name, _installed()) as theirs:
+    with (
+        _started("whence", Path(sys.executable)) as ours,
+        _started(name, environments.python(environments.REUSE)) as theirs,
+    ):
         yield measure.Contenders(lambda: ours, lambda: theirs)
 
 

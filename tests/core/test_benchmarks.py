@@ -10,7 +10,19 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import build, entries, grown, history, measure, raw, recording, reusing, upstream
+from benchmarks import (
+    build,
+    catalogs,
+    entries,
+    grown,
+    history,
+    measure,
+    peers,
+    raw,
+    recording,
+    reusing,
+    upstream,
+)
 from whence_catalog import cache, model
 from whence_catalog.sql import catalog
 
@@ -138,7 +150,8 @@ def test_json_has_the_agreed_keys() -> None:
 
 
 def test_the_name_of_every_benchmark_is_its_own() -> None:
-    names = [benchmark.name for benchmark in command.catalogue(quick=False)]
+    peers_too = [*peers.benchmarks(), *catalogs.benchmarks()]
+    names = [benchmark.name for benchmark in [*command.catalogue(quick=False), *peers_too]]
     assert len(set(names)) == len(names)
 
 
@@ -193,6 +206,19 @@ def test_what_a_run_takes_lies_as_near_in_a_long_history_as_in_a_short_one() -> 
         taken = {claim.source.producer for claim in grown.call(place).inputs}
         assert taken <= {history.uid(earlier) for earlier in range(place - 75, place)}
         assert len(taken) == 3
+
+
+def test_a_peer_is_told_of_the_same_run_as_we_record() -> None:
+    call, report = grown.whole(1_000)
+    told = json.loads(json.dumps(catalogs.told(call, report)))
+    assert [taken["digest"] for taken in told["inputs"]] == [i.source.digest.text for i in call.inputs]
+    assert [made["digest"] for made in told["outputs"]] == [o.content.digest.text for o in report.outputs]
+    assert (len(told["inputs"]), len(told["outputs"]), len(told["params"]), len(told["metrics"])) == (
+        3,
+        2,
+        8,
+        4,
+    )
 
 
 @contextlib.contextmanager
