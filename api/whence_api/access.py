@@ -46,6 +46,7 @@ RULES: Mapping[str, Callable[[Admission, Mapping[str, object]], object]] = {
     "approve": judging.approve,
     "hold": judging.hold,
     "deploy": judging.deploy,
+    "label": judging.label,
     "beat": writing.beat,
     "sweep": writing.sweep,
     "resolve": reading.resolve,

@@ -29,6 +29,7 @@ _Signed = TypeVar(
     model.ApprovalClaim,
     model.HoldClaim,
     model.DeploymentClaim,
+    model.LabelClaim,
     inventory.Revocation,
     inventory.Eviction,
 )

@@ -1,5 +1,6 @@
 """What each verb that judges Versions, or tells what was judged, needs of its caller."""
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TypeVar, cast
@@ -7,9 +8,9 @@ from uuid import UUID
 
 from whence_api import masks
 from whence_api.admission import Admission
-from whence_catalog import lineage, model, replies
+from whence_catalog import judging, lineage, model, replies
 from whence_catalog.access import EVERY_PROJECT, Grant
-from whence_catalog.errors import ErrorKind, NotFound
+from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
 
 _Claim = TypeVar("_Claim", model.QuarantineClaim, model.ApprovalClaim, model.HoldClaim, model.DeploymentClaim)
 
@@ -64,6 +65,31 @@ def deploy(asked: Admission, arguments: Mapping[str, object]) -> object:
     """Promote in the project of each version."""
     claims = cast("Sequence[model.DeploymentClaim]", arguments["claims"])
     return asked.each(claims, lambda c: _admitted(asked, Grant.PROMOTE, c), asked.catalog.deploy)
+
+
+def label(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Record in the project of each run or version."""
+    claims = cast("Sequence[model.LabelClaim]", arguments["claims"])
+    named: dict[str, UUID | model.Reference] = {}
+    for claim in claims:
+        # What names nothing is refused by the catalog, in its own words.
+        with contextlib.suppress(InvalidInput):
+            named[claim.subject] = judging.labelled(claim.subject)
+    if not asked.viewer.may(Grant.RECORD, EVERY_PROJECT):
+        asked.know(subject for subject in named.values() if isinstance(subject, UUID))
+
+    def admit(claim: model.LabelClaim) -> model.LabelClaim:
+        match named.get(claim.subject):
+            case UUID() as run:
+                asked.require_run(Grant.RECORD, run)
+            case model.Reference(artifact):
+                asked.require_artifact(artifact)
+                asked.require(Grant.RECORD, artifact.project)
+            case None:
+                pass
+        return asked.signed(claim)
+
+    return asked.each(claims, admit, asked.catalog.label)
 
 
 def judgements(asked: Admission, arguments: Mapping[str, object]) -> object:

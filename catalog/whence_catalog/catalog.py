@@ -137,6 +137,18 @@ class Catalog(Protocol):
         """
         ...
 
+    def label(self, claims: Sequence[model.LabelClaim]) -> Sequence[Result[Mapping[str, str]]]:
+        """Set and remove labels of Runs and Versions; answers all that each of them then has.
+
+        A label that is there already gets the new value; to remove one that is not there changes nothing.
+
+        Raises (as results):
+            NotFound: the Run or the Version is not recorded.
+            InvalidInput: the subject does not name one Version for ever, a name or a value is no label's, or
+                nothing is set or removed.
+        """
+        ...
+
     def revoke_entries(
         self, revocations: Sequence[inventory.Revocation]
     ) -> Sequence[Result[tuple[inventory.Entry, ...]]]:

@@ -22,9 +22,11 @@ Body: TypeAlias = dict[str, digest.Framed]
 # Closed: it only grows.
 VERBS = frozenset(
     {"start", "finish", "record", "reuse", "add", "log", "alias", "presume"}
-    | {"quarantine", "release", "approve", "hold", "deploy", "withdraw"}
+    | {"quarantine", "release", "approve", "hold", "deploy", "withdraw", "label"}
 )
 
+# What the path of each label's commitment begins with.
+LABELS = "labels/"
 COMMITMENT_DOMAIN = "whence.commitment/1"
 
 
@@ -291,7 +293,7 @@ def start(call: model.Call, redactor: Redactor) -> Body:
         parent=_uid(call.parent),
         retry_of=_uid(call.retry_of),
         rerun_of=_uid(call.rerun_of),
-        labels={name: redactor.commit(f"labels/{name}", text) for name, text in call.labels.items()},
+        labels={name: redactor.commit(LABELS + name, text) for name, text in call.labels.items()},
         capture=capture(call.capture),
         trusted=list(call.trusted),
         reason=call.reason,

@@ -1,4 +1,5 @@
-"""What facts say that judge: Versions by quarantine, approval, hold and deployment; cache entries by withdrawal.
+"""What facts say that judge: Versions by quarantine, approval, hold and deployment; cache entries by withdrawal;
+and, of Runs and Versions, by labels.
 
 Writing and reading stand side by side here too; see `facts`.
 """
@@ -8,6 +9,7 @@ from typing import NamedTuple, cast
 from uuid import UUID
 
 from whence_catalog import digest, facts, model
+from whence_catalog.errors import ErrorKind, InvalidInput
 
 # Why entries were withdrawn.
 REVOKED, EVICTED = "revoked", "evicted"
@@ -105,3 +107,76 @@ def read_withdrawal(body: facts.Body) -> Withdrawal:
     """The withdrawal that a `withdraw` body says; the reason is left out."""
     keys = tuple(cast("Sequence[str]", body.get("keys", [])))
     return Withdrawal(keys, cast("str", body["cause"]))
+
+
+def labelled(subject: str) -> UUID | model.Reference:
+    """The Run, or the one Version for ever, that the subject of a LabelClaim names.
+
+    Raises:
+        InvalidInput: it names neither.
+    """
+    if ":" in subject:
+        reference = model.Reference.parse(subject)
+        if reference.number is None and reference.digest is None:
+            raise InvalidInput(
+                f"{subject} may mean another version tomorrow; label one by its number or its digest",
+                ErrorKind.BAD_REFERENCE,
+            )
+        return reference
+    try:
+        return UUID(subject)
+    except ValueError as error:
+        raise InvalidInput(
+            f"not what can be labelled: {subject!r}; give a run's id, or a version as in model:detector@3",
+            ErrorKind.BAD_REFERENCE,
+        ) from error
+
+
+def refuse_labels(claim: model.LabelClaim) -> None:
+    """Nothing, if the claim sets or removes what can be labels.
+
+    Raises:
+        InvalidInput: it does not.
+    """
+    for name, value in claim.set.items():
+        model.checked_label(name, value)
+    both = sorted(claim.set.keys() & claim.remove)
+    if both:
+        raise InvalidInput(f"the label {both[0]!r} is set and removed; say one of the two")
+    if not claim.set and not claim.remove:
+        raise InvalidInput("no label is set or removed; give one")
+
+
+class Labelled(NamedTuple):
+    """Of what a `label` body speaks, and which labels are gone: of a Run, or of a Version by its content.
+
+    Their values are redactable, and not in it.
+    """
+
+    subject: UUID | model.Source
+    names: frozenset[str]
+    removed: frozenset[str]
+
+
+def label(claim: model.LabelClaim, subject: UUID | model.Source, redactor: facts.Redactor) -> facts.Body:
+    """What `label` says of `subject`, which is what the claim's text means."""
+    named: facts.Body = (
+        {"run": subject.bytes} if isinstance(subject, UUID) else _judged(subject.artifact, subject.digest)
+    )
+    given: facts.Body = {
+        name: redactor.commit(facts.LABELS + name, value) for name, value in sorted(claim.set.items())
+    }
+    return named | facts.present(labels=given, removed=[*sorted(claim.remove)])
+
+
+def read_label(body: facts.Body) -> Labelled:
+    """What a `label` body says; the values are left out."""
+    subject: UUID | model.Source
+    if "run" in body:
+        subject = UUID(bytes=cast("bytes", body["run"]))
+    else:
+        named = digest.Digest.of(cast("bytes", body["digest"]))
+        subject = model.Source(facts.read_artifact(body), named)
+    given = cast("Mapping[str, digest.Framed]", body.get("labels", {}))
+    gone = cast("Sequence[str]", body.get("removed", []))
+    return Labelled(subject, frozenset(given), frozenset(gone))

@@ -22,6 +22,7 @@ from whence_catalog.names import Artifact as Artifact
 from whence_catalog.names import Reference as Reference
 from whence_catalog.names import checked_alias as checked_alias
 from whence_catalog.names import checked_job as checked_job
+from whence_catalog.names import checked_label as checked_label
 from whence_catalog.names import checked_reason as checked_reason
 from whence_catalog.names import checked_target as checked_target
 
@@ -598,3 +599,17 @@ class DeploymentClaim:
     target: str
     actor: Actor
     reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelClaim:
+    """That a Run or a Version has these labels from now on, and no more those that are removed.
+
+    `subject` is a Run's id, or a reference that names one Version for ever: by its number or its digest.
+    """
+
+    uid: UUID
+    subject: str
+    actor: Actor
+    set: Mapping[str, str] = field(default_factory=dict)
+    remove: frozenset[str] = frozenset()

@@ -150,6 +150,12 @@ def checked_target(name: str) -> str:
     return _checked_text(name, "target", "")
 
 
+def checked_label(name: str, value: str) -> tuple[str, str]:
+    """`name` and `value`, if they can be a label: texts without control characters, the name not empty."""
+    _checked_text(name, "label name", "=")
+    return name, value if not value else _checked_text(value, "label value", "")
+
+
 def checked_alias(name: str) -> str:
     """`name`, if it can be an alias: never digits, `latest` or a digest, which select otherwise."""
     if name.isdigit() or name == "latest" or name.startswith("sha256:"):

@@ -1,7 +1,7 @@
 """What the verbs of a Catalog reply, beside the values of the rules themselves."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
@@ -29,7 +29,10 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Judgements:
-    """All that was said of a Version, the newest first; `taints` are what now makes its productions unfit."""
+    """All that was said of a Version, the newest first; `taints` are what now makes its productions unfit.
+
+    `labels` are those that it has now.
+    """
 
     version: model.Version
     quarantines: tuple[model.Quarantine, ...]
@@ -37,6 +40,7 @@ class Judgements:
     holds: tuple[model.Hold, ...]
     deployments: tuple[model.Deployment, ...]
     taints: tuple[model.Taint, ...]
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

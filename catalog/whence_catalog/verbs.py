@@ -35,6 +35,7 @@ WRITING = frozenset(
         "approve",
         "hold",
         "deploy",
+        "label",
         "revoke_entries",
         "evict_entries",
         "beat",

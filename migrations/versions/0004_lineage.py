@@ -10,7 +10,8 @@ from typing import cast
 import sqlalchemy as sa
 from alembic import op
 
-from whence_catalog import facts
+from whence_catalog import digest, facts
+from whence_catalog.sql import labels
 
 revision = "0004"
 down_revision = "0003"
@@ -20,6 +21,56 @@ depends_on = None
 
 def upgrade() -> None:
     _date_inputs()
+    _keep_labels()
+
+
+def _keep_labels() -> None:
+    """The labels that Runs began with have a table, in which they are looked up."""
+    op.create_table(
+        "label",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("run_id", sa.BigInteger(), nullable=True),
+        sa.Column("version_id", sa.BigInteger(), nullable=True),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("mark", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("since", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("until", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("fact", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("end_fact", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.ForeignKeyConstraint(["run_id"], ["run.id"]),
+        sa.ForeignKeyConstraint(["version_id"], ["version.id"]),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    for subject in ("run", "version"):
+        clause = sa.text(f"{subject}_id IS NOT NULL")
+        where = {"sqlite_where": clause, "postgresql_where": clause}
+        op.create_index(f"label_of_{subject}", "label", [f"{subject}_id"], **where)
+        op.create_index(f"label_by_mark_of_{subject}", "label", ["mark", f"{subject}_id"], **where)
+    connection = op.get_bind()
+    given = sa.text(
+        "SELECT run.id, run.started_at, run.start_fact, redactable.path, redactable.value FROM redactable"
+        " JOIN run ON run.start_fact = redactable.fact WHERE redactable.path LIKE 'labels/%'"
+    )
+    put = sa.text(
+        "INSERT INTO label (run_id, name, value, mark, since, fact)"
+        " VALUES (:run, :name, :value, :mark, :since, :fact)"
+    )
+    rows = []
+    for run, since, fact, path, raw in connection.execute(given):
+        name, value = path.removeprefix("labels/"), str(digest.unframe(bytes(raw)))
+        rows.append(
+            {
+                "run": run,
+                "name": name,
+                "value": value,
+                "mark": labels.mark(name, value),
+                "since": since,
+                "fact": fact,
+            }
+        )
+    if rows:
+        connection.execute(put, rows)
 
 
 def _date_inputs() -> None:

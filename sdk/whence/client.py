@@ -181,6 +181,10 @@ class Client:
         """Say that an Artifact serves at `target` no more; answers the Deployment that ended."""
         return judging.withdraw(self, artifact, target, reason)
 
+    def label(self, what: str, /, *, remove: Iterable[str] = (), **labels: str) -> Mapping[str, str]:
+        """Set and remove labels of a Version, or of a Run by its id; answers all that it then has."""
+        return judging.label(self, what, labels, remove)
+
     def judgements(self, reference: str) -> replies.Judgements:
         """What was said of a Version, and what taints it now."""
         return judging.judgements(self, reference)

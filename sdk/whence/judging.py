@@ -1,6 +1,7 @@
-"""Judging Versions by their references: quarantine, release, approve, hold, deploy."""
+"""Judging Versions by their references: quarantine, release, approve, hold, deploy; labels, of Runs too."""
 
 import uuid
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, cast
 
 from whence import calls
@@ -80,6 +81,13 @@ def withdraw(opened: "Client", artifact: str, target: str, reason: str | None) -
     named = opened.named(artifact)
     claim = model.DeploymentClaim(calls.new_uid(), named, None, target, opened.actor, reason)
     return calls.one(opened.catalog.deploy([claim]))
+
+
+def label(opened: "Client", what: str, labels: Mapping[str, str], remove: Iterable[str]) -> Mapping[str, str]:
+    """Set and remove labels of the Version that `what` means, or of the Run of that id or prefix of one."""
+    subject = opened.get(what).ref if ":" in what else str(opened.catalog.run(what).run.uid)
+    claim = model.LabelClaim(calls.new_uid(), subject, opened.actor, dict(labels), frozenset(remove))
+    return calls.one(opened.catalog.label([claim]))
 
 
 def judgements(opened: "Client", reference: str) -> replies.Judgements:

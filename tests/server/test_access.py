@@ -179,6 +179,11 @@ def _eviction(past: Past, project: str) -> inventory.Eviction:
     return inventory.Eviction(uid(), project, inventory.Limits(entries=0), SOMEBODY, "spoil")
 
 
+def _labels(past: Past, project: str) -> dict[str, object]:
+    subject = f"{project}/model:net@1"
+    return {"claims": [model.LabelClaim(uid(), subject, SOMEBODY, {"team": "perception"})]}
+
+
 def _prefix(past: Past, project: str) -> str:
     return str(past.models[project].run)[:23]
 
@@ -214,6 +219,7 @@ TABLE: Mapping[str, Needs] = {
     "approve": Needs(Grant.APPROVE, _judging(model.ApprovalClaim, decision=model.Decision.APPROVED)),
     "hold": Needs(Grant.APPROVE, _judging(model.HoldClaim, reason="keep it")),
     "deploy": Needs(Grant.PROMOTE, _judging(model.DeploymentClaim, target="shop")),
+    "label": Needs(Grant.RECORD, _labels),
     "judgements": Needs(Grant.READ, lambda p, o: {"references": [model.Reference.parse(f"{o}/dataset:raw")]}),
     "reach": Needs(Grant.READ, lambda p, o: {"references": [model.Reference.parse(f"{o}/dataset:raw")]}),
     "judged": Needs(Grant.READ, _held, None),
@@ -274,7 +280,7 @@ BATCHED |= {"named_productions", "versions_of", "aliases_of", "productions_of", 
 BATCHED |= {"inputs_of", "outputs_of", "quarantine", "release", "approve", "hold", "deploy", "judgements"}
 BATCHED |= {"revoke_entries", "evict_entries", "explain_calls"}
 PAGED = {"list_runs", "search", "cache_entries", "divergences"}
-BATCHED |= {"reach"}
+BATCHED |= {"reach", "label"}
 INCLUDES = {grant: {grant, Grant.READ} for grant in Grant} | {Grant.ADMINISTER: set(Grant)}
 
 

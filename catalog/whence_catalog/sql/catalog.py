@@ -1,6 +1,6 @@
 """SqlCatalog: the Catalog over SQL. Each verb is one transaction; see `recording` for what it does with an item."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -19,6 +19,7 @@ from whence_catalog.sql import check as checking
 from whence_catalog.sql import (
     copying,
     judging,
+    labelling,
     locks,
     reading,
     recording,
@@ -247,6 +248,9 @@ class SqlCatalog(reading.Reading):
     def deploy(self, claims: Sequence[model.DeploymentClaim]) -> Sequence[catalog.Result[model.Deployment]]:
         return self._each(claims, judging.deploy, _hold_deployed)
 
+    def label(self, claims: Sequence[model.LabelClaim]) -> Sequence[catalog.Result[Mapping[str, str]]]:
+        return self._each(claims, labelling.label, _hold_labelled)
+
     def revoke_entries(
         self, revocations: Sequence[inventory.Revocation]
     ) -> Sequence[catalog.Result[tuple[inventory.Entry, ...]]]:
@@ -370,6 +374,15 @@ def _hold_deployed(tx: Transaction, claims: Sequence[model.DeploymentClaim]) -> 
         tx, actors=[claim.actor for claim in claims], made=[(claim.artifact, None) for claim in claims]
     )
     locks.pass_pins(tx)
+
+
+def _hold_labelled(tx: Transaction, claims: Sequence[model.LabelClaim]) -> None:
+    locks.hold_runs(tx, labelling.runs_named(claims))
+    locks.hold_names(
+        tx,
+        actors=[claim.actor for claim in claims],
+        made=[(artifact, None) for artifact in labelling.artifacts_named(claims)],
+    )
 
 
 def _hold_revoked(tx: Transaction, revocations: Sequence[inventory.Revocation]) -> None:

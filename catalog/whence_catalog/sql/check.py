@@ -76,7 +76,7 @@ def _replay(tx: Transaction, copy: Transaction, problems: list[str]) -> _Replaye
             opened, committed = opened + len(salts), committed + len(facts.commitments(fact.body))
             problems += [f"{where}: {why}" for why in _wrong_openings(fact, salts)]
             with copy.savepoint():
-                projections.replay(copy, count, fact)
+                projections.replay(copy, count, fact, fact_log.labels(salts))
         except (WhenceError, AssertionError, LookupError, TypeError, ValueError) as error:
             problems.append(f"{where}: cannot be replayed: {error}")
     return _Replayed(count, places, opened, committed - opened)

@@ -63,8 +63,9 @@ def _copy_fact(tx: Transaction, into: Transaction, logged: fact_log.Logged) -> N
             f"fact {position} is not what it was when it was recorded; see `whence check`",
             ErrorKind.FACT_ALTERED,
         )
-    fact_log.put(into, logged, fact_log.salts(tx, logged.id))
-    projections.replay(into, position, facts.decode(logged.canonical))
+    salts = fact_log.salts(tx, logged.id)
+    fact_log.put(into, logged, salts)
+    projections.replay(into, position, facts.decode(logged.canonical), fact_log.labels(salts))
 
 
 def _carry(tx: Transaction, into: Transaction, row: type[tables.Row]) -> None:

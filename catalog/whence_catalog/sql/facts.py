@@ -244,6 +244,15 @@ def salts(tx: Transaction, fact: int) -> dict[str, tuple[bytes, bytes]]:
     return {path: (salt, value) for path, salt, value in tx.all(_salts, fact=fact)}
 
 
+def labels(salts: Mapping[str, tuple[bytes, bytes]]) -> dict[str, str]:
+    """The labels among what opens the commitments of a fact, as `salts` gives it."""
+    return {
+        path.removeprefix(facts.LABELS): str(digest.unframe_own(value))
+        for path, (_, value) in salts.items()
+        if path.startswith(facts.LABELS)
+    }
+
+
 def count_redactable(tx: Transaction) -> int:
     """How many values open a commitment."""
     row = tx.one(_redactable)

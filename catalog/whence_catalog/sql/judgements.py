@@ -10,7 +10,7 @@ from sqlmodel import insert
 
 from whence_catalog import model, replies
 from whence_catalog.errors import Conflict, ErrorKind, NotFound
-from whence_catalog.sql import artifacts, engine, runs, tables
+from whence_catalog.sql import artifacts, engine, labels, runs, tables
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Record, Statement, Transaction, Value
 
@@ -372,6 +372,7 @@ def of_version(tx: Transaction, version_id: int) -> replies.Judgements:
         holds=_holds_in(tx, tx.all(_holds_of, version_id=version_id)),
         deployments=_deployments_in(tx, tx.all(_deployments_of, version_id=version_id)),
         taints=tuple(model.Taint(UUID(bytes=uid), version, by_id[which]) for uid, _, which in marks),
+        labels=labels.of_versions(tx, [version_id])[version_id],
     )
 
 

@@ -26,7 +26,7 @@ from sqlalchemy.types import TypeEngine
 
 from whence_catalog import catalog, digest, model
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound, WhenceError
-from whence_catalog.sql import artifacts, engine, runs, tables
+from whence_catalog.sql import artifacts, engine, labels, runs, tables
 from whence_catalog.sql.engine import Record, Statement, Transaction
 
 _REDACTABLE = tables.table(tables.RedactableRow)
@@ -366,13 +366,12 @@ def texts_of(tx: Transaction, facts: Iterable[int | None]) -> dict[int, dict[str
 def with_texts(tx: Transaction, rows: Iterable[Record]) -> dict[int, model.Run]:
     """The Runs in these rows, each by its own; see `runs.with_texts`."""
     stored = [runs.stored_of(row) for row in rows]
-    clear = texts_of(tx, [fact for found in stored for fact in (found.start_fact, found.finish_fact)])
+    clear = texts_of(tx, [found.finish_fact for found in stored])
+    own = labels.of_runs(tx, [found.id for found in stored])
     return {
         found.id: replace(
             found.run,
-            labels={
-                path[7:]: text for path, text in clear[found.start_fact].items() if path.startswith("labels/")
-            },
+            labels=own[found.id],
             error=None if found.finish_fact is None else clear[found.finish_fact].get("error"),
         )
         for found in stored

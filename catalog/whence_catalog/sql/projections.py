@@ -4,12 +4,14 @@ Nothing here decides, and nothing here reads what is exempt from facts: the same
 order make the same tables.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import cast
+from uuid import UUID
 
 from whence_catalog import facts, judging, lifecycle, model
-from whence_catalog.sql import artifacts, judgements, places, reservations, runs, taint, traces
+from whence_catalog.sql import artifacts, judgements, labels, places, reservations, runs, taint, traces
 from whence_catalog.sql.engine import Transaction
 
 
@@ -18,6 +20,7 @@ def start(tx: Transaction, fact: int, run: model.Run, call: model.Call) -> int:
     run_id = runs.insert_run(tx, run, fact, None, None)
     runs.put_inputs(tx, run_id, fact, call.inputs)
     runs.put_components(tx, run_id, call.components)
+    labels.begin(tx, fact, model.microseconds(run.started_at), run_id, call.labels)
     return run_id
 
 
@@ -26,6 +29,7 @@ def reuse(tx: Transaction, fact: int, run: model.Run, call: model.Call, origin_i
     run_id = runs.insert_run(tx, run, fact, None, origin_id)
     if not runs.takes_the_same(tx, origin_id, call.inputs):
         runs.put_inputs(tx, run_id, fact, call.inputs)
+    labels.begin(tx, fact, model.microseconds(run.started_at), run_id, call.labels)
     return run_id
 
 
@@ -63,6 +67,7 @@ def record(
     made = artifacts.put_outputs(tx, run_id, after.uid, report.outputs, fact, model.microseconds(at))
     places.put(tx, run_id, report.outputs)
     taint.inherit(tx, run_id)
+    labels.begin(tx, fact, model.microseconds(after.started_at), run_id, call.labels)
     return run_id, made
 
 
@@ -125,14 +130,31 @@ def withdraw(tx: Transaction, fact: int, at: datetime, said: judging.Withdrawal)
     reservations.withdraw(tx, said.keys, said.cause == judging.EVICTED, fact, model.microseconds(at))
 
 
-def replay(tx: Transaction, number: int, fact: facts.Fact) -> None:
-    """Do what a stored fact says."""
+def label(tx: Transaction, fact: int, at: datetime, said: judging.Labelled, given: Mapping[str, str]) -> None:
+    """Labels of a Run or a Version were set, or removed. `given` are those of them that are not erased."""
+    subject, row = labelled(tx, said.subject)
+    labels.change(tx, fact, model.microseconds(at), subject, row, given, said.names | said.removed)
+
+
+def labelled(tx: Transaction, subject: UUID | model.Source) -> tuple[labels.Subject, int]:
+    """The row of what is labelled.
+
+    Raises:
+        NotFound: it is not recorded.
+    """
+    if isinstance(subject, UUID):
+        return "run_id", runs.get(tx, subject).id
+    return "version_id", artifacts.known(tx, subject.artifact, subject.digest)
+
+
+def replay(tx: Transaction, number: int, fact: facts.Fact, given: Mapping[str, str]) -> None:
+    """Do what a stored fact says. `given` are the labels in it that are not erased."""
     match fact.verb:
         case "start":
-            call = replace(facts.read_start(fact.body), actor=fact.actor)
+            call = replace(facts.read_start(fact.body), actor=fact.actor, labels=given)
             start(tx, number, lifecycle.start(call, fact.at), call)
         case "reuse":
-            call = replace(facts.read_start(fact.body), actor=fact.actor)
+            call = replace(facts.read_start(fact.body), actor=fact.actor, labels=given)
             origin = facts.read_origin(fact.body)
             run = lifecycle.reuse(call, origin, fact.at)
             reuse(tx, number, run, call, runs.get(tx, origin).id)
@@ -143,7 +165,7 @@ def replay(tx: Transaction, number: int, fact: facts.Fact) -> None:
             finish(tx, number, fact.at, stored.id, after, report, publication)
         case "record":
             began = cast("facts.Body", fact.body["start"])
-            call = replace(facts.read_start(began), actor=fact.actor)
+            call = replace(facts.read_start(began), actor=fact.actor, labels=given)
             report, publication = facts.read_finish(fact.uid, cast("facts.Body", fact.body["finish"]))
             started = lifecycle.start(call, fact.at)
             after = lifecycle.finish(started, report, str(publication), fact.at)
@@ -167,6 +189,8 @@ def replay(tx: Transaction, number: int, fact: facts.Fact) -> None:
             hold(tx, number, fact.at, fact.actor, judging.read_hold(fact.uid, fact.body))
         case "deploy":
             deploy(tx, number, fact.at, fact.actor, judging.read_deploy(fact.uid, fact.body))
+        case "label":
+            label(tx, number, fact.at, judging.read_label(fact.body), given)
         case "withdraw":
             withdraw(tx, number, fact.at, judging.read_withdrawal(fact.body))
         case "presume":

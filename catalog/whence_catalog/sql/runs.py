@@ -11,7 +11,7 @@ from sqlmodel import insert
 
 from whence_catalog import digest, facts, model
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
-from whence_catalog.sql import artifacts, engine, tables
+from whence_catalog.sql import artifacts, engine, labels, tables
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Record, Statement, Transaction, Value
 
@@ -231,7 +231,7 @@ MINIMUM_PREFIX = 8
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A Run with where it lies. Its labels and error are in the facts that made it."""
+    """A Run with where it lies. Its labels, and what its error says, lie elsewhere."""
 
     id: int
     run: model.Run
@@ -524,10 +524,9 @@ def observed_of(tx: Transaction, run_id: int) -> model.Observed | None:
 
 def with_texts(tx: Transaction, stored: Stored) -> model.Run:
     """The Run with its labels and its error in clear, where they were not erased."""
-    began = fact_log.opened(tx, stored.start_fact)
     ended = fact_log.opened(tx, stored.finish_fact)
-    labels = {path[7:]: text for path, text in began.items() if path.startswith("labels/")}
-    return dataclasses.replace(stored.run, labels=labels, error=ended.get("error"))
+    own = labels.of_runs(tx, [stored.id])[stored.id]
+    return dataclasses.replace(stored.run, labels=own, error=ended.get("error"))
 
 
 def inputs_of(tx: Transaction, run_id: int) -> tuple[model.Input, ...]:

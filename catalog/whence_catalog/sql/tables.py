@@ -11,7 +11,7 @@ PostgreSQL, from whoever sequences: `ordinal` keeps the order in which facts wer
 them costs time, never truth. `redactable` opens what facts hold as commitments.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sqlalchemy import (
     BigInteger,
@@ -482,6 +482,35 @@ class DeploymentRow(Row, table=True):
     replaced_id: int | None = Field(sa_column=_to("version.id", optional=True))
 
 
+def _where(condition: str) -> dict[str, Any]:
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
+class LabelRow(Row, table=True):
+    """A label of a Run or of a Version, from when to when. `until` is absent while it stands.
+
+    It is searched by `mark`, a number made of name and value: those may be longer than an index takes.
+    """
+
+    __tablename__ = "label"
+    __table_args__ = (
+        Index("label_of_run", "run_id", **_where("run_id IS NOT NULL")),
+        Index("label_of_version", "version_id", **_where("version_id IS NOT NULL")),
+        Index("label_by_mark_of_run", "mark", "run_id", **_where("run_id IS NOT NULL")),
+        Index("label_by_mark_of_version", "mark", "version_id", **_where("version_id IS NOT NULL")),
+    )
+    id: int = Field(sa_column=_id())
+    run_id: int | None = Field(sa_column=_to("run.id", optional=True))
+    version_id: int | None = Field(sa_column=_to("version.id", optional=True))
+    name: str = Field(sa_column=_text())
+    value: str = Field(sa_column=_text())
+    mark: int = Field(sa_column=_int())
+    since: int = Field(sa_column=_int())
+    until: int | None = Field(sa_column=_int(optional=True))
+    fact: int = Field(sa_column=_int())
+    end_fact: int | None = Field(sa_column=_int(optional=True))
+
+
 class SeriesRow(Row, table=True):
     """The points of one flush of a Run's metric series."""
 
@@ -576,6 +605,7 @@ PROJECTIONS = tuple(
         HoldRow,
         ApprovalRow,
         DeploymentRow,
+        LabelRow,
         SeriesRow,
     )
 )

@@ -46,6 +46,22 @@ def release(
     session.show(json, ended, lambda: show_released(ended))
 
 
+@commands.command(
+    epilog="Examples: `whence label model:digits@3 team=perception` ·"
+    " `whence label 01a2139b-beef reviewed=yes --remove draft`"
+)
+def label(
+    what: Annotated[str, typer.Argument(help="A version, or a run by its id.")],
+    given: Annotated[list[str] | None, typer.Argument(metavar="NAME=VALUE", help="Labels to set.")] = None,
+    remove: Annotated[list[str] | None, typer.Option(help="The name of a label to remove.")] = None,
+    json: Json = False,
+) -> None:
+    """Set and remove labels of a version or a run, and show all that it then has."""
+    labels = dict(session.pair(text, "label") for text in given or ())
+    standing = session.open_client().label(what, remove=remove or (), **labels)
+    session.show(json, standing, lambda: printing.show_pairs(standing))
+
+
 @commands.command(epilog='Example: `whence approve model:digits@3 --reason "reviewed on Monday"`')
 def approve(
     ref: Ref,
@@ -182,5 +198,6 @@ def lines(told: replies.Judgements) -> list[tuple[str, str]]:
         if taint.quarantine.version != told.version
     ]
     found += [("approval", approval(a)) for a in told.approvals]
+    found += [("label", f"{name}={value}") for name, value in told.labels.items()]
     found += [("hold", f"{interval('held', h)} ({h.uid})") for h in told.holds]
     return found + [("deployment", deployment(d)) for d in told.deployments]

@@ -332,6 +332,13 @@ def show_copied(done: "backups.Copied") -> None:
         _out.print(f"[yellow]nowhere:[/yellow] {name.text}")
 
 
+def show_pairs(pairs: Mapping[str, str]) -> None:
+    for name, value in sorted(pairs.items()):
+        _out.print(f"[bold]{escape(drawing.one_line(name))}[/bold]={escape(drawing.one_line(value))}")
+    if not pairs:
+        _out.print("no labels")
+
+
 def show_text(text: str) -> None:
     _out.print(text)
 

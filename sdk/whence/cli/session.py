@@ -9,7 +9,7 @@ import typer
 
 from whence import client, connecting
 from whence.cli import printing
-from whence_catalog.errors import WhenceError
+from whence_catalog.errors import InvalidInput, WhenceError
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Ref = Annotated[
@@ -34,6 +34,18 @@ def show(json: bool, value: object, text: Callable[[], None]) -> None:
         printing.as_json(value)
     else:
         text()
+
+
+def pair(text: str, what: str) -> tuple[str, str]:
+    """The two sides of `NAME=VALUE`.
+
+    Raises:
+        InvalidInput: it has no `=`.
+    """
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise InvalidInput(f"not a {what}: {text!r}; write it as NAME=VALUE")
+    return name, value
 
 
 def refuse(error: WhenceError) -> NoReturn:
