@@ -6,8 +6,10 @@ Ends with 1 where one of them is proven to be over its goal.
 import argparse
 import cProfile
 import json
+import os
 import pstats
 import sys
+import traceback
 from collections.abc import Sequence
 
 from benchmarks import (
@@ -15,6 +17,7 @@ from benchmarks import (
     environments,
     fingerprints,
     graphql,
+    growth,
     hooks,
     leasing,
     many,
@@ -52,6 +55,8 @@ def catalogue(quick: bool) -> list[measure.Benchmark]:
         found += peers.benchmarks()
     if catalogs.are_installed():
         found += catalogs.benchmarks()
+    if not quick:
+        found += [*growth.look_ups(), *growth.benchmarks()]
     return found if quick else [*found, *upstream.benchmarks(_MANY_RUNS)]
 
 
@@ -74,12 +79,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(benchmarks: Sequence[measure.Benchmark], seconds: float, as_json: bool) -> int:
     """Run them, print their figures as they come; answers the exit code."""
     figures = []
+    told = sys.stderr if as_json else sys.stdout
     for benchmark in benchmarks:
-        figures.append(measure.run(benchmark, seconds))
-        print(line(figures[-1]), file=sys.stderr if as_json else sys.stdout, flush=True)
+        try:
+            figures.append(measure.run(benchmark, seconds))
+        except Exception:  # the others are measured all the same
+            print(f"{benchmark.name:<24}cannot be run: {traceback.format_exc()}", file=told, flush=True)
+        else:
+            print(line(figures[-1]), file=told, flush=True)
     if as_json:
         print(json.dumps([wire(one) for one in figures], ensure_ascii=False, indent=1))
-    return 0 if all(one.is_ok for one in figures) else 1
+    over = [one.name for one in figures if not one.is_ok]
+    print(
+        f"{len(figures)} of {len(benchmarks)} measured; over their goals: {', '.join(over) or 'none'}; load",
+        end=" ",
+        file=told,
+    )
+    print(*(f"{load:.1f}" for load in os.getloadavg()), file=told)
+    return 0 if len(figures) == len(benchmarks) and not over else 1
 
 
 def profile(benchmark: measure.Benchmark) -> None:

@@ -2,8 +2,8 @@
 
 Through the catalog's own verbs, `record_runs` before all, so that it is what recording would have made of it. It
 can be ended at any time, and goes on where it was when it is told to again: a longer catalog is a shorter one gone on
-with. Without a URL it is an embedded one under the temporary folder, which the benchmarks of growth find there; with
-`--postgresql FOLDER` a server of its own is kept in that folder, and ended when this ends.
+with. Without a URL it is an embedded one under the temporary folder, or with `--postgresql` a server of its own that
+is kept there, and stopped when this ends: the benchmarks of growth find both.
 """
 
 import argparse
@@ -37,6 +37,11 @@ def file(runs: int) -> Path:
     return folder() / f"grown-{runs}.db"
 
 
+def server(runs: int) -> Path:
+    """The folder of the PostgreSQL server that holds that many runs, if it was built."""
+    return folder() / f"pg-{runs}"
+
+
 def build(into: Catalog, runs: int, told: Callable[[int, float], None] = lambda done, rate: None) -> int:
     """Have `into` hold the first `runs` runs of the history; answers how many were recorded now.
 
@@ -68,6 +73,17 @@ def held(into: Catalog, runs: int) -> int:
     if low:
         _said_of(into, (low - 1) * BATCH, low * BATCH)
     return low * BATCH
+
+
+def next_place(into: Catalog) -> int:
+    """The first place whose run it does not hold, where those before it were recorded in order."""
+    low, high = 0, 1
+    while into.named_runs([history.uid(high)]):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if into.named_runs([history.uid(middle)]) else (low, middle)
+    return high
 
 
 def _said(into: Catalog, first: int, last: int) -> None:
@@ -110,10 +126,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _opened(asked: argparse.Namespace) -> Iterator[tuple[Catalog, str]]:
     with contextlib.ExitStack() as stack:
         url = asked.url
-        if asked.postgresql is not None:
-            url = stack.enter_context(kept.postgresql(asked.postgresql))
+        folder().mkdir(exist_ok=True)
+        if asked.postgresql:
+            url = stack.enter_context(kept.postgresql(server(asked.runs)))
         elif url is None:
-            folder().mkdir(exist_ok=True)
             url = str(file(asked.runs))
         # What is lost in a power cut is recorded again.
         opened = stack.enter_context(contextlib.closing(catalog.open_url(url, synchronous="NORMAL")))

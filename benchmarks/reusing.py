@@ -50,7 +50,7 @@ def _on_sqlite(many: int) -> Iterator[measure.Contenders]:
         def looked_up_by_hand() -> Callable[[], object]:
             return partial(raw.look_up, both.floor, _drawn(floor, many).key)
 
-        yield measure.Contenders(_looks_up(both.ours, many), looked_up_by_hand)
+        yield measure.Contenders(looks_up(both.ours, many), looked_up_by_hand)
 
 
 @contextmanager
@@ -67,7 +67,7 @@ def _on_postgresql(many: int) -> Iterator[measure.Contenders]:
             key = _drawn(floor, many).key
             return lambda: connection.execute(sql, (key,), prepare=True, binary=True).fetchall()
 
-        yield measure.Contenders(_looks_up(ours, many), looked_up_by_hand)
+        yield measure.Contenders(looks_up(ours, many), looked_up_by_hand)
 
 
 @contextmanager
@@ -92,10 +92,10 @@ def _over_http(many: int) -> Iterator[measure.Contenders]:
 
                 return operation
 
-            yield measure.Contenders(_looks_up(http.connect(served.url), many), asked_by_hand)
+            yield measure.Contenders(looks_up(http.connect(served.url), many), asked_by_hand)
 
 
-def _looks_up(ours: catalog.Catalog, many: int) -> measure.Contender:
+def looks_up(ours: catalog.Catalog, many: int) -> measure.Contender:
     """Looks up entries at random, of which each has to be there."""
     which, places = random.Random(1), itertools.count(many)
 

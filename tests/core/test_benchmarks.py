@@ -15,6 +15,7 @@ from benchmarks import (
     catalogs,
     entries,
     grown,
+    growth,
     history,
     measure,
     peers,
@@ -193,6 +194,7 @@ def test_a_build_that_was_ended_goes_on_where_it_was(tmp_path: Path) -> None:
         more = grown.MOVED + build.BATCH
         assert build.build(opened, more) == grown.MOVED
         assert build.build(opened, more) == 0
+        assert build.next_place(opened) == more
         checked = opened.check()
         moved = opened.aliases(grown.PROD)
         served = opened.resolve([model.Reference(grown.PROD, "prod")])
@@ -206,6 +208,44 @@ def test_what_a_run_takes_lies_as_near_in_a_long_history_as_in_a_short_one() -> 
         taken = {claim.source.producer for claim in grown.call(place).inputs}
         assert taken <= {history.uid(earlier) for earlier in range(place - 75, place)}
         assert len(taken) == 3
+
+
+@pytest.fixture(scope="module")
+def grown_catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[catalog.SqlCatalog]:
+    file = tmp_path_factory.mktemp("grown") / "grown.db"
+    with contextlib.closing(catalog.SqlCatalog.open(file)) as opened:
+        build.build(opened, 1_500)
+        yield opened
+
+
+@pytest.mark.parametrize("name", growth.QUESTIONS)
+def test_each_question_of_growth_is_answered_wherever_it_is_drawn(
+    name: str, grown_catalog: catalog.SqlCatalog
+) -> None:
+    question, _ = growth.QUESTIONS[name]
+    drawn = random.Random(3)
+    answers = [question(grown_catalog, 1_500, drawn)() for _ in range(5)]
+    assert all(answer is not None for answer in answers)
+
+
+def test_a_benchmark_that_cannot_be_run_fails_and_does_not_keep_others_from_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    @contextlib.contextmanager
+    def broken() -> Iterator[measure.Contenders]:
+        raise OSError("the disk is full")
+        yield
+
+    @contextlib.contextmanager
+    def alike() -> Iterator[measure.Contenders]:
+        yield measure.Contenders(lambda: lambda: sum(range(999)), lambda: lambda: sum(range(999)))
+
+    ran = [measure.Benchmark(name, 9.0, measure.Clock.CPU, of) for name, of in (("a", broken), ("b", alike))]
+    assert command.run(ran, seconds=0, as_json=False) == 1
+    said = capsys.readouterr().out
+    assert "a                       cannot be run" in said
+    assert "OSError: the disk is full" in said
+    assert "1 of 2 measured; over their goals: none" in said
 
 
 def test_a_peer_is_told_of_the_same_run_as_we_record() -> None:

@@ -1,0 +1,218 @@
+"""What a question, and a write, costs in a long history beside a short one: the same code on both.
+
+The long one is built by `python -m benchmarks.build --runs 1000000`, the short one of 10,000 runs too; each run lies as
+far from what it came from in both. A ratio of 1 is no growth. What is asked about is drawn from the whole history, or
+is its end, as people do.
+"""
+
+import contextlib
+import itertools
+import random
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from benchmarks import build, entries, grown, history, kept, measure, reusing
+from whence_catalog import lineage, model
+from whence_catalog.sql import catalog
+
+_GOAL = 1.5
+SHORT = 10_000
+_LONGER = (1_000_000, 100_000)
+_FEW_ENTRIES, _ENTRIES = 10_000, 1_000_000
+_PAGE = 25
+
+# Makes a question about a history of that many runs, ready to be asked.
+_Question: TypeAlias = Callable[[catalog.SqlCatalog, int, random.Random], Callable[[], object]]
+
+
+def _resolve(of: catalog.SqlCatalog, _: int, drawn: random.Random) -> Callable[[], object]:
+    at = 2 * drawn.randrange(10)
+    reference = model.Reference(
+        grown.artifact(at, "model"), drawn.choice(("latest", str(drawn.randrange(1, 50))))
+    )
+    return lambda: _answered(of.resolve([reference]))
+
+
+def _resolve_alias(of: catalog.SqlCatalog, _: int, __: random.Random) -> Callable[[], object]:
+    return lambda: _answered(of.resolve([model.Reference(grown.PROD, "prod")]))
+
+
+def _show_run(of: catalog.SqlCatalog, runs: int, drawn: random.Random) -> Callable[[], object]:
+    uid = str(history.uid(drawn.randrange(runs)))
+    return lambda: of.run(uid)
+
+
+def _list_runs(of: catalog.SqlCatalog, _: int, __: random.Random) -> Callable[[], object]:
+    return lambda: of.list_runs(["bench"], first=_PAGE).items[_PAGE - 1]
+
+
+def _list_runs_of_job(of: catalog.SqlCatalog, runs: int, drawn: random.Random) -> Callable[[], object]:
+    job = grown.job(drawn.randrange(runs))
+    return lambda: of.list_runs(["bench"], job=job, first=_PAGE).items[_PAGE - 1]
+
+
+def _versions_of(of: catalog.SqlCatalog, _: int, drawn: random.Random) -> Callable[[], object]:
+    artifact = grown.artifact(2 * drawn.randrange(10), "table")
+    return lambda: _answered(of.versions_of([artifact], first=_PAGE))
+
+
+def _upstream(depth: int) -> _Question:
+    bounds = lineage.Bounds(depth=depth, max_nodes=None)
+
+    def question(of: catalog.SqlCatalog, runs: int, drawn: random.Random) -> Callable[[], object]:
+        root = str(history.uid(runs - 1 - drawn.randrange(1_000)))
+        return lambda: of.lineage([root], lineage.Direction.UP, bounds).edges[0]
+
+    return question
+
+
+def _downstream(of: catalog.SqlCatalog, runs: int, drawn: random.Random) -> Callable[[], object]:
+    root = str(history.uid(drawn.randrange(runs - 1_000)))
+    bounds = lineage.Bounds(depth=5, max_nodes=None)
+    return lambda: of.lineage([root], lineage.Direction.DOWN, bounds)
+
+
+def _search_name(of: catalog.SqlCatalog, _: int, drawn: random.Random) -> Callable[[], object]:
+    text = grown.artifact(2 * drawn.randrange(10) + 1, "model").name
+    return lambda: of.search(text, first=_PAGE).items[0]
+
+
+def _search_digest(of: catalog.SqlCatalog, runs: int, drawn: random.Random) -> Callable[[], object]:
+    text = history.content(drawn.randrange(runs), "model").text
+    return lambda: of.search(text).items[0]
+
+
+# What is asked, and how often between two looks at the clock.
+QUESTIONS: dict[str, tuple[_Question, int]] = {
+    "resolve": (_resolve, 20),
+    "resolve-alias": (_resolve_alias, 20),
+    "show-run": (_show_run, 20),
+    "list-runs": (_list_runs, 10),
+    "list-runs-of-job": (_list_runs_of_job, 10),
+    "versions-of": (_versions_of, 10),
+    "lineage-5": (_upstream(5), 4),
+    "lineage-20": (_upstream(20), 1),
+    "downstream-5": (_downstream, 4),
+    "search-name": (_search_name, 10),
+    "search-digest": (_search_digest, 20),
+}
+
+
+def benchmarks() -> list[measure.Benchmark]:
+    """All of this module that can be run here: beside the longest history that was built, on each database."""
+    found = []
+    wall, cpu = measure.Clock.WALL, measure.Clock.CPU
+    for runs in itertools.islice(filter(_is_built, _LONGER), 1):
+        opened = partial(_on_sqlite, runs)
+        found += [_asked(f"grown-{runs // 1000}k", name, opened, runs, cpu) for name in QUESTIONS]
+        found.append(
+            measure.Benchmark(
+                f"grown-{runs // 1000}k-record-one", _GOAL, wall, partial(_recorded, opened), operations=20
+            )
+        )
+    for runs in itertools.islice(filter(_is_kept, _LONGER), 1):
+        opened = partial(_on_postgresql, runs)
+        found += [_asked(f"grown-{runs // 1000}k-pg", name, opened, runs, wall) for name in QUESTIONS]
+        found.append(
+            measure.Benchmark(
+                f"grown-{runs // 1000}k-pg-record-one", _GOAL, wall, partial(_recorded, opened), operations=20
+            )
+        )
+    return found
+
+
+def look_ups() -> list[measure.Benchmark]:
+    """Of a key among 1,000,000 entries, beside one among 10,000."""
+    return [
+        measure.Benchmark(
+            "grown-1000k-look-up", _GOAL, measure.Clock.CPU, _looked_up, operations=200, unit="µs"
+        )
+    ]
+
+
+def _is_built(runs: int) -> bool:
+    return build.file(runs).exists()
+
+
+def _is_kept(runs: int) -> bool:
+    return build.server(runs).exists() and build.server(SHORT).exists()
+
+
+def _asked(prefix: str, name: str, opened: "_Opened", runs: int, clock: measure.Clock) -> measure.Benchmark:
+    question, operations = QUESTIONS[name]
+    return measure.Benchmark(
+        f"{prefix}-{name}", _GOAL, clock, partial(_questions, opened, runs, question), operations=operations
+    )
+
+
+# ── where it is asked ────────────────────────────────────────────────────────────────────────────
+
+_Both: TypeAlias = tuple[catalog.SqlCatalog, catalog.SqlCatalog]
+_Opened: TypeAlias = Callable[[], contextlib.AbstractContextManager[_Both]]
+
+
+@contextmanager
+def _on_sqlite(runs: int) -> Iterator[_Both]:
+    short = build.file(SHORT)
+    with contextlib.ExitStack() as stack:
+        long, other = (
+            stack.enter_context(contextlib.closing(catalog.SqlCatalog.open(file)))
+            for file in (build.file(runs), short)
+        )
+        if build.held(other, SHORT) != SHORT:
+            build.build(other, SHORT)
+        yield long, other
+
+
+@contextmanager
+def _on_postgresql(runs: int) -> Iterator[_Both]:
+    with contextlib.ExitStack() as stack:
+        urls = [stack.enter_context(kept.postgresql(build.server(many))) for many in (runs, SHORT)]
+        long, short = (
+            stack.enter_context(contextlib.closing(catalog.SqlCatalog.connect(url))) for url in urls
+        )
+        yield long, short
+
+
+@contextmanager
+def _questions(opened: _Opened, runs: int, question: _Question) -> Iterator[measure.Contenders]:
+    with opened() as (long, short):
+        ours, floor = random.Random(1), random.Random(1)
+        yield measure.Contenders(partial(question, long, runs, ours), partial(question, short, SHORT, floor))
+
+
+@contextmanager
+def _recorded(opened: _Opened) -> Iterator[measure.Contenders]:
+    """Both go on with their history: what they record is what a longer one would have held."""
+    with opened() as (long, short), tempfile.TemporaryDirectory(dir=build.folder()) as where:
+        yield measure.Contenders(_recording(long), _recording(short), Path(where))
+
+
+def _recording(into: catalog.SqlCatalog) -> measure.Contender:
+    places = itertools.count(build.next_place(into))
+
+    def ready() -> Callable[[], object]:
+        runs = [grown.whole(next(places))]
+        return lambda: _answered(into.record_runs(runs))
+
+    return ready
+
+
+@contextmanager
+def _looked_up() -> Iterator[measure.Contenders]:
+    with (
+        contextlib.closing(catalog.SqlCatalog.open(entries.file(_ENTRIES))) as long,
+        contextlib.closing(catalog.SqlCatalog.open(entries.file(_FEW_ENTRIES))) as short,
+    ):
+        yield measure.Contenders(reusing.looks_up(long, _ENTRIES), reusing.looks_up(short, _FEW_ENTRIES))
+
+
+def _answered(results: Any) -> object:
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+    return results
