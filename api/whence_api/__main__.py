@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -167,9 +168,25 @@ def serve(told: settings.Settings) -> bool:
         return served.threads.close(1)
 
 
+def _told_settings() -> str:
+    told = (
+        textwrap.fill(f"{name}  {says} ({default})", 100, initial_indent="  ", subsequent_indent=" " * 6)
+        for name, says, default in settings.described()
+    )
+    return (
+        "settings, in the environment or, in small letters without WHENCE_, in the TOML file:\n"
+        + "\n".join(told)
+    )
+
+
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser("python -m whence_api", description="Serve a catalog over HTTP.")
+    parser = argparse.ArgumentParser(
+        "python -m whence_api",
+        description="Serve a catalog over HTTP.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_told_settings(),
+    )
     parser.add_argument("--host", help="the address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, help="the port to listen on (7475); 0: one that is free")
     parser.add_argument(

@@ -83,7 +83,7 @@ def create_app(catalog: SqlCatalog, settings: Settings) -> FastAPI:
             *_about(served),
         ]
     )
-    graphql.mount(app, catalog, served.gate.viewer, served.threads)
+    graphql.mount(app, catalog, served.gate.viewer, served.threads, settings.graphql_limits)
     app.add_exception_handler(HTTPException, _refused_route)
     paths = frozenset(route.path for route in app.routes if isinstance(route, Route)) | {graphql.PATH}
     # From the inside outwards.

@@ -18,11 +18,14 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from whence_api import auth
+from whence_api.graphql.limits import GraphqlLimits
 from whence_catalog.errors import ErrorKind, InvalidInput, NotReady
 
 PREFIX = "WHENCE_"
 CONFIG = "WHENCE_CONFIG"
 DATABASE = "catalog.db"
+
+_GRAPHQL = GraphqlLimits()
 
 
 def _listed(value: object) -> object:
@@ -137,6 +140,37 @@ class Settings(BaseSettings):
         16, ge=1, le=512, description="how many writes, and how many reads, are carried out side by side"
     )
 
+    # ── what one request of GraphQL may ask ──
+    graphql_characters: int = Field(
+        _GRAPHQL.characters, ge=100, description="how long a document of GraphQL may be"
+    )
+    graphql_tokens: int = Field(_GRAPHQL.tokens, ge=10, description="how many words and signs it may have")
+    graphql_depth: int = Field(
+        _GRAPHQL.depth, ge=2, le=50, description="how deep its fields may stand in one another"
+    )
+    graphql_aliases: int = Field(_GRAPHQL.aliases, ge=0, description="how many of its fields may be renamed")
+    graphql_items: int = Field(
+        _GRAPHQL.items, ge=1, le=1000, description="what first may be at most, and how many ids may be given"
+    )
+    graphql_breadth: int = Field(
+        _GRAPHQL.breadth, ge=1, description="how many items the innermost of lists in lists may have together"
+    )
+    graphql_cost: int = Field(
+        _GRAPHQL.cost,
+        ge=10,
+        description="how many values an answer may have; one of a lineage's node or edge counts for a twentieth,"
+        " what writes for 1000",
+    )
+    graphql_lineage_nodes: int = Field(
+        _GRAPHQL.lineage_nodes, ge=1, description="what maxNodes of a lineage may be at most"
+    )
+    graphql_lineage_seconds: Seconds = Field(
+        _GRAPHQL.lineage_seconds, description="what seconds of a lineage may be at most"
+    )
+    graphql_seconds: Seconds = Field(
+        _GRAPHQL.seconds, description="how long a request of GraphQL may take to be carried out"
+    )
+
     # ── what it does by itself ──
     sweep_seconds: Annotated[float, Field(ge=0, le=86400)] = Field(
         20.0, description="how often Runs that were not heard of are presumed aborted; 0: never"
@@ -174,6 +208,12 @@ class Settings(BaseSettings):
         return auth.AuthSettings(
             **{field.name: getattr(self, field.name) for field in dataclasses.fields(auth.AuthSettings)}
         )
+
+    @property
+    def graphql_limits(self) -> GraphqlLimits:
+        """How much one request of GraphQL may ask."""
+        named = (field.name for field in dataclasses.fields(GraphqlLimits))
+        return GraphqlLimits(**{name: getattr(self, f"graphql_{name}") for name in named})
 
     @property
     def is_local(self) -> bool:
@@ -246,3 +286,15 @@ def _where(found: ErrorDetails, file: Path | None, options: dict[str, object]) -
         return f"--{name}"
     variable = PREFIX + name.upper()
     return variable if os.environ.get(variable) else f"{file}: {name}"
+
+
+def described() -> Iterator[tuple[str, str, str]]:
+    """Each setting by its name in the environment: what it says, and what stands where it is not said."""
+    for name, field in Settings.model_fields.items():
+        default = field.get_default()
+        shown = ", ".join(default) if isinstance(default, tuple) else str(default)
+        yield (
+            PREFIX + name.upper(),
+            field.description or "",
+            "none" if default in (None, {}) else shown or "none",
+        )

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from graphql import get_introspection_query
 
 from tests import simulator
 from tests.graphql.conftest import Schema, send
@@ -241,6 +242,28 @@ def test_a_database_that_is_gone_is_not_told_about(served: FastAPI, world: World
 
 def _served(world: World, **settings: Any) -> FastAPI:
     return app.create_app(world.catalog, Settings(**settings))  # type: ignore[arg-type]
+
+
+def test_limits_are_settings_of_the_server(world: World) -> None:
+    strict = _served(world, graphql_items=5, graphql_depth=3)
+    told = [
+        send(strict, {"query": query}).json()["errors"][0]["message"]
+        for query in ("{ runs(first: 6) { masked } }", nested(2))
+    ]
+    assert "expected 1 to 5" in told[0]
+    assert "more than 3 deep" in told[1]
+    assert Settings().graphql_limits == GraphqlLimits()
+
+
+def test_tools_may_ask_for_the_schema_however_strict_the_limits_are(world: World) -> None:
+    strict = Schema(world.catalog, replace(LIMITS, depth=2, cost=10, breadth=1))
+    answer = strict(get_introspection_query(descriptions=True, input_value_deprecation=True))
+    assert answer.errors == []
+    twice = "{ a: __schema { types { fields { args { name } } } } b: __schema { types { name } } }"
+    strict.data(twice)
+    deep = "{ __schema { queryType { " + "ofType { " * 17 + "name" + " }" * 17 + " } } }"
+    strict.data(deep)
+    assert "deep" in refused(strict, deep.replace("name", "ofType { name }"))
 
 
 def test_limits_are_declared_in_one_place_and_may_be_others(world: World) -> None:

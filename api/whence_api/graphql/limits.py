@@ -37,7 +37,7 @@ from whence_catalog.errors import ErrorKind
 
 @dataclass(frozen=True, slots=True)
 class GraphqlLimits:
-    """How much one request may ask. `Settings` may have a field of each name, with `graphql_` before it.
+    """How much one request may ask. `Settings` has a field of each name, with `graphql_` before it.
 
     Args:
         characters: how long a document may be.
@@ -64,6 +64,10 @@ class GraphqlLimits:
     seconds: float = 30.0
 
 
+# What may be asked of the schema itself, whatever the limits are: tools ask for all of it.
+_SCHEMA_DEPTH = 20
+_SCHEMA_COST = 100_000
+_OF_SCHEMA = frozenset({"__schema", "__type"})
 # Values that are written out together, without a resolver for each.
 _FLAT = frozenset({"LineageNode", "LineageEdge"})
 _FLAT_VALUES = 20
@@ -85,7 +89,8 @@ def refusal(message: str, kind: ErrorKind = ErrorKind.TOO_LARGE) -> GraphQLError
 class Measure:
     """What a selection asks for, on each single thing that it is of.
 
-    `alone` is a field in it that may be asked of one thing at a time.
+    `alone` is a field in it that may be asked of one thing at a time; `of_schema` is the cost of what it asks of the
+    schema itself.
     """
 
     cost: float = 0.0
@@ -93,10 +98,12 @@ class Measure:
     breadth: int = 1
     aliases: int = 0
     alone: str | None = None
+    of_schema: float = 0.0
 
     def beside(self, other: "Measure") -> None:
         """Both are asked for."""
         self.cost += other.cost
+        self.of_schema += other.of_schema
         self.depth = max(self.depth, other.depth)
         self.breadth = max(self.breadth, other.breadth)
         self.aliases += other.aliases
@@ -119,6 +126,7 @@ class _Measuring:
         self._variables = dict(variables)
         self._known: dict[tuple[str, int], Measure] = {}
         self._level = 0
+        self._deepest = limits.depth
 
     def selection(self, chosen: SelectionSetNode, parent: Any, items: int) -> Measure:
         """What a selection on one `parent` asks; lists that stand in it directly have `items` items."""
@@ -153,9 +161,11 @@ class _Measuring:
         own = self._items(defined, node)
         is_list = is_list_type(get_nullable_type(cast("Any", defined.type)))
         count = (own or items or _OF_ONE_THING) if is_list else 1
+        if name in _OF_SCHEMA:
+            return self._of_schema(node.selection_set, of, aliases)
         self._level += 1
-        if self._level > self._limits.depth:
-            raise self._too_deep()
+        if self._level > self._deepest:
+            raise _too_deep(self._deepest)
         inside = self.selection(node.selection_set, of, 0 if is_list else own)
         self._level -= 1
         if inside.alone and count > 1:
@@ -170,7 +180,16 @@ class _Measuring:
             breadth=count * inside.breadth,
             aliases=inside.aliases + aliases,
             alone=name if told.get(relay.ALONE) else inside.alone,
+            of_schema=inside.of_schema,
         )
+
+    def _of_schema(self, chosen: SelectionSetNode, of: Any, aliases: int) -> Measure:
+        level, self._level, self._deepest = self._level, 1, _SCHEMA_DEPTH
+        inside = self.selection(chosen, of, 0)
+        self._level, self._deepest = level, self._limits.depth
+        if inside.depth >= _SCHEMA_DEPTH:
+            raise _too_deep(_SCHEMA_DEPTH)
+        return Measure(aliases=aliases + inside.aliases, of_schema=1 + inside.cost)
 
     def _items(self, defined: GraphQLField, node: FieldNode) -> int:
         """How many items a field allows by its own arguments; 0 where it says nothing of that.
@@ -196,11 +215,6 @@ class _Measuring:
             return max(1, min(asked, self._limits.lineage_nodes))
         return 0
 
-    def _too_deep(self) -> GraphQLError:
-        return refusal(
-            f"fields stand more than {self._limits.depth} deep in one another; ask for less at once"
-        )
-
     def check(self, operation: OperationDefinitionNode, root: Any) -> Measure:
         """What the operation asks.
 
@@ -210,19 +224,25 @@ class _Measuring:
         found = self.selection(operation.selection_set, root, 0)
         limits = self._limits
         if found.depth > limits.depth:
-            raise self._too_deep()
+            raise _too_deep(limits.depth)
         if found.aliases > limits.aliases:
             raise refusal(f"{found.aliases} fields are renamed; expected {limits.aliases} at most")
         if found.breadth > limits.breadth:
             raise refusal(
                 f"lists in lists may have {found.breadth} items; expected {limits.breadth} at most: lower `first`"
             )
+        if found.of_schema > _SCHEMA_COST:
+            raise refusal(f"the schema is asked for in circles: {found.of_schema:.0f} values of it")
         if found.cost > limits.cost:
             raise refusal(
                 f"the answer may have {found.cost:.0f} values; expected {limits.cost} at most: lower `first`, or select"
                 " fewer fields"
             )
         return found
+
+
+def _too_deep(most: int) -> GraphQLError:
+    return refusal(f"fields stand more than {most} deep in one another; ask for less at once")
 
 
 class Limiter(SchemaExtension):
