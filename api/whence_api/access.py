@@ -75,6 +75,7 @@ RULES: Mapping[str, Callable[[Admission, Mapping[str, object]], object]] = {
     "facts": reading.facts,
     "check": reading.check,
     "versions": listing.versions,
+    "states": listing.states,
     "named_productions": listing.named_productions,
     "named_runs": listing.named_runs,
     "versions_of": listing.versions_of,

@@ -22,6 +22,12 @@ def versions(asked: Admission, arguments: Mapping[str, object]) -> object:
     return asked.each(references, _of_artifacts(asked, references, _by_reference), asked.catalog.versions)
 
 
+def states(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Read in the project of each artifact."""
+    references = cast("Sequence[model.Reference]", arguments["references"])
+    return asked.each(references, _of_artifacts(asked, references, _by_reference), asked.catalog.states)
+
+
 def named_productions(asked: Admission, arguments: Mapping[str, object]) -> object:
     """Read in the project of each artifact."""
     sources = cast("Sequence[model.Source]", arguments["sources"])

@@ -398,6 +398,10 @@ class Catalog(Protocol):
         """The Version that each reference means, without what any production says of it."""
         ...
 
+    def states(self, references: Sequence[model.Reference]) -> Sequence[Result[model.VersionState]]:
+        """Where the Version that each reference means stands now."""
+        ...
+
     def named_productions(self, sources: Sequence[model.Source]) -> Sequence[Result[model.Output]]:
         """Each Version as the Run that its source names made it; an InvalidInput where it names none."""
         ...

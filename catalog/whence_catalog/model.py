@@ -60,6 +60,14 @@ class RunState(StrEnum):
     REUSED = "reused"
 
 
+class VersionState(StrEnum):
+    """Where a Version stands: fit, declared bad, or made of what was."""
+
+    LIVE = "live"
+    QUARANTINED = "quarantined"
+    TAINTED = "tainted"
+
+
 class Strength(StrEnum):
     """How much an identity proves, strongest first."""
 

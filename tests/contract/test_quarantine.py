@@ -53,6 +53,24 @@ def test_a_quarantine_taints_all_that_was_made_of_the_version_and_nothing_else(w
     assert not any(taints(world, name) for name in ("dataset:bad", "model:m", "report:r", "report:s"))
 
 
+def test_a_version_is_live_until_it_is_quarantined_or_something_it_was_made_of_is(world: World) -> None:
+    (bad,) = world.note("load", {"dataset:bad": b"B"}).outputs
+    world.note("train", {"model:m": b"M"}, inputs=[taken(bad)])
+    names = ["model:m", "dataset:bad@1", "dataset:bad@latest", "dataset:none"]
+    references = [model.Reference.parse(name) for name in names]
+
+    def states() -> list[object]:
+        *found, absent = world.catalog.states(references)
+        assert isinstance(absent, NotFound)
+        return [str(state) for state in found]
+
+    assert states() == ["live"] * 3
+    made = quarantine(world, bad)
+    assert states() == ["tainted", "quarantined", "quarantined"]
+    release(world, made)
+    assert states() == ["live"] * 3
+
+
 def test_taint_follows_what_a_run_took_and_not_only_what_an_output_says(world: World) -> None:
     (bad,) = world.note("load", {"dataset:bad": b"B"}).outputs
     (good,) = world.note("load", {"dataset:good": b"G"}).outputs

@@ -18,9 +18,9 @@ NESTED = """query($first: Int!) { runs(first: $first, job: "train") { nodes {
     id params metrics { name } labels { name value } error
     parent { id children(first: 2) { nodes { id } } }
     inputs(first: 3) { nodes { version { id artifact { ref versions(first: 2) { totalCount nodes { number } } aliases { nodes { name } } } }
-      production { run { job { name } } metadata derivedFrom(first: 2) { version { ref } } } } }
+      production { run { job { name } } version { state } metadata derivedFrom(first: 2) { version { ref } } } } }
     outputs(first: 3) { nodes { description derivedFrom(first: 2) { version { ref } production { run { id } } }
-      version { aliases(standing: true) { nodes { reason } } consumers(first: 2) { nodes { id } }
+      version { state aliases(standing: true) { nodes { reason } } consumers(first: 2) { nodes { id } }
         productions(first: 2) { nodes { run { id } } } artifact { version { number } best: version(selector: "prod") { id } } } } }
   } } }"""
 

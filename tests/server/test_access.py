@@ -249,6 +249,7 @@ TABLE: Mapping[str, Needs] = {
         Grant.READ, lambda p, o: {"subject": f"{o}/model:net@1", "policy": audit.Policy.default()}
     ),
     "versions": Needs(Grant.READ, lambda p, o: {"references": [model.Reference.parse(f"{o}/model:net@2")]}),
+    "states": Needs(Grant.READ, lambda p, o: {"references": [model.Reference.parse(f"{o}/model:net@2")]}),
     "named_productions": Needs(Grant.READ, lambda p, o: {"sources": [taken(p.models[o]).source]}),
     "named_runs": Needs(Grant.READ, lambda p, o: {"runs": [p.models[o].run]}, None),
     "versions_of": Needs(Grant.READ, lambda p, o: {"artifacts": [artifact(f"{o}/model:net")]}),
@@ -284,7 +285,7 @@ BATCHED |= {"named_productions", "versions_of", "aliases_of", "productions_of", 
 BATCHED |= {"inputs_of", "outputs_of", "quarantine", "release", "approve", "hold", "deploy", "judgements"}
 BATCHED |= {"revoke_entries", "evict_entries", "explain_calls"}
 PAGED = {"list_runs", "search", "cache_entries", "divergences"}
-BATCHED |= {"reach", "label"}
+BATCHED |= {"reach", "label", "states"}
 INCLUDES = {grant: {grant, Grant.READ} for grant in Grant} | {Grant.ADMINISTER: set(Grant)}
 
 
@@ -441,6 +442,7 @@ def reads(c: Crossing) -> Iterator[tuple[str, dict[str, object]]]:
     yield "identity", {}
     yield "resolve", {"references": references}
     yield "versions", {"references": references}
+    yield "states", {"references": references}
     yield "artifacts", {}
     yield "runs", {}
     yield "list_runs", {}

@@ -27,6 +27,14 @@ describe(
     REUSED="It did not execute: the result of its origin stands for it.",
 )
 describe(
+    model.VersionState,
+    "VersionState",
+    "Where a Version stands.",
+    LIVE="It may be used.",
+    QUARANTINED="It was declared bad.",
+    TAINTED="A production of it was made of something that was declared bad.",
+)
+describe(
     model.Strength,
     "Strength",
     "How much an identity proves, the strongest first.",

@@ -85,6 +85,7 @@ class Loaders:
         self.inputs_of = Pages(ask, "inputs_of", "runs")
         self.outputs_of = Pages(ask, "outputs_of", "runs")
         self._versions = self._of(model.Reference, "versions", "references")
+        self._states = self._of(model.Reference, "states", "references")
         self._judgements = self._of(model.Reference, "judgements", "references")
         self._productions = self._of(model.Source, "named_productions", "sources")
         self._deployments: DataLoader[UUID, model.Deployment | None] = DataLoader(
@@ -126,6 +127,14 @@ class Loaders:
             return await self.version(reference)
         except NotFound:
             return None
+
+    async def state(self, reference: model.Reference) -> model.VersionState:
+        """Where the Version that a reference means stands.
+
+        Raises:
+            WhenceError: there is none, or it may not be read.
+        """
+        return cast("model.VersionState", await self._states.load(reference))
 
     async def judgements(self, reference: model.Reference) -> replies.Judgements:
         """What was said of the Version that a reference means.

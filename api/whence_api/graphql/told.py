@@ -308,7 +308,7 @@ class DivergenceTold:
 
     key: str = reads("The key.", "key")
     project: str = reads("The project that it is of.", "project")
-    cause: str = reads("Why the key was computed again: `verified`, `expired`, `output missing` …", "cause")
+    cause: str = reads("Why the key was computed again, and what came out otherwise, in words.", "cause")
     at: datetime = reads("When.", "at")
 
 

@@ -97,6 +97,11 @@ class Version(told.VersionTold, relay.Node):
         """The Artifact."""
         return Artifact(value=self.value.artifact)
 
+    @described("Where it stands now.")
+    async def state(self, info: Info) -> model.VersionState:
+        """Its state."""
+        return await info.context.loaders.state(_exactly(self.value))
+
     @described("How it came to be: one production for each Run that made it, the newest first.")
     async def productions(
         self, info: Info, first: First = 25, after: After = None
@@ -124,8 +129,7 @@ class Version(told.VersionTold, relay.Node):
     )
     async def judgements(self, info: Info) -> "Judgements":
         """What was said of it."""
-        found = await info.context.loaders.judgements(_exactly(self.value))
-        return Judgements(value=found)
+        return Judgements(value=await info.context.loaders.judgements(_exactly(self.value)))
 
     @described(
         "What it came from, or what came from it. Of one Version at a time: not inside a list.", alone=True
@@ -282,8 +286,9 @@ class Judgements:
     def taints(self, first: First = 25, after: After = None) -> relay.Connection[Taint]:
         """A page of them."""
         # A Quarantine that may not be seen has an id of this answer alone: each is known by its place.
-        numbered = tuple(enumerate(self.value.taints))
-        whole = relay.Whole("taints", self.value.version.ref, numbered, lambda item: str(item[0]))
+        whole = relay.Whole(
+            "taints", self.value.version.ref, tuple(enumerate(self.value.taints)), lambda item: str(item[0])
+        )
         return whole.page(lambda item: Taint(value=item[1]), first, after)
 
 
@@ -552,8 +557,9 @@ class OutputDifference:
 
 
 def _seen(version: model.Version | None) -> Version | None:
-    is_hidden = version is None or version.artifact.project == traversal.MASKED
-    return None if version is None or is_hidden else Version(value=version)
+    if version is None or version.artifact.project == traversal.MASKED:
+        return None
+    return Version(value=version)
 
 
 @strawberry.type(description="The same key gave other bytes.")

@@ -20,6 +20,7 @@ from whence_catalog.sql import (
     runs,
     savings,
     search,
+    states,
     times,
     traces,
 )
@@ -206,6 +207,9 @@ class Reading:
 
     def versions(self, references: Sequence[model.Reference]) -> Sequence[catalog.Result[model.Version]]:
         return self._database.read(lambda tx: named.versions(tx, references))
+
+    def states(self, references: Sequence[model.Reference]) -> Sequence[catalog.Result[model.VersionState]]:
+        return self._database.read(lambda tx: states.states(tx, references))
 
     def named_productions(self, sources: Sequence[model.Source]) -> Sequence[catalog.Result[model.Output]]:
         return self._database.read(lambda tx: named.named_productions(tx, sources))
