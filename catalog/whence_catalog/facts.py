@@ -131,7 +131,8 @@ def _uid(uid: UUID | None) -> bytes | None:
     return None if uid is None else uid.bytes
 
 
-def _time(moment: datetime | None) -> int | None:
+def time(moment: datetime | None) -> int | None:
+    """How a time stands in a body."""
     return None if moment is None else model.microseconds(moment)
 
 
@@ -297,7 +298,7 @@ def start(call: model.Call, redactor: Redactor) -> Body:
         capture=capture(call.capture),
         trusted=list(call.trusted),
         reason=call.reason,
-        claimed_at=_time(call.claimed_at),
+        claimed_at=time(call.claimed_at),
     )
 
 
@@ -329,7 +330,7 @@ def read_start(body: Body) -> model.Call:
         capture=read_capture(cast("Body", body.get("capture", {}))),
         trusted=tuple(cast("Sequence[str]", body.get("trusted", []))),
         reason=cast("str | None", body.get("reason")),
-        claimed_at=_read_time(body.get("claimed_at")),
+        claimed_at=read_time(body.get("claimed_at")),
     )
 
 
@@ -352,7 +353,8 @@ def _read_uid(framed: digest.Framed) -> UUID | None:
     return None if framed is None else UUID(bytes=cast("bytes", framed))
 
 
-def _read_time(framed: digest.Framed) -> datetime | None:
+def read_time(framed: digest.Framed) -> datetime | None:
+    """The time that stands in a body."""
     return None if framed is None else model.moment(cast("int", framed))
 
 
@@ -420,7 +422,7 @@ def finish(report: model.Report, outcome: model.Publication, redactor: Redactor)
         divergence=outcome.is_divergence or None,
         observed=None if report.observed is None else observed(report.observed),
         trace=None if report.trace is None else trace(report.trace),
-        claimed_at=_time(report.claimed_at),
+        claimed_at=time(report.claimed_at),
     )
 
 
@@ -438,7 +440,7 @@ def read_finish(uid: UUID, body: Body) -> tuple[model.Report, model.Publication]
         uncacheable=tuple(cast("Sequence[str]", body.get("uncacheable", []))),
         observed=read_observed(cast("Body", body["observed"])) if "observed" in body else None,
         trace=read_trace(cast("Body", body["trace"])) if "trace" in body else None,
-        claimed_at=_read_time(body.get("claimed_at")),
+        claimed_at=read_time(body.get("claimed_at")),
     )
     outcome = model.Publication(
         model.Outcome(cast("str", body["outcome"])),
@@ -504,6 +506,7 @@ def alias(move: model.AliasMove, redactor: Redactor) -> Body:
         digest=move.digest.raw,
         expected=move.expected,
         reason=None if move.reason is None else redactor.commit("reason", move.reason),
+        since=time(move.since),
     )
 
 
@@ -516,6 +519,7 @@ def read_alias(uid: UUID, body: Body) -> model.AliasMove:
         digest.Digest.of(cast("bytes", body["digest"])),
         model.Actor(""),
         expected=cast("int | None", body.get("expected")),
+        since=read_time(body.get("since")),
     )
 
 

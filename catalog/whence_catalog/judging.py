@@ -72,14 +72,19 @@ def read_hold(uid: UUID, body: facts.Body) -> model.HoldClaim:
 def deploy(claim: model.DeploymentClaim, redactor: facts.Redactor) -> facts.Body:
     """What `deploy` says; without a digest, that nothing serves there any more."""
     body = _judged(claim.artifact, claim.digest) | _reason(claim.reason, redactor)
-    return body | {"target": claim.target}
+    return body | facts.present(target=claim.target, since=facts.time(claim.since))
 
 
 def read_deploy(uid: UUID, body: facts.Body) -> model.DeploymentClaim:
     """The claim that a `deploy` body says; the reason is left out."""
     named = facts.read_digest(body.get("digest"))
     return model.DeploymentClaim(
-        uid, facts.read_artifact(body), named, cast("str", body["target"]), model.Actor("")
+        uid,
+        facts.read_artifact(body),
+        named,
+        cast("str", body["target"]),
+        model.Actor(""),
+        since=facts.read_time(body.get("since")),
     )
 
 

@@ -538,7 +538,8 @@ class AliasMove:
     """A request to point an alias at a Version.
 
     `expected` guards against a race: the version number the mover believes it replaces (0: none;
-    None: does not care).
+    None: does not care). `since` is when it began to be true, where that was before it is said: not before
+    the last move (see `intervals`).
     """
 
     uid: UUID
@@ -548,6 +549,7 @@ class AliasMove:
     actor: Actor
     reason: str | None = None
     expected: int | None = None
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -599,6 +601,7 @@ class DeploymentClaim:
     """That a Version serves at a target of its project from now on, in place of what did.
 
     Without a digest the target serves nothing any more, and the Artifact is that of what served there.
+    `since` is when that began, where it was before it is said: not before the last change at the target.
     """
 
     uid: UUID
@@ -607,6 +610,7 @@ class DeploymentClaim:
     target: str
     actor: Actor
     reason: str | None = None
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

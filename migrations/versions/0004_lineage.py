@@ -4,6 +4,7 @@ Revision ID: 0004
 Revises: 0003
 """
 
+import itertools
 from collections.abc import Iterator
 from typing import cast
 
@@ -22,6 +23,9 @@ depends_on = None
 def upgrade() -> None:
     _date_inputs()
     _keep_labels()
+    _keep_presumptions()
+    _end_aliases()
+    _index_deployments()
 
 
 def _keep_labels() -> None:
@@ -152,3 +156,70 @@ def _remake_inputs() -> None:
     )
     op.drop_table("input_before")
     op.create_index("input_by_version", "input", ["version_id", "run_id"])
+
+
+_BY_PLACE = (
+    " JOIN fact ON fact.id = {0}.fact ORDER BY {1}, fact.position IS NULL, fact.position, fact.ordinal"
+)
+
+
+def _keep_presumptions() -> None:
+    """A Run that was presumed aborted names the fact that did, also where its own word came after."""
+    op.add_column("run", sa.Column("presume_fact", sa.BigInteger(), nullable=True))
+    connection = op.get_bind()
+    presumed = connection.execute(sa.text("SELECT id, canonical FROM fact WHERE verb = 'presume'"))
+    rows = [
+        {"fact": number, "run": facts.read_presume(facts.decode(bytes(canonical)).body).bytes}
+        for number, canonical in presumed
+    ]
+    if rows:
+        connection.execute(sa.text("UPDATE run SET presume_fact = :fact WHERE uid = :run"), rows)
+
+
+def _end_aliases() -> None:
+    """What an alias meant names the fact that ended it, and began no later than what came after it."""
+    op.add_column("alias", sa.Column("end_fact", sa.BigInteger(), nullable=True))
+    connection = op.get_bind()
+    moves = connection.execute(
+        sa.text(
+            "SELECT alias.id, artifact_id, name, since, until, fact FROM alias"
+            + _BY_PLACE.format("alias", "artifact_id, name")
+        )
+    ).all()
+    ended = sa.text("UPDATE alias SET since = :since, until = :until, end_fact = :fact WHERE id = :id")
+    rows: list[dict[str, object]] = []
+    since = 0
+    for move, after in itertools.pairwise([*moves, None]):
+        assert move is not None
+        since = max(since, move.since)
+        row = {"id": move.id, "since": since, "until": None, "fact": None}
+        if after is not None and (after.artifact_id, after.name) == (move.artifact_id, move.name):
+            row |= {"until": max(since, after.since), "fact": after.fact}
+        else:
+            since = 0
+        rows.append(row)
+    if rows:
+        connection.execute(ended, rows)
+    op.create_index("alias_by_name", "alias", ["artifact_id", "name", "since"])
+    op.create_index("alias_by_version", "alias", ["version_id", "fact"])
+
+
+def _index_deployments() -> None:
+    """What served at a target began no earlier than what it took the place of."""
+    connection = op.get_bind()
+    served = connection.execute(
+        sa.text(
+            "SELECT deployment.id, project_id, target, since, until FROM deployment"
+            + _BY_PLACE.format("deployment", "project_id, target")
+        )
+    ).all()
+    moved = sa.text("UPDATE deployment SET since = :since, until = :until WHERE id = :id")
+    last: dict[tuple[int, str], int] = {}
+    for row in served:
+        at = row.project_id, row.target
+        since = max(row.since, last.get(at, row.since))
+        until = None if row.until is None else max(since, row.until)
+        last[at] = since if until is None else until
+        if (since, until) != (row.since, row.until):
+            connection.execute(moved, {"id": row.id, "since": since, "until": until})
+    op.create_index("deployment_by_target", "deployment", ["project_id", "target", "id"])

@@ -137,8 +137,10 @@ def test_an_alias_move_reads_back() -> None:
     move = model.AliasMove(
         UUID(int=1), SOURCE.artifact, "prod", digest.digest_of_bytes(b"M"), ACTOR, "because", 3
     )
-    read = facts.read_alias(move.uid, said("alias", facts.alias(move, fresh())).body)
-    assert replace(read, actor=ACTOR) == replace(move, reason=None)
+    for claimed in (move, replace(move, since=NOW)):
+        read = facts.read_alias(move.uid, said("alias", facts.alias(claimed, fresh())).body)
+        assert replace(read, actor=ACTOR) == replace(claimed, reason=None)
+    assert "since" not in facts.alias(move, fresh())
 
 
 def test_what_was_judged_reads_back_and_why_is_a_commitment() -> None:
@@ -161,8 +163,8 @@ def test_what_was_judged_reads_back_and_why_is_a_commitment() -> None:
         replace(judging.read_hold(kept.uid, judging.hold(kept, fresh())), actor=ACTOR, reason="secret")
         == kept
     )
-    for what in (named, None):
-        serves = model.DeploymentClaim(UUID(int=5), artifact, what, "shop", ACTOR)
+    for what, since in ((named, None), (None, None), (named, NOW), (None, NOW)):
+        serves = model.DeploymentClaim(UUID(int=5), artifact, what, "shop", ACTOR, since=since)
         assert (
             replace(judging.read_deploy(serves.uid, judging.deploy(serves, fresh())), actor=ACTOR) == serves
         )

@@ -10,7 +10,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from tests import postgres
-from tests.simulator import World, taken
+from tests.simulator import ACTOR, World, taken, uid
 from whence.cli import migration
 from whence_catalog import facts, model
 from whence_catalog.errors import ErrorKind, NotReady
@@ -116,6 +116,10 @@ def test_what_was_recorded_before_is_the_same_after(tmp_path: Path) -> None:
     data = world.note("load", {"dataset:d": b"D"}).outputs[0]
     run = world.run("train", {"model:m": b"M"}, inputs=[taken(data)], labels={"team": "perception"})
     _take_more_and_more(world, data)
+    for name in ("prod", "next", "prod"):
+        version = run.outputs[0].version
+        made.move_aliases([model.AliasMove(uid(), version.artifact, name, version.digest, ACTOR)])
+    told = made.aliases(version.artifact)
     made.close()
     _as_of_revision_0001(tmp_path / "new.db", _migrated(tmp_path / "old.db", to="0001"))
     with pytest.raises(NotReady, match="whence migrate"):
@@ -127,7 +131,8 @@ def test_what_was_recorded_before_is_the_same_after(tmp_path: Path) -> None:
         record = upgraded.run(str(run.run.uid))
         assert record.run.labels == {"team": "perception"}
         assert record.outputs == run.outputs
-        assert len(upgraded.facts()) == 6
+        assert upgraded.aliases(version.artifact) == told
+        assert len(upgraded.facts()) == 9
 
 
 def _take_more_and_more(world: World, data: model.Output) -> None:

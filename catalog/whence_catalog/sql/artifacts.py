@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Select, bindparam, func, literal_column, sele
 from sqlalchemy import cast as cast_as
 from sqlmodel import insert
 
-from whence_catalog import digest, facts, model, replies
+from whence_catalog import digest, facts, intervals, model, replies
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound
 from whence_catalog.sql import engine, tables
 from whence_catalog.sql import facts as fact_log
@@ -161,7 +161,7 @@ _version_digested = Statement(
     )
 )
 _standing = Statement(
-    select(_ALIAS.c.version_id, _VERSION.c.number, _ALIAS.c.id)
+    select(_ALIAS.c.version_id, _VERSION.c.number, _ALIAS.c.since)
     .join(_VERSION, _VERSION.c.id == _ALIAS.c.version_id)
     .where(
         _ALIAS.c.artifact_id == bindparam("artifact_id"),
@@ -199,7 +199,7 @@ _end_alias = Statement(
         _ALIAS.c.name == bindparam("of_name"),
         _ALIAS.c.until.is_(None),
     )
-    .values(until=bindparam("ended"))
+    .values(until=bindparam("ended"), end_fact=bindparam("by_fact"))
 )
 _put_alias = Statement(
     insert(_ALIAS).values(
@@ -231,7 +231,6 @@ _aliases = (
     .order_by(engine.place(_ALIAS.c.fact).desc())
 )
 _aliases_of = Statement(_aliases.where(_ALIAS.c.artifact_id == bindparam("artifact_id")))
-_aliases_with_ids = Statement(_aliases.add_columns(_ALIAS.c.id).where(engine.among(_ALIAS.c.id, "ids")))
 _standing_aliases = Statement(
     _aliases.where(_ALIAS.c.until.is_(None), engine.among(_ALIAS.c.version_id, "ids"))
 )
@@ -416,7 +415,8 @@ def put_alias(tx: Transaction, move: model.AliasMove, actor_id: int, fact: int, 
 
     Raises:
         NotFound: the Artifact has no such Version.
-        Conflict: it does not point where the mover believes.
+        Conflict: it does not point where the mover believes, or pointed there only after it is said to be moved.
+        InvalidInput: it is said to be moved later than it is said.
     """
     artifact_id = find(tx, move.artifact)
     row = tx.one(_find_version, artifact_id=artifact_id, digest=move.digest.raw)
@@ -433,13 +433,15 @@ def put_alias(tx: Transaction, move: model.AliasMove, actor_id: int, fact: int, 
             " somebody moved it: look again",
             ErrorKind.ALIAS_MOVED,
         )
-    tx.run(_end_alias, of_artifact=artifact_id, of_name=move.name, ended=at)
+    before = None if standing is None else model.moment(standing[2])
+    since = model.microseconds(intervals.begin(move.since, model.moment(at), before))
+    tx.run(_end_alias, of_artifact=artifact_id, of_name=move.name, ended=since, by_fact=fact)
     tx.run(
         _put_alias,
         artifact_id=artifact_id,
         name=move.name,
         version_id=row[0],
-        since=at,
+        since=since,
         fact=fact,
         actor_id=actor_id,
         replaced=replaced,
@@ -578,11 +580,6 @@ def aliases(tx: Transaction, artifact: model.Artifact) -> tuple[model.Alias, ...
 def standing_aliases(tx: Transaction, version_ids: Sequence[int]) -> tuple[model.Alias, ...]:
     """The aliases that mean one of these Versions now."""
     return tuple(_alias_of(tx, row) for row in tx.all(_standing_aliases, ids=list(version_ids)))
-
-
-def aliases_with_ids(tx: Transaction, ids: Sequence[int]) -> dict[int, model.Alias]:
-    """The aliases in these rows, each by its own."""
-    return {row[-1]: _alias_of(tx, row[:-1]) for row in tx.all(_aliases_with_ids, ids=list(ids))}
 
 
 def _alias_of(tx: Transaction, row: Record) -> model.Alias:

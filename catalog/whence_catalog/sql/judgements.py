@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Select, Table, bindparam, select, update
 from sqlmodel import insert
 
-from whence_catalog import model, replies
+from whence_catalog import intervals, model, replies
 from whence_catalog.errors import Conflict, ErrorKind, NotFound
 from whence_catalog.sql import artifacts, engine, labels, runs, tables
 from whence_catalog.sql import facts as fact_log
@@ -55,14 +55,19 @@ def _ending(table: Table) -> Statement:
 _end_quarantine = _ending(_QUARANTINE)
 _end_hold = _ending(_HOLD)
 _end_deployment = _ending(_DEPLOYMENT)
-_serving = Statement(
-    select(_DEPLOYMENT.c.uid, _DEPLOYMENT.c.version_id, _VERSION.c.artifact_id)
-    .join(_VERSION, _VERSION.c.id == _DEPLOYMENT.c.version_id)
-    .where(
-        _DEPLOYMENT.c.project_id == bindparam("project_id"),
-        _DEPLOYMENT.c.target == bindparam("target"),
-        _DEPLOYMENT.c.until.is_(None),
+_newest_at = Statement(
+    select(
+        _DEPLOYMENT.c.uid,
+        _DEPLOYMENT.c.version_id,
+        _VERSION.c.artifact_id,
+        _DEPLOYMENT.c.since,
+        _DEPLOYMENT.c.until,
     )
+    .join(_VERSION, _VERSION.c.id == _DEPLOYMENT.c.version_id)
+    .where(_DEPLOYMENT.c.project_id == bindparam("project_id"), _DEPLOYMENT.c.target == bindparam("target"))
+    # Who deploys to one project takes turns: rows come in the order of facts.
+    .order_by(_DEPLOYMENT.c.id.desc())
+    .limit(1)
 )
 
 
@@ -100,7 +105,6 @@ _deployments_of = Statement(_deployments.where(_DEPLOYMENT.c.version_id == bindp
 _serving_of = Statement(
     _deployments.where(engine.among(_DEPLOYMENT.c.version_id, "ids"), _DEPLOYMENT.c.until.is_(None))
 )
-_deployments_by_id = Statement(_deployments.where(engine.among(_DEPLOYMENT.c.id, "ids")))
 _deployment_named = Statement(_deployments.where(_DEPLOYMENT.c.uid == bindparam("uid")))
 _deployment_ended_by = Statement(_deployments.where(_DEPLOYMENT.c.end_fact == bindparam("fact")))
 _approvals = (
@@ -215,13 +219,18 @@ def put_deployment(tx: Transaction, claim: model.DeploymentClaim, said: Said) ->
 
     Raises:
         NotFound: the Artifact has no such Version.
-        Conflict: nothing is to serve there any more, and nothing of that Artifact does.
+        Conflict: nothing is to serve there any more, and nothing of that Artifact does; or something changed
+            there after it is said to begin.
+        InvalidInput: it is said to begin later than it is said.
     """
     project_id = artifacts.project_id(tx, claim.artifact.project)
     version_id = None if claim.digest is None else artifacts.known(tx, claim.artifact, claim.digest)
-    standing = tx.one(_serving, project_id=project_id, target=claim.target)
+    newest = tx.one(_newest_at, project_id=project_id, target=claim.target)
+    standing = None if newest is None or newest[4] is not None else newest
     if version_id is None and (standing is None or standing[2] != artifacts.find(tx, claim.artifact)):
         raise Conflict(f"no version of {claim.artifact} serves at {claim.target!r}", ErrorKind.WRONG_STATE)
+    before = None if newest is None else model.moment(newest[3] if newest[4] is None else newest[4])
+    said = said._replace(at=intervals.begin(claim.since, said.at, before))
     if standing is not None:
         _ended(tx, _end_deployment, standing[0], said)
     if version_id is None:
@@ -380,12 +389,6 @@ def of_version(tx: Transaction, version_id: int) -> replies.Judgements:
 def serving(tx: Transaction, version_ids: Sequence[int]) -> tuple[model.Deployment, ...]:
     """The deployments of these Versions that stand."""
     return _deployments_in(tx, tx.all(_serving_of, ids=list(version_ids)))
-
-
-def deployments_with_ids(tx: Transaction, ids: Sequence[int]) -> dict[int, model.Deployment]:
-    """The deployments in these rows, each by its own."""
-    rows = tx.all(_deployments_by_id, ids=list(ids))
-    return dict(zip([row[0] for row in rows], _deployments_in(tx, rows), strict=True))
 
 
 def judged(tx: Transaction, uids: Sequence[UUID]) -> dict[UUID, model.Version]:

@@ -147,6 +147,12 @@ def labelled(tx: Transaction, subject: UUID | model.Source) -> tuple[labels.Subj
     return "version_id", artifacts.known(tx, subject.artifact, subject.digest)
 
 
+def presume(tx: Transaction, fact: int, run_id: int, after: model.Run) -> None:
+    """A Run was presumed aborted."""
+    runs.replace_run(tx, run_id, after, fact)
+    runs.put_presumption(tx, run_id, fact)
+
+
 def replay(tx: Transaction, number: int, fact: facts.Fact, given: Mapping[str, str]) -> None:
     """Do what a stored fact says. `given` are the labels in it that are not erased."""
     match fact.verb:
@@ -195,6 +201,6 @@ def replay(tx: Transaction, number: int, fact: facts.Fact, given: Mapping[str, s
             withdraw(tx, number, fact.at, judging.read_withdrawal(fact.body))
         case "presume":
             stored = runs.get(tx, facts.read_presume(fact.body))
-            runs.replace_run(tx, stored.id, lifecycle.presume_aborted(stored.run, fact.at), number)
+            presume(tx, number, stored.id, lifecycle.presume_aborted(stored.run, fact.at))
         case verb:
             raise AssertionError(f"a fact with the verb {verb} has no projection")

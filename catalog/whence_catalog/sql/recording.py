@@ -413,7 +413,7 @@ def presume(tx: Transaction, run: UUID) -> None:
     fact = fact_log.append(
         tx, "presume", uuid.uuid4(), model.Actor("whence sweep"), lambda _: facts.presume(run)
     )
-    runs.replace_run(tx, before.id, after, fact)
+    projections.presume(tx, fact, before.id, after)
     reservations.end_beat(tx, run)
     if after.key is not None:
         reservations.release(tx, after.key, run)

@@ -99,6 +99,9 @@ _finish = Statement(
         }
     )
 )
+_presume = Statement(
+    update(_RUN).where(_RUN.c.id == bindparam("of_id")).values(presume_fact=bindparam("by_fact"))
+)
 _measure = Statement(
     update(_RUN).where(_RUN.c.id == bindparam("of_id")).values(metrics=bindparam("new_metrics"))
 )
@@ -333,6 +336,11 @@ def replace_run(tx: Transaction, run_id: int, after: model.Run, fact: int) -> No
         new_warnings=digest.frame(list(after.warnings)),
         new_finish_fact=fact,
     )
+
+
+def put_presumption(tx: Transaction, run_id: int, fact: int) -> None:
+    """Keep which fact presumed it aborted, whatever it says itself later."""
+    tx.run(_presume, of_id=run_id, by_fact=fact)
 
 
 def replace_metrics(tx: Transaction, run_id: int, after: model.Run) -> None:

@@ -222,6 +222,7 @@ class RunRow(Row, table=True):
     start_fact: int = Field(sa_column=_int())
     finish_fact: int | None = Field(sa_column=_int(optional=True))
     reason: str | None = Field(sa_column=_text(optional=True))
+    presume_fact: int | None = Field(sa_column=_int(optional=True))
 
 
 class InputRow(Row, table=True):
@@ -373,6 +374,8 @@ class AliasRow(Row, table=True):
             postgresql_where=text("until IS NULL"),
         ),
         Index("alias_by_artifact", "artifact_id", "fact"),
+        Index("alias_by_name", "artifact_id", "name", "since"),
+        Index("alias_by_version", "version_id", "fact"),
     )
     id: int = Field(sa_column=_id())
     artifact_id: int = Field(sa_column=_to("artifact.id"))
@@ -383,6 +386,7 @@ class AliasRow(Row, table=True):
     fact: int = Field(sa_column=_int())
     actor_id: int = Field(sa_column=_to("actor.id"))
     replaced: int | None = Field(sa_column=_int(optional=True))
+    end_fact: int | None = Field(sa_column=_int(optional=True))
 
 
 class QuarantineRow(Row, table=True):
@@ -459,6 +463,7 @@ class DeploymentRow(Row, table=True):
     __tablename__ = "deployment"
     __table_args__ = (
         Index("deployment_by_version", "version_id"),
+        Index("deployment_by_target", "project_id", "target", "id"),
         Index(
             "deployment_standing",
             "project_id",
@@ -573,7 +578,7 @@ class TokenRow(Row, table=True):
 FACT_NUMBER = Sequence("fact_number", metadata=Row.metadata, increment=50)
 FACT_ORDINAL = Sequence("fact_ordinal", metadata=Row.metadata)
 # Those columns of a row that name the fact that made it.
-FACT_COLUMNS = frozenset({"start_fact", "finish_fact", "fact", "end_fact", "withdrawn"})
+FACT_COLUMNS = frozenset({"start_fact", "finish_fact", "fact", "end_fact", "presume_fact", "withdrawn"})
 
 
 def table(row: type[Row]) -> Table:
