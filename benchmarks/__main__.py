@@ -23,6 +23,7 @@ from benchmarks import (
     many,
     measure,
     peers,
+    processes,
     recording,
     reusing,
     upstream,
@@ -54,16 +55,21 @@ def catalogue(quick: bool) -> list[measure.Benchmark]:
     if environments.is_installed(environments.REUSE):
         found += peers.benchmarks()
     if catalogs.are_installed():
-        found += catalogs.benchmarks()
+        found += [*catalogs.benchmarks(), *processes.benchmarks()]
     if not quick:
         found += [*growth.look_ups(), *growth.benchmarks()]
     return found if quick else [*found, *upstream.benchmarks(_MANY_RUNS)]
 
 
+def beside_peers() -> list[measure.Benchmark]:
+    """Those beside peers, which install what they need."""
+    return [*peers.benchmarks(), *catalogs.benchmarks(), *processes.benchmarks()]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what was asked for; answers the exit code."""
     asked = _parser().parse_args(arguments)
-    benchmarks = [*peers.benchmarks(), *catalogs.benchmarks()] if asked.peers else catalogue(asked.quick)
+    benchmarks = beside_peers() if asked.peers else catalogue(asked.quick)
     wanted = asked.profile or asked.only or ""
     chosen = [benchmark for benchmark in benchmarks if benchmark.name.startswith(wanted)]
     if not chosen:

@@ -4,7 +4,8 @@ A benchmark sets `ours` beside a `floor` that does the same work with nothing in
 turns in shuffled order, since in a fixed rotation one of them always pays for what the other left
 behind. What is judged is the ratio of each pair: whatever slows the machine down slows both.
 What a single operation took, at the median and at the 99th of a hundred, is told beside it.
-Leaves to others: what is measured (`recording`, `reusing`, `answering`, `leasing`, `peers`, `upstream`, `many`).
+Leaves to others: what is measured (`recording`, `reusing`, `answering`, `leasing`, `peers`, `catalogs`, `processes`,
+`growth`, `upstream`, `many`).
 """
 
 import gc
@@ -26,7 +27,7 @@ MINIMUM_PAIRS = 9
 MAXIMUM_PAIRS = 301
 CONFIDENCE = 0.95
 
-_PER_SECOND = {"s": 1.0, "ms": 1e3, "µs": 1e6}
+_PER_SECOND = {"s": 1.0, "ms": 1e3, "µs": 1e6, "MB": 1e-6}
 
 # Makes one operation ready, unmeasured, and answers what is to be measured.
 Contender: TypeAlias = Callable[[], Callable[[], object]]
@@ -37,6 +38,7 @@ class Clock(StrEnum):
 
     WALL = "wall"
     CPU = "cpu"
+    MEMORY = "peak memory"  # of a process that tells it
 
 
 class Verdict(StrEnum):
@@ -76,10 +78,14 @@ class Benchmark:
 
 
 class Spent(NamedTuple):
-    """What an operation took, told by another process that measured it. An operation may answer it."""
+    """What an operation took, told by another process that measured it. An operation may answer it.
+
+    `memory` is the most that the process held, in bytes, where that is what is measured.
+    """
 
     wall: float
     cpu: float
+    memory: float = math.nan
 
 
 class Spread(NamedTuple):
@@ -157,6 +163,11 @@ class _Sample(NamedTuple):
     wall: float
     cpu: float
     each: Sequence[float]
+    memory: float = math.nan
+
+    def by(self, clock: Clock) -> float:
+        """What a clock says of it."""
+        return {Clock.WALL: self.wall, Clock.CPU: self.cpu, Clock.MEMORY: self.memory}[clock]
 
 
 def run(benchmark: Benchmark, seconds: float, seed: int = 1) -> Figures:
@@ -194,7 +205,8 @@ def _sample(contender: Contender, operations: int) -> _Sample:
     told = [answer for answer in answers if isinstance(answer, Spent)]
     if told:  # it was done elsewhere
         walls = [spent.wall for spent in told]
-        return _Sample(sum(walls) / operations, sum(spent.cpu for spent in told) / operations, walls)
+        cpus = sum(spent.cpu for spent in told) / operations
+        return _Sample(sum(walls) / operations, cpus, walls, max(spent.memory for spent in told))
     each = [after - before for before, after in itertools.pairwise(moments)]
     return _Sample((moments[-1] - moments[0]) / operations, cpu / operations, each)
 
@@ -214,19 +226,20 @@ def _sync_seconds(folder: Path) -> float:
 def _figures(
     benchmark: Benchmark, ours: Sequence[_Sample], floor: Sequence[_Sample], syncs: Sequence[float]
 ) -> Figures:
-    walls = [mine.wall / raw.wall for mine, raw in zip(ours, floor, strict=True)]
-    cpus = [mine.cpu / raw.cpu for mine, raw in zip(ours, floor, strict=True)]
-    is_wall = benchmark.clock is Clock.WALL
-    ratios, others = (walls, cpus) if is_wall else (cpus, walls)
+    clock, other = benchmark.clock, Clock.WALL if benchmark.clock is Clock.CPU else Clock.CPU
+    ratios, others = (
+        [mine.by(one) / raw.by(one) for mine, raw in zip(ours, floor, strict=True)] for one in (clock, other)
+    )
     low, high = bound(ratios)
-    note = f"{benchmark.clock} time; by {'cpu' if is_wall else 'wall'} {statistics.median(others):.2f}"
+    measured = clock if clock is Clock.MEMORY else f"{clock} time"
+    note = f"{measured}; by {other} {statistics.median(others):.2f}"
     if syncs:
         note += f"; fdatasync alone {statistics.median(syncs) * 1e3:.2f} ms"
     scale = _PER_SECOND[benchmark.unit]
     return Figures(
         name=benchmark.name,
-        ours=scale * statistics.median(s.wall if is_wall else s.cpu for s in ours),
-        floor=scale * statistics.median(s.wall if is_wall else s.cpu for s in floor),
+        ours=scale * statistics.median(sample.by(clock) for sample in ours),
+        floor=scale * statistics.median(sample.by(clock) for sample in floor),
         unit=benchmark.unit,
         ratio=statistics.median(ratios),
         low=low,
@@ -234,13 +247,15 @@ def _figures(
         goal=benchmark.goal,
         pairs=len(ratios),
         note=note,
-        ours_each=_spread(ours, scale),
-        floor_each=_spread(floor, scale),
+        ours_each=_spread(ours, benchmark),
+        floor_each=_spread(floor, benchmark),
         stretch=benchmark.stretch,
         limit=benchmark.limit,
     )
 
 
-def _spread(samples: Sequence[_Sample], scale: float) -> Spread:
-    each = sorted(seconds for sample in samples for seconds in sample.each)
+def _spread(samples: Sequence[_Sample], benchmark: Benchmark) -> Spread:
+    is_memory = benchmark.clock is Clock.MEMORY
+    each = sorted(one for sample in samples for one in ([sample.memory] if is_memory else sample.each))
+    scale = _PER_SECOND[benchmark.unit]
     return Spread(scale * each[len(each) // 2], scale * each[math.ceil(0.99 * len(each)) - 1])

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import json
 import random
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from benchmarks import (
     growth,
     history,
     measure,
-    peers,
+    processes,
     raw,
     recording,
     reusing,
@@ -137,6 +138,30 @@ def test_what_is_synced_to_the_disk_is_told_with_the_disk_s_own_time(tmp_path: P
     assert "fdatasync alone" in found.note
 
 
+def test_memory_is_measured_where_a_process_tells_of_it() -> None:
+    @contextlib.contextmanager
+    def contenders() -> Iterator[measure.Contenders]:
+        yield measure.Contenders(
+            lambda: lambda: measure.Spent(1.0, 0.5, 60e6), lambda: lambda: measure.Spent(1.0, 0.25, 150e6)
+        )
+
+    found = measure.run(
+        measure.Benchmark("told", 0.5, measure.Clock.MEMORY, contenders, unit="MB"), seconds=0
+    )
+    assert (found.ours, found.floor, found.ratio) == (60.0, 150.0, 0.4)
+    assert found.ours_each == (60.0, 60.0)
+    assert found.note == "peak memory; by cpu 2.00"
+
+
+def test_a_new_process_is_measured_as_a_whole() -> None:
+    used = processes.spent([sys.executable, "-c", "held = bytearray(60_000_000); sum(range(2_000_000))"])
+    assert used.memory > 60_000_000
+    assert used.cpu > 0
+    assert used.wall > 0
+    with pytest.raises(OSError, match="ended with 3"):
+        processes.spent([sys.executable, "-c", "raise SystemExit(3)"])
+
+
 # ── what is printed ──────────────────────────────────────────────────────────────────────────────
 
 
@@ -151,8 +176,7 @@ def test_json_has_the_agreed_keys() -> None:
 
 
 def test_the_name_of_every_benchmark_is_its_own() -> None:
-    peers_too = [*peers.benchmarks(), *catalogs.benchmarks()]
-    names = [benchmark.name for benchmark in [*command.catalogue(quick=False), *peers_too]]
+    names = [benchmark.name for benchmark in [*command.catalogue(quick=False), *command.beside_peers()]]
     assert len(set(names)) == len(names)
 
 
