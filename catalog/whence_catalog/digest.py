@@ -188,8 +188,10 @@ def _frame_mapping(value: Mapping[Framed, Framed]) -> bytes:
         _refuse_twins([key for key, _ in items])
         payload = b"".join([part for item in items for part in item])
     else:
+        if fields is None:
+            fields = _ordered_fields(names)  # type: ignore[arg-type]
         parts = []
-        for name, key in fields or _ordered_fields(names):  # type: ignore[arg-type]
+        for name, key in fields:
             parts.append(name)
             item = value[key]
             writer = _WRITERS.get(type(item))

@@ -124,7 +124,12 @@ def commitments(framed: digest.Framed, path: str = "") -> dict[str, digest.Frame
 
 def present(**fields: digest.Framed) -> Body:
     """A body of those of these fields that say something."""
-    return {name: value for name, value in fields.items() if value is not None and value not in ([], {})}
+    # Most say something, and what is true does: so the rest is asked of few.
+    return {
+        name: value
+        for name, value in fields.items()
+        if value or (value is not None and value not in ([], {}))
+    }
 
 
 def _uid(uid: UUID | None) -> bytes | None:

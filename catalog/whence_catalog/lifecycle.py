@@ -7,7 +7,7 @@
 Every other final state is final. Leaves the cache's consequences of a finish to `cache`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
@@ -15,6 +15,7 @@ from uuid import UUID
 from whence_catalog import model
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput
 
+_NO_METRICS: Mapping[str, float] = {}
 _ENDS = frozenset({model.RunState.COMPLETE, model.RunState.FAILED, model.RunState.ABORTED})
 
 
@@ -24,23 +25,44 @@ def start(call: model.Call, at: datetime) -> model.Run:
     Raises:
         InvalidInput: where two of its inputs share a role and an ordinal, or its job has no name.
     """
+    _refuse_call(call)
+    return _run(call, at, model.RunState.RUNNING)
+
+
+def _refuse_call(call: model.Call) -> None:
     model.checked_job(call.job)
     _reject_doubles([(claim.role, claim.ordinal) for claim in call.inputs], "input")
+
+
+def _run(
+    call: model.Call,
+    at: datetime,
+    state: model.RunState,
+    finished_at: datetime | None = None,
+    outcome: str | None = None,
+    metrics: Mapping[str, float] = _NO_METRICS,
+    warnings: tuple[str, ...] = (),
+    error: str | None = None,
+) -> model.Run:
     return model.Run(
         uid=call.run,
         project=call.project,
         job=call.job,
-        state=model.RunState.RUNNING,
+        state=state,
         actor=call.actor,
         started_at=at,
+        finished_at=finished_at,
         mode=call.mode,
         key=call.key,
+        outcome=outcome,
         parent=call.parent,
         retry_of=call.retry_of,
         rerun_of=call.rerun_of,
         params=call.params,
+        metrics=metrics,
         labels=call.labels,
-        warnings=(*call.uncacheable, *call.trusted),
+        warnings=(*call.uncacheable, *call.trusted, *warnings),
+        error=error,
         capture=call.capture,
         reason=call.reason,
     )
@@ -69,14 +91,13 @@ def finish(before: model.Run, report: model.Report, outcome: str, at: datetime) 
         Conflict: where it has already ended by its own word.
         InvalidInput: where the report's state is no end, or two outputs share a role.
     """
-    if report.state not in _ENDS:
-        raise InvalidInput(f"a run ends complete, failed or aborted, not {report.state}")
+    _refuse_no_end(report)
     if before.is_final:
         raise Conflict(
             f"run {before.uid} is already {before.state}; start a new run to record more outputs",
             ErrorKind.WRONG_STATE,
         )
-    _reject_doubles([(claim.role, 0) for claim in report.outputs], "output")
+    _refuse_roles_twice(report)
     return replace(
         before,
         state=report.state,
@@ -88,6 +109,23 @@ def finish(before: model.Run, report: model.Report, outcome: str, at: datetime) 
         error=report.error,
         outcome=outcome,
     )
+
+
+def _refuse_no_end(report: model.Report) -> None:
+    if report.state not in _ENDS:
+        raise InvalidInput(f"a run ends complete, failed or aborted, not {report.state}")
+
+
+def _refuse_roles_twice(report: model.Report) -> None:
+    _reject_doubles([(claim.role, 0) for claim in report.outputs], "output")
+
+
+def record(call: model.Call, report: model.Report, outcome: str, at: datetime) -> model.Run:
+    """The Run that began and ended at once, without a trace: what `finish` makes of what `start` does."""
+    _refuse_call(call)
+    _refuse_no_end(report)
+    _refuse_roles_twice(report)
+    return _run(call, at, report.state, at, outcome, dict(report.metrics), report.warnings, report.error)
 
 
 def refuse_additions(to: model.Run) -> None:

@@ -1,5 +1,6 @@
 """The run state machine."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -27,6 +28,26 @@ def test_a_run_begins_running_and_ends_once(state: model.RunState) -> None:
     assert ended.warnings == ("no rule for x", "late")
     with pytest.raises(Conflict):
         lifecycle.finish(ended, report(model.RunState.COMPLETE), "none", LATER)
+
+
+@pytest.mark.parametrize("state", ENDS)
+def test_a_run_that_is_recorded_whole_is_what_it_would_be_if_it_had_begun_and_ended(
+    state: model.RunState,
+) -> None:
+    call = replace(
+        CALL,
+        params={"x": 1},
+        labels={"team": "red"},
+        parent=UUID(int=3),
+        retry_of=UUID(int=4),
+        rerun_of=UUID(int=5),
+        trusted=("an input",),
+        reason="refreshed",
+        capture=model.Capture(python="3.11"),
+    )
+    said = replace(report(state), error="no")
+    begun = lifecycle.start(call, NOW)
+    assert lifecycle.record(call, said, "none", NOW) == lifecycle.finish(begun, said, "none", NOW)
 
 
 @pytest.mark.parametrize("state", [model.RunState.RUNNING, model.RunState.REUSED])

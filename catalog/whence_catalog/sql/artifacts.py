@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from typing import cast
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Select, bindparam, func, literal_column, select, update
-from sqlalchemy import cast as cast_as
+from sqlalchemy import Select, bindparam, func, select, update
 from sqlmodel import insert
 
 from whence_catalog import digest, facts, intervals, model, replies
-from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound
+from whence_catalog.errors import Conflict, ErrorKind, NotFound
 from whence_catalog.sql import engine, tables
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Record, Statement, Transaction
@@ -45,15 +44,7 @@ _find_version = Statement(
     )
 )
 _find_content = Statement(
-    select(
-        _ARTIFACT.c.id,
-        _VERSION.c.id,
-        _VERSION.c.number,
-        _VERSION.c.strength,
-        _VERSION.c.form,
-        _VERSION.c.size_bytes,
-        _VERSION.c.created_at,
-    )
+    select(_ARTIFACT.c.id, _VERSION.c.id)
     .select_from(_ARTIFACT)
     .join(_PROJECT)
     .outerjoin(
@@ -61,35 +52,6 @@ _find_content = Statement(
     )
     .where(_named)
 )
-_make_version = Statement(
-    insert(_VERSION)
-    .from_select(
-        ["artifact_id", "number", "digest", "strength", "form", "size_bytes", "created_at"],
-        select(
-            bindparam("artifact_id"),
-            # literal_column: a bound 0 and 1 would be hidden parameters of the statement
-            func.coalesce(func.max(_VERSION.c.number), literal_column("0")) + literal_column("1"),
-            bindparam("digest"),
-            bindparam("strength"),
-            bindparam("form"),
-            cast_as(bindparam("size_bytes"), BigInteger),
-            bindparam("created_at"),
-        ).where(_VERSION.c.artifact_id == bindparam("of_artifact")),
-    )
-    .returning(_VERSION.c.id, _VERSION.c.number)
-)
-# A source: its Version, the Run it is said to come from, and whether that Run made it.
-_find_source = Statement(
-    select(_VERSION.c.id, _RUN.c.id, _OUTPUT.c.run_id)
-    .select_from(_VERSION)
-    .join(_ARTIFACT, _ARTIFACT.c.id == _VERSION.c.artifact_id)
-    .join(_PROJECT, _PROJECT.c.id == _ARTIFACT.c.project_id)
-    .outerjoin(_RUN, _RUN.c.uid == bindparam("producer"))
-    .outerjoin(_OUTPUT, (_OUTPUT.c.run_id == _RUN.c.id) & (_OUTPUT.c.version_id == _VERSION.c.id))
-    .where(_named, _VERSION.c.digest == bindparam("digest"))
-    .limit(literal_column("1"))
-)
-
 # What a Version is, and what one production says of it: the columns of `version_of` and `output_of`.
 VERSION_COLUMNS = (
     _PROJECT.c.name,
@@ -177,11 +139,6 @@ _every_artifact = Statement(
     .join(_PROJECT)
     .order_by(_PROJECT.c.name, _ARTIFACT.c.kind, _ARTIFACT.c.name)
 )
-_put_output = Statement(insert(_OUTPUT))
-_taken_by = Statement(
-    select(_INPUT.c.version_id, _INPUT.c.producer_run_id).where(_INPUT.c.run_id == bindparam("run_id"))
-)
-_put_derived = Statement(insert(_DERIVED))
 _derived_of = Statement(
     select(_PROJECT.c.name, _ARTIFACT.c.kind, _ARTIFACT.c.name, _VERSION.c.digest, _RUN.c.uid)
     .select_from(_DERIVED)
@@ -289,125 +246,6 @@ def ensure(tx: Transaction, artifact: model.Artifact) -> int:
             name=artifact.name,
         )
     return cast("Record", row)[0]  # type: ignore[no-any-return]
-
-
-def publish(
-    tx: Transaction, artifact: model.Artifact, content: model.Content, at: int
-) -> tuple[int, int, model.Version]:
-    """The rows of the Artifact and of the Version with that content, which is made only if it is new."""
-    row = tx.one(
-        _find_content,
-        project=artifact.project,
-        kind=artifact.kind,
-        name=artifact.name,
-        digest=content.digest.raw,
-    )
-    if row is not None and row[1] is not None:
-        artifact_id, version_id, number, strength, form, size_bytes, created_at = row
-        known = model.Content(content.digest, model.Strength(strength), model.Form(form), size_bytes)
-        return artifact_id, version_id, model.Version(artifact, number, known, model.moment(created_at))
-    artifact_id = ensure(tx, artifact) if row is None else row[0]
-    made = tx.one(
-        _make_version,
-        artifact_id=artifact_id,
-        of_artifact=artifact_id,
-        digest=content.digest.raw,
-        strength=content.strength.value,
-        form=content.form.value,
-        size_bytes=content.size_bytes,
-        created_at=at,
-    )
-    version_id, number = cast("Record", made)
-    return artifact_id, version_id, model.Version(artifact, number, content, model.moment(at))
-
-
-def put_outputs(
-    tx: Transaction,
-    run_id: int,
-    run: UUID,
-    claims: tuple[model.OutputClaim, ...],
-    fact: int,
-    at: int,
-) -> tuple[model.Output, ...]:
-    """Record productions of a Run, made known by that fact; answers them."""
-    return tuple(
-        _put_output_of(tx, run_id, run, place, claim, fact, at) for place, claim in enumerate(claims)
-    )
-
-
-def _put_output_of(
-    tx: Transaction, run_id: int, run: UUID, place: int, claim: model.OutputClaim, fact: int, at: int
-) -> model.Output:
-    artifact_id, version_id, version = publish(tx, claim.artifact, claim.content, at)
-    tx.run(
-        _put_output,
-        run_id=run_id,
-        role=claim.role,
-        version_id=version_id,
-        artifact_id=artifact_id,
-        fact=fact,
-        place=place,
-        filename=claim.filename,
-        format=claim.format,
-        location=claim.location,
-        described=digest.frame({"metadata": dict(claim.metadata), "metrics": dict(claim.metrics)}),
-        derives=int(claim.derived_from is not None),
-    )
-    for ordinal, source in enumerate(claim.derived_from or ()):
-        from_id, producer_id = source_ids(tx, source)
-        if (from_id, producer_id) not in tx.all(_taken_by, run_id=run_id):
-            raise InvalidInput(
-                f"output {claim.role!r} is said to come from {source.artifact} {source.digest.short}, which is no"
-                " input of its run; record that as an input too"
-            )
-        tx.run(
-            _put_derived,
-            run_id=run_id,
-            role=claim.role,
-            ordinal=ordinal,
-            version_id=from_id,
-            producer_run_id=producer_id,
-        )
-    return model.Output(
-        role=claim.role,
-        version=version,
-        run=run,
-        filename=claim.filename,
-        format=claim.format,
-        location=claim.location,
-        metadata=claim.metadata,
-        metrics=claim.metrics,
-        description=claim.description,
-        derived_from=claim.derived_from,
-    )
-
-
-def source_ids(tx: Transaction, source: model.Source) -> tuple[int, int | None]:
-    """(version, producing run) that a source names.
-
-    Raises:
-        NotFound: the Version is not recorded, or that Run did not make it.
-    """
-    named = source.artifact
-    row = tx.one(
-        _find_source,
-        project=named.project,
-        kind=named.kind,
-        name=named.name,
-        digest=source.digest.raw,
-        producer=None if source.producer is None else source.producer.bytes,
-    )
-    if row is None:
-        raise NotFound(
-            f"{named} has no version with content {source.digest.short}…; publish it first",
-            ErrorKind.NO_SUCH_VERSION,
-        )
-    version_id, producer_id, made_by = row
-    if source.producer is not None and producer_id is None:
-        raise NotFound(f"no run {source.producer} is recorded", ErrorKind.NO_SUCH_RUN)
-    if producer_id is not None and made_by is None:
-        raise NotFound(f"run {source.producer} did not make {named}", ErrorKind.NO_SUCH_VERSION)
-    return version_id, producer_id
 
 
 def put_alias(tx: Transaction, move: model.AliasMove, actor_id: int, fact: int, at: int) -> None:

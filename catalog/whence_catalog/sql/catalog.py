@@ -158,8 +158,12 @@ class SqlCatalog(reading.Reading):
         carry_out: Callable[[Transaction, I], R],
         hold: Callable[[Transaction, Sequence[I]], None] | None = None,
         gate: Gate | None = None,
+        together: Callable[[Transaction, Sequence[I]], Sequence[R]] | None = None,
     ) -> list[catalog.Result[R]]:
-        """The result of each item; `hold` takes the locks that all of them need, before any of them looks."""
+        """The result of each item; `hold` takes the locks that all of them need, before any of them looks.
+
+        `together` carries out several that nothing is the matter with; else each is carried out by itself.
+        """
 
         def one(tx: Transaction) -> R:
             if hold is not None:
@@ -169,6 +173,12 @@ class SqlCatalog(reading.Reading):
         def many(tx: Transaction) -> list[catalog.Result[R]]:
             if hold is not None:
                 hold(tx, items)
+            if together is not None:
+                try:
+                    with tx.savepoint():
+                        return list(together(tx, items))
+                except (WhenceError, recording.OneByOne):
+                    pass  # it will be said of the one that it is of
             results: list[catalog.Result[R]] = []
             for item in items:
                 try:
@@ -218,7 +228,7 @@ class SqlCatalog(reading.Reading):
     def record_runs(
         self, runs: Sequence[tuple[model.Call, model.Report]]
     ) -> Sequence[catalog.Result[replies.Finished]]:
-        return self._each(runs, recording.record, _hold_recorded, Gate.PASSED)
+        return self._each(runs, recording.record, _hold_recorded, Gate.PASSED, recording.record_together)
 
     def add(self, additions: Sequence[model.Addition]) -> Sequence[catalog.Result[tuple[model.Output, ...]]]:
         return self._each(additions, recording.add, _hold_added, Gate.PASSED)

@@ -31,8 +31,8 @@ def check(database: Engine[Any]) -> replies.CheckReport:
                 problems.append(f"{strays} redactable values belong to no fact")
             rows = 0
             for table in tables.PROJECTIONS:
-                real = _by_natural_key(tx, table, replayed.places)
-                problems += _differences(table, real, _by_natural_key(copy, table))
+                real = by_natural_key(tx, table, replayed.places)
+                problems += _differences(table, real, by_natural_key(copy, table))
                 rows += real.total()
     finally:
         rebuilt.close()
@@ -93,7 +93,7 @@ def _wrong_openings(fact: facts.Fact, salts: Mapping[str, tuple[bytes, bytes]]) 
     return wrong
 
 
-def _by_natural_key(
+def by_natural_key(
     tx: Transaction, table: Table, places: Mapping[Value, Value] | None = None
 ) -> "Counter[Record]":
     """Every row, with each row number replaced by what it stands for, so that numbering may differ.

@@ -6,6 +6,7 @@ as much. What differs between databases stands here and in `sqlite` and `postgre
 """
 
 import contextlib
+import itertools
 import os
 import threading
 from abc import ABC, abstractmethod
@@ -14,7 +15,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
-from sqlalchemy import BigInteger, Boolean, ColumnElement, bindparam
+from sqlalchemy import BigInteger, Boolean, ColumnElement, Table, bindparam
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import dml as postgresql_dml
 from sqlalchemy.dialects.sqlite import dml as sqlite_dml
@@ -232,6 +233,31 @@ class Statement:
         return ready
 
 
+class Filling:
+    """Columns of a table into which rows are written, as tuples in that order: by the fastest way there is."""
+
+    __slots__ = ("_ready", "columns", "copies", "table", "types")
+
+    def __init__(self, table: Table, *columns: str) -> None:
+        self.table = table.name
+        self.columns = columns
+        named = ", ".join(f'"{name}"' for name in columns)
+        self._ready = {
+            dialect: f"INSERT INTO {table.name} ({named}) VALUES ({', '.join([mark] * len(columns))})"
+            for dialect, mark in (("sqlite", "?"), ("postgresql", "%s"))
+        }
+        self.copies = f"COPY {table.name} ({named}) FROM STDIN (FORMAT BINARY)"
+        self.types = [_TYPES[type(table.columns[name].type).__name__] for name in columns]
+
+    def on(self, dialect: str) -> str:
+        """The statement that inserts one row."""
+        return self._ready[dialect]
+
+
+# How PostgreSQL calls the types of our columns.
+_TYPES = {"BigInteger": "int8", "Integer": "int8", "Text": "text", "LargeBinary": "bytea", "Double": "float8"}
+
+
 class Transaction(ABC):
     """One open transaction.
 
@@ -292,6 +318,18 @@ class Transaction(ABC):
     def many(self, statement: Statement, rows: Sequence[Mapping[str, Value]]) -> None:
         """Carry it out once for each of `rows`."""
 
+    def each(self, statement: Statement, rows: Sequence[Mapping[str, Given]]) -> list[list[Record]]:
+        """Every row that it answers, of each of `rows`."""
+        return [self._execute(statement, row).fetchall() for row in rows]
+
+    @abstractmethod
+    def numbers(self, table: str, many: int) -> Sequence[int]:
+        """Numbers for that many new rows of a table, rising; nobody else gets them."""
+
+    @abstractmethod
+    def fill(self, *filled: tuple[Filling, Sequence[tuple[Value, ...]]]) -> None:
+        """Write these rows, one table after the other."""
+
     @abstractmethod
     def tables(self) -> set[str]:
         """The names of the tables that are there."""
@@ -317,9 +355,10 @@ class Transaction(ABC):
         self.settle()
         by_key = {key: (statement, parameters) for key, statement, parameters in self._last}
         self._last = []
-        for key in sorted(by_key):
-            statement, parameters = by_key[key]
-            self._execute(statement, parameters)
+        ordered = [by_key[key] for key in sorted(by_key)]
+        for _, some in itertools.groupby(ordered, key=lambda each: id(each[0])):
+            together = list(some)
+            self.many(together[0][0], [parameters for _, parameters in together])
 
     def settle(self) -> None:
         """Carry out what was put off to the end of the item."""

@@ -1,7 +1,7 @@
 """The log of facts: appended once, read in position order, never changed."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, cast
 from uuid import UUID
 
@@ -10,13 +10,14 @@ from sqlmodel import insert
 
 from whence_catalog import digest, facts, model
 from whence_catalog.errors import Conflict, ErrorKind
-from whence_catalog.sql import tables
-from whence_catalog.sql.engine import Statement, Transaction
+from whence_catalog.sql import engine, tables
+from whence_catalog.sql.engine import Filling, Statement, Transaction, Value
 
 _FACT = tables.table(tables.FactRow).c
 _REDACTABLE = tables.table(tables.RedactableRow).c
 
 _find = Statement(select(_FACT.id, _FACT.canonical, _FACT.verb).where(_FACT.uid == bindparam("uid")))
+_find_any = Statement(select(_FACT.id).where(engine.among_bytes(_FACT.uid, "uids")).limit(1))
 _head = Statement(
     select(_FACT.position, _FACT.sequenced_at)
     .where(_FACT.position.is_not(None))
@@ -52,6 +53,8 @@ _page_unsequenced = Statement(
     .order_by(_FACT.ordinal)
     .limit(bindparam("many"))
 )
+_FACTS = Filling(tables.table(tables.FactRow), *_APPENDED, "position", "sequenced_at")
+_SALTS = Filling(tables.table(tables.RedactableRow), "fact", "path", "salt", "value")
 _keep_salt = Statement(insert(tables.table(tables.RedactableRow)))
 _salts = Statement(
     select(_REDACTABLE.path, _REDACTABLE.salt, _REDACTABLE.value).where(_REDACTABLE.fact == bindparam("fact"))
@@ -95,42 +98,49 @@ class Stored(NamedTuple):
     canonical: bytes
 
 
+class Said(NamedTuple):
+    """What a verb says, to be written as a fact."""
+
+    verb: str
+    uid: UUID
+    actor: model.Actor
+    body_of: BodyOf
+
+
 def append(tx: Transaction, verb: str, uid: UUID, actor: model.Actor, body_of: BodyOf) -> int:
     """Write one fact; answers its number.
 
     Where writers work side by side its row is written last of all of its item: what comes after in the
     order of facts may then have seen it, and what it saw comes before.
     """
-    redactor = facts.Redactor(lambda _: os.urandom(16))
-    canonical = facts.encode(verb, uid, tx.at, actor, body_of(redactor))
-    leaf = facts.leaf(canonical)
-    if not tx.is_sequencing:
-        number = tx.next_fact()
-        tx.at_the_end(
-            _append_unsequenced, id=number, uid=uid.bytes, verb=verb, canonical=canonical, leaf=leaf
-        )
-    else:
-        last, sequenced_at = tx.one(_head) or (0, 0)
-        number = last + 1
-        tx.run(
-            _append,
-            id=number,
-            uid=uid.bytes,
-            verb=verb,
-            canonical=canonical,
-            leaf=leaf,
-            position=number,
-            # A clock that was set back must not make a later fact look earlier.
-            sequenced_at=max(tx.micros, sequenced_at),
-        )
-    tx.many(
-        _keep_salt,
-        [
-            {"fact": number, "path": path, "salt": salt, "value": value}
-            for path, salt, value in redactor.opened
-        ],
-    )
+    (number,) = append_all(tx, [Said(verb, uid, actor, body_of)])
     return number
+
+
+def append_all(tx: Transaction, all_said: Sequence[Said]) -> Sequence[int]:
+    """As `append`, of several in that order."""
+    rows: list[tuple[Value, ...]] = []
+    salts: list[tuple[Value, ...]] = []
+    if tx.is_sequencing:
+        last, sequenced_at = tx.one(_head) or (0, 0)
+        numbers: Sequence[int] = range(last + 1, last + 1 + len(all_said))
+        # A clock that was set back must not make a later fact look earlier.
+        moment = max(tx.micros, sequenced_at)
+    else:
+        numbers = [tx.next_fact() for _ in all_said]
+        moment = None
+    for number, (verb, uid, actor, body_of) in zip(numbers, all_said, strict=True):
+        redactor = facts.Redactor(lambda _: os.urandom(16))
+        canonical = facts.encode(verb, uid, tx.at, actor, body_of(redactor))
+        rows.append((number, uid.bytes, verb, canonical, facts.leaf(canonical), number, moment))
+        salts += [(number, *opened) for opened in redactor.opened]
+    if tx.is_sequencing:
+        tx.fill((_FACTS, rows), (_SALTS, salts))
+    else:
+        for row in rows:
+            tx.at_the_end(_append_unsequenced, **dict(zip(_APPENDED, row[:5], strict=True)))
+        tx.fill((_SALTS, salts))
+    return numbers
 
 
 def put(tx: Transaction, logged: Logged, opened: Mapping[str, tuple[bytes, bytes]]) -> None:
@@ -189,6 +199,11 @@ def find(tx: Transaction, uid: UUID, *verbs: str) -> Stored | None:
     if verb not in verbs:
         raise Conflict(f"{uid} was already used for a {verb}; use a new id", ErrorKind.OTHER_CONTENT)
     return Stored(number, bytes(canonical))
+
+
+def are_any_said(tx: Transaction, uids: Sequence[UUID]) -> bool:
+    """Whether there is a fact with one of these uids."""
+    return tx.one(_find_any, uids=[uid.bytes for uid in uids]) is not None
 
 
 def reject_other(

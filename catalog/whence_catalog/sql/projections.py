@@ -11,7 +11,18 @@ from typing import cast
 from uuid import UUID
 
 from whence_catalog import facts, judging, lifecycle, model
-from whence_catalog.sql import artifacts, judgements, labels, places, reservations, runs, taint, traces
+from whence_catalog.sql import (
+    artifacts,
+    judgements,
+    labels,
+    places,
+    productions,
+    reservations,
+    runs,
+    taint,
+    traces,
+    whole,
+)
 from whence_catalog.sql.engine import Transaction
 
 
@@ -45,7 +56,7 @@ def finish(
     """A Run ended; answers the outputs that its report names."""
     micros = model.microseconds(at)
     runs.put_inputs(tx, run_id, fact, report.inputs)
-    made = artifacts.put_outputs(tx, run_id, after.uid, report.outputs, fact, micros)
+    made = productions.put_outputs(tx, run_id, after.uid, report.outputs, fact, micros)
     places.put(tx, run_id, report.outputs)
     taint.inherit(tx, run_id)
     traces.put(tx, run_id, report.trace)
@@ -56,25 +67,10 @@ def finish(
     return made
 
 
-def record(
-    tx: Transaction, fact: int, at: datetime, after: model.Run, call: model.Call, report: model.Report
-) -> tuple[int, tuple[model.Output, ...]]:
-    """A Run began and ended, and touched the cache in no way; answers its row and its outputs."""
-    run_id = runs.insert_run(tx, after, fact, fact, None)
-    runs.put_inputs(tx, run_id, fact, (*call.inputs, *report.inputs))
-    runs.put_components(tx, run_id, call.components)
-    runs.put_observed(tx, run_id, report.observed)
-    made = artifacts.put_outputs(tx, run_id, after.uid, report.outputs, fact, model.microseconds(at))
-    places.put(tx, run_id, report.outputs)
-    taint.inherit(tx, run_id)
-    labels.begin(tx, fact, model.microseconds(after.started_at), run_id, call.labels)
-    return run_id, made
-
-
 def add(tx: Transaction, fact: int, at: datetime, run_id: int, addition: model.Addition) -> None:
     """Something was added to a Run that goes on: what it published, or what an attached process did."""
     runs.put_inputs(tx, run_id, fact, addition.inputs)
-    artifacts.put_outputs(tx, run_id, addition.run, addition.outputs, fact, model.microseconds(at))
+    productions.put_outputs(tx, run_id, addition.run, addition.outputs, fact, model.microseconds(at))
     places.put(tx, run_id, addition.outputs)
     taint.inherit(tx, run_id)
 
@@ -173,9 +169,8 @@ def replay(tx: Transaction, number: int, fact: facts.Fact, given: Mapping[str, s
             began = cast("facts.Body", fact.body["start"])
             call = replace(facts.read_start(began), actor=fact.actor, labels=given)
             report, publication = facts.read_finish(fact.uid, cast("facts.Body", fact.body["finish"]))
-            started = lifecycle.start(call, fact.at)
-            after = lifecycle.finish(started, report, str(publication), fact.at)
-            record(tx, number, fact.at, after, call, report)
+            after = lifecycle.record(call, report, str(publication), fact.at)
+            whole.put(tx, [whole.Whole(number, fact.at, after, call, report)])
         case "add":
             addition = facts.read_add(fact.uid, fact.body)
             add(tx, number, fact.at, runs.get(tx, addition.run).id, addition)

@@ -3,7 +3,7 @@
 import dataclasses
 import uuid
 from collections.abc import Sequence
-from typing import cast
+from typing import TypeAlias, cast
 from uuid import UUID
 
 from whence_catalog import cache, facts, inventory, judging, lifecycle, model, replies
@@ -18,6 +18,7 @@ from whence_catalog.sql import (
     runs,
     taint,
     traces,
+    whole,
 )
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Transaction
@@ -274,29 +275,71 @@ def _publication(
     return cache.settle(run, report, live, made, fenced, condemned, weak)
 
 
-def record(tx: Transaction, item: tuple[model.Call, model.Report]) -> replies.Finished:
+Item: TypeAlias = tuple[model.Call, model.Report]
+_NOTHING = model.Publication(model.Outcome.NONE)
+
+
+class OneByOne(Exception):
+    """Something about one of several Runs is not for all of them together to do."""
+
+
+def record(tx: Transaction, item: Item) -> replies.Finished:
     """Record a whole Run in one fact."""
     call, report = item
-    nothing = model.Publication(model.Outcome.NONE)
+    _refuse_other_run(call, report)
+    stored = fact_log.find(tx, call.run, "record", "start", "reuse")
+    if stored is None:
+        return _record_new(tx, [item])[0]
+    fact_log.reject_other(tx, stored, "record", call.actor, _saying(item))
+    known = runs.get(tx, call.run)
+    return replies.Finished(known.run, artifacts.outputs_of(tx, known.id), _NOTHING)
 
-    def body(redactor: facts.Redactor) -> facts.Body:
-        return facts.record(facts.start(call, redactor), facts.finish(report, nothing, redactor))
 
+def record_together(tx: Transaction, items: Sequence[Item]) -> Sequence[replies.Finished]:
+    """As `record`, of several new Runs; later ones may take what earlier ones made.
+
+    Raises:
+        OneByOne: one is recorded already, or named twice, or a quarantine reaches one.
+        WhenceError: one of them is refused.
+    """
+    for call, report in items:
+        _refuse_other_run(call, report)
+    uids = [call.run for call, _ in items]
+    if len(set(uids)) < len(uids) or fact_log.are_any_said(tx, uids):
+        raise OneByOne
+    try:
+        return _record_new(tx, items)
+    except taint.Reached:
+        raise OneByOne from None
+
+
+def _record_new(tx: Transaction, items: Sequence[Item]) -> list[replies.Finished]:
+    after = [lifecycle.record(call, report, str(_NOTHING), tx.at) for call, report in items]
+    numbers = fact_log.append_all(
+        tx, [fact_log.Said("record", item[0].run, item[0].actor, _saying(item)) for item in items]
+    )
+    wholes = [
+        whole.Whole(number, tx.at, run, *item)
+        for number, run, item in zip(numbers, after, items, strict=True)
+    ]
+    recorded = whole.put(tx, wholes)
+    for (run_id, _), (call, report) in zip(recorded, items, strict=True):
+        _remember(tx, run_id, call.project, report)
+    return [replies.Finished(run, made, _NOTHING) for run, (_, made) in zip(after, recorded, strict=True)]
+
+
+def _saying(item: Item) -> fact_log.BodyOf:
+    call, report = item
+    return lambda redactor: facts.record(
+        facts.start(call, redactor), facts.finish(report, _NOTHING, redactor)
+    )
+
+
+def _refuse_other_run(call: model.Call, report: model.Report) -> None:
     if call.run != report.run:
         raise InvalidInput(f"the call is of run {call.run}, the report of run {report.run}")
     if report.trace is not None:
         raise InvalidInput("a run that is recorded whole is published under no key, so it has no trace")
-    stored = fact_log.find(tx, call.run, "record", "start", "reuse")
-    if stored is not None:
-        fact_log.reject_other(tx, stored, "record", call.actor, body)
-        known = runs.get(tx, call.run)
-        return replies.Finished(known.run, artifacts.outputs_of(tx, known.id), nothing)
-    began = lifecycle.start(call, tx.at)
-    after = lifecycle.finish(began, report, str(nothing), tx.at)
-    fact = fact_log.append(tx, "record", call.run, call.actor, body)
-    run_id, made = projections.record(tx, fact, tx.at, after, call, report)
-    _remember(tx, run_id, call.project, report)
-    return replies.Finished(after, made, nothing)
 
 
 def add(tx: Transaction, addition: model.Addition) -> tuple[model.Output, ...]:

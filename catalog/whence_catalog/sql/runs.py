@@ -1,7 +1,7 @@
 """Runs, their inputs, the components of their keys and their metric series."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 from uuid import UUID
@@ -11,9 +11,9 @@ from sqlmodel import insert
 
 from whence_catalog import digest, facts, model
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
-from whence_catalog.sql import artifacts, engine, labels, tables
+from whence_catalog.sql import artifacts, engine, labels, productions, tables
 from whence_catalog.sql import facts as fact_log
-from whence_catalog.sql.engine import Record, Statement, Transaction, Value
+from whence_catalog.sql.engine import Filling, Record, Statement, Transaction, Value
 
 _RUN = tables.table(tables.RunRow)
 _JOB = tables.table(tables.JobRow)
@@ -55,7 +55,9 @@ _make_actor = Statement(
     .values(name=bindparam("name"), authenticated=bindparam("authenticated"))
     .returning(_ACTOR.c.id)
 )
-_INSERTED = [
+_RUNS = Filling(
+    _RUN,
+    "id",
     "uid",
     "project_id",
     "job_id",
@@ -78,8 +80,7 @@ _INSERTED = [
     "start_fact",
     "finish_fact",
     "reason",
-]
-_insert = Statement(insert(_RUN).values({name: bindparam(name) for name in _INSERTED}).returning(_RUN.c.id))
+)
 _finish = Statement(
     update(_RUN)
     .where(_RUN.c.id == bindparam("of_id"))
@@ -170,7 +171,7 @@ _listed = Statement(
     .order_by(_RUN.c.id.desc())
     .limit(bindparam("many"))
 )
-_put_input = Statement(insert(_INPUT))
+INPUTS = Filling(_INPUT, "run_id", "role", "ordinal", "version_id", "producer_run_id", "fact")
 _inputs_of = Statement(
     select(*artifacts.VERSION_COLUMNS, _INPUT.c.role, _INPUT.c.ordinal, _PRODUCER.c.uid)
     .select_from(_INPUT)
@@ -203,7 +204,7 @@ _inputs_named = Statement(
     .outerjoin(_PRODUCER, _PRODUCER.c.id == _INPUT.c.producer_run_id)
     .where(_INPUT.c.run_id == bindparam("run_id"))
 )
-_put_component = Statement(insert(_COMPONENT))
+COMPONENTS = Filling(_COMPONENT, "run_id", "place", "name", "kind", "digest", "ignored")
 _components_of = Statement(
     select(
         _COMPONENT.c.place, _COMPONENT.c.name, _COMPONENT.c.kind, _COMPONENT.c.digest, _COMPONENT.c.ignored
@@ -289,37 +290,61 @@ def _names(tx: Transaction, run: model.Run) -> Record:
     return project_id, job_id, actor_id(tx, run.actor)
 
 
+def names_of(tx: Transaction, all_runs: Iterable[model.Run]) -> list[Record]:
+    """The rows of each Run's project, job and Actor, made if need be."""
+    known: dict[tuple[str, str, str, bool], Record] = {}
+    rows: list[Record] = []
+    for run in all_runs:
+        named = run.project, run.job, run.actor.name, run.actor.authenticated
+        row = known.get(named)
+        if row is None:
+            row = known[named] = _names(tx, run)
+        rows.append(row)
+    return rows
+
+
 def insert_run(
     tx: Transaction, run: model.Run, fact: int, finish_fact: int | None, origin_id: int | None
 ) -> int:
     """Record a new Run, which may have ended already; answers its row."""
-    project_id, job_id, by = _names(tx, run)
-    row = tx.one(
-        _insert,
-        uid=run.uid.bytes,
-        project_id=project_id,
-        job_id=job_id,
-        actor_id=by,
-        state=run.state.value,
-        mode=run.mode.value,
-        key=run.key,
-        origin_id=origin_id,
-        parent=None if run.parent is None else run.parent.bytes,
-        retry_of=None if run.retry_of is None else run.retry_of.bytes,
-        rerun_of=None if run.rerun_of is None else run.rerun_of.bytes,
-        started_at=model.microseconds(run.started_at),
-        finished_at=None if run.finished_at is None else model.microseconds(run.finished_at),
-        presumed=int(run.presumed),
-        outcome=run.outcome,
-        params=digest.frame(dict(run.params)),
-        metrics=digest.frame(dict(run.metrics)),
-        warnings=digest.frame(list(run.warnings)),
-        capture=digest.frame(facts.capture(run.capture)),
-        start_fact=fact,
-        finish_fact=finish_fact,
-        reason=run.reason,
+    names = _names(tx, run)
+    (run_id,) = tx.numbers("run", 1)
+    tx.fill(filled([row_of(run_id, run, names, fact, finish_fact, origin_id)]))
+    return run_id
+
+
+def filled(rows: Sequence[tuple[Value, ...]]) -> tuple[Filling, Sequence[tuple[Value, ...]]]:
+    """Rows of new Runs, to be written."""
+    return _RUNS, rows
+
+
+def row_of(
+    run_id: int, run: model.Run, names: Record, fact: int, finish_fact: int | None, origin_id: int | None
+) -> tuple[Value, ...]:
+    """The row of a Run whose project, job and Actor have those of `names`."""
+    return (
+        run_id,
+        run.uid.bytes,
+        *names,
+        run.state.value,
+        run.mode.value,
+        run.key,
+        origin_id,
+        None if run.parent is None else run.parent.bytes,
+        None if run.retry_of is None else run.retry_of.bytes,
+        None if run.rerun_of is None else run.rerun_of.bytes,
+        model.microseconds(run.started_at),
+        None if run.finished_at is None else model.microseconds(run.finished_at),
+        int(run.presumed),
+        run.outcome,
+        digest.frame(dict(run.params)),
+        digest.frame(dict(run.metrics)),
+        digest.frame(list(run.warnings)),
+        digest.frame(facts.capture(run.capture)),
+        fact,
+        finish_fact,
+        run.reason,
     )
-    return cast("Record", row)[0]  # type: ignore[no-any-return]
 
 
 def replace_run(tx: Transaction, run_id: int, after: model.Run, fact: int) -> None:
@@ -358,9 +383,25 @@ def put_inputs(tx: Transaction, run_id: int, fact: int, claims: Sequence[model.I
     if not claims:
         return
     taken = {(row[0], row[1]): tuple(row[2:]) for row in tx.all(_input_ids, run_id=run_id)}
-    rows: list[dict[str, Value]] = []
-    for claim in claims:
-        place, what = (claim.role, claim.ordinal), artifacts.source_ids(tx, claim.source)
+    ids = productions.sources_ids(tx, [claim.source for claim in claims])
+    tx.fill((INPUTS, input_rows(run_id, fact, claims, ids, taken)))
+
+
+def input_rows(
+    run_id: int,
+    fact: int,
+    claims: Sequence[model.InputClaim],
+    ids: Sequence[productions.SourceIds],
+    taken: dict[tuple[str, int], tuple[int, int | None]],
+) -> list[tuple[Value, ...]]:
+    """The rows of what a Run took beside `taken`, to which they are added; `ids` are those of the sources.
+
+    Raises:
+        InvalidInput: two inputs have the same role and ordinal.
+    """
+    rows: list[tuple[Value, ...]] = []
+    for claim, what in zip(claims, ids, strict=True):
+        place = claim.role, claim.ordinal
         if place in taken:
             if taken[place] != what:
                 raise InvalidInput(
@@ -368,18 +409,8 @@ def put_inputs(tx: Transaction, run_id: int, fact: int, claims: Sequence[model.I
                 )
             continue
         taken[place] = what
-        version_id, producer_id = what
-        rows.append(
-            {
-                "run_id": run_id,
-                "role": claim.role,
-                "ordinal": claim.ordinal,
-                "version_id": version_id,
-                "producer_run_id": producer_id,
-                "fact": fact,
-            }
-        )
-    tx.many(_put_input, rows)
+        rows.append((run_id, *place, *what, fact))
+    return rows
 
 
 def takes_the_same(tx: Transaction, run_id: int, claims: Sequence[model.InputClaim]) -> bool:
@@ -403,20 +434,17 @@ def put_components(
     tx: Transaction, run_id: int, components: Sequence[model.Component], first: int = 0
 ) -> None:
     """Record parts of a Run's key, the first of them in place `first`."""
-    tx.many(
-        _put_component,
-        [
-            {
-                "run_id": run_id,
-                "place": place,
-                "name": part.name,
-                "kind": part.kind,
-                "digest": part.digest,
-                "ignored": int(part.ignored),
-            }
-            for place, part in enumerate(components, first)
-        ],
-    )
+    tx.fill((COMPONENTS, component_rows(run_id, components, first)))
+
+
+def component_rows(
+    run_id: int, components: Sequence[model.Component], first: int = 0
+) -> list[tuple[Value, ...]]:
+    """The rows of parts of a Run's key, the first of them in place `first`."""
+    return [
+        (run_id, place, part.name, part.kind, part.digest, int(part.ignored))
+        for place, part in enumerate(components, first)
+    ]
 
 
 def put_observed(tx: Transaction, run_id: int, seen: model.Observed | None) -> None:

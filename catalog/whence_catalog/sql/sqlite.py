@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from whence_catalog.errors import ErrorKind, InvalidInput, NotReady, Unreachable, WhenceError
-from whence_catalog.sql.engine import Engine, Gate, Given, Statement, Transaction, Value
+from whence_catalog.sql.engine import Engine, Filling, Gate, Given, Statement, Transaction, Value
 
 T = TypeVar("T")
 
@@ -51,8 +51,23 @@ class SqliteTransaction(Transaction):
 
     def many(self, statement: Statement, rows: Sequence[Mapping[str, Value]]) -> None:
         """Carry it out once for each of `rows`."""
+        if not rows:
+            return
         ready = statement.on("sqlite")
         self._connection.executemany(ready.sql, [ready.arguments(row) for row in rows])
+
+    def numbers(self, table: str, many: int) -> Sequence[int]:
+        """Those that SQLite would give next: nobody else writes meanwhile."""
+        (last,) = self._connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()
+        return range(last + 1, last + 1 + many)
+
+    def fill(self, *filled: tuple[Filling, Sequence[tuple[Value, ...]]]) -> None:
+        """Write these rows, one table after the other."""
+        for filling, rows in filled:
+            if len(rows) == 1:
+                self._connection.execute(filling.on("sqlite"), rows[0])
+            elif rows:
+                self._connection.executemany(filling.on("sqlite"), rows)
 
     def tables(self) -> set[str]:
         """The names of the tables that are there."""

@@ -18,7 +18,7 @@ from sqlmodel import insert
 
 from whence_catalog import cache, lineage, model, taint
 from whence_catalog.errors import NotFound
-from whence_catalog.sql import artifacts, engine, tables
+from whence_catalog.sql import artifacts, engine, productions, tables
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Record, Statement, Transaction
 
@@ -167,6 +167,27 @@ def inherit(tx: Transaction, run_id: int) -> None:
         _insert(tx, quarantine_id, taint.spread(edges(tx), of[quarantine_id], {run_id: via}, known))
 
 
+class Reached(Exception):
+    """A quarantine reaches one of several Runs that were recorded together: record them one by one."""
+
+
+def inherit_all(
+    tx: Transaction, run_ids: Sequence[int], taken: AbstractSet[int], made: AbstractSet[int]
+) -> None:
+    """As `inherit`, of new Runs that took and made these Versions between them.
+
+    Raises:
+        Reached: there are several, and one of them is reached.
+    """
+    standing = _standing_quarantines(tx)
+    if not standing:
+        return
+    if len(run_ids) == 1:
+        inherit(tx, run_ids[0])
+    elif (taken | made) & standing.keys() or tx.one(_marks_on, ids=sorted(taken)) is not None:
+        raise Reached
+
+
 def _known(tx: Transaction, quarantine_id: int, some: AbstractSet[taint.Production]) -> set[taint.Production]:
     runs = sorted({production.run for production in some})
     rows = tx.all(_marked_runs, ids=runs, quarantine_id=quarantine_id) if runs else []
@@ -253,7 +274,7 @@ def foresee(
     standing = _standing_quarantines(tx)
     if not standing:
         return None
-    claimed = [artifacts.source_ids(tx, claim.source) for claim in inputs]
+    claimed = [productions.source_ids(tx, claim.source) for claim in inputs]
     made = {row[0] for row in tx.all(_versions_made, run_id=run_id)}
     known = (artifacts.known_version(tx, claim.artifact, claim.content.digest) for claim in outputs)
     made |= {version for version in known if version is not None}
@@ -281,7 +302,7 @@ def of_inputs(tx: Transaction, inputs: Sequence[model.InputClaim]) -> cache.Reas
     taken: list[lineage.Link] = []
     for claim in inputs:
         try:
-            version, producer = artifacts.source_ids(tx, claim.source)
+            version, producer = productions.source_ids(tx, claim.source)
         except NotFound:  # a call that nobody makes may name what nobody recorded
             known = artifacts.known_version(tx, claim.source.artifact, claim.source.digest)
             if known is None:
