@@ -11,7 +11,7 @@ how values are masked (`masks`, `lineage.mask`).
 
 from collections.abc import Callable, Mapping
 
-from whence_api import judging, listing, reading, writing
+from whence_api import judging, listing, questions, reading, writing
 from whence_api.admission import Admission
 from whence_catalog import access, catalog
 
@@ -62,6 +62,10 @@ RULES: Mapping[str, Callable[[Admission, Mapping[str, object]], object]] = {
     "projects_of": reading.projects_of,
     "series": reading.series,
     "lineage": reading.lineage,
+    "paths": questions.paths,
+    "roots_of": questions.roots_of,
+    "common_ancestors": questions.common_ancestors,
+    "impact": questions.impact,
     "explain": reading.explain,
     "explain_key": reading.explain_key,
     "explain_calls": reading.explain_calls,

@@ -136,6 +136,12 @@ class Mask:
         hidden = model.Quarantine(uuid.uuid4(), version, _NEVER, None, model.Actor(lineage.MASKED), None)
         return dataclasses.replace(taint, quarantine=hidden)
 
+    def deployment(self, found: model.Deployment) -> model.Deployment:
+        """A Deployment of a Version that may be read, without one that may not which it took the place of."""
+        if found.replaced is None or not self.hides(found.replaced.artifact):
+            return found
+        return dataclasses.replace(found, replaced=_version())
+
     def _difference(self, parted: inventory.Difference) -> inventory.Difference:
         before, after = (
             _version() if made is not None and self.hides(made.artifact) else made

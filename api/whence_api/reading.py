@@ -229,7 +229,7 @@ def check(asked: Admission, arguments: Mapping[str, object]) -> object:
 
 def lineage(asked: Admission, arguments: Mapping[str, object]) -> object:
     """Read in the projects of the roots; the rest is masked."""
-    roots = [_root(asked, text) for text in cast("Sequence[str]", arguments["roots"])]
+    roots = [root(asked, text) for text in cast("Sequence[str]", arguments["roots"])]
     frontier = cast("str | None", arguments.get("frontier"))
     direction = cast("lineages.Direction", arguments["direction"])
     bounds = cast("lineages.Bounds", arguments["bounds"])
@@ -246,7 +246,7 @@ def lineage(asked: Admission, arguments: Mapping[str, object]) -> object:
     return dataclasses.replace(graph, completeness=dataclasses.replace(graph.completeness, frontier=kept))
 
 
-def _root(asked: Admission, text: str) -> str:
+def root(asked: Admission, text: str) -> str:
     """A root, if it may be read: a reference as it is, a Run by its whole id."""
     if ":" in text:
         asked.require_artifact(model.Reference.parse(text).artifact)

@@ -293,6 +293,60 @@ class Catalog(Protocol):
         """
         ...
 
+    def paths(self, start: str, end: str, limit: int = 5, as_of: int | None = None) -> replies.Paths:
+        """The ways in which data went from one thing to another, the shortest first; at most `limit` of them.
+
+        Each is a Version by a reference, a Run by its id, or `deployment/` and the id of a Deployment, as in `lineage`;
+        so is `as_of`. The search is bounded: an answer that may lack ways says so.
+
+        Raises:
+            NotFound: one of them is not recorded, or was not then.
+            InvalidInput: `limit` is not 1 to 100; no such position yet.
+        """
+        ...
+
+    def roots_of(
+        self, of: Sequence[str], as_of: int | None = None, first: int = 100, after: str | None = None
+    ) -> replies.NodePage:
+        """The Versions where the data begins that these came from, the nearest first.
+
+        One begins it if nobody is known to have made it, or if it was taken from a Run that took nothing.
+
+        Raises:
+            NotFound, InvalidInput: as `paths`; `first` or `after`, as below.
+        """
+        ...
+
+    def common_ancestors(
+        self, of: Sequence[str], as_of: int | None = None, first: int = 100, after: str | None = None
+    ) -> replies.NodePage:
+        """The Versions and Runs that all of these came from, themselves counted, the nearest first.
+
+        The depth of each is that from the one of them which is farthest.
+
+        Raises:
+            NotFound, InvalidInput: as `roots_of`; fewer than two are named.
+        """
+        ...
+
+    def impact(
+        self,
+        of: str,
+        kinds: Iterable[str] = ("model",),
+        as_of: int | None = None,
+        first: int = 100,
+        after: str | None = None,
+    ) -> replies.Impact:
+        """What came of a Version or a Run, and where it is used now: counts, then items in pages without end.
+
+        The Deployments that serve a Version that came of it, then the aliases that stand on one, then such Versions of
+        these kinds (none: of any), each with a shortest way there.
+
+        Raises:
+            NotFound, InvalidInput: as `roots_of`; it is of a Deployment.
+        """
+        ...
+
     def explain(self, run: str, against: str | None = None) -> cache.Explanation:
         """Why a Run has the key that it has, beside that of the Run `against`, or the nearest earlier of its job."""
         ...

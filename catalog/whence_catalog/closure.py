@@ -8,7 +8,7 @@ Leaves to others: which Runs lie next to which (`flow`), ways beside the nearest
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
@@ -30,6 +30,10 @@ class Start(NamedTuple):
 
 # Rows of Versions and Runs, in turn, in the direction in which data went.
 Way: TypeAlias = tuple[NodeKey, ...]
+
+# What is asked of closures: (depth, node), in order.
+Listed: TypeAlias = Sequence[tuple[int, NodeKey]]
+Listing: TypeAlias = Callable[[Sequence["Closure"]], Listed]
 
 _DIRECT = -1
 # How many Runs are asked about at once: what is known of a wide level is never all in memory.
@@ -158,7 +162,7 @@ def _note(pairs: "tuple[array[int], array[int]]", version: int, run: int) -> Non
     pairs[1].append(run)
 
 
-def roots(closures: Sequence[Closure]) -> Sequence[tuple[int, NodeKey]]:
+def roots(closures: Sequence[Closure]) -> Listed:
     """The Versions where the flow into these begins, the nearest first: (depth, Version).
 
     One is a root if nobody is known to have made it, or if it was taken from a Run that took nothing.
@@ -174,7 +178,7 @@ def roots(closures: Sequence[Closure]) -> Sequence[tuple[int, NodeKey]]:
     return sorted((depth, key) for key, depth in found.items())
 
 
-def common(closures: Sequence[Closure]) -> Sequence[tuple[int, NodeKey]]:
+def common(closures: Sequence[Closure]) -> Listed:
     """What all of these came from, themselves counted, the nearest first: (depth, Version or Run).
 
     The depth is that from the start which is farthest.

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from whence_catalog import cache, facts, inventory, model
+from whence_catalog import cache, facts, inventory, lineage, model
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,3 +216,69 @@ class DivergencePage(Page):
     """Divergences, those of the newest Runs first."""
 
     items: tuple[inventory.Divergence, ...]
+
+
+# ── what is asked of lineage ─────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Ways in which data went from one thing to another, the shortest first; each has both ends.
+
+    A way goes through Versions and Runs in turn; by reuse, from Run to Run; at last, where that was asked, into a
+    Deployment. The depth of a node is how many Runs it is from the start. It is complete where these are all ways
+    there are; `ambiguous` counts steps of them that may have been another production's.
+    """
+
+    paths: tuple[tuple[lineage.Node, ...], ...]
+    completeness: lineage.Completeness
+
+
+@dataclass(frozen=True, slots=True)
+class NodePage(Page):
+    """Nodes, the nearest first; `total` is how many there are, `completeness` of the lineage they were found in."""
+
+    items: tuple[lineage.Node, ...]
+    total: int
+    completeness: lineage.Completeness
+
+
+class ImpactType(StrEnum):
+    """Of what an item of an impact tells: of what serves, of an alias that stands, or of a Version."""
+
+    DEPLOYMENT = "deployment"
+    ALIAS = "alias"
+    VERSION = "version"
+
+
+@dataclass(frozen=True, slots=True)
+class Impacted:
+    """A Version that came of something, and a shortest way there: the first node is that thing, the last the Version.
+
+    With the Deployment in which it serves, or the alias that means it, where the item is of such; None where
+    that may not be seen.
+    """
+
+    type: ImpactType
+    version: lineage.Node
+    path: tuple[lineage.Node, ...]
+    deployment: model.Deployment | None = None
+    alias: model.Alias | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Impact(Page):
+    """What came of a Version or a Run: Deployments first, then aliases, then Versions, each the nearest first.
+
+    `counts` are of all `deployments`, `aliases`, `versions` and `runs`, and `kinds` of the Versions by their kind,
+    also of what whoever asks may not see, and whatever kinds were asked for. What serves, or is meant, is told of
+    Versions of every kind, and of the subject itself, which is not among the `versions`. `position` is up to which
+    fact all pages look.
+    """
+
+    subject: lineage.Node
+    counts: Mapping[str, int]
+    kinds: Mapping[str, int]
+    items: tuple[Impacted, ...]
+    position: int
+    completeness: lineage.Completeness

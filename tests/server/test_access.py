@@ -237,6 +237,10 @@ TABLE: Mapping[str, Needs] = {
     "projects_of": Needs(Grant.READ, lambda p, o: {"runs": [p.models[o].run]}, None),
     "series": Needs(Grant.READ, lambda p, o: {"run": p.models[o].run}),
     "lineage": Needs(Grant.READ, _up),
+    "paths": Needs(Grant.READ, lambda p, o: {"start": f"{o}/dataset:raw@1", "end": f"{o}/model:net@1"}),
+    "roots_of": Needs(Grant.READ, lambda p, o: {"of": [f"{o}/model:net@1"]}),
+    "common_ancestors": Needs(Grant.READ, lambda p, o: {"of": [f"{o}/model:net@1", f"{o}/model:net@2"]}),
+    "impact": Needs(Grant.READ, lambda p, o: {"of": f"{o}/dataset:raw@1"}),
     "explain": Needs(Grant.READ, lambda p, o: {"run": _prefix(p, o)}),
     "explain_key": Needs(Grant.READ, lambda p, o: {"key": _key(p, o), "projects": [o]}),
     "explain_calls": Needs(Grant.READ, lambda p, o: {"calls": [World(p.catalog, o).call("train")]}, Denied),
@@ -462,6 +466,11 @@ def reads(c: Crossing) -> Iterator[tuple[str, dict[str, object]]]:
     yield "outputs_of", {"runs": runs}
     for found in artifacts:
         yield "productions", {"artifact": found}
+        for other in artifacts:
+            yield "paths", {"start": str(found), "end": str(other)}
+            yield "common_ancestors", {"of": [str(found), str(other)], "first": 2}
+        yield "roots_of", {"of": [str(found)]}
+        yield "impact", {"of": str(found), "kinds": ()}
         yield "aliases", {"artifact": found}
         yield "audit", {"subject": str(found), "policy": audit.Policy.default()}
         for ways in lineage.Direction:

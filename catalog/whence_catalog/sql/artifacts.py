@@ -188,6 +188,7 @@ _aliases = (
     .order_by(engine.place(_ALIAS.c.fact).desc())
 )
 _aliases_of = Statement(_aliases.where(_ALIAS.c.artifact_id == bindparam("artifact_id")))
+_aliases_with_ids = Statement(_aliases.add_columns(_ALIAS.c.id).where(engine.among(_ALIAS.c.id, "ids")))
 _standing_aliases = Statement(
     _aliases.where(_ALIAS.c.until.is_(None), engine.among(_ALIAS.c.version_id, "ids"))
 )
@@ -418,6 +419,11 @@ def aliases(tx: Transaction, artifact: model.Artifact) -> tuple[model.Alias, ...
 def standing_aliases(tx: Transaction, version_ids: Sequence[int]) -> tuple[model.Alias, ...]:
     """The aliases that mean one of these Versions now."""
     return tuple(_alias_of(tx, row) for row in tx.all(_standing_aliases, ids=list(version_ids)))
+
+
+def aliases_with_ids(tx: Transaction, ids: Sequence[int]) -> dict[int, model.Alias]:
+    """The aliases in these rows, each by its own."""
+    return {row[-1]: _alias_of(tx, row[:-1]) for row in tx.all(_aliases_with_ids, ids=list(ids))}
 
 
 def _alias_of(tx: Transaction, row: Record) -> model.Alias:

@@ -105,6 +105,7 @@ _deployments_of = Statement(_deployments.where(_DEPLOYMENT.c.version_id == bindp
 _serving_of = Statement(
     _deployments.where(engine.among(_DEPLOYMENT.c.version_id, "ids"), _DEPLOYMENT.c.until.is_(None))
 )
+_deployments_by_id = Statement(_deployments.where(engine.among(_DEPLOYMENT.c.id, "ids")))
 _deployment_named = Statement(_deployments.where(_DEPLOYMENT.c.uid == bindparam("uid")))
 _deployment_ended_by = Statement(_deployments.where(_DEPLOYMENT.c.end_fact == bindparam("fact")))
 _approvals = (
@@ -389,6 +390,12 @@ def of_version(tx: Transaction, version_id: int) -> replies.Judgements:
 def serving(tx: Transaction, version_ids: Sequence[int]) -> tuple[model.Deployment, ...]:
     """The deployments of these Versions that stand."""
     return _deployments_in(tx, tx.all(_serving_of, ids=list(version_ids)))
+
+
+def deployments_with_ids(tx: Transaction, ids: Sequence[int]) -> dict[int, model.Deployment]:
+    """The deployments in these rows, each by its own."""
+    rows = tx.all(_deployments_by_id, ids=list(ids))
+    return dict(zip([row[0] for row in rows], _deployments_in(tx, rows), strict=True))
 
 
 def judged(tx: Transaction, uids: Sequence[UUID]) -> dict[UUID, model.Version]:

@@ -15,6 +15,7 @@ from whence_catalog.sql import (
     judgements,
     named,
     pages,
+    questions,
     reaching,
     runs,
     savings,
@@ -33,6 +34,8 @@ R = TypeVar("R")
 
 # The longest page of Runs or facts that is answered at once.
 MOST_AT_ONCE = 100_000
+# How many ways from one thing to another are listed at most.
+MOST_PATHS = 100
 
 
 class Reading:
@@ -126,6 +129,33 @@ class Reading:
         return self._database.read(
             lambda tx: graph.walk(tx, [_root(tx, root) for root in roots], direction, bounds, frontier)
         )
+
+    def paths(self, start: str, end: str, limit: int = 5, as_of: int | None = None) -> replies.Paths:
+        if not 1 <= limit <= MOST_PATHS:
+            raise InvalidInput(f"limit is {limit}; expected 1 to {MOST_PATHS} ways")
+        self._settle_positions()
+        return self._database.read(lambda tx: questions.paths(tx, start, end, limit, as_of))
+
+    def roots_of(
+        self, of: Sequence[str], as_of: int | None = None, first: int = 100, after: str | None = None
+    ) -> replies.NodePage:
+        return self._page(first, lambda tx: questions.roots_of(tx, of, as_of, first, after))
+
+    def common_ancestors(
+        self, of: Sequence[str], as_of: int | None = None, first: int = 100, after: str | None = None
+    ) -> replies.NodePage:
+        return self._page(first, lambda tx: questions.common_ancestors(tx, of, as_of, first, after))
+
+    def impact(
+        self,
+        of: str,
+        kinds: Iterable[str] = ("model",),
+        as_of: int | None = None,
+        first: int = 100,
+        after: str | None = None,
+    ) -> replies.Impact:
+        wanted = frozenset(kinds)
+        return self._page(first, lambda tx: questions.impact(tx, of, wanted, as_of, first, after))
 
     def explain(self, run: str, against: str | None = None) -> cache.Explanation:
         return self._database.read(lambda tx: explaining.run(tx, run, against))

@@ -1,0 +1,117 @@
+"""What the questions about lineage need of their caller; what may not be read is masked in their answers, and counted."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar, cast
+
+from whence_api import masks, reading
+from whence_api.admission import Admission
+from whence_catalog import lineage, replies
+from whence_catalog.errors import ErrorKind, NotFound
+
+P = TypeVar("P", bound=replies.Page)
+
+_DEPLOYMENT = "deployment/"
+
+
+def paths(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Read in the projects of both ends; the rest is masked."""
+    ends = {end: _subject(asked, cast("str", arguments[end])) for end in ("start", "end")}
+    found = asked.catalog.paths(**{**arguments, **ends})  # type: ignore[arg-type]
+    if asked.sees_all:
+        return found
+    veil = _Veil(asked)
+    return dataclasses.replace(
+        found,
+        paths=tuple(tuple(map(veil.node, way)) for way in found.paths),
+        completeness=veil.counted(found.completeness),
+    )
+
+
+def roots_of(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Read in the projects of all that they are of; the rest is masked."""
+    return _nodes(asked, arguments, asked.catalog.roots_of)
+
+
+def common_ancestors(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Read in the projects of all that they are of; the rest is masked."""
+    return _nodes(asked, arguments, asked.catalog.common_ancestors)
+
+
+def impact(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Read in the project of what it is of; the rest is masked, and counted."""
+    of = _subject(asked, cast("str", arguments["of"]))
+    if asked.sees_all:
+        return asked.catalog.impact(**{**arguments, "of": of})  # type: ignore[arg-type]
+    found = _paged(asked, {**arguments, "of": of}, asked.catalog.impact)
+    veil, mask = _Veil(asked), asked.mask(None)
+
+    def seen(item: replies.Impacted) -> replies.Impacted:
+        is_seen = asked.may_read(item.version.project)
+        return replies.Impacted(
+            item.type,
+            veil.node(item.version),
+            tuple(map(veil.node, item.path)),
+            mask.deployment(item.deployment) if item.deployment is not None and is_seen else None,
+            item.alias if is_seen else None,
+        )
+
+    items = tuple(map(seen, found.items))
+    masked = sum(item.version.is_masked for item in items)
+    return dataclasses.replace(
+        found, items=items, masked=masked, completeness=veil.counted(found.completeness)
+    )
+
+
+def _nodes(
+    asked: Admission, arguments: Mapping[str, object], ask: Callable[..., replies.NodePage]
+) -> replies.NodePage:
+    of = [_subject(asked, text) for text in cast("Sequence[str]", arguments["of"])]
+    if asked.sees_all:
+        return ask(**{**arguments, "of": of})
+    found, veil = _paged(asked, {**arguments, "of": of}, ask), _Veil(asked)
+    items = tuple(map(veil.node, found.items))
+    masked = sum(node.is_masked for node in items)
+    return dataclasses.replace(
+        found, items=items, masked=masked, completeness=veil.counted(found.completeness)
+    )
+
+
+def _paged(asked: Admission, arguments: Mapping[str, object], ask: Callable[..., P]) -> P:
+    """A page whose cursors are closed: they hold rows, of what may not be read too."""
+    seal, after = asked.seal(), cast("str | None", arguments.get("after"))
+    page = ask(**{**arguments, "after": None if after is None else seal.open(after)})
+    cursors = tuple(map(seal.close, page.cursors))
+    return dataclasses.replace(page, cursors=cursors, end=None if page.end is None else cursors[-1])
+
+
+def _subject(asked: Admission, text: str) -> str:
+    """What a question is about, if it may be read; see `reading.root`."""
+    if not text.startswith(_DEPLOYMENT):
+        return reading.root(asked, text)
+    if not asked.sees_all:
+        (way,) = asked.catalog.paths(text, text, 1).paths
+        if not asked.may_read(way[0].project):
+            raise NotFound(f"no {text} is recorded", ErrorKind.NO_SUCH_JUDGEMENT)
+    return text
+
+
+@dataclass(slots=True)
+class _Veil:
+    """Hides the nodes of one answer that may not be read; one that stands there twice has one id."""
+
+    asked: Admission
+    hidden: dict[str, str] = field(default_factory=dict)
+
+    def node(self, node: lineage.Node) -> lineage.Node:
+        """The node, as far as it may be seen."""
+        if self.asked.may_read(node.project):
+            return node
+        if node.id not in self.hidden:
+            self.hidden[node.id] = masks.new_id()
+        return lineage.hidden_as(node, self.hidden[node.id])
+
+    def counted(self, whole: lineage.Completeness) -> lineage.Completeness:
+        """With how many nodes were hidden."""
+        return dataclasses.replace(whole, masked=whole.masked + len(self.hidden))

@@ -1,0 +1,414 @@
+"""What is asked of lineage beside the Graph: ways, roots, common ancestors, and what came of something.
+
+Each reads what was known at one position, and the pages of a list are all of the position of its first.
+Leaves to others: the search (`closure`, `ways`), and how it is read from the tables (`graph`).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import bindparam, func, or_, select
+
+from whence_catalog import closure, lineage, model, replies, ways
+from whence_catalog.closure import Closure, Start, Way
+from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
+from whence_catalog.lineage import Link, Node, NodeKey
+from whence_catalog.replies import ImpactType
+from whence_catalog.sql import artifacts, engine, graph, judgements, pages, runs, tables, times
+from whence_catalog.sql import facts as fact_log
+from whence_catalog.sql.engine import Statement, Transaction
+
+_VERSION = tables.table(tables.VersionRow)
+_ARTIFACT = tables.table(tables.ArtifactRow)
+_ALIAS = tables.table(tables.AliasRow)
+_DEPLOYMENT = tables.table(tables.DeploymentRow)
+_PROJECT = tables.table(tables.ProjectRow)
+_RUN = tables.table(tables.RunRow)
+
+_DEPLOYED = "deployment/"
+# How many Versions are looked at together for those of the kinds that are asked for.
+_STRIDE = 5000
+
+_deployment_named = Statement(
+    select(_DEPLOYMENT.c.id, _DEPLOYMENT.c.version_id, _PROJECT.c.name)
+    .join(_PROJECT, _PROJECT.c.id == _DEPLOYMENT.c.project_id)
+    .where(_DEPLOYMENT.c.uid == bindparam("uid"), engine.known(_DEPLOYMENT.c.fact))
+)
+_run_known = Statement(select(_RUN.c.id).where(_RUN.c.id == bindparam("id"), engine.known(_RUN.c.start_fact)))
+_kinds = Statement(
+    select(_ARTIFACT.c.kind, func.count())
+    .select_from(_VERSION)
+    .join(_ARTIFACT, _ARTIFACT.c.id == _VERSION.c.artifact_id)
+    .where(engine.among(_VERSION.c.id, "ids"))
+    .group_by(_ARTIFACT.c.kind)
+    .order_by(_ARTIFACT.c.kind)
+)
+_kind_of = Statement(
+    select(_VERSION.c.id, _ARTIFACT.c.kind)
+    .join(_ARTIFACT, _ARTIFACT.c.id == _VERSION.c.artifact_id)
+    .where(engine.among(_VERSION.c.id, "ids"))
+)
+_serving = Statement(
+    select(_DEPLOYMENT.c.id, _DEPLOYMENT.c.version_id)
+    .where(
+        engine.among(_DEPLOYMENT.c.version_id, "ids"),
+        engine.known(_DEPLOYMENT.c.fact),
+        or_(_DEPLOYMENT.c.end_fact.is_(None), engine.place(_DEPLOYMENT.c.end_fact) > bindparam("as_of")),
+    )
+    .order_by(_DEPLOYMENT.c.id)
+)
+# All that the aliases of their Artifacts meant: the last that was known stands.
+_aliased = Statement(
+    select(_ALIAS.c.artifact_id, _ALIAS.c.name, _ALIAS.c.id, _ALIAS.c.version_id)
+    .where(
+        _ALIAS.c.artifact_id.in_(
+            select(_VERSION.c.artifact_id).where(engine.among(_VERSION.c.id, "ids")).distinct()
+        ),
+        engine.known(_ALIAS.c.fact),
+    )
+    .order_by(engine.place(_ALIAS.c.fact))
+)
+
+
+class _Known:
+    """`lineage.Neighbours` as far as they were known at a position."""
+
+    def __init__(self, tx: Transaction, as_of: int) -> None:
+        self._all = graph.SqlNeighbours(tx)
+        self._as_of = as_of
+
+    def _then(self, links: Iterable[Link]) -> Iterator[Link]:
+        return (link for link in links if link.position <= self._as_of)
+
+    def edges_of(self, runs: Sequence[int]) -> Iterator[Link]:
+        return self._then(self._all.edges_of(runs))
+
+    def producers_of(self, versions: Sequence[int]) -> Iterator[Link]:
+        return self._then(self._all.producers_of(versions))
+
+    def consumers_of(self, versions: Sequence[int]) -> Iterator[Link]:
+        return self._then(self._all.consumers_of(versions))
+
+    def reuses_of(self, runs: Sequence[int]) -> Iterator[Link]:
+        return self._then(self._all.reuses_of(runs))
+
+    def versions(self, rows: Sequence[int]) -> Mapping[int, Node]:
+        return self._all.versions(rows)
+
+    def runs(self, rows: Sequence[int]) -> Mapping[int, Node]:
+        return self._all.runs(rows)
+
+
+class _Subject(NamedTuple):
+    """What a question is about. That of a Deployment is of the Version in it."""
+
+    start: Start
+    deployment: int | None = None
+    project: str = ""
+
+
+def _subject(tx: Transaction, text: str, as_of: int) -> _Subject:
+    """What a reference, a Run's id or `deployment/…` names.
+
+    Raises:
+        NotFound: nothing that is recorded, or that was at that position.
+        InvalidInput: it is none of these.
+    """
+    if text.startswith(_DEPLOYED):
+        row = tx.one(_deployment_named, uid=_uid(text).bytes, as_of=as_of)
+        if row is None:
+            raise NotFound(f"no {text} is recorded", ErrorKind.NO_SUCH_JUDGEMENT)
+        return _Subject(Start(version=row[1]), row[0], row[2])
+    if ":" in text:
+        version = artifacts.version_id(tx, model.Reference.parse(text))
+        if as_of != engine.NOW and not any(_Known(tx, as_of).producers_of([version])):
+            raise NotFound(f"no version {text} was recorded{_then(as_of)}", ErrorKind.NO_SUCH_VERSION)
+        return _Subject(Start(version=version))
+    run = runs.get(tx, runs.prefixed(tx, text)).id
+    if tx.one(_run_known, id=run, as_of=as_of) is None:
+        raise NotFound(f"no run {text} was recorded{_then(as_of)}", ErrorKind.NO_SUCH_RUN)
+    return _Subject(Start(run=run))
+
+
+def _uid(text: str) -> UUID:
+    try:
+        return UUID(text.removeprefix(_DEPLOYED))
+    except ValueError as error:
+        raise InvalidInput(
+            f"not a deployment: {text!r}; expected {_DEPLOYED} and its id", ErrorKind.BAD_REFERENCE
+        ) from error
+
+
+def _then(as_of: int) -> str:
+    return "" if as_of == engine.NOW else f" up to position {as_of:,}"
+
+
+# ── ways ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def paths(tx: Transaction, start: str, end: str, limit: int, as_of: int | None) -> replies.Paths:
+    """The shortest ways from one thing to another."""
+    position = times.checked(tx, as_of)
+    first, last = _subject(tx, start, position), _subject(tx, end, position)
+    if first.deployment is not None:
+        # Data goes into a Deployment, and no further.
+        ends = (_deployments(tx, [first.deployment])[first.deployment],)
+        whole = lineage.Completeness(complete=True)
+        return replies.Paths((ends,) if first == last else (), whole)
+    ask = _Known(tx, position)
+    found = ways.find(ask, first.start, last.start, limit)
+    nodes = _nodes(ask, [key for way in found.found for key in way])
+    shown = [_walked(nodes, way) for way in found.found]
+    if last.deployment is not None:
+        served = _deployments(tx, [last.deployment])[last.deployment]
+        shown = [(*way, served._replace(depth=way[-1].depth)) for way in shown]
+    complete = lineage.Completeness(not found.reasons, found.reasons, ambiguous=found.unsure)
+    return replies.Paths(tuple(shown), complete)
+
+
+def _nodes(ask: _Known, keys: Iterable[NodeKey]) -> Mapping[NodeKey, Node]:
+    asked = sorted(set(keys))
+    shown = {}
+    for row, node in ask.versions([key // 2 for key in asked if not key % 2]).items():
+        shown[lineage.version_key(row)] = node
+    for row, node in ask.runs([key // 2 for key in asked if key % 2]).items():
+        shown[lineage.run_key(row)] = node
+    return shown
+
+
+def _walked(nodes: Mapping[NodeKey, Node], way: Way) -> tuple[Node, ...]:
+    """A way as its nodes, each as deep as Runs were passed since the start."""
+    passed, depth = [], -1 if nodes[way[0]].type is lineage.NodeType.RUN else 0
+    for key in way:
+        node = nodes[key]
+        depth += node.type is lineage.NodeType.RUN
+        passed.append(node._replace(depth=depth))
+    return tuple(passed)
+
+
+def _deployments(tx: Transaction, ids: Sequence[int]) -> Mapping[int, Node]:
+    return {
+        row: Node(
+            f"{_DEPLOYED}{found.uid}",
+            lineage.NodeType.DEPLOYMENT,
+            found.target,
+            "serving" if found.until is None else "ended",
+            found.since,
+            project=found.version.artifact.project,
+        )
+        for row, found in judgements.deployments_with_ids(tx, ids).items()
+    }
+
+
+# ── roots and common ancestors ───────────────────────────────────────────────────────────────────
+
+
+def roots_of(
+    tx: Transaction, of: Sequence[str], as_of: int | None, first: int, after: str | None
+) -> replies.NodePage:
+    """Where the flow of data into these begins."""
+    return _page(tx, "roots", of, as_of, first, after, closure.roots)
+
+
+def common_ancestors(
+    tx: Transaction, of: Sequence[str], as_of: int | None, first: int, after: str | None
+) -> replies.NodePage:
+    """What all of these came from.
+
+    Raises:
+        InvalidInput: they are not two or more.
+    """
+    if len(of) < 2:
+        raise InvalidInput(f"common ancestors of {len(of)} things: name two or more")
+    return _page(tx, "common ancestors", of, as_of, first, after, closure.common)
+
+
+def _page(
+    tx: Transaction,
+    what: str,
+    of: Sequence[str],
+    as_of: int | None,
+    first: int,
+    after: str | None,
+    rule: closure.Listing,
+) -> replies.NodePage:
+    if not of:
+        raise InvalidInput(f"{what} of nothing: name a version or a run")
+    asked, position, key = _place(tx, what, of, as_of, first, after, (int, int))
+    ask = _Known(tx, position)
+    starts = {_subject(tx, text, position).start: None for text in of}
+    closures = [closure.upstream(ask, start) for start in starts]
+    every = rule(closures)
+    shown = [item for item in every if key is None or item > key][: first + 1]
+    nodes = _nodes(ask, [item[1] for item in shown[:first]])
+    cursors = [asked.cursor(position, item) for item in shown[:first]]
+    return replies.NodePage(
+        cursors=tuple(cursors),
+        end=cursors[-1] if len(shown) > first else None,
+        masked=0,
+        items=tuple(nodes[item]._replace(depth=depth) for depth, item in shown[:first]),
+        total=len(every),
+        completeness=_completeness(closures),
+    )
+
+
+def _place(
+    tx: Transaction,
+    what: str,
+    of: Iterable[str],
+    as_of: int | None,
+    first: int,
+    after: str | None,
+    kinds: Sequence[type],
+) -> tuple[pages.List, int, tuple[int | str, ...] | None]:
+    times.checked(tx, as_of)
+    asked = pages.List(what, repr([as_of, *of]), first, after)
+    position, key = asked.place(fact_log.head(tx) if as_of is None else as_of, *kinds)
+    return asked, position, key
+
+
+def _completeness(closures: Sequence[Closure]) -> lineage.Completeness:
+    return lineage.Completeness(
+        complete=True,
+        ambiguous=sum(found.ambiguous for found in closures),
+        unknown_producers=sum(found.unmade for found in closures),
+    )
+
+
+# ── impact ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One line of an impact: the Version, and the row of the Deployment or alias."""
+
+    type: ImpactType
+    version: int
+    row: int = 0
+
+
+_SECTIONS = (ImpactType.DEPLOYMENT, ImpactType.ALIAS, ImpactType.VERSION)
+
+
+def impact(
+    tx: Transaction,
+    of: str,
+    kinds: frozenset[str],
+    as_of: int | None,
+    first: int,
+    after: str | None,
+) -> replies.Impact:
+    """What came of a Version or a Run, and where that is used.
+
+    Raises:
+        InvalidInput: it is of a Deployment, of which nothing comes.
+    """
+    asked, position, key = _place(tx, "impact", [of, *sorted(kinds)], as_of, first, after, (int, int))
+    start, deployment, _ = _subject(tx, of, position)
+    if deployment is not None:
+        raise InvalidInput(f"nothing comes of {of}; ask of the version that it serves")
+    found = closure.downstream(_Known(tx, position), start)
+    serving, aliases = _standing(tx, found, position)
+    listed = _listed(tx, found, kinds, serving, aliases, key)
+    shown = list(islice(listed, first + 1))
+    cursors = [asked.cursor(position, place) for place, _ in shown[:first]]
+    others = [version for version in found.versions if version != start.version]
+    by_kind: dict[str, int] = dict(tx.all(_kinds, ids=others)) if others else {}
+    subject = _nodes(_Known(tx, position), [start.key])[start.key]
+    return replies.Impact(
+        cursors=tuple(cursors),
+        end=cursors[-1] if len(shown) > first else None,
+        masked=0,
+        subject=subject,
+        counts={
+            "deployments": len(serving),
+            "aliases": len(aliases),
+            "versions": len(others),
+            "runs": len(found.runs) - bool(start.run),
+        },
+        kinds=by_kind,
+        items=_described(tx, found, position, [item for _, item in shown[:first]]),
+        position=position,
+        completeness=_completeness([found]),
+    )
+
+
+def _standing(
+    tx: Transaction, found: Closure, position: int
+) -> tuple[Sequence[tuple[int, int]], Sequence[tuple[int, int]]]:
+    """The Deployments that served, and the aliases that stood, at a position: (Version, row), the nearest first."""
+    nearness = {version: place for place, version in enumerate(_reached(found))}
+    ids = list(nearness)
+    serving = [(version, row) for row, version in tx.all(_serving, ids=ids, as_of=position)]
+    last = {
+        (artifact, name): (v, row) for artifact, name, row, v in tx.all(_aliased, ids=ids, as_of=position)
+    }
+    aliases = [(version, row) for version, row in last.values() if version in nearness]
+
+    def order(item: tuple[int, int]) -> tuple[int, int]:
+        return nearness[item[0]], item[1]
+
+    return sorted(serving, key=order), sorted(aliases, key=order)
+
+
+def _reached(found: Closure) -> Iterator[int]:
+    """The Versions that came of it, after itself, if it is one; the nearest first."""
+    if found.start.version:
+        yield found.start.version
+    yield from (version for version in found.versions if version != found.start.version)
+
+
+def _listed(
+    tx: Transaction,
+    found: Closure,
+    kinds: frozenset[str],
+    serving: Sequence[tuple[int, int]],
+    aliases: Sequence[tuple[int, int]],
+    after: tuple[int | str, ...] | None,
+) -> Iterator[tuple[tuple[int, int], _Item]]:
+    """All items behind that one, each with its place: the section, and the place in that."""
+    section, begin = (0, 0) if after is None else (int(after[0]), int(after[1]) + 1)
+    for number, of in ((0, serving), (1, aliases)):
+        if section <= number:
+            for place in range(begin if section == number else 0, len(of)):
+                yield (number, place), _Item(_SECTIONS[number], *of[place])
+    others = enumerate(version for version in found.versions if version != found.start.version)
+    rest = islice(others, begin if section == 2 else 0, None)
+    while chunk := list(islice(rest, _STRIDE)):
+        fitting = {version for _, version in chunk}
+        if kinds:
+            told = tx.all(_kind_of, ids=sorted(fitting))
+            fitting = {version for version, kind in told if kind in kinds}
+        yield from (
+            ((2, place), _Item(ImpactType.VERSION, version)) for place, version in chunk if version in fitting
+        )
+
+
+def _described(
+    tx: Transaction, found: Closure, position: int, items: Sequence[_Item]
+) -> tuple[replies.Impacted, ...]:
+    routes = {
+        item.version: found.way(item.version)
+        if item.version in found.versions and item.version != found.start.version
+        else (lineage.version_key(item.version),)
+        for item in items
+    }
+    nodes = _nodes(_Known(tx, position), [key for way in routes.values() for key in way])
+    rows = {of: [item.row for item in items if item.type is of] for of in _SECTIONS}
+    deployments = judgements.deployments_with_ids(tx, rows[ImpactType.DEPLOYMENT])
+    aliases = artifacts.aliases_with_ids(tx, rows[ImpactType.ALIAS])
+    described = []
+    for item in items:
+        path = _walked(nodes, routes[item.version])
+        told = replies.Impacted(item.type, path[-1], path)
+        if item.type is ImpactType.DEPLOYMENT:
+            # What ended it since was not known then.
+            then = replace(deployments[item.row], until=None, ended_by=None, ended_because=None)
+            told = replace(told, deployment=then)
+        if item.type is ImpactType.ALIAS:
+            told = replace(told, alias=replace(aliases[item.row], until=None))
+        described.append(told)
+    return tuple(described)
