@@ -9,8 +9,10 @@ from graphql import (
     GraphQLInputObjectType,
     GraphQLInterfaceType,
     GraphQLObjectType,
+    GraphQLUnionType,
     build_schema,
     get_introspection_query,
+    get_named_type,
     is_introspection_type,
     is_specified_scalar_type,
 )
@@ -74,11 +76,14 @@ def test_every_list_that_can_grow_is_in_pages() -> None:
         for field, defined in of.fields.items()
         if "[" in str(defined.type) and "first" not in defined.args
     }
-    in_pages = {name for name in lists if name.partition(".")[0].endswith("Connection")}
-    bounded = {"Lineage.roots", "Lineage.nodes", "Lineage.edges", "Query.nodes"}
+    in_pages = {name for name in lists if name.endswith(("Connection.nodes", "Connection.edges"))}
+    bounded = {"Lineage.roots", "Lineage.nodes", "Lineage.edges", "Query.nodes", "Paths.paths"}
+    by_kind = {"ImpactConnection.kinds"}
     of_one_run = {
         "Run.metrics",
         "Run.labels",
+        "Labelled.labels",
+        "Judgements.labels",
         "Run.warnings",
         "Production.metrics",
         "Code.argv",
@@ -92,7 +97,23 @@ def test_every_list_that_can_grow_is_in_pages() -> None:
     cut_when_recorded = {
         f"Reads.{name}" for name in ("files", "sockets", "subprocesses", "variables", "blindSpots", "holes")
     }
-    assert lists - in_pages == bounded | of_one_run | cut_when_recorded
+    assert lists - in_pages == bounded | by_kind | of_one_run | cut_when_recorded
+
+
+def test_a_list_in_pages_is_asked_for_by_how_many_and_behind_what() -> None:
+    for name, of in SCHEMA._schema.type_map.items():
+        if not isinstance(of, GraphQLObjectType):
+            continue
+        for field, defined in of.fields.items():
+            if any(part.endswith("Connection") for part in _named(defined.type)):
+                assert {"first", "after"} <= set(defined.args), f"{name}.{field}"
+
+
+def _named(type: object) -> set[str]:
+    """The name of a type, and those of a union's members."""
+    named = get_named_type(type)  # type: ignore[call-overload]
+    members = named.types if isinstance(named, GraphQLUnionType) else (named,)
+    return {member.name for member in members}
 
 
 def test_values_of_enums_are_what_the_catalog_calls_them() -> None:

@@ -123,6 +123,14 @@ describe(
     JOB="Jobs, by name.",
 )
 describe(
+    replies.ImpactType,
+    "ImpactType",
+    "What an item of an impact tells of.",
+    DEPLOYMENT="A Deployment that serves a Version that came of it.",
+    ALIAS="An alias that stands on such a Version.",
+    VERSION="Such a Version.",
+)
+describe(
     lineage.Direction,
     "Direction",
     "Which way to go.",

@@ -199,15 +199,16 @@ class _Measuring:
         """
         given = get_argument_values(defined, node, self._variables) if defined.args else {}
         most, name = self._limits.items, node.name.value
-        if "first" in given:
-            if not 1 <= given["first"] <= most:
-                raise refusal(
-                    f"first is {given['first']} in {name}; expected 1 to {most}", ErrorKind.BAD_VALUE
-                )
-            return int(given["first"])
-        for ids in ("ids", "roots"):
-            if len(given.get(ids, ())) > most:
+        for ids in ("ids", "roots", "of"):
+            if isinstance(given.get(ids), list) and len(given[ids]) > most:
                 raise refusal(f"{name} is given {len(given[ids])} {ids}; expected {most} at most")
+        for many in ("first", "max"):
+            if many in given:
+                if not 1 <= given[many] <= most:
+                    raise refusal(
+                        f"{many} is {given[many]} in {name}; expected 1 to {most}", ErrorKind.BAD_VALUE
+                    )
+                return int(given[many])
         if "ids" in given:
             return len(given["ids"])
         if "bounds" in defined.args:

@@ -5,7 +5,7 @@ edge, and takes a node only with all its edges; what it took is counted.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, TypeAlias
 
@@ -182,16 +182,26 @@ def shown(graph: lineage.Graph, wanted: LineageFilter) -> Lineage:
         roots=names.of(graph.roots),
         nodes=rows.Table(len(kept), LineageNode, columns.of_nodes(kept, names)),
         edges=rows.Table(len(edges), LineageEdge, columns.of_edges(edges, names)),
-        completeness=Completeness(
-            complete=found.complete,
-            reasons=list(found.reasons),
-            frontier=found.frontier,
-            masked=found.masked,
-            erased=found.erased,
-            ambiguous=found.ambiguous,
-            unknown_producers=found.unknown_producers,
-            filtered=len(left_out),
-        ),
+        completeness=completeness(replace(found, filtered=len(left_out))),
+    )
+
+
+def nodes(found: Sequence[lineage.Node]) -> Sequence[LineageNode]:
+    """Nodes without a Graph around them, as they are shown."""
+    return rows.Table(len(found), LineageNode, columns.of_nodes(found, columns.Names(found)))
+
+
+def completeness(found: lineage.Completeness) -> Completeness:
+    """Whether an answer is all, as it is shown."""
+    return Completeness(
+        complete=found.complete,
+        reasons=list(found.reasons),
+        frontier=found.frontier,
+        masked=found.masked,
+        erased=found.erased,
+        ambiguous=found.ambiguous,
+        unknown_producers=found.unknown_producers,
+        filtered=found.filtered,
     )
 
 

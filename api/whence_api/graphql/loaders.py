@@ -5,6 +5,7 @@ Each request has loaders of its own, so that what one viewer may see is never re
 
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 from uuid import UUID
 
@@ -170,6 +171,19 @@ class Context(BaseContext):
         self.loaders = Loaders(ask)
         self.bounds = bounds
         self.actor = actor
+        self._positions: dict[datetime, asyncio.Future[int]] = {}
+
+    async def position(self, as_of: object) -> int | None:
+        """The position that is meant by what `AsOf` took. A time means the same one in all of a request.
+
+        Raises:
+            WhenceError: the catalog's answer.
+        """
+        if not isinstance(as_of, datetime):
+            return cast("int | None", as_of)
+        if as_of not in self._positions:
+            self._positions[as_of] = asyncio.ensure_future(self.loaders.ask("position_at", moment=as_of))
+        return await self._positions[as_of]
 
     async def write(self, verb: str, items: str, claim: object) -> Any:
         """What a verb that writes answers to one claim. What was read before is read anew after it.

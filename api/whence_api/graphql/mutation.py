@@ -9,7 +9,7 @@ from typing import Annotated, TypeAlias
 
 import strawberry
 
-from whence_api.graphql import refusals, relay, types
+from whence_api.graphql import refusals, relay, types, values
 from whence_api.graphql.loaders import Info
 from whence_api.graphql.refusals import Conflict, Denied, InvalidInput, NotFound
 from whence_api.graphql.relay import changing
@@ -103,8 +103,45 @@ class ReleaseInput:
     uid: strawberry.ID | None = strawberry.field(default=None, description=_UID)
 
 
+@strawberry.input(description="A label, by its name.")
+class LabelInput:
+    """A label."""
+
+    name: str = strawberry.field(description="Its name.")
+    value: str = strawberry.field(description="Its value.")
+
+
+@strawberry.input(description="Which labels a Run or a Version is to have, and which it is not.")
+class SetLabelsInput:
+    """Which labels a Run or a Version is to have."""
+
+    subject: strawberry.ID = strawberry.field(
+        description="The Run or the Version: its id; or a Run's uid, or a Version's reference."
+    )
+    set: list[LabelInput] | None = strawberry.field(
+        default=None, description="Those that it has from now on, whatever their values were."
+    )
+    remove: list[str] | None = strawberry.field(
+        default=None, description="The names of those that it has no more."
+    )
+    uid: strawberry.ID | None = strawberry.field(default=None, description=_UID)
+
+
 # ── what is answered ─────────────────────────────────────────────────────────────────────────────
 
+
+@strawberry.type(description="All labels that a Run or a Version has now.")
+class Labelled:
+    """All labels that a Run or a Version has now."""
+
+    id: strawberry.ID = strawberry.field(description="The global id of the Run or the Version.")
+    labels: list[values.Label] = strawberry.field(description="Its labels, by name.")
+
+
+LabelResult: TypeAlias = Annotated[
+    Labelled | NotFound | Conflict | InvalidInput | Denied,
+    strawberry.union("LabelResult", description="All labels that it has now, or why nothing was changed."),
+]
 AliasResult: TypeAlias = Annotated[
     types.Alias | NotFound | Conflict | InvalidInput | Denied,
     strawberry.union("AliasResult", description="What the alias means now, or why nothing was changed."),
@@ -255,6 +292,31 @@ class Mutation:
             return types.Hold(value=found) if isinstance(found, model.Hold) else types.Quarantine(value=found)
         except WhenceError as error:
             return refusals.of_change(error)
+
+    @changing("Set and remove labels of a Run or a Version.")
+    async def label(self, info: Info, input: Annotated[SetLabelsInput, _INPUT]) -> LabelResult:
+        """Labels are set and removed."""
+        try:
+            id, subject = await _labelled(info, relay.subject_of(input.subject))
+            claim = model.LabelClaim(
+                uid=_uid(input.uid),
+                subject=subject,
+                actor=info.context.actor,
+                set={label.name: label.value for label in input.set or ()},
+                remove=frozenset(input.remove or ()),
+            )
+            found = await info.context.write("label", "claims", claim)
+            return Labelled(id=id, labels=values.labels(found))
+        except WhenceError as error:
+            return refusals.of_change(error)
+
+
+async def _labelled(info: Info, subject: str) -> tuple[strawberry.ID, str]:
+    """The id of a Run or a Version, and its name for ever."""
+    if ":" not in subject:
+        return relay.id_of(relay.NodeType.RUN, subject), subject
+    version = await _version(info, subject)
+    return relay.id_of(relay.NodeType.VERSION, version.ref), version.ref
 
 
 async def _version(info: Info, text: str) -> model.Version:

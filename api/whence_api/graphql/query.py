@@ -10,7 +10,7 @@ from uuid import UUID
 
 import strawberry
 
-from whence_api.graphql import caching, explaining, refusals, relay, types, values
+from whence_api.graphql import caching, explaining, questions, refusals, relay, types, values
 from whence_api.graphql import lineage as history
 from whence_api.graphql.loaders import Info
 from whence_api.graphql.refusals import Denied, InvalidInput, NotFound
@@ -104,7 +104,7 @@ JobName: TypeAlias = Annotated[str | None, strawberry.argument(description="Of t
 
 
 @strawberry.type(description="What can be asked of a catalog.")
-class Query:
+class Query(questions.Questions):
     """The root of every query."""
 
     @described("What has that global id; null where there is nothing of it that you may read.")
@@ -303,7 +303,8 @@ class Query:
         self,
         info: Info,
         roots: Annotated[
-            list[strawberry.ID], strawberry.argument(description="Global ids of Versions and Runs.")
+            list[strawberry.ID],
+            strawberry.argument(description="Versions, Runs and Deployments: their ids, references or uids."),
         ],
         direction: history.DirectionArgument,
         bounds: history.BoundsArgument = None,
@@ -312,7 +313,7 @@ class Query:
     ) -> LineageResult:
         """A part of history."""
         try:
-            named = [_root(relay.GlobalId.parse(root)) for root in roots]
+            named = [relay.subject_of(root) for root in roots]
             return await history.find(info, history.Sought(named, direction, bounds, filter, frontier))
         except WhenceError as error:
             return refusals.of_question(error)
@@ -353,12 +354,3 @@ def _uid(id: relay.GlobalId) -> UUID:
         raise errors.InvalidInput(
             f"not the id of a {id.type.lower()}: {id.key[:40]!r}", errors.ErrorKind.BAD_REFERENCE
         ) from None
-
-
-def _root(id: relay.GlobalId) -> str:
-    if id.type not in (NodeType.VERSION, NodeType.RUN):
-        raise errors.InvalidInput(
-            f"{id.key} is an {id.type.lower()}; lineage is of versions and of runs: ask for one of them",
-            errors.ErrorKind.BAD_REFERENCE,
-        )
-    return id.key

@@ -8,10 +8,12 @@ https://relay.dev/graphql/connections.htm
 
 import base64
 import binascii
+import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from operator import attrgetter
-from typing import Annotated, Any, Generic, NamedTuple, TypeAlias, TypeVar, cast
+from typing import Annotated, Any, Generic, NamedTuple, TypeAlias, TypeVar, assert_never, cast
+from uuid import UUID
 
 import strawberry
 from graphql import GraphQLField
@@ -45,6 +47,8 @@ ALONE = "alone"
 WEIGHT = "weight"
 # Of a field that writes: each is a transaction that waits for the disk.
 _WRITE = 1000
+# Of a field that looks at all that came before or after something, however little of it is shown.
+WHOLE = 5000
 
 
 def described(text: str, **metadata: object) -> Callable[[F], F]:
@@ -131,6 +135,34 @@ def reference_of(text: str) -> model.Reference:
     if id.type not in (NodeType.VERSION, NodeType.ARTIFACT):
         raise InvalidInput(f"a {id.type.lower()} was given; expected a version", ErrorKind.BAD_REFERENCE)
     return model.Reference.parse(id.key)
+
+
+def subject_of(text: str) -> str:
+    """What lineage is asked of, in the catalog's words: named by global id, by reference, or by a Run's uid.
+
+    Raises:
+        InvalidInput: nothing is named so, or an Artifact is.
+    """
+    if ":" in text:
+        return text
+    with contextlib.suppress(ValueError):
+        return str(UUID(text))
+    id = GlobalId.parse(text)
+    match id.type:
+        case NodeType.VERSION:
+            return id.key
+        case NodeType.RUN:
+            return id.key
+        case NodeType.DEPLOYMENT:
+            return f"deployment/{id.key}"
+        case NodeType.ARTIFACT:
+            raise InvalidInput(
+                f"{id.key} is an artifact; lineage is of its versions, of runs and of deployments: ask for one of"
+                " them",
+                ErrorKind.BAD_REFERENCE,
+            )
+        case _:
+            assert_never(id.type)
 
 
 def artifact_of(text: str) -> model.Artifact:

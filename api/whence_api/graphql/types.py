@@ -258,6 +258,8 @@ class Judgements:
 
     value: strawberry.Private[replies.Judgements]
 
+    labels: list[values.Label] = relay.reads("The labels that it has now, by name.", "labels", values.labels)
+
     @described("The Quarantines of it, those that were released among them.")
     def quarantines(self, first: First = 25, after: After = None) -> relay.Connection[Quarantine]:
         """A page of them."""

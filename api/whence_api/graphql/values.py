@@ -1,17 +1,41 @@
 """Small values of GraphQL's own: scalars, and what has no name that it could be asked for by."""
 
+import contextlib
 import math
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any, NewType, TypeAlias, cast
 
 import strawberry
 from strawberry.scalars import JSON
 
 from whence_catalog import digest, model, wire
+from whence_catalog.errors import InvalidInput
 
 BigInt = NewType("BigInt", int)
 Digest = NewType("Digest", str)
+# A position of the log, or a time that says its offset from UTC.
+AsOf = NewType("AsOf", object)
+
+
+def _as_of(given: object) -> int | datetime:
+    if isinstance(given, int) and not isinstance(given, bool):
+        return given
+    if isinstance(given, str):
+        with contextlib.suppress(ValueError):
+            return model.checked_moment(datetime.fromisoformat(given))
+    raise InvalidInput(
+        f"asOf is {str(given)[:40]!r}; expected a position of the log, or a time such as 2026-05-03T12:00:00Z"
+    )
+
+
 SCALARS: Mapping[object, Any] = {
+    AsOf: strawberry.scalar(
+        name="AsOf",
+        description="What was known then: a position of the log, or a time (ISO 8601, with its offset from UTC),"
+        " which stands for the last position at it.",
+        parse_value=_as_of,
+    ),
     BigInt: strawberry.scalar(
         name="BigInt", description="A whole number of up to 64 bits, as a JSON number.", parse_value=int
     ),
@@ -110,4 +134,8 @@ def labels(found: Mapping[str, str]) -> list[Label]:
 RunStates: TypeAlias = Annotated[
     list[model.RunState] | None,
     strawberry.argument(description="That are in one of these states by now; null or none for any."),
+]
+AsOfArgument: TypeAlias = Annotated[
+    AsOf | None,
+    strawberry.argument(description="Answer with what was known then; null for all that is known now."),
 ]
