@@ -24,6 +24,8 @@ SHORT = 10_000
 _LONGER = (1_000_000, 100_000)
 _FEW_ENTRIES, _ENTRIES = 10_000, 1_000_000
 _PAGE = 25
+# From among how many of the last runs those are drawn that people ask for most.
+_RECENT = 1_000
 
 # Makes a question about a history of that many runs, ready to be asked.
 _Question: TypeAlias = Callable[[catalog.SqlCatalog, int, random.Random], Callable[[], object]]
@@ -42,6 +44,11 @@ def _resolve_alias(of: catalog.SqlCatalog, _: int, __: random.Random) -> Callabl
 
 
 def _show_run(of: catalog.SqlCatalog, runs: int, drawn: random.Random) -> Callable[[], object]:
+    uid = str(history.uid(runs - 1 - drawn.randrange(_RECENT)))
+    return lambda: of.run(uid)
+
+
+def _show_run_anywhere(of: catalog.SqlCatalog, runs: int, drawn: random.Random) -> Callable[[], object]:
     uid = str(history.uid(drawn.randrange(runs)))
     return lambda: of.run(uid)
 
@@ -64,14 +71,14 @@ def _upstream(depth: int) -> _Question:
     bounds = lineage.Bounds(depth=depth, max_nodes=None)
 
     def question(of: catalog.SqlCatalog, runs: int, drawn: random.Random) -> Callable[[], object]:
-        root = str(history.uid(runs - 1 - drawn.randrange(1_000)))
+        root = str(history.uid(runs - 1 - drawn.randrange(_RECENT)))
         return lambda: of.lineage([root], lineage.Direction.UP, bounds).edges[0]
 
     return question
 
 
 def _downstream(of: catalog.SqlCatalog, runs: int, drawn: random.Random) -> Callable[[], object]:
-    root = str(history.uid(drawn.randrange(runs - 1_000)))
+    root = str(history.uid(drawn.randrange(runs - _RECENT)))
     bounds = lineage.Bounds(depth=5, max_nodes=None)
     return lambda: of.lineage([root], lineage.Direction.DOWN, bounds)
 
@@ -91,6 +98,8 @@ QUESTIONS: dict[str, tuple[_Question, int]] = {
     "resolve": (_resolve, 20),
     "resolve-alias": (_resolve_alias, 20),
     "show-run": (_show_run, 20),
+    # Its pages are in no cache of SQLite's where the history is long: each is read, and that is what this one tells.
+    "show-run-anywhere": (_show_run_anywhere, 20),
     "list-runs": (_list_runs, 10),
     "list-runs-of-job": (_list_runs_of_job, 10),
     "versions-of": (_versions_of, 10),
