@@ -49,8 +49,8 @@ def mount(
 
     async def context(request: Request) -> Context:
         # Who is shown the page has no token yet; it holds nothing of the catalog.
-        shows_page = request.method == "GET" and "query" not in request.query_params
-        viewer = None if shows_page else await threads.read(_told, viewer_of, request.scope)
+        is_page = over_http.shows_page(request.method, request.query_params)
+        viewer = None if is_page else await threads.read(_told, viewer_of, request.scope)
 
         async def ask(verb: str, /, **arguments: object) -> Any:
             assert viewer is not None

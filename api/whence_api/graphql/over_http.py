@@ -6,8 +6,10 @@ is asked, by whom and how much of it are decided elsewhere.
 https://graphql.github.io/graphql-over-http/draft/
 """
 
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import msgspec
 from cross_web import AsyncHTTPRequestAdapter, HTTPException
@@ -16,14 +18,18 @@ from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.websockets import WebSocket
 from strawberry.fastapi import BaseContext, GraphQLRouter
 from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData
+from strawberry.http.base import BaseRequestProtocol
+from strawberry.schema import BaseSchema
 from strawberry.types import ExecutionResult
 from strawberry.types.unset import UNSET
 
-from whence_api.graphql import rows
+from whence_api.graphql import persisted, rows
 from whence_catalog.errors import ErrorKind
 
 # The page at /graphql, which asks for its files under /graphql/ide/.
 IDE = Path(__file__).parent / "ide"
+# How much of documents is kept that may be asked for by their hash.
+_KEPT_CHARACTERS, _LONGEST_KEPT = 8_000_000, 100_000
 _JSON = "application/json"
 _GRAPHQL = "application/graphql-response+json"
 
@@ -38,7 +44,18 @@ _PAGE_HEADERS = {
 
 
 class Router(GraphQLRouter[BaseContext, None]):
-    """The routes of GraphQL: a GET that asks or shows the page, and a POST that asks."""
+    """The routes of GraphQL: a GET that asks or shows the page, and a POST that asks.
+
+    Args:
+        schema: what is asked.
+        documents: those that may be asked for by their hash; else some of its own.
+    """
+
+    def __init__(
+        self, schema: BaseSchema, documents: persisted.Documents | None = None, **strawberrys: Any
+    ) -> None:
+        super().__init__(schema, **strawberrys)
+        self._documents = documents or persisted.Documents(_KEPT_CHARACTERS, _LONGEST_KEPT)
 
     @overload
     async def run(
@@ -57,7 +74,10 @@ class Router(GraphQLRouter[BaseContext, None]):
         try:
             response = await super().run(request, context, root_value)
         except HTTPException as refused:
-            body = self.encode_json(_refusal(refused.reason))
+            is_unknown = isinstance(refused, persisted.NotKept)
+            request.state.refused = is_unknown
+            code = persisted.NOT_FOUND_CODE if is_unknown else ErrorKind.BAD_VALUE.value
+            body = self.encode_json(_refusal(refused.reason, code))
             response = Response(body, refused.status_code, media_type=_JSON)
         response.headers.add_vary_header("accept")
         if isinstance(response, HTMLResponse | StreamingResponse):
@@ -86,7 +106,12 @@ class Router(GraphQLRouter[BaseContext, None]):
         asked = await super().parse_http_body(request)
         if isinstance(asked, list) or not isinstance(asked.operation_name, str | None):
             raise HTTPException(400, "operationName is to be a string or null; leave it out, or correct it")
-        return asked
+        document = self._documents.document(asked.query, asked.extensions)
+        return dataclasses.replace(asked, query=document)
+
+    def should_render_graphql_ide(self, request: BaseRequestProtocol) -> bool:
+        """Whether to show the page: to whoever asks nothing, and takes HTML."""
+        return shows_page(request.method, request.query_params) and super().should_render_graphql_ide(request)
 
     def parse_json(self, data: str | bytes) -> dict[str, object]:
         """A JSON object; null is an empty one."""
@@ -106,8 +131,13 @@ class Router(GraphQLRouter[BaseContext, None]):
         return HTMLResponse((IDE / "index.html").read_text("utf-8"), headers=_PAGE_HEADERS)
 
 
-def _refusal(message: str) -> GraphQLHTTPResponse:
-    return {"errors": [{"message": message, "extensions": {"code": ErrorKind.BAD_VALUE.value}}]}
+def _refusal(message: str, code: str) -> GraphQLHTTPResponse:
+    return {"errors": [{"message": message, "extensions": {"code": code}}]}
+
+
+def shows_page(method: str, parameters: Mapping[str, object]) -> bool:
+    """Whether a request asks nothing, neither by a document nor by the hash of one."""
+    return method == "GET" and "query" not in parameters and "extensions" not in parameters
 
 
 def _prefers_graphql(accept: str) -> bool:
