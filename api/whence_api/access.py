@@ -73,6 +73,7 @@ RULES: Mapping[str, Callable[[Admission, Mapping[str, object]], object]] = {
     "audit": reading.audit,
     "position_at": reading.position_at,
     "facts": reading.facts,
+    "changes": listing.changes,
     "check": reading.check,
     "versions": listing.versions,
     "states": listing.states,

@@ -10,6 +10,7 @@ from typing import TypeVar, cast
 from uuid import UUID
 
 from whence_api.admission import Admission
+from whence_catalog import changes as following
 from whence_catalog import model, replies
 from whence_catalog.access import Grant
 
@@ -99,6 +100,15 @@ def divergences(asked: Admission, arguments: Mapping[str, object]) -> object:
 def search(asked: Admission, arguments: Mapping[str, object]) -> object:
     """Nothing; what is of projects that may be read is found."""
     return _in_projects(asked, arguments, asked.catalog.search)
+
+
+def changes(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Nothing; what is of projects that may be read is told, and the rest is counted."""
+    page: replies.ChangePage = asked.catalog.changes(**arguments)  # type: ignore[arg-type]
+    if asked.sees_all:
+        return page
+    told = [heard for change in page.items if (heard := following.heard(change, asked.may_read)) is not None]
+    return dataclasses.replace(page, items=tuple(told), masked=len(page.items) - len(told))
 
 
 # ── rules ────────────────────────────────────────────────────────────────────────────────────────

@@ -393,6 +393,20 @@ class Catalog(Protocol):
         """Facts in position order, from the one after `after`."""
         ...
 
+    def changes(
+        self, after: int = 0, first: int = 100, projects: Iterable[str] | None = None
+    ) -> replies.ChangePage:
+        """What the facts behind position `after` changed, in order, for whoever follows the log.
+
+        Looks at `first` facts at most; those of `projects`, or of any, are told. Every server gives the same events
+        the same positions: to go on after the `end` of a page loses none and repeats none, wherever that is asked.
+        What is being written has no position yet, and is told as soon as it has.
+
+        Raises:
+            InvalidInput: `after` is no position, or `first` is not 1 to `MOST_AT_ONCE`.
+        """
+        ...
+
     # ── reading in pages, and many at once ───────────────────────────────────────────────────────
 
     # Each answers for all its subjects in one go. `first` is how many items a page has at most, for each

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from whence_catalog import cache, facts, inventory, lineage, model
+from whence_catalog import cache, changes, facts, inventory, lineage, model
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,20 @@ class StoredFact:
     position: int
     sequenced_at: datetime
     fact: facts.Fact
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePage:
+    """What facts changed, in the order of their positions.
+
+    `end` is the position up to which the log was looked through: to ask again after it goes on without a gap and
+    without repeating. `last` is that of the last fact there is. `masked` counts what whoever asked may not hear of.
+    """
+
+    items: tuple[changes.Change, ...]
+    end: int
+    last: int
+    masked: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -273,6 +273,7 @@ TABLE: Mapping[str, Needs] = {
     "revoke_entries": Needs(Grant.ADMINISTER, _revoke, Denied),
     "evict_entries": Needs(Grant.ADMINISTER, lambda p, o: {"evictions": [_eviction(p, o)]}, Denied),
     "position_at": Needs(None, lambda p, o: {"moment": datetime.now(UTC)}, Denied),
+    "changes": Needs(Grant.READ, lambda p, o: {"first": 1000, "projects": [o]}, None),
     "facts": Needs(Grant.ADMINISTER, lambda p, o: {"after": 0, "limit": 10}, Denied, everywhere=True),
     "check": Needs(Grant.ADMINISTER, lambda p, o: {}, Denied, everywhere=True),
     "add_token": Needs(Grant.ADMINISTER, lambda p, o: {"token": token(f"read:{o}")}, Denied),
@@ -284,7 +285,7 @@ BATCHED |= {"traces"}
 BATCHED |= {"named_productions", "versions_of", "aliases_of", "productions_of", "consumers_of", "children_of"}
 BATCHED |= {"inputs_of", "outputs_of", "quarantine", "release", "approve", "hold", "deploy", "judgements"}
 BATCHED |= {"revoke_entries", "evict_entries", "explain_calls"}
-PAGED = {"list_runs", "search", "cache_entries", "divergences"}
+PAGED = {"changes", "list_runs", "search", "cache_entries", "divergences"}
 BATCHED |= {"reach", "label", "states"}
 INCLUDES = {grant: {grant, Grant.READ} for grant in Grant} | {Grant.ADMINISTER: set(Grant)}
 
@@ -446,6 +447,7 @@ def reads(c: Crossing) -> Iterator[tuple[str, dict[str, object]]]:
     yield "artifacts", {}
     yield "runs", {}
     yield "list_runs", {}
+    yield "changes", {"first": 1000}
     yield "search", {"text": ""}
     yield "position_at", {"moment": datetime.now(UTC)}
     yield "search", {"text": c.secret.version.digest.hex}

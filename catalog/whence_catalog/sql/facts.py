@@ -227,6 +227,12 @@ def reject_other(
     return known
 
 
+def last_position(tx: Transaction) -> int:
+    """The position of the last fact that has one; 0 before all."""
+    position, _ = tx.one(_head) or (0, 0)
+    return cast("int", position)
+
+
 def page(tx: Transaction, after: int, limit: int) -> list[Logged]:
     """Facts behind position `after`, in order."""
     return _logged_of(tx.all(_page, after=after, many=limit))

@@ -24,6 +24,7 @@ from whence_catalog.sql import (
     times,
     traces,
 )
+from whence_catalog.sql import changes as following
 from whence_catalog.sql import eviction as evicting
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql import inventory as inventories
@@ -202,6 +203,17 @@ class Reading:
             )
             for logged in self._database.read(lambda tx: fact_log.page(tx, after, limit))
         ]
+
+    def changes(
+        self, after: int = 0, first: int = 100, projects: Iterable[str] | None = None
+    ) -> replies.ChangePage:
+        if after < 0 or not 1 <= first <= catalog.MOST_AT_ONCE:
+            raise InvalidInput(
+                f"changes after {after}, {first} of them: expected a position, and 1 to {catalog.MOST_AT_ONCE:,}"
+            )
+        among = _among(projects)
+        self._settle_positions()
+        return self._database.read(lambda tx: following.page(tx, after, first, among))
 
     # ── reading in pages, and many at once ───────────────────────────────────────────────────────
 
