@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from uuid import UUID
 
 import pytest
 import schemathesis
@@ -32,14 +33,23 @@ SECRETS = (
 KINDS = {kind.value for kind in ErrorKind} - {ErrorKind.UNREACHABLE.value, ErrorKind.BROKEN.value}
 
 # Names of what is there beside whatever text can be: else nothing would ever be found.
+RUN = UUID(int=7)
 NAMES = ["model:m", "model:m@prod", "dataset:d@1", "train", "default", "model", "latest", "1"]
 IDS = [
     relay.id_of(relay.NodeType.VERSION, "model:m@1"),
     relay.id_of(relay.NodeType.VERSION, "dataset:d@1"),
     relay.id_of(relay.NodeType.ARTIFACT, "model:m"),
+    relay.id_of(relay.NodeType.RUN, RUN),
+    relay.id_of(relay.NodeType.DEPLOYMENT, RUN),
+    str(RUN),
+    "model:m",
+    "dataset:d@1",
 ]
 schemathesis.graphql.scalar("String", (st.sampled_from(NAMES) | st.text()).map(nodes.String))
 schemathesis.graphql.scalar("ID", (st.sampled_from(IDS) | st.text(max_size=20)).map(nodes.String))
+schemathesis.graphql.scalar(
+    "AsOf", (st.integers(-1, 9) | st.just(2**70)).map(nodes.Int) | st.text().map(nodes.String)
+)
 schemathesis.graphql.scalar("Int", (st.integers(1, 100) | st.integers(-(2**31), 2**31 - 1)).map(nodes.Int))
 
 SCHEMA = execution.Schema(GraphqlLimits())
@@ -50,12 +60,15 @@ schema = schemathesis.graphql.from_dict({"data": SCHEMA.introspect()})
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with closing(SqlCatalog.open(tmp_path_factory.mktemp("catalog") / "catalog.db")) as catalog:
         world = World(catalog)
+        call = world.plain_call("train", run=RUN)
+        simulator.one(catalog.record_runs([(call, world.report(call))]))
         data = world.note("load", {"dataset:d": b"D"}).outputs[0]
         version = world.run("train", {"model:m": b"M"}, inputs=(taken(data),)).outputs[0].version
         move = model.AliasMove(simulator.uid(), version.artifact, "prod", version.digest, simulator.ACTOR)
         simulator.one(catalog.move_aliases([move]))
         with servers.in_thread(catalog, sweep_seconds=0, requests_per_second=0) as served:
             yield served
+        assert catalog.check().problems == ()
 
 
 @schema.parametrize()
