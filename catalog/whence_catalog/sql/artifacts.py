@@ -203,12 +203,21 @@ def find_project(tx: Transaction, name: str) -> int | None:
     return None if row is None else row[0]
 
 
-def find_version(tx: Transaction, artifact: model.Artifact, raw: bytes | None) -> tuple[int | None, bool]:
-    """The Artifact's row, and whether it has a Version with that digest."""
-    row = tx.one(
-        _find_content, project=artifact.project, kind=artifact.kind, name=artifact.name, digest=raw or b""
+def find_versions(
+    tx: Transaction, wanted: Sequence[tuple[model.Artifact, bytes | None]]
+) -> list[tuple[model.Artifact, int | None, bool]]:
+    """Of each: the Artifact, its row, and whether it has a Version with that digest."""
+    found = tx.each(
+        _find_content,
+        [
+            {"project": named.project, "kind": named.kind, "name": named.name, "digest": raw or b""}
+            for named, raw in wanted
+        ],
     )
-    return (None, False) if row is None else (row[0], row[1] is not None)
+    return [
+        (named, rows[0][0], rows[0][1] is not None) if rows else (named, None, False)
+        for (named, _), rows in zip(wanted, found, strict=True)
+    ]
 
 
 def known_version(tx: Transaction, artifact: model.Artifact, content: digest.Digest) -> int | None:

@@ -354,6 +354,8 @@ def _hold_recorded(tx: Transaction, items: Sequence[tuple[model.Call, model.Repo
         made=_made(claim for _, report in items for claim in report.outputs),
     )
     locks.hold_places(tx, [claim for _, report in items for claim in report.outputs])
+    if not tx.is_sequencing:
+        recording.foresee_recorded(tx, items)
 
 
 def _hold_added(tx: Transaction, additions: Sequence[model.Addition]) -> None:

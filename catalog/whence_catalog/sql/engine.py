@@ -318,6 +318,21 @@ class Transaction(ABC):
     def many(self, statement: Statement, rows: Sequence[Mapping[str, Value]]) -> None:
         """Carry it out once for each of `rows`."""
 
+    @abstractmethod
+    def foresee(
+        self, rows: Mapping[str, int], *asked: tuple[Statement, Sequence[Mapping[str, Given]]]
+    ) -> None:
+        """Have the answers to these ready, each for who asks next, where to ask one by one is to wait each time.
+
+        Only what nobody else can change until it is asked may be foreseen. `rows` says for how many new rows of
+        which tables there will be `numbers`.
+        """
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """What is carried out inside is not waited for one by one; nothing inside may read."""
+        yield
+
     def each(self, statement: Statement, rows: Sequence[Mapping[str, Given]]) -> list[list[Record]]:
         """Every row that it answers, of each of `rows`."""
         return [self._execute(statement, row).fetchall() for row in rows]
@@ -366,6 +381,10 @@ class Transaction(ABC):
         for statement, parameters in put_off:
             self._execute(statement, parameters)
 
+    @abstractmethod
+    def _let_go(self) -> None:
+        """Forget what was foreseen, and what was to be written: it is undone, and others come."""
+
     @contextlib.contextmanager
     def savepoint(self) -> Iterator[None]:
         """What happens inside happens whole or not at all, whatever becomes of the rest."""
@@ -378,6 +397,7 @@ class Transaction(ABC):
         except BaseException:
             self._put_off.clear()
             del self._last[before:]
+            self._let_go()
             self._connection.execute("ROLLBACK TO item")
             self._connection.execute("RELEASE item")
             raise

@@ -11,7 +11,7 @@ from sqlmodel import insert
 from whence_catalog import digest, facts, model
 from whence_catalog.errors import Conflict, ErrorKind
 from whence_catalog.sql import engine, tables
-from whence_catalog.sql.engine import Filling, Statement, Transaction, Value
+from whence_catalog.sql.engine import Filling, Given, Statement, Transaction, Value
 
 _FACT = tables.table(tables.FactRow).c
 _REDACTABLE = tables.table(tables.RedactableRow).c
@@ -199,6 +199,11 @@ def find(tx: Transaction, uid: UUID, *verbs: str) -> Stored | None:
     if verb not in verbs:
         raise Conflict(f"{uid} was already used for a {verb}; use a new id", ErrorKind.OTHER_CONTENT)
     return Stored(number, bytes(canonical))
+
+
+def asked(uid: UUID) -> tuple[Statement, Sequence[Mapping[str, Given]]]:
+    """What `find` asks."""
+    return _find, [{"uid": uid.bytes}]
 
 
 def are_any_said(tx: Transaction, uids: Sequence[UUID]) -> bool:

@@ -82,11 +82,11 @@ def hold_names(
     if tx.is_sequencing:
         return
     absent = {f"actor {actor}" for actor in set(actors) if runs.find_actor(tx, actor) is None}
-    for project, job, actor in set(calls):
-        if not runs.are_named(tx, project, job, actor):
+    for (project, job, actor), is_there in runs.are_named(tx, sorted(set(calls), key=repr)).items():
+        if not is_there:
             absent |= {f"project {project}", f"job {project} {job}", f"actor {actor}"}
     wanted = sorted(set(made), key=lambda item: (item[0], item[1] or b""))
-    found = [(artifact, *artifacts.find_version(tx, artifact, raw)) for artifact, raw in wanted]
+    found = artifacts.find_versions(tx, wanted)
     for artifact, artifact_id, _ in found:
         if artifact_id is None:
             absent.add(f"artifact {artifact}")
@@ -96,7 +96,7 @@ def hold_names(
         for number in sorted(map(_number, absent)):
             tx.one(_lock_name, number=number)
         # While we waited somebody may have made them.
-        found = [(artifact, *artifacts.find_version(tx, artifact, raw)) for artifact, raw in wanted]
+        found = artifacts.find_versions(tx, wanted)
     changing = {artifact_id for _, artifact_id, is_there in found if artifact_id is not None and not is_there}
     if changing:
         tx.all(_lock_artifacts, ids=sorted(changing))

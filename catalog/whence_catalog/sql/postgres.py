@@ -11,11 +11,14 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import psycopg
 from psycopg import conninfo
 from psycopg.types.numeric import Int8Dumper
+from sqlalchemy import bindparam, func, select
+from sqlalchemy import cast as cast_as
+from sqlalchemy.dialects.postgresql import REGCLASS
 
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotReady, Unreachable, WhenceError
 from whence_catalog.sql.engine import (
@@ -28,6 +31,7 @@ from whence_catalog.sql.engine import (
     Statement,
     Transaction,
     Value,
+    clock,
 )
 
 T = TypeVar("T")
@@ -43,7 +47,12 @@ _COPIED_FROM = 100
 # Going down, crashed, coming up, too many connections, idle for too long, and a standby that is not yet promoted.
 _CUT_SHORT = frozenset({"57P01", "57P02", "57P03", "53300", "25P03", "0A000"})
 
-_CLOCK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+_clock = Statement(select(clock()))
+_numbers = Statement(
+    select(func.nextval(cast_as(bindparam("sequence"), REGCLASS))).select_from(
+        func.generate_series(1, bindparam("many"))
+    )
+)
 _TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
 
 
@@ -71,12 +80,15 @@ class PostgresTransaction(Transaction):
         super().__init__(connection, gate)
         self._next_fact = next_fact
         self._micros = 0
+        self._foreseen: dict[tuple[Statement, tuple[Given, ...]], list[Record]] = {}
+        # Rows that are to be written before anything else is done.
+        self._unwritten: list[tuple[Filling, tuple[Value, ...]]] = []
 
     @property
     def micros(self) -> int:
         """The database's clock: `now()` would be the time before a lock was waited for."""
         if not self._micros:
-            self._micros = self._connection.execute(_CLOCK).fetchone()[0]
+            self._micros = cast("Record", self.one(_clock))[0]
         return self._micros
 
     def hear(self, micros: int | None) -> None:
@@ -88,41 +100,95 @@ class PostgresTransaction(Transaction):
         return self._next_fact()
 
     def _execute(self, statement: Statement, given: Mapping[str, Given]) -> Any:
+        if self._unwritten:
+            self._write_rows()
         ready = statement.on("postgresql")
         return self._connection.execute(ready.sql, ready.arguments(given), prepare=True, binary=True)
+
+    def foresee(
+        self, rows: Mapping[str, int], *asked: tuple[Statement, Sequence[Mapping[str, Given]]]
+    ) -> None:
+        """Ask all of it in one message, with the clock."""
+        of_ours: list[tuple[Statement, Sequence[Mapping[str, Value]]]] = [
+            (_clock, [] if self._micros else [{}]),
+            (_numbers, [{"sequence": f"{table}_id_seq", "many": many} for table, many in rows.items()]),
+        ]
+        with self._connection.pipeline():
+            cursors = [
+                (statement, row, self._execute(statement, row))
+                for statement, given in (*of_ours, *asked)
+                for row in given
+            ]
+            for statement, row, cursor in cursors:
+                arguments = statement.on("postgresql").arguments(row)
+                self._foreseen[statement, tuple(arguments)] = cursor.fetchall()
+
+    def _told(self, statement: Statement, given: Mapping[str, Given]) -> list[Record] | None:
+        if not self._foreseen or any(type(value) is list for value in given.values()):
+            return None
+        return self._foreseen.pop((statement, tuple(statement.on("postgresql").arguments(given))), None)
+
+    def all(self, statement: Statement, **parameters: Given) -> list[Record]:
+        """Every row."""
+        told = self._told(statement, parameters)
+        return super().all(statement, **parameters) if told is None else told
+
+    def one(self, statement: Statement, **parameters: Given) -> Record | None:
+        """The first row, if there is one."""
+        told = self._told(statement, parameters)
+        if told is None:
+            return super().one(statement, **parameters)
+        return told[0] if told else None
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """In one message."""
+        with self._connection.pipeline():
+            yield
+
+    def _let_go(self) -> None:
+        self._foreseen.clear()
+        self._unwritten.clear()
+
+    def settle(self) -> None:
+        """Carry out what was put off to the end of the item."""
+        with self.together():
+            self._write_rows()
+            super().settle()
 
     def many(self, statement: Statement, rows: Sequence[Mapping[str, Value]]) -> None:
         """Carry it out once for each of `rows`, without waiting in between."""
         if rows:
+            self._write_rows()
             ready = statement.on("postgresql")
             with self._connection.cursor() as cursor:
                 cursor.executemany(ready.sql, [ready.arguments(row) for row in rows])
 
     def each(self, statement: Statement, rows: Sequence[Mapping[str, Given]]) -> list[list[Record]]:
         """Every row that it answers, of each of `rows`, without waiting in between."""
-        if len(rows) < 2:
-            return super().each(statement, rows)
+        told = [self._told(statement, row) for row in rows]
+        if None not in told:
+            return cast("list[list[Record]]", told)
         with self._connection.pipeline():
-            cursors = [self._execute(statement, row) for row in rows]
-            return [cursor.fetchall() for cursor in cursors]
+            cursors = [
+                None if known is not None else self._execute(statement, row)
+                for row, known in zip(rows, told, strict=True)
+            ]
+            return [
+                known or [] if cursor is None else cursor.fetchall()
+                for cursor, known in zip(cursors, told, strict=True)
+            ]
 
     def numbers(self, table: str, many: int) -> Sequence[int]:
         """The next that the table's own sequence has. Others may have taken some in between."""
-        rows = self._connection.execute(
-            "SELECT nextval(%s::regclass) FROM generate_series(1, %s)",
-            (f"{table}_id_seq", many),
-            prepare=True,
-        ).fetchall()
-        return [row[0] for row in rows]
+        return [row[0] for row in self.all(_numbers, sequence=f"{table}_id_seq", many=many)]
 
     def fill(self, *filled: tuple[Filling, Sequence[tuple[Value, ...]]]) -> None:
-        """Write these rows, one table after the other: by COPY where they are many, else without waiting in between."""
+        """Write these rows, one table after the other: by COPY where they are many, else with what comes next."""
         if sum(len(rows) for _, rows in filled) < _COPIED_FROM:
-            with self._connection.pipeline():
-                for filling, rows in filled:
-                    for row in rows:
-                        self._connection.execute(filling.on("postgresql"), row, prepare=True, binary=True)
+            self._unwritten += [(filling, row) for filling, rows in filled for row in rows]
             return
+        self._write_rows()
         with self._connection.cursor() as cursor:
             for filling, rows in filled:
                 if rows:
@@ -130,6 +196,13 @@ class PostgresTransaction(Transaction):
                         copy.set_types(filling.types)
                         for row in rows:
                             copy.write_row(row)
+
+    def _write_rows(self) -> None:
+        rows, self._unwritten = self._unwritten, []
+        if rows:
+            with self._connection.pipeline():
+                for filling, row in rows:
+                    self._connection.execute(filling.on("postgresql"), row, prepare=True, binary=True)
 
     def tables(self) -> set[str]:
         """The names of the tables that are there."""
@@ -259,8 +332,9 @@ class PostgresEngine(Engine["psycopg.Connection[Any]"]):
                 connection.execute(f"BEGIN {mode}{unsynced}{_AT_THE_GATE[gate]}", prepare=False)
                 tx = PostgresTransaction(connection, gate, self._next_fact)
                 yield tx
-                tx.finish()
-                connection.execute("COMMIT")
+                with tx.together():
+                    tx.finish()
+                    connection.execute("COMMIT")
             except BaseException:
                 with contextlib.suppress(psycopg.Error):
                     connection.execute("ROLLBACK")

@@ -1,6 +1,6 @@
 """What Runs make and take: Versions as they are published, the productions that they are, and who names them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 from uuid import UUID
 
@@ -86,15 +86,13 @@ class Productions:
 
     def __init__(self, tx: Transaction, claims: Iterable[model.OutputClaim]) -> None:
         """`claims` are all that `make` will be told of."""
-        wanted = {_name(claim): claim for claim in claims}
-        given: list[dict[str, Given]] = [
-            {"project": project, "kind": kind, "name": name, "digest": claim.content.digest.raw}
-            for (project, kind, name, _), claim in wanted.items()
-        ]
+        wanted = _wanted(claims)
         self._versions: dict[tuple[str, ...], tuple[int, int, model.Version]] = {}
         self._artifacts: dict[tuple[str, ...], int] = {}
         self._last: dict[int, int] = {}
-        for (name, claim), rows in zip(wanted.items(), tx.each(_find_content, given), strict=True):
+        for (name, claim), rows in zip(
+            wanted.items(), tx.each(_find_content, _contents(wanted)), strict=True
+        ):
             named, content = claim.artifact, claim.content.digest
             if not rows:
                 self._artifacts[name[:3]] = artifacts.ensure(tx, named)
@@ -105,8 +103,8 @@ class Productions:
                 known = model.Content(content, model.Strength(strength), model.Form(form), size_bytes)
                 version = model.Version(named, number, known, model.moment(created_at))
                 self._versions[name] = artifact_id, version_id, version
-        absent = len(wanted) - len(self._versions)
-        self._ids = iter(tx.numbers("version", absent) if absent else ())
+        # Some are left over where Versions were there; numbers are cheap.
+        self._ids = iter(tx.numbers("version", len(wanted)) if wanted else ())
         self._made: list[tuple[Value, ...]] = []
         self._rows: list[tuple[Value, ...]] = []
 
@@ -178,6 +176,31 @@ class Productions:
 def _name(claim: model.OutputClaim) -> tuple[str, str, str, str]:
     named = claim.artifact
     return named.project, named.kind, named.name, claim.content.digest.text
+
+
+def _wanted(claims: Iterable[model.OutputClaim]) -> dict[tuple[str, str, str, str], model.OutputClaim]:
+    return {_name(claim): claim for claim in claims}
+
+
+def _contents(wanted: Mapping[tuple[str, str, str, str], model.OutputClaim]) -> list[dict[str, Given]]:
+    return [
+        {"project": project, "kind": kind, "name": name, "digest": claim.content.digest.raw}
+        for (project, kind, name, _), claim in wanted.items()
+    ]
+
+
+Asked: TypeAlias = tuple[Statement, Sequence[Mapping[str, Given]]]
+
+
+def asked(
+    claims: Iterable[model.OutputClaim], sources: Iterable[model.Source]
+) -> tuple[int, tuple[Asked, Asked]]:
+    """How many Versions may be made of these outputs, and what will be asked of them and of these sources."""
+    wanted = _wanted(claims)
+    return len(wanted), (
+        (_find_content, _contents(wanted)),
+        (_find_source, [_asked(source) for source in sources]),
+    )
 
 
 def put_outputs(

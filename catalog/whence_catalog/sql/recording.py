@@ -313,6 +313,11 @@ def record_together(tx: Transaction, items: Sequence[Item]) -> Sequence[replies.
         raise OneByOne from None
 
 
+def foresee_recorded(tx: Transaction, items: Sequence[Item]) -> None:
+    """Have ready what these ask, once all is held that they need."""
+    whole.foresee(tx, items, *(fact_log.asked(call.run) for call, _ in items if len(items) == 1))
+
+
 def _record_new(tx: Transaction, items: Sequence[Item]) -> list[replies.Finished]:
     after = [lifecycle.record(call, report, str(_NOTHING), tx.at) for call, report in items]
     numbers = fact_log.append_all(

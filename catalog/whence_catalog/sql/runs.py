@@ -13,7 +13,7 @@ from whence_catalog import digest, facts, model
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
 from whence_catalog.sql import artifacts, engine, labels, productions, tables
 from whence_catalog.sql import facts as fact_log
-from whence_catalog.sql.engine import Filling, Record, Statement, Transaction, Value
+from whence_catalog.sql.engine import Filling, Given, Record, Statement, Transaction, Value
 
 _RUN = tables.table(tables.RunRow)
 _JOB = tables.table(tables.JobRow)
@@ -254,15 +254,18 @@ def find_actor(tx: Transaction, actor: model.Actor) -> int | None:
     return None if row is None else row[0]
 
 
-def are_named(tx: Transaction, project: str, job: str, actor: model.Actor) -> bool:
+def are_named(
+    tx: Transaction, calls: Sequence[tuple[str, str, model.Actor]]
+) -> dict[tuple[str, str, model.Actor], bool]:
     """Whether project, job and Actor are all there; they are not looked up again in this transaction."""
-    row = tx.one(_find_names, **_named(project, job, actor))
-    if row is not None:
-        tx.found.setdefault("names", {})[project, job, actor] = row
-    return row is not None
+    found = tx.each(_find_names, [_named(*named) for named in calls])
+    tx.found.setdefault("names", {}).update(
+        {named: rows[0] for named, rows in zip(calls, found, strict=True) if rows}
+    )
+    return {named: bool(rows) for named, rows in zip(calls, found, strict=True)}
 
 
-def _named(project: str, job: str, actor: model.Actor) -> dict[str, Value]:
+def _named(project: str, job: str, actor: model.Actor) -> dict[str, Given]:
     return {
         "project": project,
         "job": job,

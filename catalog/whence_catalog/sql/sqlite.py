@@ -56,6 +56,14 @@ class SqliteTransaction(Transaction):
         ready = statement.on("sqlite")
         self._connection.executemany(ready.sql, [ready.arguments(row) for row in rows])
 
+    def foresee(
+        self, rows: Mapping[str, int], *asked: tuple[Statement, Sequence[Mapping[str, Given]]]
+    ) -> None:
+        """Nothing: it is asked in this process."""
+
+    def _let_go(self) -> None:
+        """Nothing is foreseen, and what is to be written is."""
+
     def numbers(self, table: str, many: int) -> Sequence[int]:
         """Those that SQLite would give next: nobody else writes meanwhile."""
         (last,) = self._connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()

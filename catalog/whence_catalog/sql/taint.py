@@ -167,6 +167,10 @@ def inherit(tx: Transaction, run_id: int) -> None:
         _insert(tx, quarantine_id, taint.spread(edges(tx), of[quarantine_id], {run_id: via}, known))
 
 
+# What `inherit_all` asks in any case.
+ASKED: tuple[Statement, Sequence[Mapping[str, engine.Given]]] = _standing, [{}]
+
+
 class Reached(Exception):
     """A quarantine reaches one of several Runs that were recorded together: record them one by one."""
 

@@ -69,6 +69,24 @@ def put(tx: Transaction, wholes: Sequence[Whole]) -> list[tuple[int, tuple[model
     return answers
 
 
+def foresee(
+    tx: Transaction, items: Sequence[tuple[model.Call, model.Report]], *asked: productions.Asked
+) -> None:
+    """Have ready what `put` will ask of these, and what else is asked."""
+    batch = {call.run for call, _ in items} if len(items) > 1 else frozenset()
+    sources = {
+        _name(claim.source): claim.source
+        for call, report in items
+        for claim in (*call.inputs, *report.inputs)
+        if claim.source.producer not in batch
+    }
+    versions, of_these = productions.asked(
+        [claim for _, report in items for claim in report.outputs], sources.values()
+    )
+    rows = {"run": len(items), "version": versions} if versions else {"run": len(items)}
+    tx.foresee(rows, *of_these, taint.ASKED, *asked)
+
+
 class _Sources:
     """What the inputs of a batch name: recorded before, or made by an earlier one of the batch."""
 
