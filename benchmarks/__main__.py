@@ -25,6 +25,7 @@ from benchmarks import (
     peers,
     processes,
     recording,
+    recording_elsewhere,
     reusing,
     upstream,
 )
@@ -44,6 +45,7 @@ def catalogue(quick: bool) -> list[measure.Benchmark]:
     """Every benchmark that can be run here: those beside peers where `make bench-peers` has installed them."""
     found = [
         *recording.benchmarks(_RUNS),
+        *recording_elsewhere.benchmarks(),
         *reusing.benchmarks(_FEW_ENTRIES if quick else _ENTRIES),
         *leasing.benchmarks(),
         *hooks.benchmarks(),

@@ -38,12 +38,12 @@ def process() -> Iterator[servers.Process]:
         started.kill()
 
 
-def main() -> None:
-    """Serve until ended; prints the address, as our server does."""
+def serve(app: FastAPI) -> None:
+    """Serve it until ended; prints the address, as our server does."""
     told = settings.load(port=0)
     with server.bind(told.host, told.port) as listening:
         running = server.Server(
-            server.config(create_app(), told),
+            server.config(app, told),
             listening=lambda: print(server.address(listening), flush=True),
             ending=lambda: None,
             delay_seconds=0,
@@ -52,4 +52,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve(create_app())

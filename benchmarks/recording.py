@@ -15,10 +15,10 @@ def benchmarks(runs: int) -> list[measure.Benchmark]:
     """All of this module, on catalogs that hold a history of that many runs."""
     wall, cpu = measure.Clock.WALL, measure.Clock.CPU
     return [
-        measure.Benchmark("record-one-full", 2.0, wall, partial(_records, runs, 1, "FULL"), operations=20),
-        measure.Benchmark("record-one-normal", 2.5, cpu, partial(_records, runs, 1, "NORMAL"), operations=20),
-        measure.Benchmark("record-100", 3.0, wall, partial(_records, runs, 100, "FULL")),
-        measure.Benchmark("step", 2.0, wall, partial(_steps, runs), operations=10),
+        measure.Benchmark("record-one-full", 1.5, wall, partial(_records, runs, 1, "FULL"), operations=20),
+        measure.Benchmark("record-one-normal", 2.0, cpu, partial(_records, runs, 1, "NORMAL"), operations=20),
+        measure.Benchmark("record-100", 2.0, wall, partial(_records, runs, 100, "FULL")),
+        measure.Benchmark("step", 1.5, wall, partial(_steps, runs), operations=10),
     ]
 
 
