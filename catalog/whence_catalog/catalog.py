@@ -502,10 +502,19 @@ class Catalog(Protocol):
         kinds: Iterable[str] = (),
         first: int = 25,
         after: str | None = None,
+        labels: Iterable[tuple[str, str]] = (),
+        metrics: Iterable[model.MetricRange] = (),
+        since: datetime | None = None,
+        until: datetime | None = None,
     ) -> replies.HitPage:
         """Artifacts and jobs with `text` in their name, in whatever case; Versions whose digest it is.
 
-        Of these projects (None: of all), and of these kinds and types (none: any). A job has no kind.
+        Of these projects (None: of all), and of these kinds and types (none: any). A job or a Run has no kind.
+
+        With labels, metrics, `since` or `until`: the Versions and Runs that have all these labels, a metric by
+        now in each of these ranges (a Version: of one of its productions), and began, or were first recorded,
+        from `since` until before `until`; `text` is then in the name of the Artifact or the job. So are Versions
+        and Runs found without any of these, where `types` names them.
 
         Raises:
             InvalidInput: `first` or `after`, as above.

@@ -6,6 +6,7 @@ What things are called is written in `names`, and is part of this.
 Decisions about them live elsewhere: `lifecycle`, `cache`, `lineage`, `rerun`, `audit`.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -256,6 +257,27 @@ class Run:
     def short(self) -> str:
         """A prefix that people can type. The head of a UUIDv7 is its time, shared by neighbours: 18 characters."""
         return str(self.uid)[:18]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRange:
+    """Metrics of that name from `low` to `high`, both included; None is no bound. NaN is in no range."""
+
+    name: str
+    low: float | None = None
+    high: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name or math.isnan(self.low or 0) or math.isnan(self.high or 0):
+            raise InvalidInput(
+                f"not a range of a metric: {self.name!r} from {self.low} to {self.high}; give a name, and numbers"
+            )
+
+    def holds(self, value: float | None) -> bool:
+        """Whether a metric of that name and value is in it; None is no metric."""
+        if value is None or math.isnan(value):
+            return False
+        return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,15 +150,17 @@ class HitType(StrEnum):
     VERSION = "version"
     ARTIFACT = "artifact"
     JOB = "job"
+    RUN = "run"
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One thing that a search found: the one of the three that is there."""
+    """One thing that a search found: the one of the four that is there."""
 
     version: model.Version | None = None
     artifact: model.Artifact | None = None
     job: Job | None = None
+    run: model.Run | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +215,12 @@ class AliasPage(Page):
 
 @dataclass(frozen=True, slots=True)
 class HitPage(Page):
-    """What a search found: Versions of exactly that content first, then Artifacts, then jobs, each by name."""
+    """What a search found: Versions, then Artifacts and jobs by name, then Runs.
+
+    Versions of exactly that content are by name. Other Versions, and Runs, come with the highest value of the
+    metric first that is asked for; else the newest first. A page may hold fewer than were asked for, even none,
+    before the last: no more is looked at for one page than an answer in good time allows. `end` goes on.
+    """
 
     items: tuple[Hit, ...]
 

@@ -13,6 +13,7 @@ from alembic import op
 
 from whence_catalog import digest, facts
 from whence_catalog.sql import labels
+from whence_catalog.sql import metrics as measures
 
 revision = "0004"
 down_revision = "0003"
@@ -26,6 +27,62 @@ def upgrade() -> None:
     _keep_presumptions()
     _end_aliases()
     _index_deployments()
+    _index_metrics()
+    op.create_index("run_by_time", "run", ["started_at", "id"])
+    op.create_index("version_by_time", "version", ["created_at", "id"])
+
+
+def _index_metrics() -> None:
+    """The last values of metrics have tables, in which ranges of them are looked up."""
+    op.create_table(
+        "run_metric",
+        sa.Column("mark", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("value", sa.Double(), nullable=False),
+        sa.Column("run_id", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["run_id"], ["run.id"]),
+        sa.PrimaryKeyConstraint("mark", "value", "run_id"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "output_metric",
+        sa.Column("mark", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("value", sa.Double(), nullable=False),
+        sa.Column("version_id", sa.BigInteger(), nullable=False),
+        sa.Column("run_id", sa.BigInteger(), nullable=False),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["version_id"], ["version.id"]),
+        sa.ForeignKeyConstraint(["run_id"], ["run.id"]),
+        sa.PrimaryKeyConstraint("mark", "value", "version_id", "run_id", "role"),
+        sqlite_with_rowid=False,
+    )
+    connection = op.get_bind()
+    put_of_run = sa.text("INSERT INTO run_metric (mark, value, run_id) VALUES (:mark, :value, :run)")
+    runs = sa.text("SELECT id, metrics FROM run")
+    for rows in connection.execute(runs, execution_options={"yield_per": 1000}).partitions():
+        found = [
+            {"mark": mark, "value": value, "run": run}
+            for run, raw in rows
+            for mark, value in _measured(digest.unframe(bytes(raw)))
+        ]
+        if found:
+            connection.execute(put_of_run, found)
+    put_of_output = sa.text(
+        "INSERT INTO output_metric (mark, value, version_id, run_id, role)"
+        " VALUES (:mark, :value, :version, :run, :role)"
+    )
+    outputs = sa.text("SELECT run_id, role, version_id, described FROM output")
+    for rows in connection.execute(outputs, execution_options={"yield_per": 1000}).partitions():
+        found = [
+            {"mark": mark, "value": value, "version": version, "run": run, "role": role}
+            for run, role, version, raw in rows
+            for mark, value in _measured(cast("dict[str, object]", digest.unframe(bytes(raw)))["metrics"])
+        ]
+        if found:
+            connection.execute(put_of_output, found)
+
+
+def _measured(metrics: object) -> Iterator[tuple[int, float]]:
+    return iter(sorted(measures.rows(cast("dict[str, float]", metrics)).items()))
 
 
 def _keep_labels() -> None:

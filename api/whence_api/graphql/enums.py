@@ -118,9 +118,10 @@ describe(
     replies.HitType,
     "SearchType",
     "What a search can find.",
-    VERSION="Versions of a content.",
+    VERSION="Versions, by content or by what they have.",
     ARTIFACT="Artifacts, by name.",
     JOB="Jobs, by name.",
+    RUN="Runs, by what they have.",
 )
 describe(
     replies.ImpactType,

@@ -60,7 +60,7 @@ class SearchFilter:
 
 
 SearchHit: TypeAlias = Annotated[
-    Version | Artifact | Job, strawberry.union("SearchHit", description="What a search finds.")
+    Version | Artifact | Job | types.Run, strawberry.union("SearchHit", description="What a search finds.")
 ]
 
 
@@ -73,7 +73,7 @@ class SearchEdge:
 
 
 @strawberry.type(
-    description="A page of what was found: Versions of exactly that content first, then Artifacts, then Jobs."
+    description="A page of what was found: Versions first, then Artifacts, Jobs, and Runs."
 )
 class SearchConnection:
     """A page of what was found."""
@@ -83,7 +83,9 @@ class SearchConnection:
     nodes: list[SearchHit] = strawberry.field(description="What was found, alone.")
 
 
-def _hit(hit: replies.Hit) -> Version | Artifact | Job:
+def _hit(hit: replies.Hit) -> Version | Artifact | Job | types.Run:
+    if hit.run is not None:
+        return types.Run(value=hit.run)
     if hit.version is not None:
         return Version(value=hit.version)
     if hit.artifact is not None:

@@ -9,7 +9,7 @@ from sqlmodel import insert
 
 from whence_catalog import digest, model
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
-from whence_catalog.sql import artifacts, tables
+from whence_catalog.sql import artifacts, metrics, tables
 from whence_catalog.sql.engine import Filling, Given, Record, Statement, Transaction, Value
 
 _PROJECT = tables.table(tables.ProjectRow)
@@ -107,6 +107,7 @@ class Productions:
         self._ids = iter(tx.numbers("version", len(wanted)) if wanted else ())
         self._made: list[tuple[Value, ...]] = []
         self._rows: list[tuple[Value, ...]] = []
+        self._measured: list[tuple[Value, ...]] = []
 
     def make(
         self, run_id: int, run: UUID, claims: Sequence[model.OutputClaim], fact: int, at: int
@@ -129,6 +130,7 @@ class Productions:
                 *(digest.frame(described), int(claim.derived_from is not None)),
             )
         )
+        self._measured += metrics.output_rows(run_id, claim.role, version_id, claim.metrics)
         return model.Output(
             claim.role,
             version,
@@ -168,9 +170,9 @@ class Productions:
         return (version_id for _, version_id, _ in self._versions.values())
 
     @property
-    def filled(self) -> tuple[_Filled, _Filled]:
+    def filled(self) -> tuple[_Filled, _Filled, _Filled]:
         """The rows to write."""
-        return (_VERSIONS, self._made), (_OUTPUTS, self._rows)
+        return (_VERSIONS, self._made), (_OUTPUTS, self._rows), (metrics.OF_OUTPUTS, self._measured)
 
 
 def _name(claim: model.OutputClaim) -> tuple[str, str, str, str]:

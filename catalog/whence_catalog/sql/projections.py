@@ -15,6 +15,7 @@ from whence_catalog.sql import (
     artifacts,
     judgements,
     labels,
+    metrics,
     places,
     productions,
     reservations,
@@ -49,6 +50,7 @@ def finish(
     fact: int,
     at: datetime,
     run_id: int,
+    before: model.Run,
     after: model.Run,
     report: model.Report,
     publication: model.Publication,
@@ -61,6 +63,7 @@ def finish(
     taint.inherit(tx, run_id)
     traces.put(tx, run_id, report.trace)
     runs.replace_run(tx, run_id, after, fact)
+    metrics.replace_of_run(tx, run_id, after.metrics, before.metrics)
     runs.put_observed(tx, run_id, report.observed)
     if after.key is not None:
         reservations.put_publication(tx, run_id, after.key, publication, micros)
@@ -75,10 +78,13 @@ def add(tx: Transaction, fact: int, at: datetime, run_id: int, addition: model.A
     taint.inherit(tx, run_id)
 
 
-def log(tx: Transaction, fact: int, run_id: int, after: model.Run, series: model.Series) -> None:
+def log(
+    tx: Transaction, fact: int, run_id: int, before: model.Run, after: model.Run, series: model.Series
+) -> None:
     """Points of metric series were logged."""
     runs.put_series(tx, run_id, series, fact)
     runs.replace_metrics(tx, run_id, after)
+    metrics.replace_of_run(tx, run_id, after.metrics, before.metrics)
 
 
 def alias(tx: Transaction, fact: int, at: datetime, actor: model.Actor, move: model.AliasMove) -> None:
@@ -164,7 +170,7 @@ def replay(tx: Transaction, number: int, fact: facts.Fact, given: Mapping[str, s
             report, publication = facts.read_finish(fact.uid, fact.body)
             stored = runs.get(tx, report.run)
             after = lifecycle.finish(stored.run, report, str(publication), fact.at)
-            finish(tx, number, fact.at, stored.id, after, report, publication)
+            finish(tx, number, fact.at, stored.id, stored.run, after, report, publication)
         case "record":
             began = cast("facts.Body", fact.body["start"])
             call = replace(facts.read_start(began), actor=fact.actor, labels=given)
@@ -177,7 +183,7 @@ def replay(tx: Transaction, number: int, fact: facts.Fact, given: Mapping[str, s
         case "log":
             series = facts.read_log(fact.uid, fact.body)
             stored = runs.get(tx, series.run)
-            log(tx, number, stored.id, lifecycle.log(stored.run, series), series)
+            log(tx, number, stored.id, stored.run, lifecycle.log(stored.run, series), series)
         case "alias":
             alias(tx, number, fact.at, fact.actor, facts.read_alias(fact.uid, fact.body))
         case "quarantine":

@@ -288,9 +288,21 @@ class Reading:
         kinds: Iterable[str] = (),
         first: int = 25,
         after: str | None = None,
+        labels: Iterable[tuple[str, str]] = (),
+        metrics: Iterable[model.MetricRange] = (),
+        since: datetime | None = None,
+        until: datetime | None = None,
     ) -> replies.HitPage:
-        among = _among(projects)
-        wanted = search.Search(text, frozenset(types), among, frozenset(kinds))
+        wanted = search.Search(
+            text,
+            frozenset(types),
+            _among(projects),
+            frozenset(kinds),
+            frozenset(labels),
+            tuple(metrics),
+            since,
+            until,
+        )
         return self._page(first, lambda tx: search.search(tx, wanted, first, after))
 
     def _page(self, first: int, work: Callable[[Transaction], R]) -> R:

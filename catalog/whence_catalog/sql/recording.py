@@ -213,7 +213,7 @@ def finish(tx: Transaction, report: model.Report) -> replies.Finished:
     fact = fact_log.append(
         tx, "finish", report.uid, report.actor, lambda r: facts.finish(report, publication, r)
     )
-    made = projections.finish(tx, fact, tx.at, before.id, after, report, publication)
+    made = projections.finish(tx, fact, tx.at, before.id, before.run, after, report, publication)
     reservations.end_beat(tx, after.uid)
     if before.run.key is not None:
         reservations.release(tx, before.run.key, after.uid)
@@ -376,7 +376,7 @@ def log(tx: Transaction, series: model.Series) -> None:
         return
     after = lifecycle.log(before.run, series)
     fact = fact_log.append(tx, "log", series.uid, series.actor, lambda _: facts.log(series))
-    projections.log(tx, fact, before.id, after, series)
+    projections.log(tx, fact, before.id, before.run, after, series)
 
 
 def move_alias(tx: Transaction, move: model.AliasMove) -> model.Alias:

@@ -1,14 +1,15 @@
-"""Runs in the order of recording, and what has a text in its name: what is looked for in the whole catalog."""
+"""Runs in the order of recording, and what is looked for in the whole catalog, by name or by what it has."""
 
 import functools
 from dataclasses import dataclass
-from typing import cast
+from datetime import datetime
+from typing import TypeAlias, cast
 
 from sqlalchemy import ColumnElement, Text, bindparam, exists, func, literal_column, select, tuple_
 
 from whence_catalog import digest, model, replies
 from whence_catalog.errors import InvalidInput
-from whence_catalog.sql import artifacts, engine, named, pages, tables
+from whence_catalog.sql import artifacts, candidates, engine, judgements, named, pages, tables
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Record, Statement, Transaction
 
@@ -81,12 +82,16 @@ LONGEST_TEXT = 256
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What is looked for. `projects` None: in all; `kinds` and `types` empty: any."""
+    """What is looked for. `projects` None: in all; of the rest, what is empty: any."""
 
-    text: str
-    types: frozenset[replies.HitType]
-    projects: frozenset[str] | None
-    kinds: frozenset[str]
+    text: str = ""
+    types: frozenset[replies.HitType] = frozenset()
+    projects: frozenset[str] | None = None
+    kinds: frozenset[str] = frozenset()
+    labels: frozenset[tuple[str, str]] = frozenset()
+    metrics: tuple[model.MetricRange, ...] = ()
+    since: datetime | None = None
+    until: datetime | None = None
 
     def __post_init__(self) -> None:
         if len(self.text) > LONGEST_TEXT or any(ord(character) < 32 for character in self.text):
@@ -94,13 +99,43 @@ class Search:
                 f"what is searched for has at most {LONGEST_TEXT} characters, and no control characters"
             )
 
+        if any(moment is not None and moment.tzinfo is None for moment in (self.since, self.until)):
+            raise InvalidInput("a time without its zone; give one, as in 2026-05-03T12:00:00Z")
+
     def finds(self, type: replies.HitType) -> bool:
         """Whether anything of that type can be found."""
-        if type is replies.HitType.VERSION and self.digest is None:
+        is_asked = type in self.types
+        if self.types and not is_asked:
             return False
-        if type is replies.HitType.JOB and self.kinds:
-            return False
-        return not self.types or type in self.types
+        is_narrow = self.wanted.is_narrow
+        match type:
+            case replies.HitType.VERSION:
+                return is_asked or is_narrow or self.digest is not None
+            case replies.HitType.ARTIFACT:
+                return not is_narrow
+            case replies.HitType.JOB:
+                return not is_narrow and not self.kinds
+            case replies.HitType.RUN:
+                return (is_asked or is_narrow) and not self.kinds and self.digest is None
+
+    @property
+    def wanted(self) -> candidates.Wanted:
+        """What a Version or a Run must be."""
+        return candidates.Wanted(
+            self.text,
+            self.digest,
+            self.projects,
+            self.kinds,
+            self.labels,
+            self.metrics,
+            self.since,
+            self.until,
+        )
+
+    @property
+    def is_by_content(self) -> bool:
+        """Whether Versions are found by their content alone, and so by name."""
+        return self.digest is not None and not self.wanted.is_narrow
 
     @property
     def digest(self) -> digest.Digest | None:
@@ -117,57 +152,110 @@ class Search:
         escaped = self.text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
         return f"%{escaped}%"
 
+    @property
+    def said(self) -> str:
+        """All that is looked for, as one text."""
+        projects = None if self.projects is None else sorted(self.projects)
+        lists = (sorted(self.types), projects, sorted(self.kinds), sorted(self.labels))
+        return repr((self.text, *lists, self.metrics, self.since, self.until))
+
 
 # The order in which hits come.
-_SECTIONS = (replies.HitType.VERSION, replies.HitType.ARTIFACT, replies.HitType.JOB)
+_SECTIONS = (
+    replies.HitType.VERSION,
+    replies.HitType.ARTIFACT,
+    replies.HitType.JOB,
+    replies.HitType.RUN,
+)
+
+_Found: TypeAlias = list[tuple[pages.Key, replies.Hit]]
 
 
 def search(tx: Transaction, wanted: Search, first: int, after: str | None) -> replies.HitPage:
-    """What has the text in its name, or is of that content: section by section, by name."""
-    shown = (
-        wanted.text,
-        sorted(wanted.types),
-        None if wanted.projects is None else sorted(wanted.projects),
-        sorted(wanted.kinds),
-    )
-    asked = pages.List("hits", repr(shown), first, after)
+    """What is looked for: section by section."""
+    asked = pages.List("hits", wanted.said, first, after)
     head, key = asked.place(fact_log.head(tx), int, str, str, str)
     section, *names = (0, "", "", "") if key is None else key
-    found: list[tuple[pages.Key, replies.Hit]] = []
+    found: _Found = []
+    onward: pages.Key | None = None
     for place, type in enumerate(_SECTIONS):
-        if place < cast("int", section) or len(found) > first or not wanted.finds(type):
+        if place < cast("int", section) or len(found) > first or onward or not wanted.finds(type):
             continue
-        behind = names if place == section else ("", "", "")
-        rows = tx.all(
-            _section(type, wanted.projects is not None, bool(wanted.kinds)),
-            head=head,
-            project=behind[0],
-            kind=behind[1],
-            name=behind[2],
-            digest=b"" if wanted.digest is None else wanted.digest.raw,
-            pattern=wanted.pattern,
-            projects=named.listed([project] for project in wanted.projects or ()),
-            kinds=named.listed([kind] for kind in wanted.kinds),
-            many=first + 1 - len(found),
-        )
-        found += [((place, *row[:3]), _hit(type, row)) for row in rows]
+        behind = tuple(map(str, names)) if place == section else ("", "", "")
+        many = first + 1 - len(found)
+        if type is replies.HitType.RUN or (type is replies.HitType.VERSION and not wanted.is_by_content):
+            more, onward = _looked_at(tx, type, wanted, place, behind, head, many)
+        else:
+            more = _named(tx, type, wanted, place, behind, head, many)
+        found += more
     cursors = tuple(asked.cursor(head, at) for at, _ in found[:first])
+    end = asked.cursor(head, onward) if onward else None
     return replies.HitPage(
         cursors=cursors,
-        end=cursors[-1] if len(found) > first else None,
+        end=cursors[-1] if len(found) > first else end,
         masked=0,
         items=tuple(hit for _, hit in found[:first]),
     )
 
 
+def _named(
+    tx: Transaction,
+    type: replies.HitType,
+    wanted: Search,
+    place: int,
+    behind: tuple[str, ...],
+    head: int,
+    many: int,
+) -> _Found:
+    rows = tx.all(
+        _section(type, wanted.projects is not None, bool(wanted.kinds)),
+        head=head,
+        project=behind[0],
+        kind=behind[1],
+        name=behind[2],
+        digest=b"" if wanted.digest is None else wanted.digest.raw,
+        pattern=wanted.pattern,
+        projects=named.listed([project] for project in wanted.projects or ()),
+        kinds=named.listed([kind] for kind in wanted.kinds),
+        many=many,
+    )
+    return [((place, *row[:3]), _hit(type, row)) for row in rows]
+
+
+def _looked_at(
+    tx: Transaction,
+    type: replies.HitType,
+    wanted: Search,
+    place: int,
+    behind: tuple[str, ...],
+    head: int,
+    many: int,
+) -> tuple[_Found, pages.Key | None]:
+    """Runs or Versions among so many candidates; and where to go on, if that was not all of them."""
+    after = candidates.Place(float.fromhex(behind[0]), int(behind[1])) if behind[0] else candidates.START
+    of = candidates.RUNS if type is replies.HitType.RUN else candidates.VERSIONS
+    looked = candidates.look(tx, of, wanted.wanted, head, after, many)
+    ids = [at.row for at in looked.found]
+    hits: dict[int, replies.Hit]
+    if type is replies.HitType.RUN:
+        hits = {row: replies.Hit(run=run) for row, run in named.runs_with_ids(tx, ids).items()}
+    else:
+        hits = {row: replies.Hit(version=one) for row, one in judgements.versions(tx, ids).items()}
+
+    def key(at: candidates.Place) -> pages.Key:
+        return place, float(at.value).hex(), str(at.row), ""
+
+    is_short = looked.onward is not None and len(looked.found) < many
+    onward = key(looked.onward) if is_short and looked.onward is not None else None
+    return [(key(at), hits[at.row]) for at in looked.found], onward
+
+
 def _hit(type: replies.HitType, row: Record) -> replies.Hit:
-    match type:
-        case replies.HitType.VERSION:
-            return replies.Hit(version=artifacts.version_of(row))
-        case replies.HitType.ARTIFACT:
-            return replies.Hit(artifact=model.Artifact(*row))
-        case replies.HitType.JOB:
-            return replies.Hit(job=replies.Job(row[0], row[2]))
+    if type is replies.HitType.VERSION:
+        return replies.Hit(version=artifacts.version_of(row))
+    if type is replies.HitType.ARTIFACT:
+        return replies.Hit(artifact=model.Artifact(*row))
+    return replies.Hit(job=replies.Job(row[0], row[2]))
 
 
 @functools.cache

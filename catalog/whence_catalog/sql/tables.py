@@ -17,6 +17,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -161,6 +162,7 @@ class VersionRow(Row, table=True):
         UniqueConstraint("artifact_id", "number"),
         UniqueConstraint("artifact_id", "digest"),
         Index("version_by_digest", "digest"),
+        Index("version_by_time", "created_at", "id"),
     )
     id: int = Field(sa_column=_id())
     artifact_id: int = Field(sa_column=_to("artifact.id"))
@@ -178,6 +180,7 @@ class RunRow(Row, table=True):
     __tablename__ = "run"
     __table_args__ = (
         Index("run_by_job", "job_id", "id"),
+        Index("run_by_time", "started_at", "id"),
         # With the time, so that an entry's hits in a span, and its last one, are read from the index alone.
         Index(
             "run_by_origin",
@@ -516,6 +519,28 @@ class LabelRow(Row, table=True):
     end_fact: int | None = Field(sa_column=_int(optional=True))
 
 
+class RunMetricRow(Row, table=True):
+    """The last value of a Run's metric; `mark` is a number made of its name. Ordered as ranges are searched."""
+
+    __tablename__ = "run_metric"
+    __table_args__ = _WITHOUT_ROWID
+    mark: int = Field(sa_column=_int(primary=True))
+    value: float = Field(sa_column=Column(Double, primary_key=True))
+    run_id: int = Field(sa_column=_to("run.id", primary=True))
+
+
+class OutputMetricRow(Row, table=True):
+    """A production's metric; as those of Runs."""
+
+    __tablename__ = "output_metric"
+    __table_args__ = _WITHOUT_ROWID
+    mark: int = Field(sa_column=_int(primary=True))
+    value: float = Field(sa_column=Column(Double, primary_key=True))
+    version_id: int = Field(sa_column=_to("version.id", primary=True))
+    run_id: int = Field(sa_column=_to("run.id", primary=True))
+    role: str = Field(sa_column=_text(primary=True))
+
+
 class SeriesRow(Row, table=True):
     """The points of one flush of a Run's metric series."""
 
@@ -611,6 +636,8 @@ PROJECTIONS = tuple(
         ApprovalRow,
         DeploymentRow,
         LabelRow,
+        RunMetricRow,
+        OutputMetricRow,
         SeriesRow,
     )
 )

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from whence_catalog import model
 from whence_catalog.errors import ErrorKind, NotFound
-from whence_catalog.sql import labels, places, productions, runs, taint
+from whence_catalog.sql import labels, metrics, places, productions, runs, taint
 from whence_catalog.sql.engine import Transaction, Value
 
 
@@ -40,6 +40,7 @@ def put(tx: Transaction, wholes: Sequence[Whole]) -> list[tuple[int, tuple[model
     run_rows: list[tuple[Value, ...]] = []
     input_rows: list[tuple[Value, ...]] = []
     component_rows: list[tuple[Value, ...]] = []
+    metric_rows: list[tuple[Value, ...]] = []
     taken: set[int] = set()
     answers: list[tuple[int, tuple[model.Output, ...]]] = []
     for run_id, named, (fact, at, run, call, report) in zip(run_ids, names, wholes, strict=True):
@@ -49,16 +50,19 @@ def put(tx: Transaction, wholes: Sequence[Whole]) -> list[tuple[int, tuple[model
         taken.update(version_id for version_id, _ in ids)
         input_rows += runs.input_rows(run_id, fact, claims, ids, {})
         component_rows += runs.component_rows(run_id, call.components)
+        metric_rows += metrics.run_rows(run_id, run.metrics)
         outputs = made.make(run_id, run.uid, report.outputs, fact, model.microseconds(at))
         sources.add(run_id, run.uid, outputs)
         answers.append((run_id, outputs))
-    versions, output_rows = made.filled
+    versions, output_rows, measured = made.filled
     tx.fill(
         runs.filled(run_rows),
         versions,
         (runs.INPUTS, input_rows),
         (runs.COMPONENTS, component_rows),
         output_rows,
+        measured,
+        (metrics.OF_RUNS, metric_rows),
     )
     for (run_id, _), each in zip(answers, wholes, strict=True):
         runs.put_observed(tx, run_id, each.report.observed)
