@@ -72,9 +72,7 @@ class SearchEdge:
     node: SearchHit = strawberry.field(description="What was found.")
 
 
-@strawberry.type(
-    description="A page of what was found: Versions first, then Artifacts, Jobs, and Runs."
-)
+@strawberry.type(description="A page of what was found: Versions first, then Artifacts, Jobs, and Runs.")
 class SearchConnection:
     """A page of what was found."""
 
