@@ -123,6 +123,12 @@ WHOLE: dict[Any, st.SearchStrategy[Any]] = {
         entries=st.none() | st.integers(min_value=0),
         size_bytes=st.integers(min_value=0),
     ),
+    model.MetricRange: st.builds(
+        model.MetricRange,
+        NAMES,
+        st.none() | st.floats(allow_nan=False),
+        st.none() | st.floats(allow_nan=False),
+    ),
     lineage.Bounds: st.builds(
         lineage.Bounds,
         st.none() | st.integers(1),
