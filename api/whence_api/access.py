@@ -66,6 +66,7 @@ RULES: Mapping[str, Callable[[Admission, Mapping[str, object]], object]] = {
     "roots_of": questions.roots_of,
     "common_ancestors": questions.common_ancestors,
     "impact": questions.impact,
+    "difference": questions.compared,
     "explain": reading.explain,
     "explain_key": reading.explain_key,
     "explain_calls": reading.explain_calls,

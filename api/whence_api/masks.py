@@ -136,6 +136,10 @@ class Mask:
         hidden = model.Quarantine(uuid.uuid4(), version, _NEVER, None, model.Actor(lineage.MASKED), None)
         return dataclasses.replace(taint, quarantine=hidden)
 
+    def version(self, found: model.Version | None) -> model.Version | None:
+        """A Version, as far as it may be seen."""
+        return None if found is None else _version() if self.hides(found.artifact) else found
+
     def deployment(self, found: model.Deployment) -> model.Deployment:
         """A Deployment of a Version that may be read, without one that may not which it took the place of."""
         if found.replaced is None or not self.hides(found.replaced.artifact):

@@ -7,7 +7,7 @@ from typing import TypeVar, cast
 
 from whence_api import masks, reading
 from whence_api.admission import Admission
-from whence_catalog import lineage, replies
+from whence_catalog import difference, lineage, replies
 from whence_catalog.errors import ErrorKind, NotFound
 
 P = TypeVar("P", bound=replies.Page)
@@ -115,3 +115,70 @@ class _Veil:
     def counted(self, whole: lineage.Completeness) -> lineage.Completeness:
         """With how many nodes were hidden."""
         return dataclasses.replace(whole, masked=whole.masked + len(self.hidden))
+
+
+# ── difference ───────────────────────────────────────────────────────────────────────────────────
+
+
+def compared(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Read in the projects of both; the rest is masked."""
+    ends = {end: _subject(asked, cast("str", arguments[end])) for end in ("left", "right")}
+    found = asked.catalog.difference(**{**arguments, **ends})  # type: ignore[arg-type]
+    if asked.sees_all:
+        return found
+    for side in (found.left, found.right):
+        # A Version may have been made by a Run of another project: nothing of that is to be compared.
+        if not asked.may_read(side.run.project):
+            raise NotFound(
+                f"the run that made {side.version.ref if side.version else side.run.uid} is of a project that you"
+                " may not read",
+                ErrorKind.NO_SUCH_RUN,
+            )
+    records = [asked.catalog.run(str(side.run.uid)) for side in (found.left, found.right)]
+    silent = {name for record in records for name in reading.silent_parts(asked, record)}
+    unread = {
+        made.role
+        for record in records
+        for made in record.outputs
+        if not asked.may_read(made.version.artifact.project)
+    }
+    mask, veil = asked.mask(tuple(side.run for side in (found.left, found.right))), _Veil(asked)
+    inputs = tuple(
+        dataclasses.replace(item, before=mask.version(item.before), after=mask.version(item.after))
+        for item in found.inputs
+    )
+    metrics = tuple(item for item in found.metric_changes if item.of not in unread)
+    left, right = (_only(asked, veil, side) for side in (found.upstream.left, found.upstream.right))
+    hidden = sum(seen != item for seen, item in zip(inputs, found.inputs, strict=True))
+    jobs = sum(
+        len(old.job_names) - len(new.job_names)
+        for old, new in ((found.upstream.left, left), (found.upstream.right, right))
+    )
+    upstream = dataclasses.replace(
+        found.upstream, left=left, right=right, completeness=veil.counted(found.upstream.completeness)
+    )
+    return dataclasses.replace(
+        found,
+        left=_side(mask, found.left),
+        right=_side(mask, found.right),
+        inputs=inputs,
+        components=tuple(
+            dataclasses.replace(part, before=None, after=None) if part.name in silent else part
+            for part in found.components
+        ),
+        metric_changes=metrics,
+        upstream=upstream,
+        masked=hidden + len(found.metric_changes) - len(metrics) + jobs + len(veil.hidden),
+    )
+
+
+def _side(mask: masks.Mask, side: difference.Compared) -> difference.Compared:
+    return dataclasses.replace(side, run=mask.shown(side.run), executed=mask.shown(side.executed))
+
+
+def _only(asked: Admission, veil: _Veil, only: difference.Only) -> difference.Only:
+    return dataclasses.replace(
+        only,
+        nodes=tuple(map(veil.node, only.nodes)),
+        job_names=tuple(job for job in only.job_names if asked.may_read(job.project)),
+    )

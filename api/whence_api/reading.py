@@ -170,7 +170,9 @@ def cache_key(asked: Admission, arguments: Mapping[str, object]) -> object:
     if asked.sees_all:
         return found
     # A preview shows the names of inputs, and of handles inside parameters: those that may be read.
-    silent = {name for run in _runs_behind(found) for name in _silent(asked, asked.catalog.run(str(run)))}
+    silent = {
+        name for run in _runs_behind(found) for name in silent_parts(asked, asked.catalog.run(str(run)))
+    }
     parts = tuple(
         dataclasses.replace(part, preview=None) if part.name in silent else part for part in found.components
     )
@@ -317,7 +319,7 @@ def _explained(
     mask = asked.mask(explained.answer)
     against = None if explained.against is None or mask.hides_run(explained.against) else explained.against
     compared = [*records, *([] if against is None else [asked.catalog.run(str(against))])]
-    silent = {name for each in compared for name in _silent(asked, each)}
+    silent = {name for each in compared for name in silent_parts(asked, each)}
     verdicts = tuple(
         dataclasses.replace(
             verdict,
@@ -341,7 +343,7 @@ def _cause_shown(asked: Admission, mask: masks.Mask, found: cache.Cause) -> cach
     if any(mask.hides_run(uid) for uid in masks.runs_of([found])):
         return cache.Cause(found.role, None, None, None, note="of a project that you may not read")
     ends = [asked.catalog.run(str(uid)) for uid in (found.run, found.against) if uid is not None]
-    silent = {name for each in ends for name in _silent(asked, each)}
+    silent = {name for each in ends for name in silent_parts(asked, each)}
     verdicts = tuple(
         dataclasses.replace(verdict, before=None, after=None) if verdict.name in silent else verdict
         for verdict in found.verdicts
@@ -349,7 +351,7 @@ def _cause_shown(asked: Admission, mask: masks.Mask, found: cache.Cause) -> cach
     return dataclasses.replace(found, verdicts=verdicts)
 
 
-def _silent(asked: Admission, record: model.RunRecord) -> set[str]:
+def silent_parts(asked: Admission, record: model.RunRecord) -> set[str]:
     """The parts of a Run's key whose previews show names of what may not be read.
 
     They show the names of handles: those of the input, and those in the argument that held it, which

@@ -15,6 +15,7 @@ from whence_catalog import (
     access,
     audit,
     cache,
+    difference,
     digest,
     inventory,
     lineage,
@@ -344,6 +345,18 @@ class Catalog(Protocol):
 
         Raises:
             NotFound, InvalidInput: as `roots_of`; it is of a Deployment.
+        """
+        ...
+
+    def difference(self, left: str, right: str, first: int = 100) -> difference.Difference:
+        """What changed from one Version to another, or from one Run to another, part by part.
+
+        A Version stands for its newest production: to compare another, name the Run that made it. Each list has `first`
+        items at most.
+
+        Raises:
+            NotFound: one of them is not recorded.
+            InvalidInput: one is a Version and the other a Run; `first`, as below.
         """
         ...
 

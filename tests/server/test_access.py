@@ -241,6 +241,7 @@ TABLE: Mapping[str, Needs] = {
     "roots_of": Needs(Grant.READ, lambda p, o: {"of": [f"{o}/model:net@1"]}),
     "common_ancestors": Needs(Grant.READ, lambda p, o: {"of": [f"{o}/model:net@1", f"{o}/model:net@2"]}),
     "impact": Needs(Grant.READ, lambda p, o: {"of": f"{o}/dataset:raw@1"}),
+    "difference": Needs(Grant.READ, lambda p, o: {"left": f"{o}/model:net@1", "right": f"{o}/model:net@2"}),
     "explain": Needs(Grant.READ, lambda p, o: {"run": _prefix(p, o)}),
     "explain_key": Needs(Grant.READ, lambda p, o: {"key": _key(p, o), "projects": [o]}),
     "explain_calls": Needs(Grant.READ, lambda p, o: {"calls": [World(p.catalog, o).call("train")]}, Denied),
@@ -472,6 +473,8 @@ def reads(c: Crossing) -> Iterator[tuple[str, dict[str, object]]]:
             yield "paths", {"start": str(found), "end": str(other)}
             yield "common_ancestors", {"of": [str(found), str(other)], "first": 2}
         yield "roots_of", {"of": [str(found)]}
+        yield "difference", {"left": f"{OWN}/model:net@1", "right": f"{OWN}/model:net@2"}
+        yield "difference", {"left": str(c.net.run), "right": str(c.score.run)}
         yield "impact", {"of": str(found), "kinds": ()}
         yield "aliases", {"artifact": found}
         yield "audit", {"subject": str(found), "policy": audit.Policy.default()}

@@ -160,8 +160,8 @@ def paths(tx: Transaction, start: str, end: str, limit: int, as_of: int | None) 
         return replies.Paths((ends,) if first == last else (), whole)
     ask = _Known(tx, position)
     found = ways.find(ask, first.start, last.start, limit)
-    nodes = _nodes(ask, [key for way in found.found for key in way])
-    shown = [_walked(nodes, way) for way in found.found]
+    passed = nodes(ask, [key for way in found.found for key in way])
+    shown = [_walked(passed, way) for way in found.found]
     if last.deployment is not None:
         served = _deployments(tx, [last.deployment])[last.deployment]
         shown = [(*way, served._replace(depth=way[-1].depth)) for way in shown]
@@ -169,7 +169,8 @@ def paths(tx: Transaction, start: str, end: str, limit: int, as_of: int | None) 
     return replies.Paths(tuple(shown), complete)
 
 
-def _nodes(ask: _Known, keys: Iterable[NodeKey]) -> Mapping[NodeKey, Node]:
+def nodes(ask: lineage.Neighbours, keys: Iterable[NodeKey]) -> Mapping[NodeKey, Node]:
+    """These as nodes, by their keys."""
     asked = sorted(set(keys))
     shown = {}
     for row, node in ask.versions([key // 2 for key in asked if not key % 2]).items():
@@ -243,15 +244,15 @@ def _page(
     closures = [closure.upstream(ask, start) for start in starts]
     every = rule(closures)
     shown = [item for item in every if key is None or item > key][: first + 1]
-    nodes = _nodes(ask, [item[1] for item in shown[:first]])
+    named = nodes(ask, [item[1] for item in shown[:first]])
     cursors = [asked.cursor(position, item) for item in shown[:first]]
     return replies.NodePage(
         cursors=tuple(cursors),
         end=cursors[-1] if len(shown) > first else None,
         masked=0,
-        items=tuple(nodes[item]._replace(depth=depth) for depth, item in shown[:first]),
+        items=tuple(named[item]._replace(depth=depth) for depth, item in shown[:first]),
         total=len(every),
-        completeness=_completeness(closures),
+        completeness=completeness(closures),
     )
 
 
@@ -270,7 +271,8 @@ def _place(
     return asked, position, key
 
 
-def _completeness(closures: Sequence[Closure]) -> lineage.Completeness:
+def completeness(closures: Sequence[Closure]) -> lineage.Completeness:
+    """How much of these is sure."""
     return lineage.Completeness(
         complete=True,
         ambiguous=sum(found.ambiguous for found in closures),
@@ -317,7 +319,7 @@ def impact(
     cursors = [asked.cursor(position, place) for place, _ in shown[:first]]
     others = [version for version in found.versions if version != start.version]
     by_kind: dict[str, int] = dict(tx.all(_kinds, ids=others)) if others else {}
-    subject = _nodes(_Known(tx, position), [start.key])[start.key]
+    subject = nodes(_Known(tx, position), [start.key])[start.key]
     return replies.Impact(
         cursors=tuple(cursors),
         end=cursors[-1] if len(shown) > first else None,
@@ -332,7 +334,7 @@ def impact(
         kinds=by_kind,
         items=_described(tx, found, position, [item for _, item in shown[:first]]),
         position=position,
-        completeness=_completeness([found]),
+        completeness=completeness([found]),
     )
 
 
@@ -396,13 +398,13 @@ def _described(
         else (lineage.version_key(item.version),)
         for item in items
     }
-    nodes = _nodes(_Known(tx, position), [key for way in routes.values() for key in way])
+    passed = nodes(_Known(tx, position), [key for way in routes.values() for key in way])
     rows = {of: [item.row for item in items if item.type is of] for of in _SECTIONS}
     deployments = judgements.deployments_with_ids(tx, rows[ImpactType.DEPLOYMENT])
     aliases = artifacts.aliases_with_ids(tx, rows[ImpactType.ALIAS])
     described = []
     for item in items:
-        path = _walked(nodes, routes[item.version])
+        path = _walked(passed, routes[item.version])
         told = replies.Impacted(item.type, path[-1], path)
         if item.type is ImpactType.DEPLOYMENT:
             # What ended it since was not known then.

@@ -5,7 +5,19 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
-from whence_catalog import audit, cache, catalog, digest, facts, inventory, lineage, model, replies, rerun
+from whence_catalog import (
+    audit,
+    cache,
+    catalog,
+    difference,
+    digest,
+    facts,
+    inventory,
+    lineage,
+    model,
+    replies,
+    rerun,
+)
 from whence_catalog import traces as rules
 from whence_catalog.errors import InvalidInput, WhenceError
 from whence_catalog.sql import (
@@ -25,6 +37,7 @@ from whence_catalog.sql import (
     traces,
 )
 from whence_catalog.sql import changes as following
+from whence_catalog.sql import difference as differences
 from whence_catalog.sql import eviction as evicting
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql import inventory as inventories
@@ -157,6 +170,9 @@ class Reading:
     ) -> replies.Impact:
         wanted = frozenset(kinds)
         return self._page(first, lambda tx: questions.impact(tx, of, wanted, as_of, first, after))
+
+    def difference(self, left: str, right: str, first: int = 100) -> difference.Difference:
+        return self._page(first, lambda tx: differences.difference_of(tx, left, right, first))
 
     def explain(self, run: str, against: str | None = None) -> cache.Explanation:
         return self._database.read(lambda tx: explaining.run(tx, run, against))
