@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TypeVar, cast
 
 from whence_api import masks, reading
@@ -13,6 +14,7 @@ from whence_catalog.errors import ErrorKind, NotFound
 P = TypeVar("P", bound=replies.Page)
 
 _DEPLOYMENT = "deployment/"
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def paths(asked: Admission, arguments: Mapping[str, object]) -> object:
@@ -110,7 +112,7 @@ class _Veil:
             return node
         if node.id not in self.hidden:
             self.hidden[node.id] = masks.new_id()
-        return lineage.hidden_as(node, self.hidden[node.id])
+        return lineage.Node(self.hidden[node.id], node.type, "", lineage.MASKED, _NEVER, depth=node.depth)
 
     def counted(self, whole: lineage.Completeness) -> lineage.Completeness:
         """With how many nodes were hidden."""

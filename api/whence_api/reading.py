@@ -231,7 +231,7 @@ def check(asked: Admission, arguments: Mapping[str, object]) -> object:
 
 def lineage(asked: Admission, arguments: Mapping[str, object]) -> object:
     """Read in the projects of the roots; the rest is masked."""
-    roots = [root(asked, text) for text in cast("Sequence[str]", arguments["roots"])]
+    roots = [_root(asked, text) for text in cast("Sequence[str]", arguments["roots"])]
     frontier = cast("str | None", arguments.get("frontier"))
     direction = cast("lineages.Direction", arguments["direction"])
     bounds = cast("lineages.Bounds", arguments["bounds"])
@@ -248,12 +248,15 @@ def lineage(asked: Admission, arguments: Mapping[str, object]) -> object:
     return dataclasses.replace(graph, completeness=dataclasses.replace(graph.completeness, frontier=kept))
 
 
-def root(asked: Admission, text: str) -> str:
+def _root(asked: Admission, text: str) -> str:
     """A root, if it may be read: a reference as it is, a Run by its whole id."""
     if ":" in text:
         asked.require_artifact(model.Reference.parse(text).artifact)
         return text
     return str(_record(asked, text).run.uid)
+
+
+root = _root
 
 
 def _seen(asked: Admission, graph: lineages.Graph, new_id: Callable[[], str]) -> lineages.Graph:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from whence_catalog import flow
-from whence_catalog.lineage import Neighbours, NodeKey, run_key, version_key
+from whence_catalog.lineage import NodeKey, run_key, version_key
 
 
 class Start(NamedTuple):
@@ -108,24 +108,24 @@ class Closure:
                 self._reach(target, self._place[source], version)
 
 
-def downstream(ask: Neighbours, start: Start) -> Closure:
+def downstream(ask: flow.Edges, start: Start) -> Closure:
     """All Runs and Versions that came from `start`, by whatever production."""
     found = Closure(start, is_upstream=False)
     if start.run:
         found._reach(start.run, _DIRECT, flow.REUSE)
     else:
-        for run in sorted({taken.run for taken in ask.consumers_of([start.version])}):
+        for run in sorted({run for run, *_ in ask.consumers_of([start.version])}):
             found._reach(run, _DIRECT, start.version)
     for level in found._levels():
         out = flow.out_of(ask, level)
-        for version, run in sorted((made.other, found._place[made.run]) for made in out.made):
-            found.versions.setdefault(version, run)
+        for version, place in sorted((version, found._place[run]) for run, version in out.made):
+            found.versions.setdefault(version, place)
         found.ambiguous += len({(hop.target, hop.version) for hop in out.hops if hop.may_be})
         found._pass(out.hops)
     return found
 
 
-def upstream(ask: Neighbours, start: Start) -> Closure:
+def upstream(ask: flow.Edges, start: Start) -> Closure:
     """All Runs and Versions that `start` came from, by the productions that were taken."""
     found = Closure(start, is_upstream=True)
     fed: set[int] = set()
@@ -133,7 +133,7 @@ def upstream(ask: Neighbours, start: Start) -> Closure:
     if start.run:
         found._reach(start.run, _DIRECT, flow.REUSE)
     else:
-        makers = sorted({made.run for made in ask.producers_of([start.version])})
+        makers = sorted({run for run, *_ in ask.producers_of([start.version])})
         for run in makers:
             found._reach(run, _DIRECT, start.version)
             _note(taken_from, start.version, run)
@@ -142,14 +142,14 @@ def upstream(ask: Neighbours, start: Start) -> Closure:
             found.unmade += 1
     for level in found._levels():
         flowing = flow.into(ask, level)
-        for version, run in sorted((link.other, found._place[link.run]) for link in flowing.taken):
-            found.versions.setdefault(version, run)
-        fed.update(link.run for link in flowing.taken)
+        for version, place in sorted((version, found._place[run]) for run, version in flowing.taken):
+            found.versions.setdefault(version, place)
+        fed.update(run for run, _ in flowing.taken)
         fed.update(hop.target for hop in flowing.hops)
         for hop in flowing.hops:
             if hop.version != flow.REUSE:
                 _note(taken_from, hop.version, hop.source)
-        found.roots.update(link.other for link in flowing.unmade)
+        found.roots.update(version for _, version in flowing.unmade)
         found.unmade += len(flowing.unmade)
         found.ambiguous += len({(hop.target, hop.version) for hop in flowing.hops if hop.may_be})
         found._pass(sorted(flowing.hops, key=lambda hop: (hop.target, hop.source, hop.version)))

@@ -7,13 +7,43 @@ of rows alone, for questions about so much of history that nobody wants it as a 
 Leaves to others: what is asked of the steps (`closure`, `ways`), and what the rows stand for (`sql`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
-
-from whence_catalog.lineage import EdgeType, Link, Neighbours
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol, TypeAlias
 
 # The Version of a hop that has none: a Run was reused.
 REUSE = 0
+
+# Run, position of its start, its origin, role, ordinal, Version, producer: an Input. A Run that took nothing has one
+# row, without a Version.
+Took: TypeAlias = tuple[int, int, int | None, str | None, int | None, int | None, int | None]
+# Run, role, Version, position, whether it says what it is derived from: an Output.
+Made: TypeAlias = tuple[int, str, int, int, int]
+# Run, position of its start, Version, producer: an Input.
+Taken: TypeAlias = tuple[int, int, int, int | None]
+
+
+class Edges(Protocol):
+    """The edges as they are recorded, or were known at a position. Each question is about many rows."""
+
+    def taken_by(self, runs: Sequence[int]) -> Sequence[Took]:
+        """The inputs of these Runs, and their origins."""
+        ...
+
+    def made_by(self, runs: Sequence[int]) -> Sequence[Made]:
+        """The outputs of these Runs."""
+        ...
+
+    def producers_of(self, versions: Sequence[int]) -> Sequence[Made]:
+        """All outputs that are these Versions."""
+        ...
+
+    def consumers_of(self, versions: Sequence[int]) -> Sequence[Taken]:
+        """All inputs that are these Versions."""
+        ...
+
+    def reuses_of(self, runs: Sequence[int]) -> Sequence[int]:
+        """The Runs whose origin is one of these."""
+        ...
 
 
 class Hop(NamedTuple):
@@ -29,56 +59,66 @@ class Hop(NamedTuple):
 
 
 class Inflow(NamedTuple):
-    """What some Runs took: the hops into them in order; and Inputs that nobody is known to have made."""
+    """What some Runs took: (Run, Version); of these, those that nobody is known to have made; the hops in order."""
 
     hops: Sequence[Hop]
-    taken: Sequence[Link]
-    unmade: Sequence[Link]
+    taken: Sequence[tuple[int, int]]
+    unmade: Sequence[tuple[int, int]]
 
 
 class Outflow(NamedTuple):
-    """What some Runs made, and the hops out of them in order."""
+    """What some Runs made: (Run, Version); and the hops out of them in order."""
 
     hops: Sequence[Hop]
-    made: Sequence[Link]
+    made: Sequence[tuple[int, int]]
 
 
-def into(ask: Neighbours, runs: Sequence[int]) -> Inflow:
+def into(ask: Edges, runs: Sequence[int]) -> Inflow:
     """What these Runs took, and from which Runs."""
-    links = list(ask.edges_of(runs))
-    taken = [link for link in links if link.type is EdgeType.INPUT]
-    hops = {Hop(link.other, link.run, REUSE) for link in links if link.type is EdgeType.REUSED}
-    hops.update(Hop(link.producer, link.run, link.other) for link in taken if link.producer is not None)
-    unnamed = [link for link in taken if link.producer is None]
-    makers = _by_version(ask.producers_of(sorted({link.other for link in unnamed})) if unnamed else ())
+    rows = ask.taken_by(runs)
+    hops = {Hop(origin, run, REUSE) for run, _, origin, *_ in rows if origin is not None}
+    unnamed: list[tuple[int, int, int]] = []
+    for run, started, _, _, _, version, producer in rows:
+        if version is None:
+            continue
+        if producer is None:
+            unnamed.append((run, started, version))
+        else:
+            hops.add(Hop(producer, run, version))
+    makers: dict[int, list[tuple[int, int]]] = {}
+    for maker, _, version, position, _ in (
+        ask.producers_of(sorted({v for *_, v in unnamed})) if unnamed else ()
+    ):
+        makers.setdefault(version, []).append((maker, position))
     unmade = []
-    for link in unnamed:
-        before = [made.run for made in makers.get(link.other, ()) if made.position < link.position]
-        hops.update(Hop(run, link.run, link.other, may_be=True) for run in before)
+    for run, started, version in unnamed:
+        before = [maker for maker, position in makers.get(version, ()) if position < started]
+        hops.update(Hop(maker, run, version, may_be=True) for maker in before)
         if not before:
-            unmade.append(link)
+            unmade.append((run, version))
+    taken = [(run, version) for run, _, _, _, _, version, _ in rows if version is not None]
     return Inflow(_sure(hops), taken, unmade)
 
 
-def out_of(ask: Neighbours, runs: Sequence[int]) -> Outflow:
+def out_of(ask: Edges, runs: Sequence[int]) -> Outflow:
     """What these Runs made, and into which Runs it went."""
-    made = [link for link in ask.edges_of(runs) if link.type is EdgeType.OUTPUT]
-    takers = _by_version(ask.consumers_of(sorted({link.other for link in made})) if made else ())
-    hops = {Hop(link.other, link.run, REUSE) for link in ask.reuses_of(runs)}
-    for link in made:
-        for taken in takers.get(link.other, ()):
-            if taken.producer == link.run:
-                hops.add(Hop(link.run, taken.run, link.other))
-            elif taken.producer is None and link.position < taken.position:
-                hops.add(Hop(link.run, taken.run, link.other, may_be=True))
-    return Outflow(_sure(hops), made)
+    made = ask.made_by(runs)
+    takers: dict[int, list[Taken]] = {}
+    for taken in ask.consumers_of(sorted({version for _, _, version, _, _ in made})) if made else ():
+        takers.setdefault(taken[2], []).append(taken)
+    hops = set(_reuses(ask, runs))
+    for run, _, version, position, _ in made:
+        for taker, started, _, producer in takers.get(version, ()):
+            if producer == run:
+                hops.add(Hop(run, taker, version))
+            elif producer is None and position < started:
+                hops.add(Hop(run, taker, version, may_be=True))
+    return Outflow(_sure(hops), [(run, version) for run, _, version, _, _ in made])
 
 
-def _by_version(links: Iterable[Link]) -> Mapping[int, Sequence[Link]]:
-    found: dict[int, list[Link]] = {}
-    for link in links:
-        found.setdefault(link.other, []).append(link)
-    return found
+def _reuses(ask: Edges, runs: Sequence[int]) -> Iterable[Hop]:
+    reused = ask.reuses_of(runs)
+    return [Hop(row[2], row[0], REUSE) for row in ask.taken_by(reused) if row[2]] if reused else ()
 
 
 def _sure(hops: Iterable[Hop]) -> list[Hop]:

@@ -558,16 +558,14 @@ def mask(
     return Graph(
         roots=tuple(names[root] for root in graph.roots),
         nodes=tuple(
-            node if names[node.id] == node.id else hidden_as(node, names[node.id]) for node in graph.nodes
+            node
+            if names[node.id] == node.id
+            else Node(names[node.id], node.type, "", MASKED, _NEVER, depth=node.depth)
+            for node in graph.nodes
         ),
         edges=tuple(_masked(edge, names) for edge in graph.edges),
         completeness=replace(graph.completeness, masked=len(hidden)),
     )
-
-
-def hidden_as(node: Node, name: str) -> Node:
-    """What is told of a node that may not be seen, by an id that no other node of any answer has."""
-    return Node(name, node.type, "", MASKED, _NEVER, depth=node.depth)
 
 
 def _masked(edge: Edge, names: Mapping[str, str]) -> Edge:

@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeAlias
 
 from whence_catalog import flow
 from whence_catalog.closure import Start, Way
-from whence_catalog.lineage import Link, Neighbours, run_key, version_key
+from whence_catalog.lineage import run_key, version_key
 
 # How many Runs are looked at, from both ends together, before a search is given up.
 MOST_SEARCHED = 100_000
@@ -38,7 +38,7 @@ class Ways:
     unsure: int = 0
 
 
-def find(ask: Neighbours, start: Start, end: Start, limit: int, most: int = MOST_SEARCHED) -> Ways:
+def find(ask: flow.Edges, start: Start, end: Start, limit: int, most: int = MOST_SEARCHED) -> Ways:
     """At most `limit` of the ways in which data went from `start` to `end`, the shortest first.
 
     Among those of one length the order is always the same. From a thing to itself the shortest is the thing alone.
@@ -103,7 +103,7 @@ class _Side:
 
 
 class _Search:
-    def __init__(self, ask: Neighbours, start: Start, end: Start) -> None:
+    def __init__(self, ask: flow.Edges, start: Start, end: Start) -> None:
         self._start, self._end = start, end
         self.takers = [start.run] if start.run else _runs(ask.consumers_of([start.version]))
         self.makers = [end.run] if end.run else _runs(ask.producers_of([end.version]))
@@ -174,8 +174,8 @@ class _Search:
         return (*keys, version_key(self._end.version)) if self._end.version else tuple(keys)
 
 
-def _runs(links: Iterable[Link]) -> list[int]:
-    return sorted({link.run for link in links})
+def _runs(rows: Iterable[flow.Made] | Iterable[flow.Taken]) -> list[int]:
+    return sorted({row[0] for row in rows})
 
 
 def _distances(ends: Sequence[int], back: Mapping[int, Sequence[int]]) -> dict[int, int]:

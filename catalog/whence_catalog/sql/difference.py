@@ -9,8 +9,9 @@ from whence_catalog import closure, difference, lineage, model
 from whence_catalog.closure import Closure, Start
 from whence_catalog.errors import InvalidInput
 from whence_catalog.lineage import NodeKey
-from whence_catalog.sql import artifacts, engine, graph, questions, runs, tables
+from whence_catalog.sql import artifacts, engine, questions, runs, tables
 from whence_catalog.sql.engine import Statement, Transaction
+from whence_catalog.sql.flow import SqlEdges
 
 _RUN = tables.table(tables.RunRow)
 _JOB = tables.table(tables.JobRow)
@@ -62,7 +63,7 @@ def _evidence(tx: Transaction, text: str) -> difference.Evidence:
 
 
 def _upstream(tx: Transaction, rows: Sequence[int], first: int) -> difference.Upstream:
-    ask = graph.SqlNeighbours(tx)
+    ask = SqlEdges(tx, engine.NOW)
     left, right = (closure.upstream(ask, Start(run=row)) for row in rows)
     runs_of = [set(found.runs[1:]) for found in (left, right)]
     versions_of = [found.versions.keys() for found in (left, right)]
@@ -72,7 +73,7 @@ def _upstream(tx: Transaction, rows: Sequence[int], first: int) -> difference.Up
             runs=len(runs_of[side] - runs_of[1 - side]),
             versions=len(versions_of[side] - versions_of[1 - side]),
             jobs=len(set(jobs[side]) - set(jobs[1 - side])),
-            nodes=_nearest(ask, found, runs_of[1 - side], versions_of[1 - side], first),
+            nodes=_nearest(tx, found, runs_of[1 - side], versions_of[1 - side], first),
             job_names=tuple(difference.JobName(*job) for job in jobs[side] if job not in set(jobs[1 - side]))[
                 :first
             ],
@@ -91,7 +92,7 @@ def _upstream(tx: Transaction, rows: Sequence[int], first: int) -> difference.Up
 
 
 def _nearest(
-    ask: graph.SqlNeighbours,
+    tx: Transaction,
     found: Closure,
     other_runs: Iterable[int],
     other_versions: Iterable[int],
@@ -101,5 +102,5 @@ def _nearest(
     elsewhere: set[NodeKey] = {*map(lineage.run_key, other_runs), *map(lineage.version_key, other_versions)}
     own = ((d, key) for d, key in ((d, key) for key, d in found.depths()) if key not in elsewhere)
     shown = heapq.nsmallest(first, (item for item in own if item[1] != found.start.key))
-    nodes = questions.nodes(ask, [key for _, key in shown])
+    nodes = questions.nodes(tx, [key for _, key in shown])
     return tuple(nodes[key]._replace(depth=depth) for depth, key in shown)

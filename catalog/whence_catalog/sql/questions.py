@@ -15,11 +15,12 @@ from sqlalchemy import bindparam, func, or_, select
 from whence_catalog import closure, lineage, model, replies, ways
 from whence_catalog.closure import Closure, Start, Way
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
-from whence_catalog.lineage import Link, Node, NodeKey
+from whence_catalog.lineage import Node, NodeKey
 from whence_catalog.replies import ImpactType
 from whence_catalog.sql import artifacts, engine, graph, judgements, pages, runs, tables, times
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Statement, Transaction
+from whence_catalog.sql.flow import SqlEdges
 
 _VERSION = tables.table(tables.VersionRow)
 _ARTIFACT = tables.table(tables.ArtifactRow)
@@ -73,35 +74,6 @@ _aliased = Statement(
 )
 
 
-class _Known:
-    """`lineage.Neighbours` as far as they were known at a position."""
-
-    def __init__(self, tx: Transaction, as_of: int) -> None:
-        self._all = graph.SqlNeighbours(tx)
-        self._as_of = as_of
-
-    def _then(self, links: Iterable[Link]) -> Iterator[Link]:
-        return (link for link in links if link.position <= self._as_of)
-
-    def edges_of(self, runs: Sequence[int]) -> Iterator[Link]:
-        return self._then(self._all.edges_of(runs))
-
-    def producers_of(self, versions: Sequence[int]) -> Iterator[Link]:
-        return self._then(self._all.producers_of(versions))
-
-    def consumers_of(self, versions: Sequence[int]) -> Iterator[Link]:
-        return self._then(self._all.consumers_of(versions))
-
-    def reuses_of(self, runs: Sequence[int]) -> Iterator[Link]:
-        return self._then(self._all.reuses_of(runs))
-
-    def versions(self, rows: Sequence[int]) -> Mapping[int, Node]:
-        return self._all.versions(rows)
-
-    def runs(self, rows: Sequence[int]) -> Mapping[int, Node]:
-        return self._all.runs(rows)
-
-
 class _Subject(NamedTuple):
     """What a question is about. That of a Deployment is of the Version in it."""
 
@@ -124,7 +96,7 @@ def _subject(tx: Transaction, text: str, as_of: int) -> _Subject:
         return _Subject(Start(version=row[1]), row[0], row[2])
     if ":" in text:
         version = artifacts.version_id(tx, model.Reference.parse(text))
-        if as_of != engine.NOW and not any(_Known(tx, as_of).producers_of([version])):
+        if as_of != engine.NOW and not any(SqlEdges(tx, as_of).producers_of([version])):
             raise NotFound(f"no version {text} was recorded{_then(as_of)}", ErrorKind.NO_SUCH_VERSION)
         return _Subject(Start(version=version))
     run = runs.get(tx, runs.prefixed(tx, text)).id
@@ -158,9 +130,8 @@ def paths(tx: Transaction, start: str, end: str, limit: int, as_of: int | None) 
         ends = (_deployments(tx, [first.deployment])[first.deployment],)
         whole = lineage.Completeness(complete=True)
         return replies.Paths((ends,) if first == last else (), whole)
-    ask = _Known(tx, position)
-    found = ways.find(ask, first.start, last.start, limit)
-    passed = nodes(ask, [key for way in found.found for key in way])
+    found = ways.find(SqlEdges(tx, position), first.start, last.start, limit)
+    passed = nodes(tx, [key for way in found.found for key in way])
     shown = [_walked(passed, way) for way in found.found]
     if last.deployment is not None:
         served = _deployments(tx, [last.deployment])[last.deployment]
@@ -169,9 +140,10 @@ def paths(tx: Transaction, start: str, end: str, limit: int, as_of: int | None) 
     return replies.Paths(tuple(shown), complete)
 
 
-def nodes(ask: lineage.Neighbours, keys: Iterable[NodeKey]) -> Mapping[NodeKey, Node]:
+def nodes(tx: Transaction, keys: Iterable[NodeKey]) -> Mapping[NodeKey, Node]:
     """These as nodes, by their keys."""
     asked = sorted(set(keys))
+    ask = graph.SqlNeighbours(tx)
     shown = {}
     for row, node in ask.versions([key // 2 for key in asked if not key % 2]).items():
         shown[lineage.version_key(row)] = node
@@ -239,12 +211,12 @@ def _page(
     if not of:
         raise InvalidInput(f"{what} of nothing: name a version or a run")
     asked, position, key = _place(tx, what, of, as_of, first, after, (int, int))
-    ask = _Known(tx, position)
+    ask = SqlEdges(tx, position)
     starts = {_subject(tx, text, position).start: None for text in of}
     closures = [closure.upstream(ask, start) for start in starts]
     every = rule(closures)
     shown = [item for item in every if key is None or item > key][: first + 1]
-    named = nodes(ask, [item[1] for item in shown[:first]])
+    named = nodes(tx, [item[1] for item in shown[:first]])
     cursors = [asked.cursor(position, item) for item in shown[:first]]
     return replies.NodePage(
         cursors=tuple(cursors),
@@ -312,14 +284,14 @@ def impact(
     start, deployment, _ = _subject(tx, of, position)
     if deployment is not None:
         raise InvalidInput(f"nothing comes of {of}; ask of the version that it serves")
-    found = closure.downstream(_Known(tx, position), start)
+    found = closure.downstream(SqlEdges(tx, position), start)
     serving, aliases = _standing(tx, found, position)
     listed = _listed(tx, found, kinds, serving, aliases, key)
     shown = list(islice(listed, first + 1))
     cursors = [asked.cursor(position, place) for place, _ in shown[:first]]
     others = [version for version in found.versions if version != start.version]
     by_kind: dict[str, int] = dict(tx.all(_kinds, ids=others)) if others else {}
-    subject = nodes(_Known(tx, position), [start.key])[start.key]
+    subject = nodes(tx, [start.key])[start.key]
     return replies.Impact(
         cursors=tuple(cursors),
         end=cursors[-1] if len(shown) > first else None,
@@ -398,7 +370,7 @@ def _described(
         else (lineage.version_key(item.version),)
         for item in items
     }
-    passed = nodes(_Known(tx, position), [key for way in routes.values() for key in way])
+    passed = nodes(tx, [key for way in routes.values() for key in way])
     rows = {of: [item.row for item in items if item.type is of] for of in _SECTIONS}
     deployments = judgements.deployments_with_ids(tx, rows[ImpactType.DEPLOYMENT])
     aliases = artifacts.aliases_with_ids(tx, rows[ImpactType.ALIAS])
