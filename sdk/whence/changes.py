@@ -149,6 +149,22 @@ def _source(client: "Client", found: cache.Explanation, after: digest.Digest | N
     return SourceChange(symbols, tuple(files), tuple(p for p in changed if not held[p]), tuple(notes))
 
 
+def between(client: "Client", before: digest.Digest, after: digest.Digest) -> SourceChange:
+    """What changed in the source from one Bundle to another: every file that is not the same."""
+    notes: list[str] = []
+    old = _files(client, before, "the one", notes)
+    new = _files(client, after, "the other", notes)
+    if old is None or new is None:
+        return SourceChange((), (), (), tuple(notes))
+    files = []
+    for path in sorted(old.keys() | new.keys()):
+        if old.get(path) != new.get(path):
+            diff = _diff(client, path, old.get(path), new.get(path), notes)
+            if diff is not None:
+                files.append(FileChange(path, (), diff))
+    return SourceChange((), tuple(files), (), tuple(notes))
+
+
 def _symbols(preview: str | None) -> dict[str, str]:
     """Symbol → digest, as a component of code shows them."""
     lines = (line.rpartition(" ") for line in (preview or "").splitlines())

@@ -4,7 +4,7 @@ import contextlib
 import os
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,11 +15,13 @@ from whence import (
     block,
     calls,
     changes,
+    differences,
     handles,
     judging,
     located,
     outbox,
     places,
+    questions,
     reads,
     recorder,
     settings,
@@ -266,6 +268,28 @@ class Client:
     def explain_call(self, step: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> "changes.Why":
         """What a step would be answered if it was called so now, and why; see `changes.explain_call`."""
         return changes.explain_call(self, step, *args, **kwargs)
+
+    def difference(self, left: str, right: str) -> "differences.Differences":
+        """What changed from one Version, or Run, to another; see `differences.compare`."""
+        return differences.compare(self, left, right)
+
+    def paths(self, start: str, end: str, limit: int = 5, as_of: int | None = None) -> replies.Paths:
+        """The ways in which data went from one thing to another, the shortest first."""
+        return questions.paths(self, start, end, limit, as_of)
+
+    def impact(
+        self, of: str, kinds: Iterable[str] = ("model",), as_of: int | None = None
+    ) -> "questions.Impact":
+        """What came of a Version or a Run: counts at once, then all of it, as it is iterated over."""
+        return questions.impact(self, of, kinds, as_of)
+
+    def roots(self, of: Iterable[str], as_of: int | None = None) -> Iterator[replies.NodePage]:
+        """Where the data begins that these came from, page by page."""
+        return questions.roots(self, of, as_of)
+
+    def common_ancestors(self, of: Iterable[str], as_of: int | None = None) -> Iterator[replies.NodePage]:
+        """What all of these came from, page by page."""
+        return questions.common_ancestors(self, of, as_of)
 
     def named(self, reference: str) -> model.Artifact:
         """The Artifact that a name for publishing means.

@@ -104,9 +104,7 @@ def _environments(
         for name in sorted(packages[0].keys() | packages[1].keys())
         if packages[0].get(name) != packages[1].get(name)
     )
-    others = {
-        name: (was, now) for name, (was, now) in _other(old, new).items() if was != now
-    }
+    others = {name: (was, now) for name, (was, now) in _other(old, new).items() if was != now}
     python = None if old.python == new.python else (old.python, new.python)
     return EnvironmentChange(python, changed, others)
 
@@ -136,7 +134,9 @@ def _other(old: environment.Environment, new: environment.Environment) -> dict[s
     return {name: (was.get(name, ""), now.get(name, "")) for name in sorted(was.keys() | now.keys())}
 
 
-def _trees(client: "Client", left: model.Version, right: model.Version, notes: list[str]) -> TreeChange | None:
+def _trees(
+    client: "Client", left: model.Version, right: model.Version, notes: list[str]
+) -> TreeChange | None:
     if left.digest == right.digest or model.Form.TREE not in (left.content.form, right.content.form):
         return None
     if left.content.form is not right.content.form:

@@ -29,9 +29,7 @@ class Impact:
             yield from page.items
 
 
-def impact(
-    client: "Client", of: str, kinds: Iterable[str] = ("model",), as_of: int | None = None
-) -> Impact:
+def impact(client: "Client", of: str, kinds: Iterable[str] = ("model",), as_of: int | None = None) -> Impact:
     """What came of a Version or a Run; see `Catalog.impact`."""
     client.writer.settle()
     named, wanted = client.full_name(of), tuple(kinds)

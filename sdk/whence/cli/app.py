@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from whence import environment, replay, settings
-from whence.cli import caching, coding, explaining, judging, lineage, printing, session, tokens
+from whence.cli import caching, coding, explaining, judging, lineage, printing, questions, session, tokens
 from whence.cli import outbox as outboxes
 from whence.cli.session import Json, Ref, RunId
 from whence_catalog import audit as audits
@@ -316,6 +316,7 @@ outbox = typer.Typer(help="What could not be told to the catalog yet.", no_args_
 cli.add_typer(outbox, name="outbox")
 cli.add_typer(lineage.commands)
 cli.add_typer(judging.commands)
+cli.add_typer(questions.commands)
 
 
 @outbox.command("ls", epilog="Example: `whence outbox ls`")

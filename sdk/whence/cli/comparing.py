@@ -38,7 +38,9 @@ def show(found: differences.Differences, whole: bool) -> None:
         )
     lines = {
         "content": _tree(found),
-        "job": [] if told.job.verdict is difference.Verdict.SAME else [f"{told.left.run.job} → {told.right.run.job}"],
+        "job": []
+        if told.job.verdict is difference.Verdict.SAME
+        else [f"{told.left.run.job} → {told.right.run.job}"],
         "data": _inputs(told.inputs),
         "code": _components(told.components),
         "params": _params(told.param_changes),
@@ -64,7 +66,7 @@ def _part(name: str, part: difference.Part, lines: list[str], whole: bool) -> No
     for line in lines if whole else lines[:_FEW]:
         _out.print(f"            {escape(line)}")
     if not whole and len(lines) > _FEW:
-        _out.print(f"            [dim]and more; --whole shows all[/dim]")
+        _out.print("            [dim]and more; --whole shows all[/dim]")
 
 
 def _tree(found: differences.Differences) -> Iterator[str]:

@@ -110,7 +110,7 @@ def show(why: changes.Why, whole: bool) -> None:
     for cause in found.causes:
         _show_cause(cause)
     if why.source is not None:
-        _show_source(why.source, whole)
+        show_source(why.source, whole)
 
 
 def _answer(answer: cache.Answer) -> str:
@@ -175,7 +175,8 @@ def _show_cause(cause: cache.Cause) -> None:
         _out.print(f"  {escape(cause.note)}")
 
 
-def _show_source(source: changes.SourceChange, whole: bool) -> None:
+def show_source(source: changes.SourceChange, whole: bool) -> None:
+    """Print what changed in the source; `whole` prints diffs to their end."""
     for file in source.files:
         lines = file.diff.splitlines()
         shown = lines if whole else lines[:_LINES]

@@ -19,7 +19,9 @@ commands = typer.Typer()
 
 AsOf = Annotated[
     str | None,
-    typer.Option("--as-of", help="What was known then: a position of the log, or a time such as 2026-05-03T12:00Z."),
+    typer.Option(
+        "--as-of", help="What was known then: a position of the log, or a time such as 2026-05-03T12:00Z."
+    ),
 ]
 
 
@@ -78,7 +80,7 @@ def roots(
             "total": pages[0].total,
             "completeness": pages[0].completeness,
         },
-        lambda: show_nodes(pages, "common ancestors" if common else "roots"),
+        lambda: show_nodes(pages, "common ancestor" if common else "root"),
     )
 
 
@@ -124,7 +126,9 @@ def impact(
 def diff(
     left: Ref,
     right: Ref,
-    whole: Annotated[bool, typer.Option("--whole", help="Show diffs and lists to their end.")] = False,
+    whole: Annotated[
+        bool, typer.Option("--whole", "--diff", help="Show diffs and lists to their end.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Show what changed from one version to another, or from one run to another: data, code, params, metrics, …
@@ -212,7 +216,8 @@ def show_nodes(pages: list[replies.NodePage], what: str) -> None:
     whole = pages[0].completeness
     unsure = f"; {_sureness(whole)}" if whole.ambiguous or whole.unknown_producers else ""
     hidden = f"; {masked} of projects that you may not read" if masked else ""
-    printing.show_plain(f"{pages[0].total} {what}{unsure}{hidden}")
+    count = pages[0].total
+    printing.show_plain(f"{count} {what}{'' if count == 1 else 's'}{unsure}{hidden}")
 
 
 def show_impact(found: questions.Impact) -> None:
