@@ -345,6 +345,39 @@ def test_a_search_finds_artifacts_jobs_and_content(pipeline: World, ask: Schema)
     assert found("nothing") == []
 
 
+def test_a_search_finds_what_has_a_label_a_metric_or_a_time(world: World, ask: Schema) -> None:
+    def found(**filter: object) -> list[str]:
+        query = """query($filter: SearchFilter) { search(filter: $filter) { nodes { __typename
+                     ... on Version { ref } ... on Run { job { name } metrics { value } } } } }"""
+        hits = ask.data(query, filter=filter)["search"]["nodes"]
+        return [hit.get("ref") or f"{hit['job']['name']} {hit['metrics'][0]['value']}" for hit in hits]
+
+    for n, loss in enumerate((0.5, 0.1, 0.9)):
+        call = world.plain_call(f"train {n}", labels={"team": "vision" if n else "speech"})
+        simulator.one(world.catalog.record_runs([(call, world.report(call, metrics={"loss": loss}))]))
+    vision = {"name": "team", "value": "vision"}
+    assert found(labels=[vision], types=["RUN"]) == ["train 2 0.9", "train 1 0.1"]
+    assert found(metrics=[{"name": "loss", "high": 0.5}]) == ["train 0 0.5", "train 1 0.1"]
+    assert found(metrics=[{"name": "loss", "low": 0.2, "high": 0.5}], labels=[vision]) == []
+    assert found(until="2001-01-01T00:00:00Z") == []
+    assert len(found(since="2001-01-01T00:00:00+02:00", types=["RUN"])) == 3
+
+
+@pytest.mark.parametrize(
+    "filter",
+    [
+        {"metrics": [{"name": ""}]},
+        {"metrics": [{"name": "loss", "low": "NaN"}]},
+        {"since": "2001-01-01T00:00:00"},
+        {"since": "yesterday"},
+        {"labels": [{"name": "team"}]},
+    ],
+)
+def test_a_search_that_cannot_be_is_refused(world: World, ask: Schema, filter: dict[str, object]) -> None:
+    answer = ask(SEARCH, text="", filter=filter)
+    assert (answer.data, set(answer.codes)) == (None, {"bad-value"})
+
+
 # ── lineage ──────────────────────────────────────────────────────────────────────────────────────
 
 LINEAGE = """query($roots: [ID!]!, $direction: Direction!, $bounds: Bounds, $filter: LineageFilter, $frontier: String) {

@@ -103,14 +103,6 @@ class ReleaseInput:
     uid: strawberry.ID | None = strawberry.field(default=None, description=_UID)
 
 
-@strawberry.input(description="A label, by its name.")
-class LabelInput:
-    """A label."""
-
-    name: str = strawberry.field(description="Its name.")
-    value: str = strawberry.field(description="Its value.")
-
-
 @strawberry.input(description="Which labels a Run or a Version is to have, and which it is not.")
 class SetLabelsInput:
     """Which labels a Run or a Version is to have."""
@@ -118,7 +110,7 @@ class SetLabelsInput:
     subject: strawberry.ID = strawberry.field(
         description="The Run or the Version: its id; or a Run's uid, or a Version's reference."
     )
-    set: list[LabelInput] | None = strawberry.field(
+    set: list[values.LabelInput] | None = strawberry.field(
         default=None, description="Those that it has from now on, whatever their values were."
     )
     remove: list[str] | None = strawberry.field(

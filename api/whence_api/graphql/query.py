@@ -5,6 +5,7 @@ other error stands beside the data, with a code.
 """
 
 import asyncio
+from datetime import datetime
 from typing import Annotated, TypeAlias
 from uuid import UUID
 
@@ -48,6 +49,17 @@ LineageResult: TypeAlias = Annotated[
 # ── search ───────────────────────────────────────────────────────────────────────────────────────
 
 
+@strawberry.input(
+    description="A range of a metric, both ends included. A value that is no number is in none."
+)
+class MetricRange:
+    """A range of a metric."""
+
+    name: str = strawberry.field(description="What was measured.")
+    low: float | None = strawberry.field(default=None, description="From this on; null for no bound.")
+    high: float | None = strawberry.field(default=None, description="Up to this; null for no bound.")
+
+
 @strawberry.input(description="What to look among. What is left out, or empty, stands for any.")
 class SearchFilter:
     """What to look among."""
@@ -56,6 +68,19 @@ class SearchFilter:
     projects: list[str] | None = strawberry.field(default=None, description="What is of these projects.")
     kinds: list[str] | None = strawberry.field(
         default=None, description="Artifacts, and their Versions, of these kinds; then no Job is found."
+    )
+    labels: list[values.LabelInput] | None = strawberry.field(
+        default=None, description="Versions and Runs that have all of these labels."
+    )
+    metrics: list[MetricRange] | None = strawberry.field(
+        default=None,
+        description="Versions and Runs with a metric in each of these ranges; the highest of the first comes first.",
+    )
+    since: datetime | None = strawberry.field(
+        default=None, description="Versions that were first recorded, and Runs that began, then or later."
+    )
+    until: datetime | None = strawberry.field(
+        default=None, description="Versions that were first recorded, and Runs that began, before that."
     )
 
 
@@ -274,7 +299,10 @@ class Query(questions.Questions):
         """A page of Divergences."""
         return await types.divergences(info, projects=_any(projects), job=job, first=first, after=after)
 
-    @described("Artifacts and Jobs with that text in their name, in any case; Versions whose digest it is.")
+    @described(
+        "Artifacts and Jobs with that text in their name, in any case; Versions whose digest it is. With labels, metrics or"
+        " a time: the Versions and Runs that have them."
+    )
     async def search(
         self,
         info: Info,
@@ -291,6 +319,10 @@ class Query(questions.Questions):
             types=frozenset(among.types or ()),
             projects=_any(among.projects),
             kinds=frozenset(among.kinds or ()),
+            labels=frozenset((label.name, label.value) for label in among.labels or ()),
+            metrics=[model.MetricRange(asked.name, asked.low, asked.high) for asked in among.metrics or ()],
+            since=_moment(among.since),
+            until=_moment(among.until),
             first=first,
             after=after,
         )
@@ -317,6 +349,10 @@ class Query(questions.Questions):
             return await history.find(info, history.Sought(named, direction, bounds, filter, frontier))
         except WhenceError as error:
             return refusals.of_question(error)
+
+
+def _moment(given: datetime | None) -> datetime | None:
+    return None if given is None else model.checked_moment(given)
 
 
 def _any(projects: list[str] | None) -> frozenset[str] | None:

@@ -96,6 +96,14 @@ class Label:
     value: str = strawberry.field(description="Its value.")
 
 
+@strawberry.input(description="A label, by its name.")
+class LabelInput:
+    """A label."""
+
+    name: str = strawberry.field(description="Its name.")
+    value: str = strawberry.field(description="Its value.")
+
+
 @strawberry.type(description="The code that a Run ran, and whether it can be made again.")
 class Code:
     """The code that a Run ran."""
