@@ -100,7 +100,8 @@ def judgements(asked: Admission, arguments: Mapping[str, object]) -> object:
         asked.require_artifact(reference.artifact)
         return reference
 
-    found = asked.each(references, admit, asked.catalog.judgements)
+    as_of = cast("int | None", arguments.get("as_of"))
+    found = asked.each(references, admit, lambda some: asked.catalog.judgements(some, as_of))
     if asked.sees_all:
         return found
     mask = asked.mask(None)

@@ -20,7 +20,9 @@ T = TypeVar("T")
 def versions(asked: Admission, arguments: Mapping[str, object]) -> object:
     """Read in the project of each artifact."""
     references = cast("Sequence[model.Reference]", arguments["references"])
-    return asked.each(references, _of_artifacts(asked, references, _by_reference), asked.catalog.versions)
+    as_of = cast("int | None", arguments.get("as_of"))
+    admit = _of_artifacts(asked, references, _by_reference)
+    return asked.each(references, admit, lambda some: asked.catalog.versions(some, as_of))
 
 
 def states(asked: Admission, arguments: Mapping[str, object]) -> object:
@@ -95,6 +97,18 @@ def cache_entries(asked: Admission, arguments: Mapping[str, object]) -> object:
 def divergences(asked: Admission, arguments: Mapping[str, object]) -> object:
     """Nothing; those of projects that may be read are listed, without other projects' versions."""
     return _in_projects(asked, arguments, asked.catalog.divergences)
+
+
+def deployments(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Nothing; those of projects that may be read are listed."""
+    return _in_projects(asked, arguments, asked.catalog.deployments)
+
+
+def timeline(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Read in the project of the artifact; of other projects' runs that made it, only their ids are told."""
+    asked.require_artifact(cast("model.Reference", arguments["subject"]).artifact)
+    page = asked.catalog.timeline(**_opened(asked, arguments))  # type: ignore[arg-type]
+    return _closed(asked, [asked.shown(page)])[0]
 
 
 def search(asked: Admission, arguments: Mapping[str, object]) -> object:

@@ -70,6 +70,8 @@ class Mask:
                 hidden = dataclasses.replace(value, run=self.shown(value.run))
             case replies.RunPage() | replies.InputPage() | replies.ProductionPage():
                 hidden = self._page(value)
+            case replies.EventPage(items=items):
+                hidden = dataclasses.replace(value, items=tuple(map(self._event, items)))
             case replies.DivergencePage():
                 hidden = dataclasses.replace(value, items=self.shown(value.items))
             case inventory.KeyRecord():
@@ -109,6 +111,11 @@ class Mask:
             retry_of=self._uid(run.retry_of),
             rerun_of=self._uid(run.rerun_of),
         )
+
+    def _event(self, event: replies.Event) -> replies.Event:
+        if event.run is None or not self.hides_run(event.run):
+            return event
+        return dataclasses.replace(event, actor=model.Actor(lineage.MASKED), job=None)
 
     def _uid(self, uid: UUID | None) -> UUID | None:
         return None if uid is None or self.hides_run(uid) else uid
@@ -188,6 +195,8 @@ def named_runs(value: object) -> Iterator[UUID]:
             yield from named_runs(value.run)
         case replies.RunPage(items=items):
             yield from named_runs(items)
+        case replies.EventPage(items=items):
+            yield from (event.run for event in items if event.run is not None)
         case tuple() | list():
             for item in value:
                 yield from named_runs(item)

@@ -41,7 +41,8 @@ def resolve(asked: Admission, arguments: Mapping[str, object]) -> object:
         asked.require_artifact(reference.artifact)
         return reference
 
-    return asked.each(references, admit, asked.catalog.resolve)
+    as_of = cast("int | None", arguments.get("as_of"))
+    return asked.each(references, admit, lambda some: asked.catalog.resolve(some, as_of))
 
 
 def traces(asked: Admission, arguments: Mapping[str, object]) -> object:
@@ -72,6 +73,12 @@ def aliases(asked: Admission, arguments: Mapping[str, object]) -> object:
     artifact = cast("model.Artifact", arguments["artifact"])
     asked.require_artifact(artifact)
     return asked.catalog.aliases(artifact)
+
+
+def alias_at(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Read in the project of the artifact."""
+    asked.require_artifact(cast("model.Artifact", arguments["artifact"]))
+    return asked.catalog.alias_at(**arguments)  # type: ignore[arg-type]
 
 
 def run(asked: Admission, arguments: Mapping[str, object]) -> object:

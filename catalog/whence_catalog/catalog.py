@@ -191,7 +191,12 @@ class Catalog(Protocol):
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────
 
-    def resolve(self, references: Sequence[model.Reference]) -> Sequence[Result[model.Output]]:
+    # `as_of` is a position: what was known then is answered, whatever was recorded since; without it, what is
+    # known now. Raises InvalidInput where the log does not go so far. `at` is a time: what was true then.
+
+    def resolve(
+        self, references: Sequence[model.Reference], as_of: int | None = None
+    ) -> Sequence[Result[model.Output]]:
         """The Version that each reference means, as its newest production says it.
 
         Raises (as results):
@@ -220,7 +225,9 @@ class Catalog(Protocol):
         """All that its aliases ever meant, newest first."""
         ...
 
-    def judgements(self, references: Sequence[model.Reference]) -> Sequence[Result[replies.Judgements]]:
+    def judgements(
+        self, references: Sequence[model.Reference], as_of: int | None = None
+    ) -> Sequence[Result[replies.Judgements]]:
         """What was said of the Version that each reference means, and what taints it now.
 
         Raises (as results):
@@ -427,7 +434,9 @@ class Catalog(Protocol):
     # 1 to `MOST_AT_ONCE`; answers InvalidInput where `after` is no cursor of that list, and NotFound where the
     # subject is not recorded.
 
-    def versions(self, references: Sequence[model.Reference]) -> Sequence[Result[model.Version]]:
+    def versions(
+        self, references: Sequence[model.Reference], as_of: int | None = None
+    ) -> Sequence[Result[model.Version]]:
         """The Version that each reference means, without what any production says of it."""
         ...
 
@@ -444,7 +453,11 @@ class Catalog(Protocol):
         ...
 
     def versions_of(
-        self, artifacts: Sequence[model.Artifact], first: int = 25, after: str | None = None
+        self,
+        artifacts: Sequence[model.Artifact],
+        first: int = 25,
+        after: str | None = None,
+        as_of: int | None = None,
     ) -> Sequence[Result[replies.VersionPage]]:
         """The Versions of each Artifact."""
         ...
@@ -455,6 +468,7 @@ class Catalog(Protocol):
         standing: bool = False,
         first: int = 25,
         after: str | None = None,
+        as_of: int | None = None,
     ) -> Sequence[Result[replies.AliasPage]]:
         """What the aliases of each Artifact meant; or, where a Version is named, the aliases that meant it.
 
@@ -463,7 +477,11 @@ class Catalog(Protocol):
         ...
 
     def productions_of(
-        self, versions: Sequence[model.Reference], first: int = 25, after: str | None = None
+        self,
+        versions: Sequence[model.Reference],
+        first: int = 25,
+        after: str | None = None,
+        as_of: int | None = None,
     ) -> Sequence[Result[replies.ProductionPage]]:
         """The productions of each Version."""
         ...
@@ -499,11 +517,59 @@ class Catalog(Protocol):
         states: Iterable[model.RunState] = (),
         first: int = 25,
         after: str | None = None,
+        as_of: int | None = None,
     ) -> replies.RunPage:
         """Runs of these projects (None: of all), of that job, that are in one of these states by now (none: any).
 
         Raises:
             InvalidInput: `first` or `after`, as above.
+        """
+        ...
+
+    def alias_at(
+        self, artifact: model.Artifact, alias: str, at: datetime, as_of: int | None = None
+    ) -> model.Alias | None:
+        """What an alias of an Artifact meant at a time, since when, who moved it there, why, and what it replaced.
+
+        None where it meant nothing then.
+
+        Raises:
+            NotFound: no such Artifact is recorded.
+            InvalidInput: the time says no offset from UTC.
+        """
+        ...
+
+    def timeline(
+        self, subject: model.Reference, as_of: int | None = None, first: int = 25, after: str | None = None
+    ) -> replies.EventPage:
+        """All that happened to an Artifact or, where one is selected, to a Version.
+
+        Moves of aliases, deployments and their ends, decisions, quarantines, holds and their ends, productions.
+        An alias that was moved away from a Version happened to that too.
+
+        Raises:
+            NotFound: with near names.
+            InvalidInput: `first` or `after`, as above.
+        """
+        ...
+
+    def deployments(
+        self,
+        projects: Iterable[str] | None = None,
+        target: str | None = None,
+        artifact: model.Artifact | None = None,
+        at: datetime | None = None,
+        as_of: int | None = None,
+        first: int = 25,
+        after: str | None = None,
+        standing: bool = False,
+    ) -> replies.DeploymentPage:
+        """Deployments in these projects (None: in all), at that target, of that Artifact; what served at a time.
+
+        `standing` leaves out those that have ended.
+
+        Raises:
+            InvalidInput: `first` or `after`, as above; the time says no offset from UTC.
         """
         ...
 

@@ -213,6 +213,57 @@ class AliasPage(Page):
     items: tuple[model.Alias, ...]
 
 
+class EventType(StrEnum):
+    """What can happen to a Version. Closed: it only grows."""
+
+    PRODUCED = "produced"
+    ALIASED = "aliased"
+    DEPLOYED = "deployed"
+    DEPLOYMENT_ENDED = "deployment ended"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    QUARANTINED = "quarantined"
+    QUARANTINE_RELEASED = "quarantine released"
+    HELD = "held"
+    HOLD_RELEASED = "hold released"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened to a Version: since when it is true, and as which fact, and when, it became known.
+
+    `name` is the alias, or the target; `replaced` what it meant, or what served there, until then. `uid` is of
+    the deployment or judgement that began or ended; `run` is the Run that made it, of that job.
+    """
+
+    type: EventType
+    version: model.Version
+    at: datetime
+    position: int
+    recorded_at: datetime
+    actor: model.Actor
+    reason: str | None = None
+    name: str | None = None
+    replaced: model.Version | None = None
+    uid: UUID | None = None
+    run: UUID | None = None
+    job: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage(Page):
+    """What happened, the newest first, in the order in which it became known."""
+
+    items: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentPage(Page):
+    """Deployments over their intervals, the newest first."""
+
+    items: tuple[model.Deployment, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class HitPage(Page):
     """What a search found: Versions, then Artifacts and jobs by name, then Runs.

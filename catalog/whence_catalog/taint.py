@@ -50,6 +50,18 @@ class Edges(Protocol):
         ...
 
 
+class Origins(Protocol):
+    """The edges as they were known at some position, upwards. Each question is about many rows."""
+
+    def inputs_of(self, runs: Sequence[int]) -> Iterable[Link]:
+        """All inputs of these Runs."""
+        ...
+
+    def producers_of(self, versions: Sequence[int]) -> Iterable[Link]:
+        """All outputs that are these Versions."""
+        ...
+
+
 # A reached production, and the one through which it was reached; None: its Run took the quarantined Version
 # itself, or it is a production of that.
 Reach = Mapping[Production, Production | None]
@@ -132,6 +144,32 @@ def _takers(
         if named in first and _counts(taken, named.run, first[named]):
             takers.setdefault(taken.run, named)
     return takers
+
+
+def reaching(edges: Origins, run: int, standing: Mapping[int, Iterable[int]]) -> set[int]:
+    """The quarantines that reach what a Run made through what it took: as `reach`, asked from the other end.
+
+    Args:
+        standing: Version → the quarantines that name it.
+    """
+    found: set[int] = set()
+    seen, waiting = {run}, {run}
+    while waiting and standing:
+        taken = list(edges.inputs_of(sorted(waiting)))
+        versions = {link.other for link in taken}
+        found |= {quarantine for version in versions for quarantine in standing.get(version, ())}
+        made: dict[int, list[Link]] = {}
+        for link in edges.producers_of(sorted(versions)):
+            made.setdefault(link.other, []).append(link)
+        above = {
+            other.run
+            for link in taken
+            for other in made.get(link.other, ())
+            if _counts(link, other.run, other.position)
+        }
+        waiting = above - seen
+        seen |= waiting
+    return found
 
 
 def path(found: Reach, production: Production) -> tuple[Production, ...]:

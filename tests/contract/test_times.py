@@ -1,5 +1,6 @@
 """What was true when, and what was known when."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -7,8 +8,8 @@ import pytest
 
 from tests import simulator
 from tests.simulator import ACTOR, World, artifact, uid
-from whence_catalog import digest, model
-from whence_catalog.errors import Conflict, InvalidInput
+from whence_catalog import digest, model, replies
+from whence_catalog.errors import Conflict, InvalidInput, NotFound
 
 # ── positions and times ──────────────────────────────────────────────────────────────────────────
 
@@ -102,3 +103,213 @@ def test_a_late_word_said_again_is_one_fact(world: World) -> None:
     first = simulator.one(world.catalog.move_aliases([asked]))
     assert simulator.one(world.catalog.move_aliases([asked])) == first
     assert len(world.catalog.facts()) == 2
+
+
+# ── what was true at a time ──────────────────────────────────────────────────────────────────────
+
+
+def test_what_an_alias_meant_at_a_time_is_told_with_who_why_and_what_it_replaced(world: World) -> None:
+    for content in (b"1", b"2"):
+        made(world, content)
+    now = datetime.now(UTC)
+    first = move(world, b"1", now - 3 * HOUR)
+    move(world, b"2", now - 3 * HOUR, name="next")
+    known = world.catalog.position_at(datetime(2999, 1, 1, tzinfo=UTC))
+    second = move(world, b"2", now - HOUR)
+    at = world.catalog.alias_at
+    assert at(MODEL, "prod", now - 4 * HOUR) is None
+    then = at(MODEL, "prod", now - 2 * HOUR)
+    assert then is not None
+    assert (then.version.number, then.actor, then.reason, then.replaced) == (1, ACTOR, "why", None)
+    assert (then.since, then.until) == (now - 3 * HOUR, now - HOUR)
+    assert at(MODEL, "prod", now - HOUR) == at(MODEL, "prod", now) == second
+    assert second.replaced == 1
+    # What was not known yet is not told.
+    assert at(MODEL, "prod", now, known) == at(MODEL, "prod", now - 2 * HOUR, known) == first
+    assert at(MODEL, "prod", now, 0) is None
+    assert at(MODEL, "none", now) is None
+    with pytest.raises(NotFound):
+        at(artifact("model:other"), "prod", now)
+
+
+def test_what_served_at_a_time_is_listed_by_project_target_and_artifact(world: World) -> None:
+    for content in (b"1", b"2"):
+        made(world, content)
+    now = datetime.now(UTC)
+    deploy(world, b"1", now - 3 * HOUR)
+    deploy(world, b"2", now - 3 * HOUR, target="lab")
+    known = world.catalog.position_at(datetime(2999, 1, 1, tzinfo=UTC))
+    deploy(world, b"2", now - 2 * HOUR)
+    deploy(world, None, now - HOUR)
+
+    def served(**asked: object) -> list[tuple[int, str]]:
+        page = world.catalog.deployments(**asked)  # type: ignore[arg-type]
+        return [(found.version.number, found.target) for found in page.items]
+
+    assert served() == [(2, "shop"), (2, "lab"), (1, "shop")]
+    assert served(target="shop", at=now - 2.5 * HOUR) == [(1, "shop")]
+    assert served(target="shop", at=now - 2 * HOUR) == [(2, "shop")]
+    assert served(target="shop", at=now - HOUR) == []
+    assert served(standing=True) == [(2, "lab")]
+    assert served(standing=True, as_of=known) == [(2, "lab"), (1, "shop")]
+    assert served(at=now, as_of=known) == [(2, "lab"), (1, "shop")]
+    assert [found.until for found in world.catalog.deployments(as_of=known).items] == [None, None]
+    assert served(projects=["other"]) == served(artifact=artifact("model:other")) == []
+    assert len(served(artifact=MODEL, projects=["default"])) == 3
+
+
+def test_all_that_happened_to_a_version_is_told_in_one_list(world: World) -> None:
+    for content in (b"1", b"2"):
+        made(world, content)
+    now = datetime.now(UTC)
+    move(world, b"1", now - HOUR)
+    deploy(world, b"1")
+    named = simulator.digest_of(b"1")
+    bad = model.QuarantineClaim(uid(), MODEL, named, ACTOR, "bad")
+    kept = model.HoldClaim(uid(), MODEL, named, ACTOR, "court")
+    world.catalog.quarantine([bad])
+    world.catalog.hold([kept])
+    world.catalog.approve([model.ApprovalClaim(uid(), MODEL, named, ACTOR, model.Decision.REJECTED, "no")])
+    world.catalog.release([model.Release(uid(), of, ACTOR, "fine") for of in (bad.uid, kept.uid)])
+    move(world, b"2")
+    deploy(world, b"2")
+
+    def happened(ref: str, first: int) -> list[replies.Event]:
+        found: list[replies.Event] = []
+        after = None
+        while True:
+            page = world.catalog.timeline(model.Reference.parse(ref), None, first, after)
+            found += page.items
+            if page.end is None:
+                return found
+            after = page.end
+            # What happens meanwhile is of another page.
+            move(world, b"2", name=f"other{len(found)}")
+
+    of_version = happened("model:m@1", 100)
+    assert happened("model:m@1", 2) == of_version
+    kinds = replies.EventType
+    assert [event.type for event in of_version] == [
+        *(
+            kinds.DEPLOYMENT_ENDED,
+            kinds.ALIASED,
+            kinds.HOLD_RELEASED,
+            kinds.QUARANTINE_RELEASED,
+            kinds.REJECTED,
+            kinds.HELD,
+        ),
+        *(kinds.QUARANTINED, kinds.DEPLOYED, kinds.ALIASED, kinds.PRODUCED),
+    ]
+    away, to = (event for event in of_version if event.type is kinds.ALIASED)
+    assert (away.version.number, away.replaced and away.replaced.number, away.name) == (2, 1, "prod")
+    assert (to.version.number, to.replaced, to.at) == (1, None, now - HOUR)
+    assert to.recorded_at > to.at
+    assert [event.reason for event in of_version if event.uid == bad.uid] == ["fine", "bad"]
+    of_artifact = happened("model:m", 100)
+    assert set(map(repr, of_version)) <= set(map(repr, of_artifact))
+    assert sorted((e.position for e in of_artifact), reverse=True) == [e.position for e in of_artifact]
+    known = to.position
+    (again, produced) = world.catalog.timeline(model.Reference.parse("model:m@1"), known).items
+    assert (again, produced) == (to, of_version[-1])
+    with pytest.raises(NotFound):
+        world.catalog.timeline(model.Reference.parse("model:m@1"), 0)
+
+
+def test_a_cursor_as_of_one_position_is_none_as_of_another(world: World) -> None:
+    for content in (b"1", b"2"):
+        made(world, content)
+    end = world.catalog.timeline(model.Reference.parse("model:m"), 2, 1).end
+    assert world.catalog.timeline(model.Reference.parse("model:m"), 2, 1, end).items
+    for other in (None, 1):
+        with pytest.raises(InvalidInput, match="cursor"):
+            world.catalog.timeline(model.Reference.parse("model:m"), other, 1, end)
+    with pytest.raises(InvalidInput, match="as of position 3"):
+        world.catalog.timeline(model.Reference.parse("model:m"), 3)
+
+
+# ── what was known at a position ─────────────────────────────────────────────────────────────────
+
+
+def _known(world: World, as_of: int) -> str:
+    """All that can be asked as of a position."""
+    asked = world.catalog
+    references = [model.Reference.parse(f"model:m{tail}") for tail in ("", "@1", "@2", "@3", "@prod")]
+    now = datetime(2999, 1, 1, tzinfo=UTC)
+    told: list[object] = [
+        asked.resolve(references, as_of),
+        asked.versions(references, as_of),
+        asked.judgements(references, as_of),
+        asked.versions_of([MODEL], as_of=as_of),
+        asked.productions_of(references, as_of=as_of),
+        [asked.aliases_of(references, standing, as_of=as_of) for standing in (True, False)],
+        [asked.list_runs(states=some, as_of=as_of) for some in ([], *([state] for state in model.RunState))],
+        [asked.deployments(standing=standing, as_of=as_of) for standing in (True, False)],
+        [asked.alias_at(MODEL, "prod", at, as_of) for at in (now, datetime.now(UTC) - 9 * HOUR)],
+        asked.timeline(MODEL_REF, as_of) if as_of else None,
+    ]
+    return re.sub(r"datetime.datetime\(2999.*", "", repr(told))
+
+
+MODEL_REF = model.Reference(MODEL)
+
+
+def test_what_was_known_at_a_position_is_the_same_for_ever(world: World) -> None:
+    """Late commits, late claims, moves, releases, presumptions and what supersedes them change no answer."""
+    start = datetime.now(UTC) - 10 * HOUR
+    begun = [world.plain_call("slow"), world.plain_call("lost", labels={"team": "a"})]
+    held: list[model.QuarantineClaim] = []
+
+    def quarantined() -> None:
+        held.append(model.QuarantineClaim(uid(), MODEL, simulator.digest_of(b"1"), ACTOR, "bad"))
+        world.catalog.quarantine(held)
+
+    def retrained() -> None:
+        (output,) = (simulator.one(world.catalog.resolve([model.Reference.parse("model:m@1")])),)
+        world.note("again", {"model:m": b"3"}, [simulator.taken(output, producer=False)])
+
+    steps: list[Callable[[], object]] = [
+        lambda: made(world, b"1"),
+        lambda: [world.begin(call) for call in begun],
+        lambda: world.catalog.log([model.Series(uid(), begun[0].run, ACTOR, {"loss": ((1, 0.5),)})]),
+        lambda: move(world, b"1", start),
+        lambda: deploy(world, b"1", start),
+        quarantined,
+        retrained,
+        lambda: world.catalog.log([model.Series(uid(), begun[0].run, ACTOR, {"loss": ((2, 0.25),)})]),
+        lambda: made(world, b"2"),
+        lambda: move(world, b"2", start + HOUR),
+        lambda: deploy(world, b"2", start + 2 * HOUR),
+        lambda: world.finish(world.report(begun[0], {"model:m": b"1"}, metrics={"auc": 1.0})),
+        lambda: world.catalog.release([model.Release(uid(), held[0].uid, ACTOR, "fine")]),
+        lambda: world.finish(world.report(begun[1], claimed_at=start)),
+        lambda: deploy(world, None),
+        lambda: made(world, b"1"),
+    ]
+    told: dict[int, str] = {}
+    for step in steps:
+        step()
+        head = world.catalog.position_at(datetime(2999, 1, 1, tzinfo=UTC))
+        told[head] = _known(world, head)
+    assert len(set(told.values())) == len(told)
+    for position, before in told.items():
+        assert _known(world, position) == before, position
+
+
+def test_as_of_now_is_what_is_said_without(world: World) -> None:
+    made(world, b"1")
+    call = world.plain_call("slow")
+    world.begin(call)
+    move(world, b"1")
+    world.catalog.quarantine([model.QuarantineClaim(uid(), MODEL, simulator.digest_of(b"1"), ACTOR, "bad")])
+    (output,) = world.catalog.resolve([MODEL_REF])
+    assert isinstance(output, model.Output)
+    world.note("use", {"model:n": b"N"}, [simulator.taken(output)])
+    head = world.catalog.position_at(datetime(2999, 1, 1, tzinfo=UTC))
+    asked = [MODEL_REF, model.Reference.parse("model:n"), model.Reference.parse("model:m@prod")]
+    assert world.catalog.resolve(asked, head) == world.catalog.resolve(asked)
+    assert world.catalog.versions(asked, head) == world.catalog.versions(asked)
+    told = world.catalog.judgements(asked)
+    assert world.catalog.judgements(asked, head) == told
+    assert [len(item.taints) for item in told if isinstance(item, replies.Judgements)] == [1, 1, 1]
+    assert world.catalog.list_runs(as_of=head).items == world.catalog.list_runs().items
+    assert isinstance(world.catalog.resolve(asked, 0)[0], NotFound)

@@ -152,6 +152,11 @@ def _judging(kind: Callable[..., object], **says: object) -> Callable[["Past", s
     return ask
 
 
+def _deployed(past: Past, project: str) -> dict[str, object]:
+    past.catalog.deploy(_judging(model.DeploymentClaim, target="shop")(past, project)["claims"])  # type: ignore[arg-type]
+    return {"projects": [project]}
+
+
 def _release(past: Past, project: str) -> dict[str, object]:
     version = past.data[project].version
     claim = model.HoldClaim(uid(), version.artifact, version.digest, SOMEBODY, "keep it")
@@ -273,6 +278,12 @@ TABLE: Mapping[str, Needs] = {
     "evictable": Needs(Grant.ADMINISTER, lambda p, o: {"eviction": _eviction(p, o)}, Denied),
     "revoke_entries": Needs(Grant.ADMINISTER, _revoke, Denied),
     "evict_entries": Needs(Grant.ADMINISTER, lambda p, o: {"evictions": [_eviction(p, o)]}, Denied),
+    "alias_at": Needs(
+        Grant.READ,
+        lambda p, o: {"artifact": artifact(f"{o}/model:net"), "alias": "prod", "at": datetime.now(UTC)},
+    ),
+    "timeline": Needs(Grant.READ, lambda p, o: {"subject": model.Reference.parse(f"{o}/model:net")}),
+    "deployments": Needs(Grant.READ, _deployed, None),
     "position_at": Needs(None, lambda p, o: {"moment": datetime.now(UTC)}, Denied),
     "changes": Needs(Grant.READ, lambda p, o: {"first": 1000, "projects": [o]}, None),
     "facts": Needs(Grant.ADMINISTER, lambda p, o: {"after": 0, "limit": 10}, Denied, everywhere=True),
@@ -286,7 +297,7 @@ BATCHED |= {"traces"}
 BATCHED |= {"named_productions", "versions_of", "aliases_of", "productions_of", "consumers_of", "children_of"}
 BATCHED |= {"inputs_of", "outputs_of", "quarantine", "release", "approve", "hold", "deploy", "judgements"}
 BATCHED |= {"revoke_entries", "evict_entries", "explain_calls"}
-PAGED = {"changes", "list_runs", "search", "cache_entries", "divergences"}
+PAGED = {"changes", "deployments", "timeline", "list_runs", "search", "cache_entries", "divergences"}
 BATCHED |= {"reach", "label", "states"}
 INCLUDES = {grant: {grant, Grant.READ} for grant in Grant} | {Grant.ADMINISTER: set(Grant)}
 
@@ -450,6 +461,9 @@ def reads(c: Crossing) -> Iterator[tuple[str, dict[str, object]]]:
     yield "list_runs", {}
     yield "changes", {"first": 1000}
     yield "search", {"text": ""}
+    yield "deployments", {}
+    for found in references:
+        yield "timeline", {"subject": found}
     yield "position_at", {"moment": datetime.now(UTC)}
     yield "search", {"text": c.secret.version.digest.hex}
     yield "named_runs", {"runs": runs}

@@ -104,6 +104,11 @@ def known(fact: ColumnElement[Any], as_of: str = "as_of") -> ColumnElement[bool]
     return place(fact) <= bindparam(as_of)
 
 
+def unknown(fact: ColumnElement[Any], as_of: str = "as_of") -> ColumnElement[bool]:
+    """Whether the fact with that number was not known at that position: it came later, or there is none."""
+    return fact.is_(None) | (place(fact) > bindparam(as_of))
+
+
 class _Larger(FunctionElement[int]):
     inherit_cache = True
     type = BigInteger()

@@ -10,9 +10,9 @@ from sqlmodel import insert
 
 from whence_catalog import intervals, model, replies
 from whence_catalog.errors import Conflict, ErrorKind, NotFound
-from whence_catalog.sql import artifacts, engine, labels, runs, tables
+from whence_catalog.sql import artifacts, engine, labels, runs, tables, taint
 from whence_catalog.sql import facts as fact_log
-from whence_catalog.sql.engine import Record, Statement, Transaction, Value
+from whence_catalog.sql.engine import Given, Record, Statement, Transaction, Value
 
 _QUARANTINE = tables.table(tables.QuarantineRow)
 _TAINT = tables.table(tables.TaintRow)
@@ -86,6 +86,8 @@ def _select_intervals(table: Table) -> Select[tuple[object, ...]]:
             table.c.end_fact,
             _ENDER.c.name,
             _ENDER.c.authenticated,
+            engine.place(table.c.fact),
+            engine.place(table.c.end_fact),
         )
         .join(_ACTOR, _ACTOR.c.id == table.c.actor_id)
         .outerjoin(_ENDER, _ENDER.c.id == table.c.end_actor_id)
@@ -98,6 +100,7 @@ _quarantines_of = Statement(_quarantines.where(_QUARANTINE.c.version_id == bindp
 _quarantines_by_id = Statement(_quarantines.where(engine.among(_QUARANTINE.c.id, "ids")))
 _quarantine_named = Statement(_quarantines.where(_QUARANTINE.c.uid == bindparam("uid")))
 _holds = _select_intervals(_HOLD)
+_holds_by_id = Statement(_holds.where(engine.among(_HOLD.c.id, "ids")))
 _holds_of = Statement(_holds.where(_HOLD.c.version_id == bindparam("version_id")))
 _hold_named = Statement(_holds.where(_HOLD.c.uid == bindparam("uid")))
 _deployments = _select_intervals(_DEPLOYMENT).add_columns(_DEPLOYMENT.c.target, _DEPLOYMENT.c.replaced_id)
@@ -117,10 +120,13 @@ _approvals = (
         _ACTOR.c.name,
         _ACTOR.c.authenticated,
         _APPROVAL.c.decision,
+        engine.place(_APPROVAL.c.fact),
+        _APPROVAL.c.id,
     )
     .join(_ACTOR, _ACTOR.c.id == _APPROVAL.c.actor_id)
     .order_by(engine.place(_APPROVAL.c.fact).desc())
 )
+_approvals_by_id = Statement(_approvals.where(engine.among(_APPROVAL.c.id, "ids")))
 _approvals_of = Statement(_approvals.where(_APPROVAL.c.version_id == bindparam("version_id")))
 _approval_named = Statement(_approvals.where(_APPROVAL.c.uid == bindparam("uid")))
 _taints_of = Statement(
@@ -129,6 +135,7 @@ _taints_of = Statement(
     .where(_TAINT.c.version_id == bindparam("version_id"))
     .order_by(_TAINT.c.run_id, _TAINT.c.quarantine_id)
 )
+_uids_of = Statement(select(_RUN.c.id, _RUN.c.uid).where(engine.among(_RUN.c.id, "ids")))
 _versions = Statement(
     select(*artifacts.VERSION_COLUMNS, _VERSION.c.id)
     .select_from(_VERSION)
@@ -255,6 +262,19 @@ def versions(tx: Transaction, ids: Iterable[int]) -> Mapping[int, model.Version]
     return {row[9]: artifacts.version_of(row) for row in rows}
 
 
+def _as_known(rows: Sequence[Record], up_to: int | None) -> Sequence[Record]:
+    """These rows of `_select_intervals` as they were known at a position: not ended by what came after."""
+    if up_to is None:
+        return rows
+    return [
+        row
+        if row[12] is None or row[12] <= up_to
+        else (*row[:4], None, *row[5:8], None, None, None, *row[11:])
+        for row in rows
+        if row[11] <= up_to
+    ]
+
+
 class _Interval(NamedTuple):
     uid: UUID
     version: model.Version
@@ -291,7 +311,7 @@ def _holds_in(tx: Transaction, rows: Sequence[Record]) -> tuple[model.Hold, ...]
 
 
 def _deployments_in(tx: Transaction, rows: Sequence[Record]) -> tuple[model.Deployment, ...]:
-    named = versions(tx, (version for row in rows for version in (row[2], row[12]) if version is not None))
+    named = versions(tx, (version for row in rows for version in (row[2], row[14]) if version is not None))
     found = []
     for row in rows:
         said = _interval_of(tx, row, named)
@@ -299,12 +319,12 @@ def _deployments_in(tx: Transaction, rows: Sequence[Record]) -> tuple[model.Depl
             model.Deployment(
                 uid=said.uid,
                 version=said.version,
-                target=row[11],
+                target=row[13],
                 since=said.since,
                 until=said.until,
                 actor=said.actor,
                 reason=said.reason,
-                replaced=None if row[12] is None else named[row[12]],
+                replaced=None if row[14] is None else named[row[14]],
                 ended_by=said.ended_by,
                 ended_because=said.ended_because,
             )
@@ -323,7 +343,7 @@ def _approvals_in(tx: Transaction, rows: Sequence[Record]) -> tuple[model.Approv
             model.Decision(decision),
             fact_log.opened(tx, fact).get("reason"),
         )
-        for uid, version_id, at, fact, actor, checked, decision in rows
+        for uid, version_id, at, fact, actor, checked, decision, *_ in rows
     )
 
 
@@ -370,32 +390,65 @@ def find_ending(tx: Transaction, of: UUID) -> model.Quarantine | model.Hold:
     return holds[0]
 
 
-def of_version(tx: Transaction, version_id: int) -> replies.Judgements:
-    """All that was said of a Version, and what taints its productions."""
-    marks = tx.all(_taints_of, version_id=version_id)
-    by_id = _quarantines_in(tx, tx.all(_quarantines_by_id, ids=sorted({row[2] for row in marks})))
+def of_version(tx: Transaction, version_id: int, as_of: int | None = None) -> replies.Judgements:
+    """All that was said of a Version, and what taints its productions; or did, as far as was known at a position."""
+    marks = (
+        [(uid, which) for uid, _, which in tx.all(_taints_of, version_id=version_id)]
+        if as_of is None
+        else _marks_at(tx, version_id, as_of)
+    )
+
+    def told(statement: Statement, **of: Given) -> Sequence[Record]:
+        return _as_known(tx.all(statement, **of), as_of)
+
+    by_id = _quarantines_in(tx, told(_quarantines_by_id, ids=sorted({which for _, which in marks})))
     version = versions(tx, [version_id])[version_id]
-    own = _quarantines_in(tx, tx.all(_quarantines_of, version_id=version_id))
+    approvals = tx.all(_approvals_of, version_id=version_id)
     return replies.Judgements(
         version=version,
-        quarantines=tuple(own.values()),
-        approvals=_approvals_in(tx, tx.all(_approvals_of, version_id=version_id)),
-        holds=_holds_in(tx, tx.all(_holds_of, version_id=version_id)),
-        deployments=_deployments_in(tx, tx.all(_deployments_of, version_id=version_id)),
-        taints=tuple(model.Taint(UUID(bytes=uid), version, by_id[which]) for uid, _, which in marks),
-        labels=labels.of_versions(tx, [version_id])[version_id],
+        quarantines=tuple(_quarantines_in(tx, told(_quarantines_of, version_id=version_id)).values()),
+        approvals=_approvals_in(tx, [row for row in approvals if as_of is None or row[7] <= as_of]),
+        holds=_holds_in(tx, told(_holds_of, version_id=version_id)),
+        deployments=_deployments_in(tx, told(_deployments_of, version_id=version_id)),
+        taints=tuple(model.Taint(UUID(bytes=uid), version, by_id[which]) for uid, which in marks),
+        labels=labels.of_versions(tx, [version_id], as_of)[version_id],
     )
+
+
+def _marks_at(tx: Transaction, version_id: int, as_of: int) -> list[tuple[bytes, int]]:
+    marks = taint.marks_at(tx, version_id, as_of)
+    uids = {row[0]: row[1] for row in tx.all(_uids_of, ids=sorted({run for run, _ in marks}))}
+    return [(uids[run], quarantine) for run, quarantine in marks]
+
+
+def quarantines_with_ids(tx: Transaction, ids: Iterable[int]) -> dict[int, model.Quarantine]:
+    """The quarantines in these rows, each by its own."""
+    return _quarantines_in(tx, tx.all(_quarantines_by_id, ids=sorted(set(ids))))
+
+
+def holds_with_ids(tx: Transaction, ids: Iterable[int]) -> dict[int, model.Hold]:
+    """The holds in these rows, each by its own."""
+    rows = tx.all(_holds_by_id, ids=sorted(set(ids)))
+    return {row[0]: hold for row, hold in zip(rows, _holds_in(tx, rows), strict=True)}
+
+
+def approvals_with_ids(tx: Transaction, ids: Iterable[int]) -> dict[int, model.Approval]:
+    """The decisions in these rows, each by its own."""
+    rows = tx.all(_approvals_by_id, ids=sorted(set(ids)))
+    return {row[8]: approval for row, approval in zip(rows, _approvals_in(tx, rows), strict=True)}
+
+
+def deployments_with_ids(
+    tx: Transaction, ids: Iterable[int], up_to: int | None = None
+) -> dict[int, model.Deployment]:
+    """The deployments in these rows, each by its own; or as they were known at a position."""
+    rows = _as_known(tx.all(_deployments_by_id, ids=sorted(set(ids))), up_to)
+    return {row[0]: found for row, found in zip(rows, _deployments_in(tx, rows), strict=True)}
 
 
 def serving(tx: Transaction, version_ids: Sequence[int]) -> tuple[model.Deployment, ...]:
     """The deployments of these Versions that stand."""
     return _deployments_in(tx, tx.all(_serving_of, ids=list(version_ids)))
-
-
-def deployments_with_ids(tx: Transaction, ids: Sequence[int]) -> dict[int, model.Deployment]:
-    """The deployments in these rows, each by its own."""
-    rows = tx.all(_deployments_by_id, ids=list(ids))
-    return dict(zip([row[0] for row in rows], _deployments_in(tx, rows), strict=True))
 
 
 def judged(tx: Transaction, uids: Sequence[UUID]) -> dict[UUID, model.Version]:

@@ -105,40 +105,56 @@ _described_version = (
 )
 _versions_with_ids = Statement(_described_version.where(engine.among(_VERSION.c.id, "ids")))
 _numbers = given(artifact=BigInteger(), number=BigInteger())
-_numbered = Statement(
-    select(_numbers.c.artifact, _numbers.c.number, _VERSION.c.id)
-    .select_from(_numbers)
-    .join(
+_aliased = given(artifact=BigInteger(), alias=Text())
+_ids = given(id=BigInteger())
+
+
+class _Selecting(NamedTuple):
+    """How Versions are looked up by what selects them."""
+
+    numbered: Statement
+    digested: Statement
+    aliased: Statement
+    latest: Statement
+
+
+def _selecting(is_as_of: bool) -> _Selecting:
+    """Of all that is committed, or of what was known at the position `as_of`."""
+    numbered = select(_numbers.c.artifact, _numbers.c.number, _VERSION.c.id).join_from(
+        _numbers,
         _VERSION,
         (_VERSION.c.artifact_id == _numbers.c.artifact) & (_VERSION.c.number == _numbers.c.number),
     )
-)
-_digested = Statement(
-    select(_VERSION.c.artifact_id, _VERSION.c.digest, _VERSION.c.id).where(
+    digested = select(_VERSION.c.artifact_id, _VERSION.c.digest, _VERSION.c.id).where(
         engine.among_bytes(_VERSION.c.digest, "digests")
     )
-)
-_aliased = given(artifact=BigInteger(), alias=Text())
-_standing = Statement(
-    select(_aliased.c.artifact, _aliased.c.alias, _ALIAS.c.version_id)
-    .select_from(_aliased)
-    .join(
-        _ALIAS,
-        (_ALIAS.c.artifact_id == _aliased.c.artifact)
-        & (_ALIAS.c.name == _aliased.c.alias)
-        & _ALIAS.c.until.is_(None),
+    aliased = select(_aliased.c.artifact, _aliased.c.alias, _ALIAS.c.version_id).join_from(
+        _aliased, _ALIAS, (_ALIAS.c.artifact_id == _aliased.c.artifact) & (_ALIAS.c.name == _aliased.c.alias)
     )
-)
-_ids = given(id=BigInteger())
-_latest = Statement(
-    select(
-        _ids.c.id,
-        select(_OUTPUT.c.version_id)
-        .where(_OUTPUT.c.artifact_id == _ids.c.id)
-        .order_by(engine.place(_OUTPUT.c.fact).desc(), _OUTPUT.c.place.desc())
-        .limit(literal_column("1"))
-        .scalar_subquery(),
-    )
+    newest = select(_OUTPUT.c.version_id).where(_OUTPUT.c.artifact_id == _ids.c.id)
+    if is_as_of:
+        was_made = exists(
+            select(literal_column("1")).where(
+                _OUTPUT.c.version_id == _VERSION.c.id, engine.known(_OUTPUT.c.fact)
+            )
+        )
+        numbered, digested = numbered.where(was_made), digested.where(was_made)
+        aliased = aliased.where(engine.known(_ALIAS.c.fact), engine.unknown(_ALIAS.c.end_fact))
+        newest = newest.where(engine.known(_OUTPUT.c.fact))
+    else:
+        aliased = aliased.where(_ALIAS.c.until.is_(None))
+    newest = newest.order_by(engine.place(_OUTPUT.c.fact).desc(), _OUTPUT.c.place.desc())
+    latest = select(_ids.c.id, newest.limit(literal_column("1")).scalar_subquery())
+    return _Selecting(Statement(numbered), Statement(digested), Statement(aliased), Statement(latest))
+
+
+_NOW, _THEN = _selecting(is_as_of=False), _selecting(is_as_of=True)
+_newest_known = Statement(
+    select(_ids.c.id, _OUTPUT.c.run_id, _OUTPUT.c.role)
+    .select_from(_ids)
+    .join(_OUTPUT, _OUTPUT.c.version_id == _ids.c.id)
+    .where(engine.known(_OUTPUT.c.fact))
+    .order_by(_ids.c.id, engine.place(_OUTPUT.c.fact), _OUTPUT.c.place)
 )
 _runs_with_ids = Statement(runs.select_runs().where(engine.among(_RUN.c.id, "ids")))
 _runs_with_uids = Statement(runs.select_runs().where(engine.among_bytes(_RUN.c.uid, "uids")))
@@ -224,9 +240,9 @@ def _no_artifact(tx: Transaction, artifact: model.Artifact, alone: bool) -> When
 
 
 def named_versions(
-    tx: Transaction, references: Collection[model.Reference]
+    tx: Transaction, references: Collection[model.Reference], as_of: int | None = None
 ) -> dict[model.Reference, catalog.Result[Named]]:
-    """The Version that each reference means."""
+    """The Version that each reference means, or meant as far as was known at a position."""
     of = named_artifacts(tx, {reference.artifact for reference in references})
     results: dict[model.Reference, catalog.Result[Named]] = {}
     wanted: dict[model.Reference, int] = {}
@@ -236,12 +252,12 @@ def named_versions(
             results[reference] = artifact_id
         else:
             wanted[reference] = artifact_id
-    ids = _selected(tx, wanted)
+    ids = _selected(tx, wanted, as_of)
     described = versions_with_ids(tx, ids.values())
     for reference in wanted:
         found = ids.get(reference)
         results[reference] = (
-            _no_version(tx, reference, len(references) == 1) if found is None else described[found]
+            _no_version(tx, reference, len(references) == 1, as_of) if found is None else described[found]
         )
     return results
 
@@ -252,18 +268,23 @@ def versions_with_ids(tx: Transaction, ids: Iterable[int]) -> dict[int, Named]:
     return {row[9]: Named(row[9], artifacts.version_of(row)) for row in rows}
 
 
-def _no_version(tx: Transaction, reference: model.Reference, alone: bool) -> WhenceError:
+def _no_version(tx: Transaction, reference: model.Reference, alone: bool, as_of: int | None) -> WhenceError:
+    kind = ErrorKind.NO_SUCH_VERSION if reference.alias is None else ErrorKind.NO_SUCH_ALIAS
+    if as_of is not None:
+        return NotFound(f"no version {reference} was known at position {as_of}", kind)
     if alone and (reference.number or 0) < _BEYOND:
         try:
             artifacts.version_id(tx, reference)
         except NotFound as error:
             return error
-    kind = ErrorKind.NO_SUCH_VERSION if reference.alias is None else ErrorKind.NO_SUCH_ALIAS
     return NotFound(f"no version {reference} is recorded", kind)
 
 
-def _selected(tx: Transaction, wanted: Mapping[model.Reference, int]) -> dict[model.Reference, int]:
+def _selected(
+    tx: Transaction, wanted: Mapping[model.Reference, int], as_of: int | None
+) -> dict[model.Reference, int]:
     """The row of the Version that each reference means, of the Artifact in that row; where there is one."""
+    find, then = (_NOW, {}) if as_of is None else (_THEN, {"as_of": as_of})
     by_number = {(row, ref.number): ref for ref, row in wanted.items() if ref.number is not None}
     by_digest = {(row, ref.digest.raw): ref for ref, row in wanted.items() if ref.digest is not None}
     by_alias = {(row, ref.alias): ref for ref, row in wanted.items() if ref.alias is not None}
@@ -271,24 +292,39 @@ def _selected(tx: Transaction, wanted: Mapping[model.Reference, int]) -> dict[mo
     numbers = [(row, number) for row, number in by_number if number is not None and number < _BEYOND]
     found: dict[model.Reference, int] = {}
     if numbers:
-        found |= {by_number[row[:2]]: row[2] for row in tx.all(_numbered, given=listed(numbers))}
+        found |= {by_number[row[:2]]: row[2] for row in tx.all(find.numbered, given=listed(numbers), **then)}
     if by_digest:
-        rows = tx.all(_digested, digests=[raw for _, raw in by_digest])
+        rows = tx.all(find.digested, digests=[raw for _, raw in by_digest], **then)
         found |= {by_digest[key]: row for *at, row in rows if (key := (at[0], bytes(at[1]))) in by_digest}
     if by_alias:
         given = listed((row, alias or "") for row, alias in by_alias)
-        found |= {by_alias[row[:2]]: row[2] for row in tx.all(_standing, given=given)}
+        found |= {by_alias[row[:2]]: row[2] for row in tx.all(find.aliased, given=given, **then)}
     if latest:
-        newest = {
-            row[0]: row[1] for row in tx.all(_latest, given=listed([row] for row in {*latest.values()}))
-        }
-        found |= {ref: newest[row] for ref, row in latest.items()}
+        given = listed([row] for row in {*latest.values()})
+        newest = {row[0]: row[1] for row in tx.all(find.latest, given=given, **then) if row[1] is not None}
+        found |= {ref: newest[row] for ref, row in latest.items() if row in newest}
     return found
 
 
-def versions(tx: Transaction, references: Sequence[model.Reference]) -> list[catalog.Result[model.Version]]:
-    """The Version that each reference means."""
-    found = named_versions(tx, set(references))
+def productions(
+    tx: Transaction, references: Sequence[model.Reference], as_of: int
+) -> list[catalog.Result[model.Output]]:
+    """The newest production, as far as was known at a position, of the Version that each reference meant then."""
+    found = named_versions(tx, set(references), as_of)
+    rows = {version.id for version in found.values() if not isinstance(version, WhenceError)}
+    newest = {row[0]: row[1:] for row in tx.all(_newest_known, given=listed([r] for r in rows), as_of=as_of)}
+    made = outputs(tx, newest.values())
+    return [
+        result if isinstance(result, WhenceError) else made[newest[result.id]]
+        for result in (found[reference] for reference in references)
+    ]
+
+
+def versions(
+    tx: Transaction, references: Sequence[model.Reference], as_of: int | None
+) -> list[catalog.Result[model.Version]]:
+    """The Version that each reference means, or meant as far as was known at a position."""
+    found = named_versions(tx, set(references), as_of)
     return [
         result if isinstance(result, WhenceError) else result.version
         for result in (found[reference] for reference in references)

@@ -31,8 +31,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from whence_catalog import catalog, digest, model, replies
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound, WhenceError
-from whence_catalog.sql import artifacts, engine, named, tables
-from whence_catalog.sql import facts as fact_log
+from whence_catalog.sql import artifacts, engine, named, tables, times
 from whence_catalog.sql.engine import Given, Record, Statement, Transaction
 
 CURSOR_DOMAIN = "whence.cursor/1"
@@ -176,15 +175,12 @@ _aliases_of_artifact = _paged(
 _aliases_of_version = _paged(
     select(_ALIAS.c.version_id.label("subject"), *_alias_keys).where(sequenced(_ALIAS.c.fact))
 )
+_stands = engine.unknown(_ALIAS.c.end_fact, "head")
 _standing_of_artifact = _paged(
-    select(_ALIAS.c.artifact_id.label("subject"), *_alias_keys).where(
-        sequenced(_ALIAS.c.fact), _ALIAS.c.until.is_(None)
-    )
+    select(_ALIAS.c.artifact_id.label("subject"), *_alias_keys).where(sequenced(_ALIAS.c.fact), _stands)
 )
 _standing_of_version = _paged(
-    select(_ALIAS.c.version_id.label("subject"), *_alias_keys).where(
-        sequenced(_ALIAS.c.fact), _ALIAS.c.until.is_(None)
-    )
+    select(_ALIAS.c.version_id.label("subject"), *_alias_keys).where(sequenced(_ALIAS.c.fact), _stands)
 )
 _production_keys = (
     engine.place(_OUTPUT.c.fact).label("key"),
@@ -281,6 +277,7 @@ _described_aliases = Statement(
         _ACTOR.c.name,
         _ACTOR.c.authenticated,
         _ALIAS.c.replaced,
+        engine.place(_ALIAS.c.end_fact),
         _ALIAS.c.fact,
     )
     .select_from(_ALIAS)
@@ -332,8 +329,9 @@ class Subject(NamedTuple):
 
 
 class Part(NamedTuple):
-    """What was found for one page: its rows, their cursors, and where the next page begins."""
+    """What was found for one page, of the log up to a position: its rows, their cursors, where the next page begins."""
 
+    up_to: int
     rows: list[Record]
     cursors: tuple[str, ...]
     end: str | None
@@ -345,9 +343,10 @@ def _parts(
     subjects: Mapping[S, catalog.Result[Subject]],
     first: int,
     after: str | None,
+    as_of: int | None = None,
 ) -> dict[S, catalog.Result[Part]]:
     """The page of each subject."""
-    head = up_to = fact_log.head(tx)
+    head = up_to = times.head(tx, as_of)
     results: dict[S, catalog.Result[Part]] = {}
     lists: dict[S, tuple[int, List]] = {}
     bound = listing.lowest
@@ -355,7 +354,7 @@ def _parts(
         if isinstance(found, WhenceError):
             results[subject] = found
             continue
-        asked = List(listing.what, found.name, first, after)
+        asked = List(listing.what, times.named(found.name, as_of), first, after)
         try:
             up_to, key = asked.place(head, *listing.kinds)
             if key is not None:
@@ -371,7 +370,7 @@ def _parts(
         mine = by_row[row_id]
         shown = mine[:first]
         cursors = tuple(asked.cursor(up_to, tuple(row[part] for part in listing.parts)) for row in shown)
-        results[subject] = Part(shown, cursors, cursors[-1] if len(mine) > first else None)
+        results[subject] = Part(up_to, shown, cursors, cursors[-1] if len(mine) > first else None)
     return results
 
 
@@ -412,11 +411,11 @@ def _rows_of(parts: Mapping[S, catalog.Result[Part]]) -> list[Record]:
 
 
 def _version_subjects(
-    tx: Transaction, references: Iterable[model.Reference]
+    tx: Transaction, references: Iterable[model.Reference], as_of: int | None = None
 ) -> dict[model.Reference, catalog.Result[Subject]]:
     return {
         reference: found if isinstance(found, WhenceError) else Subject(found.id, found.version.ref)
-        for reference, found in named.named_versions(tx, set(references)).items()
+        for reference, found in named.named_versions(tx, set(references), as_of).items()
     }
 
 
@@ -442,14 +441,14 @@ def _run_subjects(
 
 
 def versions_of(
-    tx: Transaction, wanted: Sequence[model.Artifact], first: int, after: str | None
+    tx: Transaction, wanted: Sequence[model.Artifact], first: int, after: str | None, as_of: int | None
 ) -> list[catalog.Result[replies.VersionPage]]:
     """The Versions of each Artifact, the highest number first."""
     subjects = _artifact_subjects(tx, wanted)
-    parts = _parts(tx, VERSIONS, subjects, first, after)
+    parts = _parts(tx, VERSIONS, subjects, first, after, as_of)
     described = named.versions_with_ids(tx, [row[1] for row in _rows_of(parts)])
     counted = named.listed([found.row] for found in subjects.values() if isinstance(found, Subject))
-    counts = {row[0]: row[1] for row in tx.all(_newest_number, given=counted, head=fact_log.head(tx))}
+    counts = {row[0]: row[1] for row in tx.all(_newest_number, given=counted, head=times.head(tx, as_of))}
 
     def total(artifact: model.Artifact) -> int:
         subject = subjects[artifact]
@@ -470,7 +469,12 @@ def versions_of(
 
 
 def aliases_of(
-    tx: Transaction, references: Sequence[model.Reference], standing: bool, first: int, after: str | None
+    tx: Transaction,
+    references: Sequence[model.Reference],
+    standing: bool,
+    first: int,
+    after: str | None,
+    as_of: int | None,
 ) -> list[catalog.Result[replies.AliasPage]]:
     """What the aliases of each Artifact meant, or which meant each Version, the newest first."""
     of_artifacts = {reference for reference in references if reference.selector is None}
@@ -482,18 +486,18 @@ def aliases_of(
         {reference: by_artifact[reference.artifact] for reference in of_artifacts},
         first,
         after,
+        as_of,
     ) | _parts(
         tx,
         STANDING_OF_VERSION if standing else ALIASES_OF_VERSION,
-        _version_subjects(tx, of_versions) if of_versions else {},
+        _version_subjects(tx, of_versions, as_of) if of_versions else {},
         first,
         after,
+        as_of,
     )
-    rows = tx.all(_described_aliases, ids=[row[1] for row in _rows_of(parts)])
-    clear = named.texts_of(tx, [row[-1] for row in rows])
-    described = {row[9]: _alias(row, clear[row[-1]].get("reason")) for row in rows}
 
     def page(part: Part) -> replies.AliasPage:
+        described = aliases_with_ids(tx, [row[1] for row in part.rows], part.up_to)
         return replies.AliasPage(
             cursors=part.cursors, end=part.end, masked=0, items=tuple(described[row[1]] for row in part.rows)
         )
@@ -501,9 +505,18 @@ def aliases_of(
     return _in_order(references, _pages(parts, page))
 
 
-def _alias(row: Record, reason: str | None) -> model.Alias:
+def aliases_with_ids(tx: Transaction, ids: Iterable[int], up_to: int) -> dict[int, model.Alias]:
+    """The aliases in these rows, each by its own, as they were known at a position."""
+    rows = tx.all(_described_aliases, ids=sorted(set(ids)))
+    clear = named.texts_of(tx, [row[-1] for row in rows])
+    return {row[9]: _alias(row, clear[row[-1]].get("reason"), up_to) for row in rows}
+
+
+def _alias(row: Record, reason: str | None, up_to: int) -> model.Alias:
     version = artifacts.version_of(row)
-    name, since, until, actor, authenticated, replaced, _ = row[10:]
+    name, since, until, actor, authenticated, replaced, ended, _ = row[10:]
+    if ended is not None and ended > up_to:
+        until = None
     return model.Alias(
         artifact=version.artifact,
         name=name,
@@ -517,10 +530,10 @@ def _alias(row: Record, reason: str | None) -> model.Alias:
 
 
 def productions_of(
-    tx: Transaction, references: Sequence[model.Reference], first: int, after: str | None
+    tx: Transaction, references: Sequence[model.Reference], first: int, after: str | None, as_of: int | None
 ) -> list[catalog.Result[replies.ProductionPage]]:
     """The productions of each Version, the newest first."""
-    parts = _parts(tx, PRODUCTIONS, _version_subjects(tx, references), first, after)
+    parts = _parts(tx, PRODUCTIONS, _version_subjects(tx, references, as_of), first, after, as_of)
     return _in_order(references, _production_pages(tx, parts))
 
 

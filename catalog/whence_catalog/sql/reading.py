@@ -24,6 +24,7 @@ from whence_catalog.sql import (
     artifacts,
     explaining,
     graph,
+    history,
     judgements,
     named,
     pages,
@@ -71,7 +72,11 @@ class Reading:
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────
 
-    def resolve(self, references: Sequence[model.Reference]) -> Sequence[catalog.Result[model.Output]]:
+    def resolve(
+        self, references: Sequence[model.Reference], as_of: int | None = None
+    ) -> Sequence[catalog.Result[model.Output]]:
+        if as_of is not None:
+            return self._known(as_of, lambda tx, then: named.productions(tx, references, then))
         return self._database.read(lambda tx: _answers(tx, references, artifacts.resolve))
 
     def traces(self, project: str, bases: Sequence[str]) -> Sequence[tuple[rules.Trace, ...]]:
@@ -89,8 +94,11 @@ class Reading:
         return self._database.read(lambda tx: artifacts.aliases(tx, artifact))
 
     def judgements(
-        self, references: Sequence[model.Reference]
+        self, references: Sequence[model.Reference], as_of: int | None = None
     ) -> Sequence[catalog.Result[replies.Judgements]]:
+        if as_of is not None:
+            return self._known(as_of, lambda tx, then: history.judgements(tx, references, then))
+
         def judged(tx: Transaction, reference: model.Reference) -> replies.Judgements:
             return judgements.of_version(tx, artifacts.version_id(tx, reference))
 
@@ -233,8 +241,17 @@ class Reading:
 
     # ── reading in pages, and many at once ───────────────────────────────────────────────────────
 
-    def versions(self, references: Sequence[model.Reference]) -> Sequence[catalog.Result[model.Version]]:
-        return self._database.read(lambda tx: named.versions(tx, references))
+    def versions(
+        self, references: Sequence[model.Reference], as_of: int | None = None
+    ) -> Sequence[catalog.Result[model.Version]]:
+        if as_of is not None:
+            return self._known(as_of, lambda tx, then: named.versions(tx, references, then))
+        return self._database.read(lambda tx: named.versions(tx, references, None))
+
+    def _known(self, as_of: int, work: Callable[[Transaction, int], R]) -> R:
+        """What `work` answers of what was known at a position, if there is one."""
+        self._settle_positions()
+        return self._database.read(lambda tx: work(tx, times.head(tx, as_of)))
 
     def states(self, references: Sequence[model.Reference]) -> Sequence[catalog.Result[model.VersionState]]:
         return self._database.read(lambda tx: states.states(tx, references))
@@ -246,9 +263,13 @@ class Reading:
         return self._database.read(lambda tx: named.named_runs(tx, runs))
 
     def versions_of(
-        self, artifacts: Sequence[model.Artifact], first: int = 25, after: str | None = None
+        self,
+        artifacts: Sequence[model.Artifact],
+        first: int = 25,
+        after: str | None = None,
+        as_of: int | None = None,
     ) -> Sequence[catalog.Result[replies.VersionPage]]:
-        return self._page(first, lambda tx: pages.versions_of(tx, artifacts, first, after))
+        return self._page(first, lambda tx: pages.versions_of(tx, artifacts, first, after, as_of))
 
     def aliases_of(
         self,
@@ -256,13 +277,18 @@ class Reading:
         standing: bool = False,
         first: int = 25,
         after: str | None = None,
+        as_of: int | None = None,
     ) -> Sequence[catalog.Result[replies.AliasPage]]:
-        return self._page(first, lambda tx: pages.aliases_of(tx, subjects, standing, first, after))
+        return self._page(first, lambda tx: pages.aliases_of(tx, subjects, standing, first, after, as_of))
 
     def productions_of(
-        self, versions: Sequence[model.Reference], first: int = 25, after: str | None = None
+        self,
+        versions: Sequence[model.Reference],
+        first: int = 25,
+        after: str | None = None,
+        as_of: int | None = None,
     ) -> Sequence[catalog.Result[replies.ProductionPage]]:
-        return self._page(first, lambda tx: pages.productions_of(tx, versions, first, after))
+        return self._page(first, lambda tx: pages.productions_of(tx, versions, first, after, as_of))
 
     def consumers_of(
         self, versions: Sequence[model.Reference], first: int = 25, after: str | None = None
@@ -291,10 +317,37 @@ class Reading:
         states: Iterable[model.RunState] = (),
         first: int = 25,
         after: str | None = None,
+        as_of: int | None = None,
     ) -> replies.RunPage:
         among = _among(projects)
         kept = frozenset(states)
-        return self._page(first, lambda tx: search.list_runs(tx, among, job, kept, first, after))
+        return self._page(first, lambda tx: search.list_runs(tx, among, job, kept, first, after, as_of))
+
+    def alias_at(
+        self, artifact: model.Artifact, alias: str, at: datetime, as_of: int | None = None
+    ) -> model.Alias | None:
+        model.checked_moment(at)
+        self._settle_positions()
+        return self._database.read(lambda tx: history.alias_at(tx, artifact, alias, at, as_of))
+
+    def timeline(
+        self, subject: model.Reference, as_of: int | None = None, first: int = 25, after: str | None = None
+    ) -> replies.EventPage:
+        return self._page(first, lambda tx: history.timeline(tx, subject, as_of, first, after))
+
+    def deployments(
+        self,
+        projects: Iterable[str] | None = None,
+        target: str | None = None,
+        artifact: model.Artifact | None = None,
+        at: datetime | None = None,
+        as_of: int | None = None,
+        first: int = 25,
+        after: str | None = None,
+        standing: bool = False,
+    ) -> replies.DeploymentPage:
+        wanted = history.Serving(_among(projects), target, artifact, at, standing)
+        return self._page(first, lambda tx: history.deployments(tx, wanted, as_of, first, after))
 
     def search(
         self,

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Text, bindparam, exists, func, literal_col
 
 from whence_catalog import digest, model, replies
 from whence_catalog.errors import InvalidInput
-from whence_catalog.sql import artifacts, candidates, engine, judgements, named, pages, tables
+from whence_catalog.sql import artifacts, candidates, engine, history, judgements, named, pages, tables, times
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Record, Statement, Transaction
 
@@ -30,13 +30,14 @@ def list_runs(
     states: frozenset[model.RunState],
     first: int,
     after: str | None,
+    as_of: int | None,
 ) -> replies.RunPage:
-    """Runs, the newest first."""
+    """Runs, the newest first; as of a position, in the states that they were in as far as was known."""
     shown = (None if projects is None else sorted(projects), job, sorted(states))
-    asked = pages.List("runs", repr(shown), first, after)
-    head, key = asked.place(fact_log.head(tx), int)
+    asked = pages.List("runs", times.named(repr(shown), as_of), first, after)
+    head, key = asked.place(times.head(tx, as_of), int)
     rows = tx.all(
-        _runs_listed(projects is not None, job is not None, bool(states)),
+        _runs_listed(projects is not None, job is not None, bool(states), as_of is not None),
         head=head,
         bound=pages.HIGHEST if key is None else pages.run_row(tx, cast("int", key[0])),
         many=first + 1,
@@ -44,7 +45,8 @@ def list_runs(
         job=job,
         states=named.listed([state.value] for state in states),
     )
-    described = named.runs_with_ids(tx, [row[0] for row in rows[:first]])
+    ids = [row[0] for row in rows[:first]]
+    described = named.runs_with_ids(tx, ids) if as_of is None else history.runs(tx, ids, as_of)
     cursors = tuple(asked.cursor(head, (row[1],)) for row in rows[:first])
     return replies.RunPage(
         cursors=cursors,
@@ -55,7 +57,7 @@ def list_runs(
 
 
 @functools.cache
-def _runs_listed(by_project: bool, by_job: bool, by_state: bool) -> Statement:
+def _runs_listed(by_project: bool, by_job: bool, by_state: bool, is_as_of: bool) -> Statement:
     # A statement for each set of filters: one that has them all, and says which count, finds no index.
     projects = select(named.given("projects", name=Text()).c.name)
     listed = select(_RUN.c.id, engine.place(_RUN.c.start_fact)).where(
@@ -73,7 +75,11 @@ def _runs_listed(by_project: bool, by_job: bool, by_state: bool) -> Statement:
             _RUN.c.project_id.in_(select(_PROJECT.c.id).where(_PROJECT.c.name.in_(projects)))
         )
     if by_state:
-        listed = listed.where(_RUN.c.state.in_(select(named.given("states", name=Text()).c.name)))
+        listed = listed.where(
+            (history.STATE if is_as_of else _RUN.c.state).in_(
+                select(named.given("states", name=Text()).c.name)
+            )
+        )
     return Statement(listed.order_by(_RUN.c.id.desc()).limit(bindparam("many")))
 
 

@@ -43,6 +43,15 @@ _taken = select(
 _outputs_of = Statement(_made.where(engine.among(_OUTPUT.c.run_id, "ids")))
 _producers_of = Statement(_made.where(engine.among(_OUTPUT.c.version_id, "ids")))
 _consumers_of = Statement(_taken.where(engine.among(_INPUT.c.version_id, "ids")))
+_known_inputs_of = Statement(_taken.where(engine.among(_INPUT.c.run_id, "ids"), engine.known(_INPUT.c.fact)))
+_known_producers_of = Statement(
+    _made.where(engine.among(_OUTPUT.c.version_id, "ids"), engine.known(_OUTPUT.c.fact))
+)
+_stood = Statement(
+    select(_QUARANTINE.c.id, _QUARANTINE.c.version_id).where(
+        engine.known(_QUARANTINE.c.fact), engine.unknown(_QUARANTINE.c.end_fact)
+    )
+)
 _inputs_of = Statement(_taken.where(_INPUT.c.run_id == bindparam("run_id")))
 _start_of = Statement(select(_place(_RUN.c.start_fact)).where(_RUN.c.id == bindparam("run_id")))
 _versions_made = Statement(select(_OUTPUT.c.version_id).where(_OUTPUT.c.run_id == bindparam("run_id")))
@@ -122,6 +131,37 @@ def _outputs(rows: Iterable[Record]) -> Iterator[lineage.Link]:
 def _inputs(rows: Iterable[Record]) -> Iterator[lineage.Link]:
     for run, version, producer, started in rows:
         yield lineage.Link(lineage.EdgeType.INPUT, run, version, producer=producer, position=started)
+
+
+class _KnownOrigins:
+    """`taint.Origins` of what was known at a position."""
+
+    def __init__(self, tx: Transaction, as_of: int) -> None:
+        self._tx, self._as_of = tx, as_of
+
+    def inputs_of(self, runs: Sequence[int]) -> Iterator[lineage.Link]:
+        return _inputs(self._tx.all(_known_inputs_of, ids=list(runs), as_of=self._as_of))
+
+    def producers_of(self, versions: Sequence[int]) -> Iterator[lineage.Link]:
+        return _outputs(self._tx.all(_known_producers_of, ids=list(versions), as_of=self._as_of))
+
+
+def marks_at(tx: Transaction, version_id: int, as_of: int) -> list[tuple[int, int]]:
+    """(Run, quarantine) of the Version's productions that were tainted as far as was known at a position.
+
+    The index is of now: what it said then is found from the edges.
+    """
+    standing: dict[int, list[int]] = {}
+    for quarantine_id, version in tx.all(_stood, as_of=as_of):
+        standing.setdefault(version, []).append(quarantine_id)
+    origins = _KnownOrigins(tx, as_of)
+    runs = sorted({link.run for link in origins.producers_of([version_id])} if standing else ())
+    own = set(standing.get(version_id, ()))
+    return [
+        (run, quarantine)
+        for run in runs
+        for quarantine in sorted(own | taint.reaching(origins, run, standing))
+    ]
 
 
 def edges(tx: Transaction) -> taint.Edges:

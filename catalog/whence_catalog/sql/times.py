@@ -41,15 +41,29 @@ def position_at(tx: Transaction, micros: int) -> int:
     return 0 if row is None else row[0]
 
 
-def checked(tx: Transaction, as_of: int | None) -> int:
-    """Up to which position is asked; where nobody says, `engine.NOW`.
+def head(tx: Transaction, as_of: int | None) -> int:
+    """Up to where in the log is asked; where nobody says, to its end.
 
     Raises:
-        InvalidInput: there is no such position yet, so what was known at it may still change.
+        InvalidInput: there is no such position yet, so what is known at it may still change.
     """
+    last = fact_log.head(tx)
     if as_of is None:
-        return engine.NOW
-    head = fact_log.head(tx)
-    if not 0 <= as_of <= head:
-        raise InvalidInput(f"as of position {as_of}: the log goes from 0 to {head}")
+        return last
+    if not 0 <= as_of <= last:
+        raise InvalidInput(f"as of position {as_of}: the log goes from 0 to {last}")
     return as_of
+
+
+def checked(tx: Transaction, as_of: int | None) -> int:
+    """As `head`, but where nobody says, all that is committed, sequenced or not: `engine.NOW`.
+
+    Raises:
+        InvalidInput: as `head`.
+    """
+    return engine.NOW if as_of is None else head(tx, as_of)
+
+
+def named(what: str, as_of: int | None) -> str:
+    """What a list is of, so that no cursor of it is taken for one of the same as of another position."""
+    return what if as_of is None else f"{what} as of {as_of}"
