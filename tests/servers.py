@@ -25,7 +25,11 @@ def in_thread(catalog: SqlCatalog, **settings: Any) -> Iterator[str]:
     with server.bind(told.host, told.port) as listening:
         is_listening = threading.Event()
         running = server.Server(
-            server.config(application, told), listening=is_listening.set, ending=lambda: None, delay_seconds=0
+            server.config(application, told),
+            listening=is_listening.set,
+            ending=lambda: None,
+            closing=application.state.served.feed.end,
+            delay_seconds=0,
         )
         thread = threading.Thread(target=_run, args=(running, listening, is_listening))
         thread.start()

@@ -31,6 +31,8 @@ from whence_catalog.sql import catalog as sql_catalog
 _KEEP_ALIVE_SECONDS = 75
 # How many connections may wait to be taken.
 _BACKLOG = 2048
+# The longest message of a WebSocket: one document, and what is said beside it.
+_MESSAGE_BYTES = 1024 * 1024
 
 
 class Server(uvicorn.Server):
@@ -42,11 +44,13 @@ class Server(uvicorn.Server):
         *,
         listening: Callable[[], None] = lambda: None,
         ending: Callable[[], None],
+        closing: Callable[[], None] = lambda: None,
         delay_seconds: float,
     ) -> None:
         super().__init__(config)
         self._listening = listening
         self._ending = ending
+        self._closing = closing
         self._delay_seconds = delay_seconds
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -54,6 +58,11 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._listening()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, which waits for what is being answered: subscriptions, that never end by themselves, first."""
+        self._closing()
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A second signal ends it at once."""
@@ -75,7 +84,9 @@ def config(application: FastAPI, told: settings.Settings) -> uvicorn.Config:
     return uvicorn.Config(
         application,
         http=limits.patient(told.request_seconds),
-        ws="auto",
+        ws="websockets-sansio",
+        ws_max_size=_MESSAGE_BYTES,
+        ws_ping_interval=20,
         lifespan="on",
         log_config=None,
         access_log=False,
@@ -153,6 +164,7 @@ def serve(told: settings.Settings) -> bool:
             config(application, told),
             listening=lambda: print(address(listening), flush=True),
             ending=served.upkeep.end,
+            closing=served.feed.end,
             delay_seconds=told.shutdown_delay_seconds,
         )
         with _explained(told.host, told.port):

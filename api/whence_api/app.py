@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from whence_api import auth, gate, graphql, limits, openapi, records, telemetry, threads, upkeep
+from whence_api import auth, feed, gate, graphql, limits, openapi, records, telemetry, threads, upkeep
 from whence_api.settings import Settings
 from whence_catalog import verbs
 from whence_catalog.errors import ErrorKind, NotFound, WhenceError
@@ -30,6 +30,7 @@ class Served:
     threads: threads.Threads
     metrics: telemetry.Metrics
     upkeep: upkeep.Upkeep
+    feed: feed.Feed
 
 
 def create_app(catalog: SqlCatalog, settings: Settings) -> FastAPI:
@@ -42,13 +43,15 @@ def create_app(catalog: SqlCatalog, settings: Settings) -> FastAPI:
     tracer = telemetry.Tracer(settings.trace_endpoint) if settings.trace_endpoint else None
     authenticator = auth.Authenticator(settings.auth_settings, catalog.find_token)
     rate = limits.Rate(settings.requests_per_second, settings.requests_at_once)
+    carrying = threads.Threads(settings.threads, settings.request_seconds)
     served = Served(
         catalog,
         settings,
         gate.Gate(authenticator, rate),
-        threads.Threads(settings.threads, settings.request_seconds),
+        carrying,
         metrics,
         upkeep.Upkeep(ping=catalog.ping, sweep=catalog.sweep, sequence=catalog.sequence, metrics=metrics),
+        graphql.feed_of(catalog, carrying),
     )
 
     @contextlib.asynccontextmanager
@@ -83,7 +86,7 @@ def create_app(catalog: SqlCatalog, settings: Settings) -> FastAPI:
             *_about(served),
         ]
     )
-    graphql.mount(app, catalog, served.gate.viewer, served.threads, settings.graphql_limits)
+    graphql.mount(app, catalog, served.gate.viewer, served.threads, settings.graphql_limits, served.feed)
     app.add_exception_handler(HTTPException, _refused_route)
     paths = frozenset(route.path for route in app.routes if isinstance(route, Route)) | {graphql.PATH}
     # From the inside outwards.

@@ -52,6 +52,9 @@ class OnlyFromHere:
             told = "this server is for this machine alone; ask it as 127.0.0.1 or localhost"
             await answers.refuse(send, Denied(told, ErrorKind.NOT_GRANTED))
             return
+        if scope["type"] == "websocket" and not self._is_ours(scope):
+            await send({"type": "websocket.close", "code": 1008})
+            return
         await self._app(scope, receive, send)
 
     @staticmethod

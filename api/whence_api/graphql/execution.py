@@ -2,19 +2,22 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from typing import Any
 
 import strawberry
 from graphql import GraphQLError
+from strawberry.exceptions import MissingQueryError
 from strawberry.extensions import ParserCache, ValidationCache
 from strawberry.schema.config import StrawberryConfig
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types import ExecutionContext, ExecutionResult
 from strawberry.types.graphql import OperationType
 
 from whence_api import answers
 from whence_api.graphql import limits as limiting
-from whence_api.graphql import mutation, rows, types, values
+from whence_api.graphql import mutation, rows, subscription, types, values
 from whence_api.graphql import query as root
 from whence_api.graphql.limits import GraphqlLimits
 from whence_catalog.errors import ErrorKind, InvalidInput, WhenceError
@@ -26,6 +29,8 @@ _KEPT = 256
 # What no field names, but an interface stands for.
 TYPES = (types.Artifact, types.Version, types.Run, types.Deployment)
 
+_NO_SUBSCRIPTION = (CannotGetOperationTypeError, InvalidOperationTypeError, MissingQueryError)
+
 
 class Schema(strawberry.Schema):
     """The schema, and how requests on it are carried out."""
@@ -35,6 +40,7 @@ class Schema(strawberry.Schema):
         super().__init__(
             root.Query,
             mutation.Mutation,
+            subscription.Subscription,
             types=TYPES,
             execution_context_class=rows.CONTEXT,
             config=StrawberryConfig(scalar_map=values.SCALARS),
@@ -78,6 +84,37 @@ class Schema(strawberry.Schema):
             result.errors = [_told(error, request_id) for error in result.errors]
         return result
 
+    async def stream(
+        self,
+        query: str | None,
+        variable_values: dict[str, Any] | None = None,
+        context_value: Any | None = None,
+        root_value: Any | None = None,
+        operation_name: str | None = None,
+        operation_extensions: dict[str, Any] | None = None,
+        allowed_operation_types: Iterable[OperationType] | None = None,
+    ) -> Any:
+        """Carry a subscription out; all else is asked in a request of its own."""
+        if query is not None and len(query) > self.limits.characters:
+            query = "{"  # of which the parser says that it is none
+        results = await super().stream(
+            query,
+            variable_values,
+            context_value,
+            root_value,
+            operation_name,
+            operation_extensions,
+            (OperationType.SUBSCRIPTION,),
+        )
+        return self._discreet(results, _request_id(context_value))
+
+    async def _discreet(self, results: Any, request_id: str) -> AsyncGenerator[Any, None]:
+        async with aclosing(results):
+            async for result in results:
+                if result.errors:
+                    result.errors = [_told(error, request_id) for error in result.errors]
+                yield result
+
     def process_errors(
         self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None
     ) -> None:
@@ -97,6 +134,8 @@ def _told(error: GraphQLError, request_id: str) -> GraphQLError:
             code = {"code": ErrorKind.BAD_VALUE.value, **(cause.extensions or {})}
             return _as(error, cause.message, code)
         cause = cause.original_error
+    if isinstance(cause, _NO_SUBSCRIPTION):
+        cause = InvalidInput("only a subscription is asked for so; send all else by POST")
     if isinstance(cause, RecursionError):
         cause = InvalidInput("this is nested too deeply; ask for less at once")
     if not isinstance(cause, WhenceError):

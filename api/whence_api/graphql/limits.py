@@ -30,6 +30,7 @@ from graphql import (
 )
 from graphql.execution.values import get_argument_values, get_variable_values
 from strawberry.extensions import SchemaExtension
+from strawberry.types.graphql import OperationType
 
 from whence_api.graphql import relay
 from whence_catalog.errors import ErrorKind
@@ -263,6 +264,8 @@ class Limiter(SchemaExtension):
         try:
             self._check()
         except GraphQLError as error:
+            if self.execution_context.operation_type is OperationType.SUBSCRIPTION:
+                raise  # of which there is no result to put in place of another
             self.execution_context.result = ExecutionResult(None, [error])
         yield
 

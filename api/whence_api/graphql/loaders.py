@@ -4,7 +4,7 @@ Each request has loaders of its own, so that what one viewer may see is never re
 """
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 from uuid import UUID
@@ -13,7 +13,9 @@ import strawberry
 from strawberry.dataloader import DataLoader
 from strawberry.fastapi import BaseContext
 
+from whence_api.feed import Feed
 from whence_catalog import model, replies
+from whence_catalog.access import Viewer
 from whence_catalog.errors import InvalidInput, NotFound, WhenceError
 
 S = TypeVar("S")
@@ -163,11 +165,21 @@ class Loaders:
             return None
 
 
+class Following(NamedTuple):
+    """What a subscription follows, and whom it is for: asked again and again, since that may end."""
+
+    feed: Feed
+    viewer: Callable[[], Awaitable[Viewer]]
+
+
 class Context(BaseContext):
     """What resolvers are given: the loaders of their request, how many nodes a lineage may have, and who asks."""
 
-    def __init__(self, ask: Ask, bounds: "LineageBounds", actor: model.Actor) -> None:
+    def __init__(
+        self, ask: Ask, bounds: "LineageBounds", actor: model.Actor, following: Following | None = None
+    ) -> None:
         super().__init__()
+        self.following = following
         self.loaders = Loaders(ask)
         self.bounds = bounds
         self.actor = actor
@@ -184,6 +196,10 @@ class Context(BaseContext):
         if as_of not in self._positions:
             self._positions[as_of] = asyncio.ensure_future(self.loaders.ask("position_at", moment=as_of))
         return await self._positions[as_of]
+
+    def forget(self) -> None:
+        """Read anew what is asked for from here on."""
+        self.loaders = Loaders(self.loaders.ask)
 
     async def write(self, verb: str, items: str, claim: object) -> Any:
         """What a verb that writes answers to one claim. What was read before is read anew after it.

@@ -10,21 +10,25 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, overload
+from urllib.parse import urlsplit
 
 import msgspec
 from cross_web import AsyncHTTPRequestAdapter, HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketDisconnect
+from strawberry.asgi import ASGIWebSocketAdapter
+from strawberry.exceptions import ConnectionRejectionError
 from strawberry.fastapi import BaseContext, GraphQLRouter
 from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData
 from strawberry.http.base import BaseRequestProtocol
+from strawberry.http.exceptions import WebSocketDisconnected
 from strawberry.schema import BaseSchema
 from strawberry.types import ExecutionResult
 from strawberry.types.unset import UNSET
 
 from whence_api.graphql import persisted, rows
-from whence_catalog.errors import ErrorKind
+from whence_catalog.errors import ErrorKind, WhenceError
 
 # The page at /graphql, which asks for its files under /graphql/ide/.
 IDE = Path(__file__).parent / "ide"
@@ -43,6 +47,16 @@ _PAGE_HEADERS = {
 }
 
 
+class _Socket(ASGIWebSocketAdapter):
+    """A WebSocket, whose messages are text."""
+
+    async def send_json(self, message: Mapping[str, object]) -> None:
+        try:
+            await self.ws.send_text(rows.encode(message).decode())
+        except WebSocketDisconnect as gone:
+            raise WebSocketDisconnected from gone
+
+
 class Router(GraphQLRouter[BaseContext, None]):
     """The routes of GraphQL: a GET that asks or shows the page, and a POST that asks.
 
@@ -50,6 +64,8 @@ class Router(GraphQLRouter[BaseContext, None]):
         schema: what is asked.
         documents: those that may be asked for by their hash; else some of its own.
     """
+
+    websocket_adapter_class = _Socket
 
     def __init__(
         self, schema: BaseSchema, documents: persisted.Documents | None = None, **strawberrys: Any
@@ -70,6 +86,9 @@ class Router(GraphQLRouter[BaseContext, None]):
     ) -> Response | WebSocket:
         """Answer in the media type that was asked for, with the status that this type gives it."""
         if isinstance(request, WebSocket):
+            if _is_foreign(request):
+                await request.close(1008)
+                return request
             return await super().run(request, context, root_value)
         try:
             response = await super().run(request, context, root_value)
@@ -88,6 +107,14 @@ class Router(GraphQLRouter[BaseContext, None]):
             if response.status_code == 200 and getattr(request.state, "refused", False):
                 response.status_code = 400
         return response
+
+    async def on_ws_connect(self, context: BaseContext) -> Any:
+        """Let in who shows a token in the message that opens the connection, or did in its headers."""
+        try:
+            await context.following.viewer()  # type: ignore[attr-defined]
+        except WhenceError as error:
+            raise ConnectionRejectionError from error
+        return UNSET
 
     async def process_result(self, request: Request, result: ExecutionResult) -> GraphQLHTTPResponse:
         """An answer without `data` where nothing was carried out: null would say that it was."""
@@ -133,6 +160,12 @@ class Router(GraphQLRouter[BaseContext, None]):
 
 def _refusal(message: str, code: str) -> GraphQLHTTPResponse:
     return {"errors": [{"message": message, "extensions": {"code": code}}]}
+
+
+def _is_foreign(request: WebSocket) -> bool:
+    """Whether a page of another place asks: a browser lets it, and says whose it is."""
+    origin = request.headers.get("origin")
+    return origin is not None and urlsplit(origin).netloc != request.headers.get("host")
 
 
 def shows_page(method: str, parameters: Mapping[str, object]) -> bool:
