@@ -9,12 +9,22 @@ from typing import TypeVar, cast
 from whence_api import masks, reading
 from whence_api.admission import Admission
 from whence_catalog import difference, lineage, replies
+from whence_catalog import paths as rule
 from whence_catalog.errors import ErrorKind, NotFound
 
 P = TypeVar("P", bound=replies.Page)
 
 _DEPLOYMENT = "deployment/"
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def lineage_counts(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Read in the projects of the roots; of what may not be read only the types are counted."""
+    if asked.sees_all:
+        return asked.catalog.lineage_counts(**arguments)  # type: ignore[arg-type]
+    # What somebody sees of the whole is what is counted of it.
+    whole = {**arguments, "bounds": lineage.Bounds(max_nodes=None)}
+    return rule.counts(cast("lineage.Graph", reading.lineage(asked, whole)))
 
 
 def paths(asked: Admission, arguments: Mapping[str, object]) -> object:

@@ -20,6 +20,7 @@ from whence_catalog import (
     inventory,
     lineage,
     model,
+    paths,
     replies,
     rerun,
     traces,
@@ -278,6 +279,20 @@ class Catalog(Protocol):
 
     def series(self, run: UUID) -> dict[str, tuple[tuple[int, float], ...]]:
         """All points of a Run's metric series, by name, in the order they were logged."""
+        ...
+
+    def lineage_counts(
+        self,
+        roots: Sequence[str],
+        direction: lineage.Direction,
+        filter: lineage.Filter = lineage.EVERYTHING,
+        as_of: int | None = None,
+    ) -> paths.Counts:
+        """How much `lineage` without bounds would answer: by type, kind, project and state; and how sure that is.
+
+        Raises:
+            NotFound, InvalidInput: as `lineage`.
+        """
         ...
 
     def lineage(

@@ -3,7 +3,9 @@
 These answer for what is in the Graph: what lies past where it was cut is in none of them.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
@@ -17,6 +19,37 @@ class Hop(NamedTuple):
     source: str
     target: str
     version: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much there is in a lineage: of all nodes, by their type, and by what those of a type have.
+
+    What may not be seen has neither kind nor project, and is in the state `masked`.
+    """
+
+    total: int
+    by_type: Mapping[str, int]
+    by_kind: Mapping[str, int]
+    by_project: Mapping[str, int]
+    by_state: Mapping[str, int]
+    completeness: lineage.Completeness
+
+
+def counts(graph: lineage.Graph) -> Counts:
+    """How much there is in a Graph."""
+
+    def by(texts: Iterable[str | None]) -> Mapping[str, int]:
+        return dict(sorted(Counter(text for text in texts if text).items()))
+
+    return Counts(
+        total=len(graph.nodes),
+        by_type=by(node.type.value for node in graph.nodes),
+        by_kind=by(node.kind for node in graph.nodes),
+        by_project=by(node.project for node in graph.nodes),
+        by_state=by(node.state for node in graph.nodes),
+        completeness=graph.completeness,
+    )
 
 
 def hops(graph: lineage.Graph) -> tuple[Hop, ...]:

@@ -66,6 +66,22 @@ def test_paths_are_all_the_ways_the_shortest_first(world: World) -> None:
     assert [ids(way) for way in world.catalog.paths("model:a", "model:a").paths] == [["model:a@1"]]
 
 
+def test_counts_are_those_of_the_whole_lineage(world: World) -> None:
+    diamond(world)
+    for direction in lineage.Direction:
+        graph = world.catalog.lineage(["dataset:clean"], direction, lineage.Bounds(max_nodes=None))
+        found = world.catalog.lineage_counts(["dataset:clean"], direction)
+        assert found.total == len(graph.nodes)
+        assert sum(found.by_type.values()) == sum(found.by_state.values()) == found.total
+        assert found.by_project == {"default": found.total}
+        assert found.completeness == graph.completeness
+    down = world.catalog.lineage_counts(["dataset:clean"], lineage.Direction.DOWN)
+    assert down.by_type == {"run": 3, "version": 4}
+    assert down.by_kind == {"dataset": 1, "model": 2, "report": 1}
+    with pytest.raises(NotFound):
+        world.catalog.lineage_counts(["dataset:nothing"], lineage.Direction.UP)
+
+
 def test_a_path_leads_into_a_deployment(world: World) -> None:
     served = f"deployment/{deploy(world, diamond(world)['a'], 'shop/eu').uid}"
     (way,) = world.catalog.paths("dataset:clean", served).paths

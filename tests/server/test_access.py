@@ -242,6 +242,9 @@ TABLE: Mapping[str, Needs] = {
     "projects_of": Needs(Grant.READ, lambda p, o: {"runs": [p.models[o].run]}, None),
     "series": Needs(Grant.READ, lambda p, o: {"run": p.models[o].run}),
     "lineage": Needs(Grant.READ, _up),
+    "lineage_counts": Needs(
+        Grant.READ, lambda p, o: {"roots": [f"{o}/model:net@1"], "direction": lineage.Direction.UP}
+    ),
     "paths": Needs(Grant.READ, lambda p, o: {"start": f"{o}/dataset:raw@1", "end": f"{o}/model:net@1"}),
     "roots_of": Needs(Grant.READ, lambda p, o: {"of": [f"{o}/model:net@1"]}),
     "common_ancestors": Needs(Grant.READ, lambda p, o: {"of": [f"{o}/model:net@1", f"{o}/model:net@2"]}),
@@ -487,6 +490,7 @@ def reads(c: Crossing) -> Iterator[tuple[str, dict[str, object]]]:
             yield "paths", {"start": str(found), "end": str(other)}
             yield "common_ancestors", {"of": [str(found), str(other)], "first": 2}
         yield "roots_of", {"of": [str(found)]}
+        yield "lineage_counts", {"roots": [str(found)], "direction": ALL_WAYS}
         yield "difference", {"left": f"{OWN}/model:net@1", "right": f"{OWN}/model:net@2"}
         yield "difference", {"left": str(c.net.run), "right": str(c.score.run)}
         yield "impact", {"of": str(found), "kinds": ()}

@@ -18,6 +18,7 @@ from whence_catalog import (
     replies,
     rerun,
 )
+from whence_catalog import paths as rule
 from whence_catalog import traces as rules
 from whence_catalog.errors import InvalidInput, WhenceError
 from whence_catalog.sql import (
@@ -135,6 +136,16 @@ class Reading:
 
     def series(self, run: UUID) -> dict[str, tuple[tuple[int, float], ...]]:
         return self._database.read(lambda tx: runs.series_of(tx, runs.get(tx, run).id))
+
+    def lineage_counts(
+        self,
+        roots: Sequence[str],
+        direction: lineage.Direction,
+        filter: lineage.Filter = lineage.EVERYTHING,
+        as_of: int | None = None,
+    ) -> rule.Counts:
+        whole = lineage.Bounds(max_nodes=None)
+        return rule.counts(self.lineage(roots, direction, whole, None, filter, as_of))
 
     def lineage(
         self,
