@@ -6,7 +6,7 @@ words, and with the kind, of what is absent. In a batch an item that is refused 
 those of the others, which are carried out.
 
 Leaves to others: who somebody is (`auth`), whether a grant covers an action (`whence_catalog.access`), and
-how values are masked (`masks`, `lineage.mask`).
+how values are masked (`masks`, `masking.mask`).
 """
 
 from collections.abc import Callable, Mapping

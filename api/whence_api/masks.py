@@ -5,7 +5,7 @@ would take it finds that they cannot. Of a masked Run no id is told, with one ex
 Version that may be read names the Run that made it, whoever's that is. That id is the production's own name, to
 which inputs are bound; to ask for the Run itself finds nothing.
 
-Leaves lineage to `lineage.mask`, and to others what may be asked at all (`access`).
+Leaves lineage to `masking.mask`, and to others what may be asked at all (`access`).
 """
 
 import dataclasses

@@ -10,7 +10,7 @@ from uuid import UUID
 from whence_api import admission, masks
 from whence_api.admission import Admission
 from whence_catalog import audit as audits
-from whence_catalog import cache, catalog, digest, inventory, model, rerun
+from whence_catalog import cache, catalog, digest, inventory, masking, model, rerun
 from whence_catalog import lineage as lineages
 from whence_catalog.access import EVERY_PROJECT, Grant
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound, WhenceError
@@ -248,33 +248,53 @@ def lineage(asked: Admission, arguments: Mapping[str, object]) -> object:
         return asked.catalog.lineage(roots, direction, bounds, frontier, wanted, as_of)
     closing = asked.seal()
     opened = None if frontier is None else closing.open(frontier)
-    found = asked.catalog.lineage(roots, direction, bounds, opened, wanted, as_of)
+    speaking = dataclasses.replace(wanted, within=_spoken_of(asked))
+    found = asked.catalog.lineage(roots, direction, bounds, opened, speaking, as_of)
     graph = _seen(asked, found, masks.new_id)
     onward = graph.completeness.frontier
     kept = None if onward is None else closing.close(onward)
     return dataclasses.replace(graph, completeness=dataclasses.replace(graph.completeness, frontier=kept))
 
 
-def _root(asked: Admission, text: str) -> str:
-    """A root, if it may be read: a reference as it is, a Run by its whole id."""
+def root(asked: Admission, text: str) -> str:
+    """A root, if it may be read: a reference or a Deployment as it is, a Run by its whole id."""
+    if text.startswith(lineages.DEPLOYMENT):
+        if not all(map(asked.may_read, _targets(asked, [text]).values())):
+            raise NotFound(
+                f"no deployment {text.removeprefix(lineages.DEPLOYMENT)} is recorded",
+                ErrorKind.NO_SUCH_VERSION,
+            )
+        return text
     if ":" in text:
         asked.require_artifact(model.Reference.parse(text).artifact)
         return text
     return str(_record(asked, text).run.uid)
 
 
-root = _root
+def _spoken_of(asked: Admission) -> frozenset[str]:
+    """The projects that they may read, who may not read all."""
+    return frozenset(filter(asked.may_read, asked.viewer.grants.by_project))
+
+
+def _targets(asked: Admission, deployments: Sequence[str]) -> Mapping[str, str]:
+    """The project in which each of these Deployments is."""
+    if not deployments:
+        return {}
+    bounds = lineages.Bounds(depth=1, max_nodes=len(deployments))
+    found = asked.catalog.lineage(deployments, lineages.Direction.DOWN, bounds)
+    return {node.id: node.project for node in found.nodes}
 
 
 def _seen(asked: Admission, graph: lineages.Graph, new_id: Callable[[], str]) -> lineages.Graph:
     if asked.sees_all:
         return graph
-    beyond = lineages.beyond(graph)
+    beyond = masking.beyond(graph)
     elsewhere = {name: model.Reference.parse(name).artifact.project for name in beyond if ":" in name}
+    elsewhere |= _targets(asked, sorted(name for name in beyond if name.startswith(lineages.DEPLOYMENT)))
     runs = {UUID(name) for name in beyond - elsewhere.keys()}
     asked.know(runs)
     elsewhere |= {str(uid): asked.projects[uid] for uid in runs if uid in asked.projects}
-    return lineages.mask(graph, asked.may_read, new_id, elsewhere)
+    return masking.mask(graph, asked.may_read, new_id, elsewhere)
 
 
 def explain(asked: Admission, arguments: Mapping[str, object]) -> object:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whence_catalog import access, lineage, paths
+from whence_catalog import access, lineage, masking, paths
 from whence_catalog.access import Grant, Grants
 from whence_catalog.errors import InvalidInput
 
@@ -112,7 +112,7 @@ def graph(nodes: list[lineage.Node], edges: list[lineage.Edge]) -> lineage.Graph
 def masked(whole: lineage.Graph, elsewhere: dict[str, str] | None = None) -> lineage.Graph:
     """As somebody sees it who may see `open` alone."""
     fresh = itertools.count()
-    return lineage.mask(whole, "open".__eq__, lambda: f"id {next(fresh)}", elsewhere or {})
+    return masking.mask(whole, "open".__eq__, lambda: f"id {next(fresh)}", elsewhere or {})
 
 
 INPUT, OUTPUT, DERIVED = lineage.EdgeType.INPUT, lineage.EdgeType.OUTPUT, lineage.EdgeType.DERIVED
@@ -166,7 +166,7 @@ def test_what_lies_on_other_pages_is_shown_only_if_its_project_is_known_and_may_
         [node("run 1", "open")],
         [edge(f"{name}:x@1", "run 1", INPUT, producer=f"run of {name}") for name in ("a", "b", "c")],
     )
-    assert lineage.beyond(whole) == {f"{name}:x@1" for name in "abc"} | {f"run of {name}" for name in "abc"}
+    assert masking.beyond(whole) == {f"{name}:x@1" for name in "abc"} | {f"run of {name}" for name in "abc"}
     elsewhere = {"a:x@1": "open", "run of a": "open", "b:x@1": "shut", "run of b": "open"}
     shown = [(e.source, e.producer) for e in masked(whole, elsewhere).edges]
     assert shown[0] == ("a:x@1", "run of a")

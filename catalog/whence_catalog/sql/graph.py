@@ -1,12 +1,16 @@
-"""Lineage over SQL: one query for each question of `lineage.Neighbours`, whatever the number of ids."""
+"""Lineage over SQL: one query for each question of `traversal.Neighbours`, whatever the number of ids."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import ColumnElement, Select, bindparam, select, true
 
-from whence_catalog import audit, digest, lineage, model
+from whence_catalog import audit, columns, digest, frontiers, lineage, model, taint, traversal
+from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
+from whence_catalog.lineage import NodeType
 from whence_catalog.sql import artifacts, engine, judgements, runs, tables
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Record, Statement, Transaction
@@ -19,119 +23,328 @@ _DERIVED = tables.table(tables.DerivedRow)
 _VERSION = tables.table(tables.VersionRow)
 _ARTIFACT = tables.table(tables.ArtifactRow)
 _PROJECT = tables.table(tables.ProjectRow)
+_QUARANTINE = tables.table(tables.QuarantineRow)
+_TAINT = tables.table(tables.TaintRow)
+_DEPLOYMENT = tables.table(tables.DeploymentRow)
+_FACT = tables.table(tables.FactRow)
+
+# How many rows are described at once, so that they never all lie there as the driver gives them.
+_AT_ONCE = 10_000
 
 
-_TAKEN = (
-    _INPUT.c.run_id,
-    _INPUT.c.version_id,
-    _INPUT.c.role,
-    _INPUT.c.ordinal,
-    _INPUT.c.producer_run_id,
-    engine.place(_RUN.c.start_fact),
+class _Twice:
+    """A question as it is put now, and as of a position: `known` says of a fact whether it was known then."""
+
+    def __init__(
+        self, question: Callable[[Callable[[ColumnElement[Any]], ColumnElement[bool]]], Any]
+    ) -> None:
+        self.now = Statement(question(lambda _: true()))
+        self.then = Statement(question(lambda fact: engine.place(fact) <= bindparam("as_of")))
+
+
+def _taken_by(known: Callable[[ColumnElement[Any]], ColumnElement[bool]]) -> Select[Any]:
+    return (
+        select(
+            _RUN.c.id,
+            engine.place(_RUN.c.start_fact),
+            _RUN.c.origin_id,
+            _INPUT.c.role,
+            _INPUT.c.ordinal,
+            _INPUT.c.version_id,
+            _INPUT.c.producer_run_id,
+        )
+        .select_from(_RUN.outerjoin(_INPUT, (_INPUT.c.run_id == _RUN.c.id) & known(_INPUT.c.fact)))
+        .where(engine.among(_RUN.c.id, "ids"))
+    )
+
+
+_MADE = (
+    _OUTPUT.c.run_id,
+    _OUTPUT.c.role,
+    _OUTPUT.c.version_id,
+    engine.place(_OUTPUT.c.fact),
+    _OUTPUT.c.derives,
 )
-_MADE = (_OUTPUT.c.run_id, _OUTPUT.c.version_id, _OUTPUT.c.role, engine.place(_OUTPUT.c.fact))
-_REUSED = (_RUN.c.id, _RUN.c.origin_id, engine.place(_RUN.c.start_fact))
-
-_taken = select(*_TAKEN).join(_RUN, _RUN.c.id == _INPUT.c.run_id)
-_inputs_of = Statement(_taken.where(engine.among(_INPUT.c.run_id, "ids")))
-_consumers_of = Statement(_taken.where(engine.among(_INPUT.c.version_id, "ids")))
-_outputs_of = Statement(select(*_MADE).where(engine.among(_OUTPUT.c.run_id, "ids")))
-_producers_of = Statement(select(*_MADE).where(engine.among(_OUTPUT.c.version_id, "ids")))
-_origins_of = Statement(select(*_REUSED).where(engine.among(_RUN.c.id, "ids"), _RUN.c.origin_id.is_not(None)))
-_reuses_of = Statement(select(*_REUSED).where(engine.among(_RUN.c.origin_id, "ids")))
+_takings = _Twice(_taken_by)
+_makings = _Twice(
+    lambda known: select(*_MADE).where(engine.among(_OUTPUT.c.run_id, "ids"), known(_OUTPUT.c.fact))
+)
+_producers = _Twice(
+    lambda known: select(*_MADE).where(engine.among(_OUTPUT.c.version_id, "ids"), known(_OUTPUT.c.fact))
+)
+_consumers = _Twice(
+    lambda known: (
+        select(
+            _INPUT.c.run_id, engine.place(_RUN.c.start_fact), _INPUT.c.version_id, _INPUT.c.producer_run_id
+        )
+        .join(_RUN, _RUN.c.id == _INPUT.c.run_id)
+        .where(engine.among(_INPUT.c.version_id, "ids"), known(_INPUT.c.fact))
+    )
+)
+_reuses = _Twice(
+    lambda known: select(_RUN.c.id).where(engine.among(_RUN.c.origin_id, "ids"), known(_RUN.c.start_fact))
+)
+_deployments = _Twice(
+    lambda known: select(_DEPLOYMENT.c.id).where(
+        engine.among(_DEPLOYMENT.c.version_id, "ids"), known(_DEPLOYMENT.c.fact)
+    )
+)
+_served = Statement(
+    select(_DEPLOYMENT.c.id, _DEPLOYMENT.c.version_id, engine.place(_DEPLOYMENT.c.fact)).where(
+        engine.among(_DEPLOYMENT.c.id, "ids")
+    )
+)
 _derivations_of = Statement(
     select(_DERIVED.c.run_id, _DERIVED.c.role, _DERIVED.c.ordinal, _DERIVED.c.version_id).where(
         engine.among(_DERIVED.c.run_id, "ids")
     )
 )
 _versions = Statement(
-    select(
-        _VERSION.c.id,
-        _PROJECT.c.name,
-        _ARTIFACT.c.kind,
-        _ARTIFACT.c.name,
-        _VERSION.c.number,
-        _VERSION.c.created_at,
+    select(_VERSION.c.id, _VERSION.c.artifact_id, _VERSION.c.number, _VERSION.c.created_at).where(
+        engine.among(_VERSION.c.id, "ids")
     )
-    .join(_ARTIFACT, _ARTIFACT.c.id == _VERSION.c.artifact_id)
+)
+_artifacts = Statement(
+    select(_ARTIFACT.c.id, _PROJECT.c.name, _ARTIFACT.c.kind, _ARTIFACT.c.name)
     .join(_PROJECT, _PROJECT.c.id == _ARTIFACT.c.project_id)
-    .where(engine.among(_VERSION.c.id, "ids"))
+    .where(engine.among(_ARTIFACT.c.id, "ids"))
 )
 _runs = Statement(
-    select(_RUN.c.id, _RUN.c.uid, _JOB.c.name, _RUN.c.state, _RUN.c.started_at, _PROJECT.c.name)
-    .join(_JOB, _JOB.c.id == _RUN.c.job_id)
-    .join(_PROJECT, _PROJECT.c.id == _RUN.c.project_id)
-    .where(engine.among(_RUN.c.id, "ids"))
+    select(_RUN.c.id, _RUN.c.uid, _RUN.c.job_id, _RUN.c.state, _RUN.c.started_at).where(
+        engine.among(_RUN.c.id, "ids")
+    )
 )
+_runs_then = Statement(
+    select(
+        _RUN.c.id,
+        _RUN.c.uid,
+        _RUN.c.job_id,
+        _RUN.c.state,
+        _RUN.c.started_at,
+        engine.place(_RUN.c.finish_fact),
+    ).where(engine.among(_RUN.c.id, "ids"))
+)
+_jobs = Statement(
+    select(_JOB.c.id, _PROJECT.c.name, _JOB.c.name)
+    .join(_PROJECT, _PROJECT.c.id == _JOB.c.project_id)
+    .where(engine.among(_JOB.c.id, "ids"))
+)
+_deployed = Statement(
+    select(
+        _DEPLOYMENT.c.id,
+        _DEPLOYMENT.c.uid,
+        _DEPLOYMENT.c.target,
+        _PROJECT.c.name,
+        _DEPLOYMENT.c.since,
+        engine.place(_DEPLOYMENT.c.end_fact),
+        _DEPLOYMENT.c.until,
+    )
+    .join(_PROJECT, _PROJECT.c.id == _DEPLOYMENT.c.project_id)
+    .where(engine.among(_DEPLOYMENT.c.id, "ids"))
+)
+_standing = Statement(select(_QUARANTINE.c.version_id).where(_QUARANTINE.c.until.is_(None)))
+_tainted = Statement(select(_TAINT.c.version_id).where(engine.among(_TAINT.c.version_id, "ids")).distinct())
+_stood = Statement(
+    select(_QUARANTINE.c.version_id).where(
+        engine.place(_QUARANTINE.c.fact) <= bindparam("as_of"),
+        _QUARANTINE.c.end_fact.is_(None) | (engine.place(_QUARANTINE.c.end_fact) > bindparam("as_of")),
+    )
+)
+_deployment_named = Statement(
+    select(_DEPLOYMENT.c.id, engine.place(_DEPLOYMENT.c.fact)).where(_DEPLOYMENT.c.uid == bindparam("uid"))
+)
+_run_named = Statement(
+    select(_RUN.c.id, engine.place(_RUN.c.start_fact)).where(_RUN.c.uid == bindparam("uid"))
+)
+_unsequenced = Statement(select(_FACT.c.id).where(_FACT.c.position.is_(None)).limit(1))
 _reruns_of = Statement(
     select(_RUN.c.uid).where(_RUN.c.rerun_of == bindparam("original"), _RUN.c.state == bindparam("complete"))
 )
 
 
 class SqlNeighbours:
-    """`lineage.Neighbours` in one transaction: one query for each kind of edge."""
+    """`traversal.Neighbours` in one transaction, as of a position, or as all that it sees."""
 
-    def __init__(self, tx: Transaction) -> None:
+    def __init__(self, tx: Transaction, as_of: int | None = None) -> None:
         self._tx = tx
+        self._as_of = as_of
+        self._unfit: tuple[frozenset[int], frozenset[int] | None] | None = None
 
     def _ask(self, statement: Statement, ids: Sequence[int]) -> list[Record]:
         return self._tx.all(statement, ids=list(ids))
 
-    def edges_of(self, runs: Sequence[int]) -> Iterator[lineage.Link]:
-        yield from _inputs(self._ask(_inputs_of, runs))
-        yield from _outputs(self._ask(_outputs_of, runs))
-        yield from _reused(self._ask(_origins_of, runs))
-        for run, role, ordinal, source in self._ask(_derivations_of, runs):
-            yield lineage.Link(lineage.EdgeType.DERIVED, run, source, role, ordinal)
+    def _put(self, question: _Twice, ids: Sequence[int]) -> list[Record]:
+        if self._as_of is None:
+            return self._tx.all(question.now, ids=list(ids))
+        return self._tx.all(question.then, ids=list(ids), as_of=self._as_of)
 
-    def producers_of(self, versions: Sequence[int]) -> Iterator[lineage.Link]:
-        return _outputs(self._ask(_producers_of, versions))
+    def taken_by(self, runs: Sequence[int]) -> Sequence[traversal.Took]:
+        # They come nearly in order, and to sort what is in order costs little; the database would make sure.
+        return sorted(self._put(_takings, runs))  # type: ignore[arg-type]
 
-    def consumers_of(self, versions: Sequence[int]) -> Iterator[lineage.Link]:
-        return _inputs(self._ask(_consumers_of, versions))
+    def made_by(self, runs: Sequence[int]) -> Sequence[traversal.Made]:
+        return sorted(self._put(_makings, runs))
 
-    def reuses_of(self, runs: Sequence[int]) -> Iterator[lineage.Link]:
-        return _reused(self._ask(_reuses_of, runs))
+    def derived_by(self, runs: Sequence[int]) -> Sequence[tuple[int, str, int, int]]:
+        return sorted(self._ask(_derivations_of, runs))
 
-    def versions(self, rows: Sequence[int]) -> Mapping[int, lineage.Node]:
-        described = {}
-        names: dict[tuple[str, str, str], str] = {}  # many Versions are of few Artifacts
-        for row, project, kind, name, number, at in self._ask(_versions, rows):
-            named = (project, kind, name)
-            artifact = names.get(named) or names.setdefault(named, str(model.Artifact(*named)))
-            described[row] = lineage.Node(
-                f"{artifact}@{number}",
-                lineage.NodeType.VERSION,
-                artifact,
-                "live",
-                model.moment(at),
-                kind,
-                project=project,
-            )
+    def producers_of(self, versions: Sequence[int]) -> Sequence[traversal.Made]:
+        return self._put(_producers, versions)
+
+    def consumers_of(self, versions: Sequence[int]) -> Sequence[traversal.Taken]:
+        return self._put(_consumers, versions)
+
+    def reuses_of(self, runs: Sequence[int]) -> Sequence[int]:
+        return [row[0] for row in self._put(_reuses, runs)]
+
+    def deployments_of(self, versions: Sequence[int]) -> Sequence[int]:
+        return [row[0] for row in self._put(_deployments, versions)]
+
+    def served_by(self, deployments: Sequence[int]) -> Sequence[tuple[int, int, int]]:
+        return sorted(self._ask(_served, deployments))
+
+    def labels_of(self, type: NodeType, rows: Sequence[int]) -> Mapping[int, frozenset[tuple[str, str]]]:
+        raise InvalidInput("what has a label cannot be filtered for yet")
+
+    def described(self, type: NodeType, rows: Sequence[int]) -> columns.Described:
+        match type:
+            case NodeType.VERSION:
+                return self._versions(rows)
+            case NodeType.RUN:
+                return self._runs(rows)
+            case NodeType.DEPLOYMENT:
+                return self._deployments(rows)
+
+    def _versions(self, rows: Sequence[int]) -> columns.Described:
+        of, numbers = columns.numbers(), columns.numbers()
+        described = columns.Described(NodeType.VERSION)
+        for some in _parts(rows):
+            for column, values in zip(
+                (described.rows, of, numbers, described.at),
+                zip(*self._ask(_versions, some), strict=True),
+                strict=False,
+            ):
+                column.extend(values)
+        known = {
+            row: (str(model.Artifact(project, kind, name)), kind, project)
+            for row, project, kind, name in self._ask(_artifacts, sorted(set(of)))
+        }
+        texts = {row: text for row, (text, _, _) in known.items()}
+        described.identities = (of, numbers)
+        described.text = lambda each: [
+            f"{texts[artifact]}@{number}" for artifact, number in zip(*each, strict=True)
+        ]
+        described.names = list(map(texts.__getitem__, of))
+        described.kinds = list(map({row: kind for row, (_, kind, _) in known.items()}.__getitem__, of))
+        described.projects = list(
+            map({row: project for row, (_, _, project) in known.items()}.__getitem__, of)
+        )
+        described.states = self._fitness(described.rows)
         return described
 
-    def runs(self, rows: Sequence[int]) -> Mapping[int, lineage.Node]:
-        return {
-            row: lineage.Node(
-                str(UUID(bytes=uid)), lineage.NodeType.RUN, job, state, model.moment(at), project=project
+    def _fitness(self, versions: Sequence[int]) -> list[str]:
+        """Of each Version, what the quarantines that stand say of it."""
+        if self._unfit is None:
+            self._unfit = self._find_unfit()
+        quarantined, tainted = self._unfit
+        if not quarantined:
+            return ["live"] * len(versions)
+        if tainted is None:
+            tainted = frozenset(
+                row[0] for some in _parts(sorted(versions)) for row in self._ask(_tainted, some)
             )
-            for row, uid, job, state, at, project in self._ask(_runs, rows)
-        }
+        return [
+            "quarantined" if row in quarantined else "tainted" if row in tainted else "live"
+            for row in versions
+        ]
+
+    def _find_unfit(self) -> tuple[frozenset[int], frozenset[int] | None]:
+        """The quarantined Versions, and all that are tainted, where no index tells it of those that one has."""
+        if self._as_of is None:
+            return frozenset(row[0] for row in self._tx.all(_standing)), None
+        quarantined = frozenset(row[0] for row in self._tx.all(_stood, as_of=self._as_of))
+        reached = chain.from_iterable(taint.reach(_Then(self), version) for version in sorted(quarantined))
+        return quarantined, frozenset(production.version for production in reached)
+
+    def _runs(self, rows: Sequence[int]) -> columns.Described:
+        jobs, uids = columns.numbers(), bytearray()
+        described = columns.Described(NodeType.RUN)
+        for some in _parts(rows):
+            found = self._ask(_runs if self._as_of is None else _runs_then, some)
+            ids, their_uids, their_jobs, states, started, *finished = zip(*found, strict=True)
+            described.rows.extend(ids)
+            uids += b"".join(their_uids)
+            jobs.extend(their_jobs)
+            described.at.extend(started)
+            if finished:
+                states = tuple(map(self._state_then, states, finished[0]))
+            # A driver makes a text of its own for each row.
+            described.states.extend(map(_STATES.__getitem__, states))
+        known = {row: (project, name) for row, project, name in self._ask(_jobs, sorted(set(jobs)))}
+        described.identities = uids
+        described.text = _uid_texts
+        described.names = list(map({row: name for row, (_, name) in known.items()}.__getitem__, jobs))
+        described.projects = list(
+            map({row: project for row, (project, _) in known.items()}.__getitem__, jobs)
+        )
+        return described
+
+    def _state_then(self, state: str, finished: int | None) -> str:
+        assert self._as_of is not None
+        return state if finished is None or finished <= self._as_of else model.RunState.RUNNING.value
+
+    def _deployments(self, rows: Sequence[int]) -> columns.Described:
+        found = self._ask(_deployed, rows)
+        described = columns.Described(NodeType.DEPLOYMENT)
+        described.rows.extend(row[0] for row in found)
+        described.identities = [f"{lineage.DEPLOYMENT}{UUID(bytes=bytes(row[1]))}" for row in found]
+        described.names = [row[2] for row in found]
+        described.projects = [row[3] for row in found]
+        described.at.extend(row[4] for row in found)
+        described.states = ["ended" if self._is_over(row[5], row[6]) else "serving" for row in found]
+        return described
+
+    def _is_over(self, ended: int | None, until: int | None) -> bool:
+        return until is not None and (self._as_of is None or (ended is not None and ended <= self._as_of))
 
 
-def _inputs(rows: Iterable[Record]) -> Iterator[lineage.Link]:
-    for run, version, role, ordinal, producer, started in rows:
-        yield lineage.Link(lineage.EdgeType.INPUT, run, version, role, ordinal, producer, started)
+class _Then:
+    """`taint.Edges` as of a position."""
+
+    def __init__(self, neighbours: SqlNeighbours) -> None:
+        self._neighbours = neighbours
+
+    def outputs_of(self, runs: Sequence[int]) -> Iterator[lineage.Link]:
+        return _outputs(self._neighbours.made_by(runs))
+
+    def producers_of(self, versions: Sequence[int]) -> Iterator[lineage.Link]:
+        return _outputs(self._neighbours.producers_of(versions))
+
+    def consumers_of(self, versions: Sequence[int]) -> Iterator[lineage.Link]:
+        for run, started, version, producer in self._neighbours.consumers_of(versions):
+            yield lineage.Link(lineage.EdgeType.INPUT, run, version, producer=producer, position=started)
 
 
-def _outputs(rows: Iterable[Record]) -> Iterator[lineage.Link]:
-    for run, version, role, position in rows:
+def _outputs(rows: Iterable[traversal.Made]) -> Iterator[lineage.Link]:
+    for run, role, version, position, _ in rows:
         yield lineage.Link(lineage.EdgeType.OUTPUT, run, version, role, position=position)
 
 
-def _reused(rows: Iterable[Record]) -> Iterator[lineage.Link]:
-    for run, origin, started in rows:
-        yield lineage.Link(lineage.EdgeType.REUSED, run, origin, position=started)
+_STATES = {state.value: state.value for state in model.RunState}
+
+
+def _parts(rows: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (rows[start : start + _AT_ONCE] for start in range(0, len(rows), _AT_ONCE))
+
+
+def _uid_texts(uids: Sequence[Any]) -> list[str]:
+    """The texts of UUIDs, whose bytes lie one behind the other."""
+    text = bytes(uids).hex()
+    return [
+        f"{text[at : at + 8]}-{text[at + 8 : at + 12]}-{text[at + 12 : at + 16]}"
+        f"-{text[at + 16 : at + 20]}-{text[at + 20 : at + 32]}"
+        for at in range(0, len(text), 32)
+    ]
 
 
 def walk(
@@ -140,9 +353,60 @@ def walk(
     direction: lineage.Direction,
     bounds: lineage.Bounds,
     frontier: str | None = None,
+    filter: lineage.Filter = lineage.EVERYTHING,
+    as_of: int | None = None,
 ) -> lineage.Graph:
     """The part of history that hangs on `roots`."""
-    return lineage.traverse(SqlNeighbours(tx), roots, direction, bounds, time.monotonic, frontier)
+    position, neighbours = _neighbours(tx, as_of, frontier)
+    return traversal.traverse(
+        neighbours, roots, direction, bounds, time.monotonic, frontier, filter, as_of, position
+    )
+
+
+def _neighbours(tx: Transaction, as_of: int | None, frontier: str | None = None) -> tuple[int, SqlNeighbours]:
+    """The edges as of a position, and which that is; of a page after the first, that of the first."""
+    head = fact_log.head(tx)
+    if as_of is not None and not 0 <= as_of <= head:
+        raise InvalidInput(f"as of position {as_of}: the log goes from 0 to {head}")
+    position = head if as_of is None else as_of
+    if frontier is not None:
+        position = frontiers.Frontier.parse(frontier).position
+        if position > head:
+            raise InvalidInput(f"a frontier as of position {position}: the log goes from 0 to {head}")
+    # What has no position yet is on no page: the next one could not tell it from what came later.
+    is_all = position == head and (tx.is_sequencing or tx.one(_unsequenced) is None)
+    return position, SqlNeighbours(tx, None if is_all else position)
+
+
+def root(tx: Transaction, text: str, as_of: int | None = None) -> lineage.NodeKey:
+    """What a root names: a reference, a Run's id or its prefix, or a Deployment's.
+
+    Raises:
+        NotFound: it is not recorded, or was not as of that position.
+    """
+    if text.startswith(lineage.DEPLOYMENT):
+        return _deployment(tx, text, as_of)
+    if ":" in text:
+        version = artifacts.version_id(tx, model.Reference.parse(text))
+        if as_of is not None and not tx.all(_producers.then, ids=[version], as_of=as_of):
+            raise NotFound(f"{text} was not recorded as of position {as_of}", ErrorKind.NO_SUCH_VERSION)
+        return lineage.version_key(version)
+    uid = runs.prefixed(tx, text)
+    row, position = tx.one(_run_named, uid=uid.bytes) or (0, 0)
+    if as_of is not None and position > as_of:
+        raise NotFound(f"run {text} was not recorded as of position {as_of}", ErrorKind.NO_SUCH_RUN)
+    return lineage.run_key(row)
+
+
+def _deployment(tx: Transaction, text: str, as_of: int | None) -> lineage.NodeKey:
+    try:
+        uid = UUID(text.removeprefix(lineage.DEPLOYMENT))
+    except ValueError:
+        raise InvalidInput(f"not a deployment: {text!r}; expected {lineage.DEPLOYMENT} and its id") from None
+    found = tx.one(_deployment_named, uid=uid.bytes)
+    if found is None or (as_of is not None and found[1] > as_of):
+        raise NotFound(f"no deployment {uid} is recorded", ErrorKind.NO_SUCH_VERSION)
+    return lineage.deployment_key(found[0])
 
 
 def evidence(

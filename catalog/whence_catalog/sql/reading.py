@@ -156,12 +156,13 @@ class Reading:
         filter: lineage.Filter = lineage.EVERYTHING,
         as_of: int | None = None,
     ) -> lineage.Graph:
-        if filter != lineage.EVERYTHING or as_of is not None:
-            raise InvalidInput("neither a filter nor a position is known to lineage yet")
         self._settle_positions()
-        return self._database.read(
-            lambda tx: graph.walk(tx, [_root(tx, root) for root in roots], direction, bounds, frontier)
-        )
+
+        def answer(tx: Transaction) -> lineage.Graph:
+            known = [graph.root(tx, root, as_of) for root in roots]
+            return graph.walk(tx, known, direction, bounds, frontier, filter, as_of)
+
+        return self._database.read(answer)
 
     def paths(self, start: str, end: str, limit: int = 5, as_of: int | None = None) -> replies.Paths:
         if not 1 <= limit <= MOST_PATHS:
@@ -457,9 +458,3 @@ def _among(projects: Iterable[str] | None) -> frozenset[str] | None:
 
 def _named_run(tx: Transaction, prefix: str) -> runs.Stored:
     return runs.get(tx, runs.prefixed(tx, prefix))
-
-
-def _root(tx: Transaction, text: str) -> lineage.NodeKey:
-    if ":" in text:
-        return lineage.version_key(artifacts.version_id(tx, model.Reference.parse(text)))
-    return lineage.run_key(_named_run(tx, text).id)

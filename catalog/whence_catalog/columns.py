@@ -1,0 +1,189 @@
+"""A Graph column by column: an edge is a few numbers here, and becomes an object when somebody looks at one.
+
+Holds what was found, in order. Leaves to others: what belongs to an answer (`traversal`).
+"""
+
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import chain, compress, repeat
+from typing import Any, TypeVar
+
+from whence_catalog.lineage import Edge, EdgeType, Node, NodeType
+from whence_catalog.model import moment
+
+T = TypeVar("T")
+# What a NULL in a column of rows or numbers is.
+NONE = -1
+_BEGAN = moment(0)
+
+
+def numbers(values: Iterable[int] = ()) -> "array[int]":
+    """A column of numbers."""
+    return array("q", values)
+
+
+@dataclass(slots=True)
+class Described:
+    """Nodes of one type, one a row.
+
+    `ids` are made when they are first asked for. `names`, `states`, `kinds` and `projects` repeat few texts.
+    """
+
+    type: NodeType
+    rows: "array[int]" = field(default_factory=numbers)
+    identities: Sequence[Any] = ()
+    text: Callable[[Sequence[Any]], list[str]] = list
+    names: list[str] = field(default_factory=list)
+    states: list[str] = field(default_factory=list)
+    at: "array[int]" = field(default_factory=numbers)
+    kinds: list[str | None] | None = None
+    projects: list[str] = field(default_factory=list)
+    _ids: dict[int, str] | None = None
+
+    @property
+    def ids(self) -> Mapping[int, str]:
+        """The id of the node in each row of the database."""
+        if self._ids is None:
+            self._ids = dict(zip(self.rows, self.text(self.identities), strict=True))
+        return self._ids
+
+    def nodes(self, depths: Mapping[int, int], hidden: "Hidden") -> dict[int, Node]:
+        """Those of them that have a depth, by row of the database."""
+        up, down = hidden.upstream, hidden.downstream
+        kinds: Iterable[str | None] = repeat(None) if self.kinds is None else self.kinds
+        made = zip(
+            self.ids.values(),
+            repeat(self.type),
+            self.names,
+            self.states,
+            times(self.at),
+            kinds,
+            map(depths.get, self.rows),
+            self.projects,
+            map(up.get, self.rows, repeat(0)) if up else repeat(0),
+            map(down.get, self.rows, repeat(0)) if down else repeat(0),
+            strict=False,
+        )
+        # As the class itself would, without a call of Python's for each.
+        nodes = dict(zip(self.rows, map(tuple.__new__, repeat(Node), made), strict=True))
+        return nodes if len(depths) == len(nodes) else {row: nodes[row] for row in depths}
+
+
+def times(micros: Iterable[int]) -> Iterator[datetime]:
+    """The times that are so many microseconds after the epoch."""
+    return map(_BEGAN.__add__, map(timedelta, repeat(0), repeat(0), micros))
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """How many neighbours of a node, by its row, are beyond where an answer was cut or filtered."""
+
+    upstream: Mapping[int, int] = field(default_factory=dict)
+    downstream: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Steps:
+    """Edges of one type: from and to are rows of the types that `ENDS` says."""
+
+    type: EdgeType
+    source: "array[int]" = field(default_factory=numbers)
+    target: "array[int]" = field(default_factory=numbers)
+    role: list[str] = field(default_factory=list)
+    ordinal: "array[int]" = field(default_factory=numbers)
+    producer: "array[int]" = field(default_factory=numbers)
+    ambiguous: bytearray = field(default_factory=bytearray)
+    position: "array[int]" = field(default_factory=numbers)
+    declared: bytearray = field(default_factory=bytearray)
+
+    def add(
+        self,
+        source: Iterable[int],
+        target: Iterable[int],
+        role: Iterable[str],
+        ordinal: Iterable[int],
+        producer: Iterable[int],
+        position: Iterable[int],
+    ) -> None:
+        """More of them."""
+        self.source.extend(source)
+        self.target.extend(target)
+        self.role.extend(role)
+        self.ordinal.extend(ordinal)
+        self.producer.extend(producer)
+        self.position.extend(position)
+
+    def kept(self, which: Sequence[bool]) -> "Steps":
+        """Those of which it is true."""
+        return Steps(
+            self.type,
+            numbers(compress(self.source, which)),
+            numbers(compress(self.target, which)),
+            list(compress(self.role, which)),
+            numbers(compress(self.ordinal, which)),
+            numbers(compress(self.producer, which)),
+            bytearray(compress(self.ambiguous, which)),
+            numbers(compress(self.position, which)),
+            bytearray(compress(self.declared, which)),
+        )
+
+
+ENDS: Mapping[EdgeType, tuple[NodeType, NodeType]] = {
+    EdgeType.INPUT: (NodeType.VERSION, NodeType.RUN),
+    EdgeType.OUTPUT: (NodeType.RUN, NodeType.VERSION),
+    EdgeType.REUSED: (NodeType.RUN, NodeType.RUN),
+    EdgeType.DERIVED: (NodeType.VERSION, NodeType.VERSION),
+    EdgeType.DEPLOYED: (NodeType.VERSION, NodeType.DEPLOYMENT),
+}
+
+
+@dataclass(slots=True)
+class Found:
+    """What was found: `lineage.Columns`.
+
+    `order` is of nodes as they are shown: a type, a depth, and the rows that have it.
+    """
+
+    described: Mapping[NodeType, Described]
+    order: Sequence[tuple[NodeType, int, Sequence[int]]]
+    steps: Sequence[Steps]
+    hidden: Mapping[NodeType, Hidden] = field(default_factory=dict)
+
+    def nodes(self) -> tuple[Node, ...]:
+        """All nodes."""
+        depths: dict[NodeType, dict[int, int]] = {}
+        for type, depth, rows in self.order:
+            depths.setdefault(type, {}).update(zip(rows, repeat(depth)))
+        nothing = Hidden()
+        made = {
+            type: self.described[type].nodes(of_type, self.hidden.get(type, nothing))
+            for type, of_type in depths.items()
+        }
+        return tuple(chain.from_iterable(map(made[type].__getitem__, rows) for type, _, rows in self.order))
+
+    def edges(self) -> tuple[Edge, ...]:
+        """All edges."""
+        return tuple(chain.from_iterable(map(self._edges, self.steps)))
+
+    def _edges(self, steps: Steps) -> Iterator[Edge]:
+        if not steps.source:
+            return iter(())
+        source, target = (self.described[type].ids for type in ENDS[steps.type])
+        runs: dict[int, str | None] = {NONE: None}
+        if NodeType.RUN in self.described:
+            runs |= self.described[NodeType.RUN].ids
+        made = zip(
+            map(source.__getitem__, steps.source),
+            map(target.__getitem__, steps.target),
+            repeat(steps.type),
+            steps.role,
+            steps.ordinal,
+            map(runs.__getitem__, steps.producer),
+            map(bool, steps.ambiguous) if steps.ambiguous else repeat(False),
+            steps.position,
+            map(bool, steps.declared) if steps.declared else repeat(False),
+            strict=False,
+        )
+        return map(tuple.__new__, repeat(Edge), made)
