@@ -1,0 +1,130 @@
+"""Lineage of random histories, beside what networkx says of them; on each database, and over HTTP."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests import histories
+from tests.contract.conftest import CATALOGS
+from whence_catalog import catalog, lineage
+from whence_catalog.lineage import Bounds, Direction, EdgeType, NodeType
+
+WHOLE = Bounds(max_nodes=None)
+# How many histories each is asked about: to make one costs far more than to ask.
+EXAMPLES = {"sqlite": 40, "postgresql": 12, "http-sqlite": 8, "http-postgresql": 4}
+SEEDS, ACTS = st.integers(0, 2**32), st.integers(1, 22)
+opened = pytest.mark.parametrize("kind", sorted(EXAMPLES))
+
+
+def on(kind: str, folder: Path, seed: int) -> AbstractContextManager[catalog.Catalog]:
+    """An empty catalog."""
+    (folder / str(seed)).mkdir(exist_ok=True)
+    for left in (folder / str(seed)).glob("catalog.db*"):
+        left.unlink()
+    return CATALOGS[kind](folder / str(seed))
+
+
+def asking(kind: str, test: Callable[[catalog.Catalog, histories.Told, Random], None], folder: Path) -> None:
+    """The test, of many histories."""
+
+    @settings(
+        deadline=None,
+        max_examples=EXAMPLES[kind],
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
+    @given(SEEDS, ACTS)
+    def each(seed: int, acts: int) -> None:
+        with on(kind, folder, seed) as empty:
+            test(empty, histories.record(empty, seed, acts), Random(seed))
+
+    each()
+
+
+def identities(graph: lineage.Graph) -> set[tuple[str, str, str, str | None]]:
+    return {
+        (e.source, e.target, e.type.value, e.producer) for e in graph.edges if e.type is not EdgeType.DERIVED
+    }
+
+
+def names(graph: lineage.Graph) -> set[str]:
+    return {node.id for node in graph.nodes}
+
+
+def whole(told: histories.Told, roots: list[str], direction: Direction, as_of: int | None) -> set[str]:
+    return set().union(*(told.reached(root, direction, as_of) for root in roots))
+
+
+def _check(
+    asked: catalog.Catalog, told: histories.Told, roots: list[str], direction: Direction, as_of: int | None
+) -> None:
+    graph = asked.lineage(roots, direction, WHOLE, as_of=as_of)
+    nodes = whole(told, roots, direction, as_of)
+    assert graph.completeness.complete
+    assert names(graph) == nodes
+    assert len(graph.nodes) == len(nodes)
+    assert identities(graph) == told.edges(nodes, as_of)
+    ambiguous, unknown = told.ambiguous(nodes, as_of)
+    assert (graph.completeness.ambiguous, graph.completeness.unknown_producers) == (ambiguous, unknown)
+    for node in graph.nodes:
+        if node.type is NodeType.VERSION:
+            assert node.state == told.state(node.id, as_of)
+
+
+@opened
+def test_lineage_is_what_the_rule_reaches(kind: str, tmp_path: Path) -> None:
+    def test(asked: catalog.Catalog, told: histories.Told, chance: Random) -> None:
+        for direction in Direction:
+            for root in told.nodes():
+                _check(asked, told, [root], direction, None)
+            _check(asked, told, chance.choices(told.nodes(), k=2), direction, None) if told.nodes() else None
+
+    asking(kind, test, tmp_path)
+
+
+@opened
+def test_lineage_as_of_a_position_is_what_was_known_then(kind: str, tmp_path: Path) -> None:
+    def test(asked: catalog.Catalog, told: histories.Told, chance: Random) -> None:
+        as_of = chance.randint(0, told.position)
+        for direction in Direction:
+            for root in told.nodes(as_of):
+                _check(asked, told, [root], direction, as_of)
+
+    asking(kind, test, tmp_path)
+
+
+@opened
+def test_all_pages_together_are_the_whole_whatever_is_recorded_meanwhile(kind: str, tmp_path: Path) -> None:
+    def test(asked: catalog.Catalog, told: histories.Told, chance: Random) -> None:
+        if not told.nodes():
+            return
+        roots, direction = chance.choices(told.nodes(), k=2), chance.choice(list(Direction))
+        as_of = told.position
+        nodes = whole(told, roots, direction, as_of)
+        edges = told.edges(nodes, as_of)
+        found: list[str] = []
+        seen: list[tuple[str, str, str, str | None]] = []
+        frontier: str | None = None
+        more = histories._Recorder(told, chance)
+        while True:
+            bounds = Bounds(chance.choice([None, 1, 2]), chance.randint(1, 4))
+            graph = asked.lineage(roots, direction, bounds, frontier)
+            found += [node.id for node in graph.nodes]
+            seen += [
+                (e.source, e.target, e.type.value, e.producer)
+                for e in graph.edges
+                if e.type is not EdgeType.DERIVED
+            ]
+            frontier = graph.completeness.frontier
+            assert graph.completeness.complete == (frontier is None)
+            if frontier is None:
+                break
+            more.record()
+        assert sorted(found) == sorted(nodes)
+        assert set(seen) == edges
+
+    asking(kind, test, tmp_path)
