@@ -57,7 +57,7 @@ def through(codec: wire.Codec, value: object) -> Any:
         ),
         (
             {"at": lineage.Edge("a", "b", lineage.EdgeType.INPUT, "x", 0, None, False, 7)},
-            {"at": {"source": "a", "target": "b", "type": "input", "role": "x", "ordinal": 0, "producer": None, "ambiguous": False, "position": 7}},
+            {"at": {"source": "a", "target": "b", "type": "input", "role": "x", "ordinal": 0, "producer": None, "ambiguous": False, "position": 7, "declared": False}},
         ),
     ],
 )  # fmt: skip
