@@ -87,8 +87,13 @@ class Which:
     labels: frozenset[tuple[str, str]] = frozenset()
     types: frozenset[NodeType] = frozenset()
 
-    def __post_init__(self) -> None:
-        if self.states and (unknown := self.states - frozenset().union(*_STATES.values())):
+    def refuse_unknown(self) -> None:
+        """Refuse a state that no node is ever in: it would speak of nothing.
+
+        Raises:
+            InvalidInput: there is one.
+        """
+        if unknown := self.states - frozenset().union(*_STATES.values()):
             raise InvalidInput(f"no node is ever {', '.join(sorted(unknown))}")
 
     def admits(self, node: "Node", labels: frozenset[tuple[str, str]] = frozenset()) -> bool:

@@ -136,6 +136,9 @@ def traverse(
         InvalidInput: the frontier is of another question.
     """
     question = frontiers.Question(tuple(dict.fromkeys(roots)), direction, filter, as_of)
+    for which in (filter.show, filter.stop_at, filter.pass_through):
+        if which is not None:
+            which.refuse_unknown()
     walk = _Walk(neighbours, question)
     for type in (_RUN, _VERSION, _DEPLOYMENT):
         walk.place(0, type, walk.roots[type], _WAYS[direction])
