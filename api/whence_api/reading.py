@@ -238,7 +238,7 @@ def check(asked: Admission, arguments: Mapping[str, object]) -> object:
 
 def lineage(asked: Admission, arguments: Mapping[str, object]) -> object:
     """Read in the projects of the roots; the rest is masked."""
-    roots = [_root(asked, text) for text in cast("Sequence[str]", arguments["roots"])]
+    roots = [root(asked, text) for text in cast("Sequence[str]", arguments["roots"])]
     frontier = cast("str | None", arguments.get("frontier"))
     direction = cast("lineages.Direction", arguments["direction"])
     bounds = cast("lineages.Bounds", arguments["bounds"])

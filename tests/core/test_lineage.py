@@ -250,35 +250,6 @@ class History:
         return found
 
 
-@dataclass
-class Linked:
-    """The same as `lineage.Neighbours`, whose edges are links."""
-
-    history: History
-
-    def _answer(self, question: str, wanted: Callable[[Link], bool]) -> list[Link]:
-        self.history.asked.append(question)
-        return [link for link in self.history.links if wanted(link)]
-
-    def edges_of(self, runs: Sequence[int]) -> list[Link]:
-        return self._answer("edges_of", lambda link: link.run in runs)
-
-    def producers_of(self, versions: Sequence[int]) -> list[Link]:
-        return self._answer("producers_of", lambda x: x.type is EdgeType.OUTPUT and x.other in versions)
-
-    def consumers_of(self, versions: Sequence[int]) -> list[Link]:
-        return self._answer("consumers_of", lambda x: x.type is EdgeType.INPUT and x.other in versions)
-
-    def reuses_of(self, runs: Sequence[int]) -> list[Link]:
-        return self._answer("reuses_of", lambda x: x.type is EdgeType.REUSED and x.other in runs)
-
-    def versions(self, rows: Sequence[int]) -> Mapping[int, lineage.Node]:
-        return {row: lineage.Node(f"v{row}", NodeType.VERSION, "v", "live", T0, "dataset") for row in rows}
-
-    def runs(self, rows: Sequence[int]) -> Mapping[int, lineage.Node]:
-        return {row: lineage.Node(f"r{row}", NodeType.RUN, "job", "complete", T0) for row in rows}
-
-
 def key(node: str) -> NodeKey:
     row = int(node[1:])
     keys = {"r": lineage.run_key, "v": lineage.version_key, "d": lineage.deployment_key}

@@ -89,7 +89,7 @@ def end_of(start: Start, side: str) -> str:
 
 
 def names(keys: "set[NodeKey] | tuple[NodeKey, ...]") -> list[str]:
-    return [f"{'r' if key % 2 else 'v'}{key // 2}" for key in keys]
+    return [f"{'v' if key % 3 else 'r'}{key // 3}" for key in keys]
 
 
 def plain_way(way: list[object]) -> tuple[str, ...]:

@@ -215,6 +215,12 @@ class SqlNeighbours:
             case NodeType.DEPLOYMENT:
                 return self._deployments(rows)
 
+    def nodes(self, type: NodeType, rows: Sequence[int]) -> Mapping[int, lineage.Node]:
+        """These rows as nodes, as deep as nothing."""
+        if not rows:
+            return {}
+        return self.described(type, rows).nodes(dict.fromkeys(rows, 0), columns.Hidden())
+
     def _versions(self, rows: Sequence[int]) -> columns.Described:
         of, numbers = columns.numbers(), columns.numbers()
         described = columns.Described(NodeType.VERSION)

@@ -15,7 +15,7 @@ from sqlalchemy import bindparam, func, or_, select
 from whence_catalog import closure, lineage, model, replies, ways
 from whence_catalog.closure import Closure, Start, Way
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
-from whence_catalog.lineage import Node, NodeKey
+from whence_catalog.lineage import Node, NodeKey, NodeType
 from whence_catalog.replies import ImpactType
 from whence_catalog.sql import artifacts, engine, graph, judgements, pages, runs, tables, times
 from whence_catalog.sql import facts as fact_log
@@ -145,9 +145,9 @@ def nodes(tx: Transaction, keys: Iterable[NodeKey]) -> Mapping[NodeKey, Node]:
     asked = sorted(set(keys))
     ask = graph.SqlNeighbours(tx)
     shown = {}
-    for row, node in ask.versions([key // 2 for key in asked if not key % 2]).items():
+    for row, node in ask.nodes(NodeType.VERSION, [key // 3 for key in asked if key % 3 == 1]).items():
         shown[lineage.version_key(row)] = node
-    for row, node in ask.runs([key // 2 for key in asked if key % 2]).items():
+    for row, node in ask.nodes(NodeType.RUN, [key // 3 for key in asked if not key % 3]).items():
         shown[lineage.run_key(row)] = node
     return shown
 
