@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from whence_catalog import digest, facts, model
-from whence_catalog.sql import sqlite
+from whence_catalog.sql import metrics, sqlite
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -48,6 +48,7 @@ INPUT = """
     JOIN artifact ON artifact.project_id = project.id AND artifact.kind = ? AND artifact.name = ?
     JOIN version ON version.artifact_id = artifact.id AND version.digest = ?
     WHERE project.name = ?"""
+METRIC = "INSERT INTO run_metric (mark, value, run_id) VALUES (?, ?, ?)"
 COMPONENT = "INSERT INTO component (run_id, place, name, kind, digest, ignored) VALUES (?, ?, ?, ?, ?, ?)"
 ARTIFACT = """
     SELECT artifact.id FROM artifact JOIN project ON project.id = artifact.project_id
@@ -171,6 +172,7 @@ class Ended:
     key: str | None
     outcome: str
     metrics: bytes
+    measured: Sequence[Row]
     warnings: bytes
     outputs: Sequence[tuple[Row, Row, Row]]  # what names its Artifact, its Version, its making
     digests: Sequence[bytes]
@@ -261,6 +263,7 @@ def _ended(
         key=call.key,
         outcome=str(outcome),
         metrics=digest.frame(dict(report.metrics)),
+        measured=list(metrics.rows(report.metrics).items()),
         warnings=digest.frame(list(report.warnings)),
         outputs=[_output(claim, at) for claim in report.outputs],
         digests=[claim.content.digest.raw for claim in report.outputs],
@@ -319,6 +322,7 @@ def record(connection: sqlite3.Connection, began: Begun, end: Ended) -> list[Row
         ),
     ).lastrowid
     connection.executemany(INPUT, [(run_id, fact, *taken) for taken in began.inputs])
+    connection.executemany(METRIC, [(*row, run_id) for row in end.measured])
     return _put_outputs(connection, run_id, fact, end)
 
 
@@ -344,6 +348,7 @@ def finish(connection: sqlite3.Connection, end: Ended, token: int) -> list[Row]:
     assert held, "the lease is still held"
     fact = _append(connection, end.uid, end.at, "finish", end.canonical)
     connection.execute(RUN_ENDS, (end.state, end.at, end.outcome, end.metrics, end.warnings, fact, run_id))
+    connection.executemany(METRIC, [(*row, run_id) for row in end.measured])
     connection.execute(ENTER, (end.key, end.at, end.at, run_id))
     connection.execute(UNBEAT, (end.run,))
     return _put_outputs(connection, run_id, fact, end)

@@ -60,6 +60,7 @@ _OUTPUT = """
     FROM artifact JOIN project ON project.id = artifact.project_id
     JOIN version ON version.artifact_id = artifact.id AND version.digest = %s
     WHERE project.name = %s AND artifact.kind = %s AND artifact.name = %s"""
+_METRIC = "INSERT INTO run_metric (mark, value, run_id) VALUES (%s, %s, currval('run_id_seq'))"
 _BLOB = """
     INSERT INTO blob (project_id, digest, known_at) SELECT 1, digest, %s FROM unnest(%s::bytea[]) AS given(digest)
     ON CONFLICT (project_id, digest) DO UPDATE SET known_at = excluded.known_at"""
@@ -159,6 +160,8 @@ def pipeline(floor: _Connection, rows: Sequence[_Rows]) -> None:
             )
             for taken in began.inputs:
                 run(_INPUT, *taken)
+            for row in end.measured:
+                run(_METRIC, *row)
             for place, (named, content, (role, filename, form, described)) in enumerate(end.outputs):
                 run(_VERSION, *content, *named)
                 run(_OUTPUT, role, place, filename, form, described, content[0], *named)
@@ -221,6 +224,11 @@ def copy(floor: _Connection, rows: Sequence[_Rows]) -> None:
         "output (run_id, role, version_id, artifact_id, fact, place, filename, format, location,"
         " described, derives)",
         outputs,
+    )
+    _copied(
+        floor,
+        "run_metric (mark, value, run_id)",
+        [(*row, run_id) for run_id, (_, end) in zip(run_ids, rows, strict=True) for row in end.measured],
     )
     _copied(
         floor,
