@@ -333,11 +333,6 @@ class Transaction(ABC):
         which tables there will be `numbers`.
         """
 
-    @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        """What is carried out inside is not waited for one by one; nothing inside may read."""
-        yield
-
     def each(self, statement: Statement, rows: Sequence[Mapping[str, Given]]) -> list[list[Record]]:
         """Every row that it answers, of each of `rows`."""
         return [self._execute(statement, row).fetchall() for row in rows]

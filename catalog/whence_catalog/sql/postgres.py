@@ -141,7 +141,7 @@ class PostgresTransaction(Transaction):
         return told[0] if told else None
 
     @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
+    def _together(self) -> Iterator[None]:
         """In one message."""
         with self._connection.pipeline():
             yield
@@ -152,9 +152,17 @@ class PostgresTransaction(Transaction):
 
     def settle(self) -> None:
         """Carry out what was put off to the end of the item."""
-        with self.together():
-            self._write_rows()
-            super().settle()
+        if self._unwritten or self._put_off:
+            with self._together():
+                self._write_rows()
+                super().settle()
+
+    def commit(self) -> None:
+        """Carry out all that was put off, and commit: in one message."""
+        is_behind = self._unwritten or self._put_off or self._last
+        with self._together() if is_behind else contextlib.nullcontext():
+            self.finish()
+            self._connection.execute("COMMIT")
 
     def many(self, statement: Statement, rows: Sequence[Mapping[str, Value]]) -> None:
         """Carry it out once for each of `rows`, without waiting in between."""
@@ -332,9 +340,7 @@ class PostgresEngine(Engine["psycopg.Connection[Any]"]):
                 connection.execute(f"BEGIN {mode}{unsynced}{_AT_THE_GATE[gate]}", prepare=False)
                 tx = PostgresTransaction(connection, gate, self._next_fact)
                 yield tx
-                with tx.together():
-                    tx.finish()
-                    connection.execute("COMMIT")
+                tx.commit()
             except BaseException:
                 with contextlib.suppress(psycopg.Error):
                     connection.execute("ROLLBACK")
