@@ -4,10 +4,11 @@ Steps in pods and in worker pools are new processes. CPU time is the user's and 
 the most that was resident; a bare interpreter is in both, on both sides.
 """
 
+import json
 import os
+import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -50,15 +51,28 @@ def _beside_mlflow(code: str) -> Iterator[measure.Contenders]:
         yield measure.Contenders(lambda: ours, lambda: floor)
 
 
+# A process begins with the most that the one which started it held: so a small one starts it.
+_STARTER = """
+import json, os, sys, time
+began = time.perf_counter()
+process = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, 2, 1)])
+_, status, used = os.wait4(process, 0)
+wall = time.perf_counter() - began
+print(json.dumps([os.waitstatus_to_exitcode(status), wall, used.ru_utime + used.ru_stime, used.ru_maxrss]))
+"""
+
+
 def spent(command: list[str]) -> measure.Spent:
     """What a process took from its start to its end, which is to be a good one."""
     # Modules are compiled once on a machine, and not by each process.
     environment = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    began = time.perf_counter()
-    process = os.posix_spawn(command[0], command, environment)
-    _, status, used = os.wait4(process, 0)
-    wall = time.perf_counter() - began
-    if os.waitstatus_to_exitcode(status):
-        raise OSError(f"{command[0]} ended with {os.waitstatus_to_exitcode(status)}")
-    kibibyte = 1 if sys.platform == "darwin" else 1024
-    return measure.Spent(wall, used.ru_utime + used.ru_stime, used.ru_maxrss * kibibyte)
+    started = subprocess.run(
+        [sys.executable, "-S", "-c", _STARTER, *command],
+        capture_output=True,
+        check=True,
+        env=environment,
+    )
+    code, wall, cpu, held = json.loads(started.stdout)
+    if code:
+        raise OSError(f"{command[0]} ended with {code}: {started.stderr.decode()[-2000:]}")
+    return measure.Spent(wall, cpu, held * (1 if sys.platform == "darwin" else 1024))

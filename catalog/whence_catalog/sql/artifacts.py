@@ -100,11 +100,19 @@ _outputs_of_run = Statement(
 _productions_of_artifact = Statement(
     select_productions().where(_OUTPUT.c.artifact_id == bindparam("artifact_id")).order_by(*_newest_first)
 )
+# Found by what it is ordered by alone, and then read: on PostgreSQL all that were made are looked at.
+_made = _OUTPUT.alias("made")
+_newest = (
+    select(_made.c.run_id, _made.c.role)
+    .where(_made.c.artifact_id == bindparam("artifact_id"))
+    .order_by(engine.place(_made.c.fact).desc(), _made.c.place.desc())
+    .limit(1)
+    .subquery("newest")
+)
 _latest = Statement(
     select_productions()
-    .where(_OUTPUT.c.artifact_id == bindparam("artifact_id"))
+    .join(_newest, (_newest.c.run_id == _OUTPUT.c.run_id) & (_newest.c.role == _OUTPUT.c.role))
     .order_by(*_newest_first)
-    .limit(1)
 )
 _newest_of_version = Statement(
     select_productions()

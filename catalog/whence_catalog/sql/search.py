@@ -37,7 +37,12 @@ def list_runs(
     asked = pages.List("runs", times.named(repr(shown), as_of), first, after)
     head, key = asked.place(times.head(tx, as_of), int)
     rows = tx.all(
-        _runs_listed(projects is not None, job is not None, bool(states), as_of is not None),
+        _runs_listed(
+            None if projects is None else len(projects) == 1,
+            job is not None,
+            bool(states),
+            as_of is not None,
+        ),
         head=head,
         bound=pages.HIGHEST if key is None else pages.run_row(tx, cast("int", key[0])),
         many=first + 1,
@@ -57,7 +62,8 @@ def list_runs(
 
 
 @functools.cache
-def _runs_listed(by_project: bool, by_job: bool, by_state: bool, is_as_of: bool) -> Statement:
+def _runs_listed(by_project: bool | None, by_job: bool, by_state: bool, is_as_of: bool) -> Statement:
+    """`by_project` says whether it is the only one; None: of all projects."""
     # A statement for each set of filters: one that has them all, and says which count, finds no index.
     projects = select(named.given("projects", name=Text()).c.name)
     listed = select(_RUN.c.id, engine.place(_RUN.c.start_fact)).where(
@@ -65,12 +71,15 @@ def _runs_listed(by_project: bool, by_job: bool, by_state: bool, is_as_of: bool)
     )
     if by_job:
         jobs = select(_JOB.c.id).where(_JOB.c.name == bindparam("job"))
-        if by_project:
+        if by_project is not None:
             jobs = jobs.join(_PROJECT, _PROJECT.c.id == _JOB.c.project_id).where(
                 _PROJECT.c.name.in_(projects)
             )
-        listed = listed.where(_RUN.c.job_id.in_(jobs))
-    elif by_project:
+        # Of one project it is one job, whose runs PostgreSQL then takes in order, and does not sort them all.
+        listed = listed.where(
+            _RUN.c.job_id == jobs.scalar_subquery() if by_project else _RUN.c.job_id.in_(jobs)
+        )
+    elif by_project is not None:
         listed = listed.where(
             _RUN.c.project_id.in_(select(_PROJECT.c.id).where(_PROJECT.c.name.in_(projects)))
         )
