@@ -26,6 +26,7 @@ from whence import (
     recorder,
     settings,
     spill,
+    times,
     values,
     writer,
 )
@@ -135,16 +136,30 @@ class Client:
 
     @reads.unwatched
     def alias(
-        self, reference: str, name: str, *, reason: str | None = None, expected: int | None = None
+        self,
+        reference: str,
+        name: str,
+        *,
+        reason: str | None = None,
+        expected: int | None = None,
+        since: times.When | None = None,
     ) -> model.Alias:
         """Point an alias at the Version that `reference` means.
 
         Args:
             expected: the version number that it is believed to replace (0: none); anything else is a Conflict.
+            since: when it began to be so, where that was before now.
         """
         version = self.get(reference).version
         move = model.AliasMove(
-            calls.new_uid(), version.artifact, name, version.digest, self.actor, reason, expected
+            calls.new_uid(),
+            version.artifact,
+            name,
+            version.digest,
+            self.actor,
+            reason,
+            expected,
+            None if since is None else times.beginning(since),
         )
         return calls.one(self.catalog.move_aliases([move]))
 
@@ -175,13 +190,41 @@ class Client:
         """Have a Version kept until it is released, whatever retention says."""
         return judging.hold(self, reference, reason)
 
-    def deploy(self, reference: str, target: str, *, reason: str | None = None) -> model.Deployment:
-        """Say that a Version serves at `target` from now on, in place of what did."""
-        return judging.deploy(self, reference, target, reason)
+    def deploy(
+        self, reference: str, target: str, *, reason: str | None = None, since: times.When | None = None
+    ) -> model.Deployment:
+        """Say that a Version serves at `target`, in place of what did, from now on or since a time that is past."""
+        return judging.deploy(self, reference, target, reason, since)
 
-    def withdraw(self, artifact: str, target: str, *, reason: str | None = None) -> model.Deployment:
+    def withdraw(
+        self, artifact: str, target: str, *, reason: str | None = None, since: times.When | None = None
+    ) -> model.Deployment:
         """Say that an Artifact serves at `target` no more; answers the Deployment that ended."""
-        return judging.withdraw(self, artifact, target, reason)
+        return judging.withdraw(self, artifact, target, reason, since)
+
+    def alias_at(
+        self, reference: str, at: times.When, as_of: times.Known | None = None
+    ) -> model.Alias | None:
+        """What `kind:name@alias` meant at a time, since when, who moved it there, why, and what it replaced."""
+        return times.alias_at(self, reference, at, as_of)
+
+    def timeline(
+        self, reference: str, as_of: times.Known | None = None, first: int = 25, after: str | None = None
+    ) -> replies.EventPage:
+        """All that happened to an Artifact or a Version, the newest first."""
+        return times.timeline(self, reference, as_of, first, after)
+
+    def deployments(
+        self,
+        target: str | None = None,
+        artifact: str | None = None,
+        at: times.When | None = None,
+        as_of: times.Known | None = None,
+        first: int = 25,
+        after: str | None = None,
+    ) -> replies.DeploymentPage:
+        """What serves and served where, the newest first; with `at`, what served then."""
+        return times.deployments(self, target, artifact, at, as_of, first, after)
 
     def label(self, what: str, /, *, remove: Iterable[str] = (), **labels: str) -> Mapping[str, str]:
         """Set and remove labels of a Version, or of a Run by its id; answers all that it then has."""

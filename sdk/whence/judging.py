@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, cast
 
-from whence import calls
+from whence import calls, times
 from whence_catalog import model, replies
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
 
@@ -68,18 +68,24 @@ def hold(opened: "Client", reference: str, reason: str) -> model.Hold:
     return calls.one(opened.catalog.hold([claim]))
 
 
-def deploy(opened: "Client", reference: str, target: str, reason: str | None) -> model.Deployment:
+def deploy(
+    opened: "Client", reference: str, target: str, reason: str | None, since: times.When | None = None
+) -> model.Deployment:
     """Say that the Version that `reference` means serves at `target` from now on."""
     version = opened.get(reference).version
     named = (version.artifact, version.digest)
-    claim = model.DeploymentClaim(calls.new_uid(), *named, target, opened.actor, reason)
+    began = None if since is None else times.beginning(since)
+    claim = model.DeploymentClaim(calls.new_uid(), *named, target, opened.actor, reason, began)
     return calls.one(opened.catalog.deploy([claim]))
 
 
-def withdraw(opened: "Client", artifact: str, target: str, reason: str | None) -> model.Deployment:
+def withdraw(
+    opened: "Client", artifact: str, target: str, reason: str | None, since: times.When | None = None
+) -> model.Deployment:
     """Say that the Artifact serves at `target` no more; answers the Deployment that ended."""
     named = opened.named(artifact)
-    claim = model.DeploymentClaim(calls.new_uid(), named, None, target, opened.actor, reason)
+    ended = None if since is None else times.beginning(since)
+    claim = model.DeploymentClaim(calls.new_uid(), named, None, target, opened.actor, reason, ended)
     return calls.one(opened.catalog.deploy([claim]))
 
 

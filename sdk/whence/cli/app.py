@@ -9,7 +9,18 @@ from typing import Annotated, Any
 import typer
 
 from whence import environment, replay, settings
-from whence.cli import caching, coding, explaining, judging, lineage, printing, questions, session, tokens
+from whence.cli import (
+    caching,
+    coding,
+    explaining,
+    history,
+    judging,
+    lineage,
+    printing,
+    questions,
+    session,
+    tokens,
+)
 from whence.cli import outbox as outboxes
 from whence.cli.session import Json, Ref, RunId
 from whence_catalog import audit as audits
@@ -198,10 +209,11 @@ def alias(
     expected: Annotated[
         int | None, typer.Option(help="The version number it must replace (0: none); refused otherwise.")
     ] = None,
+    since: judging.Since = None,
     json: Json = False,
 ) -> None:
     """Point an alias at a version."""
-    moved = session.open_client().alias(ref, name, reason=reason, expected=expected)
+    moved = session.open_client().alias(ref, name, reason=reason, expected=expected, since=since)
     session.show(json, moved, lambda: printing.show_alias(moved))
 
 
@@ -316,6 +328,7 @@ outbox = typer.Typer(help="What could not be told to the catalog yet.", no_args_
 cli.add_typer(outbox, name="outbox")
 cli.add_typer(lineage.commands)
 cli.add_typer(judging.commands)
+cli.add_typer(history.commands)
 cli.add_typer(questions.commands)
 
 

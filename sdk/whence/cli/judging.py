@@ -11,6 +11,10 @@ from whence_catalog import model, replies
 commands = typer.Typer()
 
 Why = Annotated[str, typer.Option("--reason", help="Why; it is kept, and shown.")]
+Since = Annotated[
+    str | None,
+    typer.Option("--since", help="When it began to be so, where that was before now: `2026-05-03T14:30Z`."),
+]
 MaybeWhy = Annotated[str | None, typer.Option("--reason", help="Why; it is kept, and shown.")]
 
 
@@ -87,10 +91,11 @@ def deploy(
     ref: Ref,
     target: Annotated[str, typer.Argument(help="Where it serves, such as `shop/eu`.")],
     reason: MaybeWhy = None,
+    since: Since = None,
     json: Json = False,
 ) -> None:
     """Say that a version serves at a target from now on, in place of what did."""
-    made = session.open_client().deploy(ref, target, reason=reason)
+    made = session.open_client().deploy(ref, target, reason=reason, since=since)
     session.show(json, made, lambda: printing.show_plain(deployment(made)))
 
 
@@ -99,10 +104,11 @@ def withdraw(
     artifact: Annotated[str, typer.Argument(help="What served there: `model:digits`.")],
     target: Annotated[str, typer.Argument(help="Where it served, such as `shop/eu`.")],
     reason: MaybeWhy = None,
+    since: Since = None,
     json: Json = False,
 ) -> None:
     """Say that nothing serves at a target any more."""
-    ended = session.open_client().withdraw(artifact, target, reason=reason)
+    ended = session.open_client().withdraw(artifact, target, reason=reason, since=since)
     session.show(json, ended, lambda: printing.show_plain(deployment(ended)))
 
 

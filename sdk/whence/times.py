@@ -1,0 +1,149 @@
+"""What was true at a time, and what was known then: asked with times as people write them.
+
+A time is an ISO date or date and time; without an offset it is of UTC. A date alone is the whole day: what was
+true or known on it is asked of its end, and what began on it began at its beginning.
+"""
+
+import re
+from datetime import UTC, date, datetime, time, timedelta
+from typing import TYPE_CHECKING, TypeAlias
+
+from whence import calls
+from whence_catalog import model, replies
+from whence_catalog.errors import ErrorKind, InvalidInput
+
+if TYPE_CHECKING:
+    from whence.client import Client
+
+When: TypeAlias = datetime | date | str
+# A position of the log, or a time.
+Known: TypeAlias = int | When
+
+_LAST = timedelta(days=1) - timedelta(microseconds=1)
+
+
+def end(when: When) -> datetime:
+    """The time that is meant by what was true, or known, then: of a day, its last moment.
+
+    Raises:
+        InvalidInput: it is no time.
+    """
+    day = _day(when)
+    return _moment(when) if day is None else datetime.combine(day, time(), UTC) + _LAST
+
+
+def beginning(when: When) -> datetime:
+    """The time that is meant by what began then: of a day, its first moment.
+
+    Raises:
+        InvalidInput: it is no time.
+    """
+    day = _day(when)
+    return _moment(when) if day is None else datetime.combine(day, time(), UTC)
+
+
+def _day(when: When) -> date | None:
+    if isinstance(when, datetime):
+        return None
+    if isinstance(when, date):
+        return when
+    if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", when.strip()):
+        return None
+    try:
+        return date.fromisoformat(when.strip())
+    except ValueError as error:
+        raise _no_time(when) from error
+
+
+def _moment(when: When) -> datetime:
+    if isinstance(when, str):
+        try:
+            when = datetime.fromisoformat(when.strip())
+        except ValueError as error:
+            raise _no_time(when) from error
+    assert isinstance(when, datetime)
+    return when.replace(tzinfo=UTC) if when.utcoffset() is None else when.astimezone(UTC)
+
+
+def _no_time(text: object) -> InvalidInput:
+    return InvalidInput(
+        f"not a time: {text!r}; write 2026-05-03, 2026-05-03T14:30 (of UTC) or 2026-05-03T14:30:00+02:00"
+    )
+
+
+def position(opened: "Client", known: Known | None) -> int | None:
+    """The position of the log that is meant by what was known then; None stays None: what is known now."""
+    if known is None or isinstance(known, int):
+        return known
+    if isinstance(known, str) and known.strip().isdecimal():
+        return int(known)
+    return opened.catalog.position_at(end(known))
+
+
+def alias_at(opened: "Client", reference: str, at: When, as_of: Known | None) -> model.Alias | None:
+    """What `kind:name@alias` meant at a time.
+
+    Raises:
+        InvalidInput: it names no alias.
+    """
+    named = model.Reference.parse(reference, opened.project)
+    if named.alias is None:
+        raise InvalidInput(
+            f"{reference} names no alias; what an alias meant at a time is asked as {named.artifact}@prod",
+            ErrorKind.BAD_REFERENCE,
+        )
+    return opened.catalog.alias_at(named.artifact, named.alias, end(at), position(opened, as_of))
+
+
+def alias_history(
+    opened: "Client", reference: model.Reference, as_of: Known | None, first: int
+) -> tuple[model.Alias, ...]:
+    """All that one alias of an Artifact meant, the newest first."""
+    found: list[model.Alias] = []
+    after, then = None, position(opened, as_of)
+    while len(found) < first:
+        of = model.Reference(reference.artifact)
+        page = calls.one(opened.catalog.aliases_of([of], False, 100, after, then))
+        found += [alias for alias in page.items if alias.name == reference.alias]
+        after = page.end
+        if after is None:
+            break
+    return tuple(found[:first])
+
+
+def timeline(
+    opened: "Client", reference: str, as_of: Known | None, first: int, after: str | None
+) -> replies.EventPage:
+    """All that happened to an Artifact or a Version."""
+    subject = model.Reference.parse(reference, opened.project)
+    return opened.catalog.timeline(subject, position(opened, as_of), first, after)
+
+
+def deployments(
+    opened: "Client",
+    target: str | None,
+    artifact: str | None,
+    at: When | None,
+    as_of: Known | None,
+    first: int,
+    after: str | None,
+) -> replies.DeploymentPage:
+    """What served where; of every project, or that of the Artifact."""
+    named = None if artifact is None else opened.named(artifact)
+    moment = None if at is None else end(at)
+    then = position(opened, as_of)
+    return opened.catalog.deployments(None, target, named, moment, then, first, after)
+
+
+def standing_deployments(
+    opened: "Client",
+    target: str | None,
+    artifact: str | None,
+    as_of: Known | None,
+    first: int,
+    after: str | None,
+) -> replies.DeploymentPage:
+    """What serves where, and has not ended."""
+    named = None if artifact is None else opened.named(artifact)
+    then = position(opened, as_of)
+    return opened.catalog.deployments(None, target, named, None, then, first, after, standing=True)
