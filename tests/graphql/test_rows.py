@@ -3,11 +3,14 @@
 import asyncio
 from datetime import UTC, datetime
 from enum import Enum
+from functools import partial
 from typing import Any
 
 import pytest
 import strawberry
 from graphql import ExecutionContext
+from hypothesis import given
+from hypothesis import strategies as st
 
 from whence_api.graphql import rows
 
@@ -107,6 +110,7 @@ def test_a_list_is_what_graphql_core_makes_of_it(query: str, items: str) -> None
     CHOSEN[:] = ITEMS[items]
     plain, by_column = (asyncio.run(schema.execute(query)) for schema in (PLAIN, BY_COLUMN))
     assert by_column.data == plain.data
+    assert rows.encode(by_column.data) == rows.encode(plain.data)
     assert [error.formatted for error in by_column.errors or ()] == [
         error.formatted for error in plain.errors or ()
     ]
@@ -117,3 +121,55 @@ def test_what_is_chosen_by_a_variable_is_chosen_anew_each_time() -> None:
     query = "query($yes: Boolean!) { items { name @skip(if: $yes) size @include(if: $yes) } }"
     for yes, expected in ((True, {"size": 0}), (False, {"name": "n0"}), (True, {"size": 0})):
         assert asyncio.run(BY_COLUMN.execute(query, {"yes": yes})).data["items"][0] == expected  # type: ignore[index]
+
+
+def table() -> rows.Table[Flat]:
+    """The same as the many, by column."""
+    names = ("id", "name", "size", "share", "good", "colour", "at", "note", "many")
+    columns = {name: [getattr(item, name) for item in ITEMS["many"]] for name in names}
+    return rows.Table(
+        len(ITEMS["many"]), Flat, {name: partial(columns.__getitem__, name) for name in columns}
+    )
+
+
+@strawberry.type
+class Kept:
+    @strawberry.field
+    def items(self) -> list[Flat]:
+        return table()  # type: ignore[return-value]
+
+
+KEPT = strawberry.Schema(Kept, execution_context_class=rows.CONTEXT)
+
+
+@pytest.mark.parametrize("query", [query for query in QUERIES if "some" not in query])
+def test_a_table_is_what_a_list_of_its_rows_is_to_the_byte(query: str) -> None:
+    CHOSEN[:] = ITEMS["many"]
+    plain, kept = asyncio.run(PLAIN.execute(query)), asyncio.run(KEPT.execute(query))
+    assert (plain.errors, kept.errors) == (None, None)
+    assert rows.encode(kept.data) == rows.encode(plain.data)
+
+
+LEAVES = ("id", "name", "size", "share", "good", "colour", "at", "note", "__typename", "shout", "many")
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.sampled_from(LEAVES), st.booleans()), min_size=1, max_size=8
+    )
+)
+def test_any_selection_is_what_graphql_core_makes_of_it_to_the_byte(
+    chosen: list[tuple[str, str, bool]],
+) -> None:
+    CHOSEN[:] = ITEMS["many"]
+    fields = " ".join(
+        f"{alias}{n}: {leaf} @include(if: $yes)" if varies else f"{alias}{n}: {leaf}"
+        for n, (alias, leaf, varies) in enumerate(chosen)
+    )
+    for yes in (True, False):
+        query = f"query($yes: Boolean = false) {{ items {{ ...F id @skip(if: $yes) }} }} fragment F on Flat {{ {fields} }}"
+        plain, by_column, kept = (
+            asyncio.run(schema.execute(query, {"yes": yes})) for schema in (PLAIN, BY_COLUMN, KEPT)
+        )
+        assert [error.message for error in plain.errors or ()] == [e.message for e in kept.errors or ()]
+        assert rows.encode(by_column.data) == rows.encode(plain.data) == rows.encode(kept.data)
