@@ -539,7 +539,7 @@ def _shown(walk: _Walk) -> _Shown:
         (type, depth, [row for row in rows if row not in left_out[type]]) for type, depth, rows in walk.order
     ]
     filtered = walk.found - sum(len(rows) for _, _, rows in order)
-    return _Shown(left_out, visible, filtered, order)
+    return _Shown(left_out, visible, filtered, [level for level in order if level[2]])
 
 
 def _graph(walk: _Walk, reasons: tuple[str, ...], frontier: str | None) -> Graph:

@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 from whence_catalog import lineage, model, paths, traversal
 from whence_catalog.columns import Described
 from whence_catalog.errors import InvalidInput, NotFound
-from whence_catalog.lineage import EVERYTHING, Bounds, Direction, EdgeType, Filter, Link, NodeKey, NodeType
+from whence_catalog.lineage import (
+    EVERYTHING,
+    Bounds,
+    Direction,
+    EdgeType,
+    Filter,
+    Link,
+    NodeKey,
+    NodeType,
+    Which,
+)
 from whence_catalog.traversal import Made, Took
 
 UNBOUNDED = Bounds(max_nodes=None)
@@ -744,3 +754,96 @@ def chain(length: int) -> History:
     for version in range(1, length + 1):
         before = [(version, history.run(version, of=before))]
     return history
+
+
+# ── filters ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_is_not_shown_is_counted_and_takes_its_edges_with_it() -> None:
+    graph = chain(4).traverse(Direction.UP, "v4", filter=Filter(show=Which(kinds=frozenset({"dataset"}))))
+    assert ids(graph.nodes) == {"v4", "v3", "v1", "r4", "r3", "r2", "r1"}
+    assert graph.completeness.filtered == 1
+    assert all("v2" not in (edge.source, edge.target) for edge in graph.edges)
+
+
+def test_where_it_stops_is_shown_and_nothing_beyond_it() -> None:
+    stop = Filter(stop_at=Which(kinds=frozenset({"dataset"}), types=frozenset({NodeType.VERSION})))
+    graph = chain(6).traverse(Direction.UP, "v6", filter=stop)
+    assert ids(graph.nodes) == {"v6", "r6", "v5"}
+    assert graph.completeness.complete
+    assert ids(chain(6).traverse(Direction.DOWN, "r1", filter=stop).nodes) == {"r1", "v1"}
+
+
+def test_what_is_gone_through_counts_as_no_hop_and_is_not_shown() -> None:
+    through = Filter(pass_through=Which(projects=frozenset({"project 0"}), types=frozenset({NodeType.RUN})))
+    graph = chain(6).traverse(Direction.UP, "r5", bounds=Bounds(depth=1), filter=through)
+    assert {node.id: node.depth for node in graph.nodes} == {
+        "r5": 0,
+        "v4": 0,
+        "v3": 0,
+        "r3": 1,
+        "v2": 1,
+        "v1": 1,
+    }
+
+
+def test_a_reused_run_is_shown_as_its_origin_and_makes_no_edge() -> None:
+    h = History()
+    origin = h.run(2, of=[(1, h.run(1))])
+    again = h.reuse(origin)
+    collapse = Filter(collapse_reuse=True)
+    graph = h.traverse(Direction.DOWN, "v1", f"r{origin}", filter=collapse)
+    assert f"r{again}" not in ids(graph.nodes)
+    assert graph.completeness.filtered == 1
+    assert f"r{again}" in ids(h.traverse(Direction.UP, f"r{again}", filter=collapse).nodes)
+
+
+def test_a_filter_does_not_speak_of_other_projects() -> None:
+    silent_of = Filter(show=Which(kinds=frozenset({"model"})), within=frozenset({"project 0"}))
+    graph = chain(4).traverse(Direction.UP, "v4", filter=silent_of)
+    assert {"v1", "v3"} <= ids(graph.nodes)
+
+
+@settings(deadline=None, max_examples=200)
+@given(questions, PAGES)
+def test_a_filtered_answer_pages_as_the_whole_does(q: Question, pages: list[Bounds]) -> None:
+    history, roots, direction = q
+    wanted = Filter(
+        show=Which(kinds=frozenset({"dataset"})),
+        stop_at=Which(states=frozenset({"tainted"}), types=frozenset({NodeType.VERSION})),
+        pass_through=Which(labels=frozenset({("parity", "odd")}), types=frozenset({NodeType.RUN})),
+        collapse_reuse=True,
+    )
+    whole = history.traverse(direction, *roots, filter=wanted)
+    assert {(e.source, e.target) for e in whole.edges} <= {
+        (s, t) for s, t, *_ in history.edges_within(ids(history.traverse(direction, *roots).nodes))
+    }
+    nodes: list[lineage.Node] = []
+    edges: list[lineage.Edge] = []
+    frontier, filtered = None, 0
+    for page in range(200):
+        graph = history.traverse(
+            direction,
+            *roots,
+            bounds=pages[page % len(pages)],
+            clock=ticking(1),
+            frontier=frontier,
+            filter=wanted,
+        )
+        nodes += graph.nodes
+        edges += graph.edges
+        filtered += graph.completeness.filtered
+        frontier = graph.completeness.frontier
+        if frontier is None:
+            break
+    assert sorted(n.id for n in nodes) == sorted(n.id for n in whole.nodes)
+    assert sorted(identities(edges)) == sorted(identities(whole.edges))
+    assert filtered == whole.completeness.filtered
+
+
+def test_a_frontier_is_of_one_filter_and_one_position() -> None:
+    h = chain(4)
+    frontier = h.traverse(Direction.UP, "v4", bounds=Bounds(depth=1)).completeness.frontier
+    for other in ({"filter": Filter(collapse_reuse=True)}, {"as_of": 3}):
+        with pytest.raises(InvalidInput, match="not a frontier"):
+            h.traverse(Direction.UP, "v4", frontier=frontier, **other)  # type: ignore[arg-type]
