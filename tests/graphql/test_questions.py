@@ -172,6 +172,31 @@ def test_how_much_is_asked_of_the_whole_is_limited(history: World, ask: Schema) 
     assert ask("{ " + many + " }").codes == ["too-large"]
 
 
+def test_what_changed_from_one_to_another_is_told_part_by_part(history: World, ask: Schema) -> None:
+    for n, data in enumerate((b"D", b"E")):
+        made = history.note("pick", {"dataset:e": data}).outputs[0]
+        history.run("fit", {"model:f": data}, float(n), (taken(made, "data"),))
+    query = """query($l: ID!, $r: ID!) { difference(left: $l, right: $r) { __typename ... on Error { kind } ... on Difference {
+      left { job { name } } right { uid } parts { name verdict note counts } inputs { role verdict before { ref } after { ref } }
+      params { name change before after } metrics { name } components { name } masked
+      upstreamLeft { name } completeness { complete } } } }"""
+    found = ask.data(query, l="model:f@1", r="model:f@2")["difference"]
+    verdicts = {part["name"]: part["verdict"] for part in found["parts"]}
+    assert (verdicts["params"], verdicts["data"], verdicts["job"]) == ("CHANGED", "CHANGED", "SAME")
+    assert found["params"] == [{"name": "c", "change": "CHANGED", "before": 0.0, "after": 1.0}]
+    assert found["inputs"] == [
+        {
+            "role": "data",
+            "verdict": "CHANGED",
+            "before": {"ref": "dataset:e@1"},
+            "after": {"ref": "dataset:e@2"},
+        }
+    ]
+    assert ask.data(query, l="model:f@1", r="model:none")["difference"]["kind"] == "no-such-artifact"
+    run = str(history.catalog.list_runs(job="fit").items[0].uid)
+    assert ask.data(query, l="model:f@1", r=run)["difference"]["__typename"] == "InvalidInput"
+
+
 # ── labels ───────────────────────────────────────────────────────────────────────────────────────
 
 LABEL = """mutation($input: SetLabelsInput!) { label(input: $input) { __typename

@@ -77,7 +77,14 @@ def test_every_list_that_can_grow_is_in_pages() -> None:
         if "[" in str(defined.type) and "first" not in defined.args
     }
     in_pages = {name for name in lists if name.endswith(("Connection.nodes", "Connection.edges"))}
-    bounded = {"Lineage.roots", "Lineage.nodes", "Lineage.edges", "Query.nodes", "Paths.paths"}
+    bounded = {
+        "Lineage.roots",
+        "Lineage.nodes",
+        "Lineage.edges",
+        "Query.nodes",
+        "Paths.paths",
+        "Difference.parts",
+    }
     by_kind = {"ImpactConnection.kinds"}
     of_one_run = {
         "Run.metrics",

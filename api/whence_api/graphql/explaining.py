@@ -111,7 +111,7 @@ def explanation(found: cache.Explanation) -> Explanation:
         reason=found.reason,
         answer=None if found.answer is None else _answer(found.answer),
         against=run_id(found.against),
-        components=_verdicts(found.verdicts),
+        components=verdicts(found.verdicts),
         causes=[
             Cause(
                 role=cause.role,
@@ -119,7 +119,7 @@ def explanation(found: cache.Explanation) -> Explanation:
                 against=run_id(cause.against),
                 job=cause.job,
                 through=[relay.id_of(relay.NodeType.RUN, uid) for uid in cause.through],
-                components=_verdicts(cause.verdicts),
+                components=verdicts(cause.verdicts),
                 note=cause.note,
             )
             for cause in found.causes
@@ -145,7 +145,8 @@ def _answer(answer: cache.Answer) -> CacheAnswer:
             assert_never(answer)
 
 
-def _verdicts(found: Sequence[cache.ComponentVerdict]) -> list[ComponentVerdict]:
+def verdicts(found: Sequence[cache.ComponentVerdict]) -> list[ComponentVerdict]:
+    """Parts of two keys beside one another, as they are shown."""
     return [
         ComponentVerdict(
             name=verdict.name,

@@ -8,8 +8,8 @@ from typing import Annotated, TypeAlias
 
 import strawberry
 
+from whence_api.graphql import differing, refusals, relay, types, values
 from whence_api.graphql import lineage as history
-from whence_api.graphql import refusals, relay, types, values
 from whence_api.graphql.loaders import Info
 from whence_api.graphql.refusals import Denied, InvalidInput, NotFound
 from whence_api.graphql.relay import After, First, described
@@ -252,6 +252,21 @@ class Questions:
             position=values.BigInt(found.position),
             completeness=history.completeness(found.completeness),
         )
+
+    @described(
+        "What changed from one Version to another, or from one Run to another, part by part.",
+        alone=True,
+        weight=relay.WHOLE,
+    )
+    async def difference(self, info: Info, left: Subject, right: Subject) -> differing.DifferenceResult:
+        """What changed."""
+        try:
+            found = await info.context.loaders.ask(
+                "difference", left=relay.subject_of(left), right=relay.subject_of(right)
+            )
+        except WhenceError as error:
+            return refusals.of_question(error)
+        return differing.Difference(value=found)
 
 
 async def _nodes(
