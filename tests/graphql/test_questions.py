@@ -197,6 +197,30 @@ def test_what_changed_from_one_to_another_is_told_part_by_part(history: World, a
     assert ask.data(query, l="model:f@1", r=run)["difference"]["__typename"] == "InvalidInput"
 
 
+def test_what_an_alias_meant_and_what_served_at_a_time_is_told(history: World, ask: Schema) -> None:
+    query = """query($at: DateTime!, $asOf: AsOf, $artifact: ID! = "model:m") {
+      aliasAt(artifact: $artifact, alias: "prod", at: $at, asOf: $asOf) { ... on Error { kind }
+        ... on AliasAt { alias { version { ref } actor { name } replaced } } }
+      deployments(at: $at, asOf: $asOf, artifact: "model:m") { nodes { target version { ref } } } }"""
+    now = datetime.now(UTC) + timedelta(seconds=5)
+    found = ask.data(query, at=now.isoformat())
+    assert found["aliasAt"]["alias"] == {
+        "version": {"ref": "model:m@1"},
+        "actor": {"name": "tester"},
+        "replaced": None,
+    }
+    assert found["deployments"]["nodes"] == [{"target": "eu", "version": {"ref": "model:m@1"}}]
+    before = ask.data(query, at="2001-01-01T00:00:00Z")
+    assert (before["aliasAt"]["alias"], before["deployments"]["nodes"]) == (None, [])
+    assert ask.data(query, at=now.isoformat(), artifact="model:no")["aliasAt"]["kind"] == "no-such-artifact"
+    assert ask(query, at="2001-01-01T00:00:00").codes == ["bad-value"]
+    assert ask('{ deployments(after: "x") { nodes { id } } }').codes == ["bad-value"]
+
+
+def test_what_serves_elsewhere_is_not_told(guest: Schema) -> None:
+    assert guest.data("{ deployments { nodes { target } } }")["deployments"]["nodes"] == []
+
+
 # ── labels ───────────────────────────────────────────────────────────────────────────────────────
 
 LABEL = """mutation($input: SetLabelsInput!) { label(input: $input) { __typename
