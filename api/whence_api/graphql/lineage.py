@@ -1,17 +1,16 @@
 """Lineage as GraphQL shows it: flat lists of nodes and edges, which refer to one another by ids.
 
-Decides how far one answer may go, and what a filter leaves of it. A filter works on what was answered: it makes no
-edge, and takes a node only with all its edges; what it took is counted.
+Decides how far one answer may go; what a filter leaves of it is the catalog's.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, TypeAlias
 
 import strawberry
 
-from whence_api.graphql import columns, relay, rows
+from whence_api.graphql import columns, relay, rows, values
 from whence_api.graphql.loaders import Info, LineageBounds
 from whence_catalog import lineage
 from whence_catalog.errors import InvalidInput
@@ -31,43 +30,96 @@ class Bounds:
 
 
 @strawberry.input(
-    description="Which nodes of what was found to show. Roots, and nodes that are masked, are always shown."
-    " What is left out is counted; its edges go with it, and none is drawn in their place."
+    description="Some nodes: those that fit each field. A field that is null or empty fits all, and does not speak of"
+    " nodes that have no such thing: a Run has no kind, and is in no state of a Version."
 )
-class LineageFilter:
-    """Which nodes to show."""
+class LineageNodes:
+    """Some nodes."""
 
+    types: list[lineage.NodeType] | None = strawberry.field(default=None, description="Of these types.")
     kinds: list[str] | None = strawberry.field(
-        default=None,
-        description="Versions of Artifacts of these kinds; null or none for any. Runs have no kind.",
+        default=None, description="Versions of Artifacts of these kinds."
     )
-    projects: list[str] | None = strawberry.field(
-        default=None, description="What is of these projects; null or none for any."
-    )
+    projects: list[str] | None = strawberry.field(default=None, description="What is of these projects.")
     states: list[str] | None = strawberry.field(
         default=None,
-        description="Runs in one of these states; null or none for any. Versions have none of them.",
+        description="What is in these states: `live`, `quarantined` or `tainted` of a Version, `complete`, `failed` … of"
+        " a Run, `serving` or `ended` of a Deployment.",
+    )
+    labels: list[values.LabelInput] | None = strawberry.field(
+        default=None, description="Versions and Runs that have all of these labels."
     )
 
 
-@strawberry.type(description="A Version or a Run in a lineage.")
+@strawberry.input(
+    description="Which nodes to show, and through what to go. Roots, and nodes that are masked, are always shown."
+    " What is left out is counted; its edges go with it, and none is drawn in their place."
+)
+class LineageFilter(LineageNodes):
+    """Which nodes to show, and through what to go."""
+
+    stop_at: LineageNodes | None = strawberry.field(
+        default=None, description="These are shown, but not gone beyond, unless they are roots."
+    )
+    pass_through: LineageNodes | None = strawberry.field(
+        default=None,
+        description="These are gone through without counting as a step of `depth`, and not shown, unless they are roots.",
+    )
+    collapse_reuse: bool = strawberry.field(
+        default=False, description="Whether a reused Run is shown as the Run whose result it used."
+    )
+
+
+def _which(nodes: LineageNodes) -> lineage.Which:
+    return lineage.Which(
+        kinds=frozenset(nodes.kinds or ()),
+        projects=frozenset(nodes.projects or ()),
+        states=frozenset(nodes.states or ()),
+        labels=frozenset((label.name, label.value) for label in nodes.labels or ()),
+        types=frozenset(nodes.types or ()),
+    )
+
+
+def filter_of(asked: LineageFilter | None) -> lineage.Filter:
+    """A filter, in the catalog's words."""
+    if asked is None:
+        return lineage.EVERYTHING
+    return lineage.Filter(
+        show=_which(asked),
+        stop_at=None if asked.stop_at is None else _which(asked.stop_at),
+        pass_through=None if asked.pass_through is None else _which(asked.pass_through),
+        collapse_reuse=asked.collapse_reuse,
+    )
+
+
+@strawberry.type(description="A Version, a Run or a Deployment in a lineage.")
 class LineageNode:
-    """A Version or a Run in a lineage."""
+    """A Version, a Run or a Deployment in a lineage."""
 
     id: strawberry.ID = strawberry.field(
         description="Its global id; of a masked node an id that is of this answer alone."
     )
-    type: lineage.NodeType = strawberry.field(description="Whether it is a Version or a Run.")
+    type: lineage.NodeType = strawberry.field(description="What it stands for.")
     masked: bool = strawberry.field(description="Whether you may not see what it is.")
     ref: str | None = strawberry.field(description="A Version's reference, `kind:name@N`.")
-    name: str | None = strawberry.field(description="The name of the Artifact's reference, or of the job.")
+    name: str | None = strawberry.field(
+        description="The name of the Artifact's reference, of the job, or of the target."
+    )
     kind: str | None = strawberry.field(description="The kind of a Version's Artifact.")
     project: str | None = strawberry.field(description="The project that it is of.")
-    state: str = strawberry.field(description="A Run's state; `live` for a Version; `masked`.")
+    state: str = strawberry.field(
+        description="A Run's state; `live`, `quarantined` or `tainted` of a Version; `serving` or `ended` of a"
+        " Deployment; `masked`."
+    )
     at: datetime | None = strawberry.field(
-        description="When the Version was first recorded, or the Run started."
+        description="When the Version was first recorded, the Run started, or the Deployment began."
     )
     depth: int = strawberry.field(description="How many Runs away from the roots.")
+    hidden_upstream: int = strawberry.field(
+        description="How many of its neighbours against the flow of data are neither here nor on pages before; told"
+        " only where the answer was cut or filtered."
+    )
+    hidden_downstream: int = strawberry.field(description="As `hiddenUpstream`, along the flow of data.")
 
 
 @strawberry.type(description="One step of the flow of data. Edges point the way data flows.")
@@ -94,7 +146,7 @@ class Completeness:
     complete: bool = strawberry.field(description="Whether nothing was cut off.")
     reasons: list[str] = strawberry.field(description="Why it was cut off.")
     frontier: str | None = strawberry.field(
-        description="Give it back, with the same roots and direction, to go on from where it was cut."
+        description="Give it back, with the same roots, direction, filter and asOf, to go on from where it was cut."
     )
     masked: int = strawberry.field(description="How many nodes you may not see.")
     erased: int = strawberry.field(description="How many nodes have lost their content.")
@@ -131,13 +183,14 @@ FrontierArgument: TypeAlias = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Sought:
-    """What lineage is asked for. A root is a Version's reference or a Run's id."""
+    """What lineage is asked for. A root is a Version's reference, a Run's id, or `deployment/` and a Deployment's."""
 
     roots: Sequence[str]
     direction: lineage.Direction
     bounds: Bounds | None = None
     filter: LineageFilter | None = None
     frontier: str | None = None
+    as_of: object = None
 
 
 async def find(info: Info, sought: Sought) -> Lineage:
@@ -152,8 +205,10 @@ async def find(info: Info, sought: Sought) -> Lineage:
         direction=sought.direction,
         bounds=_bounds(sought.bounds or Bounds(), info.context.bounds),
         frontier=sought.frontier,
+        filter=filter_of(sought.filter),
+        as_of=await info.context.position(sought.as_of),
     )
-    return shown(graph, sought.filter or LineageFilter())
+    return shown(graph)
 
 
 def _bounds(asked: Bounds, most: LineageBounds) -> lineage.Bounds:
@@ -166,23 +221,14 @@ def _bounds(asked: Bounds, most: LineageBounds) -> lineage.Bounds:
     return lineage.Bounds(asked.depth, asked.max_nodes, asked.seconds)
 
 
-def shown(graph: lineage.Graph, wanted: LineageFilter) -> Lineage:
-    """A Graph as it is shown, without the nodes that are not wanted."""
-    roots = frozenset(graph.roots)
-    kept: Sequence[lineage.Node] = graph.nodes
-    edges: Sequence[lineage.Edge] = graph.edges
-    left_out: set[str] = set()
-    if wanted.kinds or wanted.projects or wanted.states:
-        kept = [node for node in graph.nodes if node.id in roots or _is_wanted(node, wanted)]
-        left_out = {node.id for node in graph.nodes} - {node.id for node in kept}
-        edges = [e for e in graph.edges if e.source not in left_out and e.target not in left_out]
+def shown(graph: lineage.Graph) -> Lineage:
+    """A Graph as it is shown."""
     names = columns.Names(graph.nodes)
-    found = graph.completeness
     return Lineage(
         roots=names.of(graph.roots),
-        nodes=rows.Table(len(kept), LineageNode, columns.of_nodes(kept, names)),
-        edges=rows.Table(len(edges), LineageEdge, columns.of_edges(edges, names)),
-        completeness=completeness(replace(found, filtered=len(left_out))),
+        nodes=rows.Table(len(graph.nodes), LineageNode, columns.of_nodes(graph.nodes, names)),
+        edges=rows.Table(len(graph.edges), LineageEdge, columns.of_edges(graph.edges, names)),
+        completeness=completeness(graph.completeness),
     )
 
 
@@ -203,13 +249,3 @@ def completeness(found: lineage.Completeness) -> Completeness:
         unknown_producers=found.unknown_producers,
         filtered=found.filtered,
     )
-
-
-def _is_wanted(node: lineage.Node, wanted: LineageFilter) -> bool:
-    if node.is_masked:
-        return True
-    if wanted.projects and node.project not in wanted.projects:
-        return False
-    if node.type is lineage.NodeType.RUN:
-        return not wanted.states or node.state in wanted.states
-    return not wanted.kinds or node.kind in wanted.kinds

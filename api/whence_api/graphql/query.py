@@ -342,11 +342,12 @@ class Query(questions.Questions, moments.Moments):
         bounds: history.BoundsArgument = None,
         filter: history.FilterArgument = None,
         frontier: history.FrontierArgument = None,
+        as_of: values.AsOfArgument = None,
     ) -> LineageResult:
         """A part of history."""
         try:
             named = [relay.subject_of(root) for root in roots]
-            return await history.find(info, history.Sought(named, direction, bounds, filter, frontier))
+            return await history.find(info, history.Sought(named, direction, bounds, filter, frontier, as_of))
         except WhenceError as error:
             return refusals.of_question(error)
 

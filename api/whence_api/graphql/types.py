@@ -141,9 +141,12 @@ class Version(told.VersionTold, relay.Node):
         bounds: history.BoundsArgument = None,
         filter: history.FilterArgument = None,
         frontier: history.FrontierArgument = None,
+        as_of: values.AsOfArgument = None,
     ) -> history.Lineage:
         """Its lineage."""
-        return await history.find(info, history.Sought([self.value.ref], direction, bounds, filter, frontier))
+        return await history.find(
+            info, history.Sought([self.value.ref], direction, bounds, filter, frontier, as_of)
+        )
 
 
 def _exactly(version: model.Version) -> model.Reference:
@@ -229,6 +232,21 @@ class Deployment(told.DeploymentTold, relay.Node):
     def replaced(self) -> Version | None:
         """The Version before."""
         return None if self.value.replaced is None else Version(value=self.value.replaced)
+
+    @described("What it came from. Of one Deployment at a time: not inside a list.", alone=True)
+    async def lineage(
+        self,
+        info: Info,
+        bounds: history.BoundsArgument = None,
+        filter: history.FilterArgument = None,
+        frontier: history.FrontierArgument = None,
+        as_of: values.AsOfArgument = None,
+    ) -> history.Lineage:
+        """Its lineage."""
+        sought = history.Sought(
+            [f"deployment/{self.value.uid}"], traversal.Direction.UP, bounds, filter, frontier, as_of
+        )
+        return await history.find(info, sought)
 
 
 @strawberry.type(
@@ -504,10 +522,11 @@ class Run(told.RunTold, relay.Node):
         bounds: history.BoundsArgument = None,
         filter: history.FilterArgument = None,
         frontier: history.FrontierArgument = None,
+        as_of: values.AsOfArgument = None,
     ) -> history.Lineage:
         """Its lineage."""
         return await history.find(
-            info, history.Sought([str(self.value.uid)], direction, bounds, filter, frontier)
+            info, history.Sought([str(self.value.uid)], direction, bounds, filter, frontier, as_of)
         )
 
 
