@@ -154,14 +154,16 @@ class Found:
     def nodes(self) -> tuple[Node, ...]:
         """All nodes."""
         depths: dict[NodeType, dict[int, int]] = {}
-        for type, depth, rows in self.order:
+        # Of a type all of whose nodes a filter left out, nothing was looked up.
+        order = [(type, depth, rows) for type, depth, rows in self.order if rows]
+        for type, depth, rows in order:
             depths.setdefault(type, {}).update(zip(rows, repeat(depth)))
         nothing = Hidden()
         made = {
             type: self.described[type].nodes(of_type, self.hidden.get(type, nothing))
             for type, of_type in depths.items()
         }
-        return tuple(chain.from_iterable(map(made[type].__getitem__, rows) for type, _, rows in self.order))
+        return tuple(chain.from_iterable(map(made[type].__getitem__, rows) for type, _, rows in order))
 
     def edges(self) -> tuple[Edge, ...]:
         """All edges."""

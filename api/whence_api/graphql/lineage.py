@@ -3,8 +3,8 @@
 Decides how far one answer may go; what a filter leaves of it is the catalog's.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, TypeAlias
 
@@ -12,7 +12,7 @@ import strawberry
 
 from whence_api.graphql import columns, relay, rows, values
 from whence_api.graphql.loaders import Info, LineageBounds
-from whence_catalog import lineage
+from whence_catalog import lineage, model
 from whence_catalog.errors import InvalidInput
 
 
@@ -59,15 +59,24 @@ class LineageFilter(LineageNodes):
     """Which nodes to show, and through what to go."""
 
     stop_at: LineageNodes | None = strawberry.field(
-        default=None, description="These are shown, but not gone beyond, unless they are roots."
+        default=None,
+        description="These are shown, but not gone beyond, unless they are roots. Only those are meant that have what is said.",
     )
     pass_through: LineageNodes | None = strawberry.field(
         default=None,
-        description="These are gone through without counting as a step of `depth`, and not shown, unless they are roots.",
+        description="These are gone through without counting as a step of `depth`, and not shown, unless they are roots."
+        " Only those are meant that have what is said.",
     )
     collapse_reuse: bool = strawberry.field(
         default=False, description="Whether a reused Run is shown as the Run whose result it used."
     )
+
+
+_STATES: Mapping[lineage.NodeType, frozenset[str]] = {
+    lineage.NodeType.VERSION: frozenset(model.VersionState),
+    lineage.NodeType.RUN: frozenset(model.RunState),
+    lineage.NodeType.DEPLOYMENT: frozenset({"serving", "ended"}),
+}
 
 
 def _which(nodes: LineageNodes) -> lineage.Which:
@@ -80,14 +89,31 @@ def _which(nodes: LineageNodes) -> lineage.Which:
     )
 
 
+def _meant(nodes: LineageNodes | None) -> lineage.Which | None:
+    """Nodes that are named to stop at, or to pass: only those that have what is said of them.
+
+    The catalog's `kinds` do not speak of Runs, so that they would all be stopped at.
+    """
+    if nodes is None:
+        return None
+    types = set(nodes.types or lineage.NodeType)
+    if nodes.kinds:
+        types &= {lineage.NodeType.VERSION}
+    if nodes.labels:
+        types &= {lineage.NodeType.VERSION, lineage.NodeType.RUN}
+    if nodes.states:
+        types &= {type for type, states in _STATES.items() if states & set(nodes.states)}
+    return replace(_which(nodes), types=frozenset(types)) if types else None
+
+
 def filter_of(asked: LineageFilter | None) -> lineage.Filter:
     """A filter, in the catalog's words."""
     if asked is None:
         return lineage.EVERYTHING
     return lineage.Filter(
         show=_which(asked),
-        stop_at=None if asked.stop_at is None else _which(asked.stop_at),
-        pass_through=None if asked.pass_through is None else _which(asked.pass_through),
+        stop_at=_meant(asked.stop_at),
+        pass_through=_meant(asked.pass_through),
         collapse_reuse=asked.collapse_reuse,
     )
 
@@ -115,11 +141,6 @@ class LineageNode:
         description="When the Version was first recorded, the Run started, or the Deployment began."
     )
     depth: int = strawberry.field(description="How many Runs away from the roots.")
-    hidden_upstream: int = strawberry.field(
-        description="How many of its neighbours against the flow of data are neither here nor on pages before; told"
-        " only where the answer was cut or filtered."
-    )
-    hidden_downstream: int = strawberry.field(description="As `hiddenUpstream`, along the flow of data.")
 
 
 @strawberry.type(description="One step of the flow of data. Edges point the way data flows.")
