@@ -24,6 +24,7 @@ from whence import (
     questions,
     reads,
     recorder,
+    searching,
     settings,
     spill,
     times,
@@ -229,6 +230,10 @@ class Client:
     def label(self, what: str, /, *, remove: Iterable[str] = (), **labels: str) -> Mapping[str, str]:
         """Set and remove labels of a Version, or of a Run by its id; answers all that it then has."""
         return judging.label(self, what, labels, remove)
+
+    def search(self, text: str = "", **asked: Unpack[searching.Asked]) -> tuple[replies.Hit, ...]:
+        """Versions, Artifacts, jobs and Runs, by name or by what they have; see `searching.search`."""
+        return searching.search(self, text, **asked)
 
     def judgements(self, reference: str) -> replies.Judgements:
         """What was said of a Version, and what taints it now."""

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 import pytest
 
 from tests import simulator
-from tests.simulator import ACTOR, World
-from whence_catalog import model
+from tests.simulator import ACTOR, World, taken
+from whence_catalog import lineage, model
 from whence_catalog.errors import Conflict, InvalidInput, NotFound
+from whence_catalog.lineage import NodeType
 
 
 def label(world: World, subject: object, *remove: str, **given: str) -> Mapping[str, str]:
@@ -104,3 +105,22 @@ def test_what_is_no_label_is_refused(world: World, given: Mapping[str, str], rem
 def test_a_label_may_be_longer_than_an_index_takes(world: World) -> None:
     run = world.run("train", {"model:m": b"M"}, labels={"why": "x" * 20_000}).run.uid
     assert world.catalog.run(str(run)).run.labels == {"why": "x" * 20_000}
+
+
+def test_lineage_shows_what_has_a_label_now_or_had_it_then(world: World) -> None:
+    (data,) = world.note("load", {"dataset:d": b"D"}).outputs
+    world.note("train", {"model:a": b"A"}, [taken(data)])
+    world.note("train", {"model:b": b"B"}, [taken(data)])
+    before = world.catalog.facts()[-1].position
+    label(world, "model:b@1", team="perception")
+
+    def shown(as_of: int | None = None) -> set[str]:
+        labels = frozenset({("team", "perception")})
+        asked = lineage.Filter(lineage.Which(labels=labels, types=frozenset({NodeType.VERSION})))
+        graph = world.catalog.lineage(
+            ["dataset:d"], lineage.Direction.DOWN, lineage.Bounds(), filter=asked, as_of=as_of
+        )
+        return {node.id for node in graph.nodes}
+
+    assert shown() == {"dataset:d@1", "model:b@1"}
+    assert shown(before) == {"dataset:d@1"}

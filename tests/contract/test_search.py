@@ -3,7 +3,9 @@
 import dataclasses
 import math
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,8 @@ from whence_catalog import catalog, model, replies
 from whence_catalog.errors import InvalidInput
 from whence_catalog.model import MetricRange
 from whence_catalog.replies import HitType
+from whence_catalog.sql import candidates
+from whence_catalog.sql.catalog import SqlCatalog
 
 NAN = math.nan
 
@@ -196,3 +200,17 @@ def test_what_cannot_be_a_range_or_a_time_is_refused(world: World) -> None:
 def test_no_page_is_longer_than_any_list(world: World) -> None:
     with pytest.raises(InvalidInput):
         world.catalog.search(types=[HitType.RUN], first=catalog.MOST_AT_ONCE + 1)
+
+
+def test_a_page_looks_at_so_many_and_goes_on_from_there(tmp_path: Path) -> None:
+    with closing(SqlCatalog.open(tmp_path / "catalog.db", synchronous="NORMAL")) as opened:
+        world = World(opened)
+        rare = trained(world, labels={"a": "1", "b": "2"})
+        calls = [world.plain_call("train", labels={"a": "1"}) for _ in range(candidates.MOST_LOOKED_AT)]
+        opened.record_runs([(call, world.report(call)) for call in calls])
+        asked = [("a", "1"), ("b", "2")]
+        page = opened.search(labels=asked, types=[HitType.RUN])
+        assert page.items == ()
+        assert page.end is not None, "it has not looked at all of them"
+        (hit,) = opened.search(labels=asked, types=[HitType.RUN], after=page.end).items
+        assert named(hit) == rare

@@ -364,6 +364,18 @@ JUDGED: dict[str, tuple[Callable, Callable, object]] = {
 }
 
 
+def test_a_label_says_its_golden_body_and_is_read_back() -> None:
+    claim = model.LabelClaim(UID, str(RUN), ADA, {"team": "vision"}, frozenset({"stage", "draft"}))
+    body = body_of("label of a run")
+    assert judging.label(claim, RUN, redactor()) == body
+    assert judging.read_label(body) == (RUN, {"team"}, {"stage", "draft"})
+    source = model.Source(DETECTOR, MODEL)
+    claim = model.LabelClaim(UID, f"{DETECTOR}@{MODEL}", ADA, remove=frozenset({"draft"}))
+    body = body_of("label of a version")
+    assert judging.label(claim, source, redactor()) == body
+    assert judging.read_label(body) == (source, set(), {"draft"})
+
+
 @pytest.mark.parametrize("name", JUDGED)
 def test_a_judgement_says_its_golden_body_and_is_read_back(name: str) -> None:
     write, read, said = JUDGED[name]

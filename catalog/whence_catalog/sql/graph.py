@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Select, bindparam, select, true
 from whence_catalog import audit, columns, digest, frontiers, lineage, model, taint, traversal
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
 from whence_catalog.lineage import NodeType
-from whence_catalog.sql import artifacts, engine, judgements, runs, tables
+from whence_catalog.sql import artifacts, engine, judgements, labels, runs, tables
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Record, Statement, Transaction
 
@@ -204,7 +204,10 @@ class SqlNeighbours:
         return sorted(self._ask(_served, deployments))
 
     def labels_of(self, type: NodeType, rows: Sequence[int]) -> Mapping[int, frozenset[tuple[str, str]]]:
-        raise InvalidInput("what has a label cannot be filtered for yet")
+        if type is NodeType.DEPLOYMENT:
+            return {}
+        of = labels.of_runs if type is NodeType.RUN else labels.of_versions
+        return {row: frozenset(own.items()) for row, own in of(self._tx, rows, self._as_of).items()}
 
     def described(self, type: NodeType, rows: Sequence[int]) -> columns.Described:
         match type:

@@ -18,6 +18,7 @@ from whence.cli import (
     lineage,
     printing,
     questions,
+    searching,
     session,
     tokens,
 )
@@ -327,6 +328,7 @@ cli.add_typer(caching.group, name="cache")
 outbox = typer.Typer(help="What could not be told to the catalog yet.", no_args_is_help=True)
 cli.add_typer(outbox, name="outbox")
 cli.add_typer(lineage.commands)
+cli.add_typer(searching.commands)
 cli.add_typer(judging.commands)
 cli.add_typer(history.commands)
 cli.add_typer(questions.commands)

@@ -1,6 +1,6 @@
 """`whence lineage`: what versions and runs came from, or what came from them, in the form that is asked for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +10,7 @@ import typer
 from whence import drawing
 from whence.cli import printing, session
 from whence.cli.session import Json
-from whence_catalog.lineage import Bounds, Direction, Graph
+from whence_catalog.lineage import Bounds, Direction, Filter, Graph, NodeType, Which
 
 commands = typer.Typer()
 
@@ -27,8 +27,13 @@ class Form(StrEnum):
     JSONL = "jsonl"
 
 
+_Many = list[str] | None
+_SHOW, _WALK = "What of it to show", "How to go"
+
+
 @commands.command(
     epilog="Examples: `whence lineage model:digits@prod` · `whence lineage dataset:raw --down --depth 2 --json` ·"
+    " `whence lineage dataset:raw@3 --down --kind model --label team=perception` ·"
     " `whence lineage model:digits@prod --both --whole --format graphml --out digits.graphml`"
 )
 def lineage(
@@ -43,7 +48,42 @@ def lineage(
         str | None,
         typer.Option("--after", "--frontier", help="Go on from this frontier of an earlier answer."),
     ] = None,
-    format: Annotated[Form, typer.Option(help="How to write it; only tree has colours.")] = Form.TREE,
+    type: Annotated[list[NodeType] | None, typer.Option(help="Only these.", rich_help_panel=_SHOW)] = None,
+    kind: Annotated[
+        _Many, typer.Option(help="Of versions, only those of this kind.", rich_help_panel=_SHOW)
+    ] = None,
+    project: Annotated[
+        _Many, typer.Option(help="Only what is of this project.", rich_help_panel=_SHOW)
+    ] = None,
+    state: Annotated[
+        _Many, typer.Option(help="Only what is in this state, as failed or tainted.", rich_help_panel=_SHOW)
+    ] = None,
+    label: Annotated[
+        _Many, typer.Option(metavar="NAME=VALUE", help="Only what has this label.", rich_help_panel=_SHOW)
+    ] = None,
+    collapse_reuse: Annotated[
+        bool,
+        typer.Option("--collapse-reuse", help="A reused run is shown as its origin.", rich_help_panel=_SHOW),
+    ] = False,
+    stop_at_kind: Annotated[
+        _Many, typer.Option(help="Go no further than versions of this kind.", rich_help_panel=_WALK)
+    ] = None,
+    stop_at_project: Annotated[
+        _Many, typer.Option(help="Go no further than what is of this project.", rich_help_panel=_WALK)
+    ] = None,
+    through_kind: Annotated[
+        _Many,
+        typer.Option(help="Go through versions of this kind without showing them.", rich_help_panel=_WALK),
+    ] = None,
+    through_project: Annotated[
+        _Many,
+        typer.Option(help="Go through what is of this project without showing it.", rich_help_panel=_WALK),
+    ] = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option(help="As it was known then: a time, or a position of the log.", rich_help_panel=_WALK),
+    ] = None,
+    format: Annotated[Form, typer.Option(help="How to write it.")] = Form.TREE,
     out: Annotated[
         Path | None, typer.Option(help="Write it to this file, in place of what is there.")
     ] = None,
@@ -54,11 +94,34 @@ def lineage(
     An answer that was cut short says so on standard error, with how to go on.
     """
     direction = Direction.BOTH if both or (up and down) else Direction.DOWN if down else Direction.UP
+    labels = frozenset(session.pair(text, "label") for text in label or ())
+    show = Which(_set(kind), _set(project), _set(state), labels, frozenset(type or ()))
+    stop = _some(Which(_set(stop_at_kind), _set(stop_at_project)), NodeType.VERSION if stop_at_kind else None)
+    through = _some(
+        Which(_set(through_kind), _set(through_project)), NodeType.VERSION if through_kind else None
+    )
     opened = session.open_client()
-    roots = [opened.full_name(text) for text in root]
-    bounds = Bounds(depth, None, None) if whole else Bounds(depth, max_nodes)
-    graph = opened.catalog.lineage(roots, direction, bounds, frontier)
+    graph = opened.catalog.lineage(
+        [opened.full_name(text) for text in root],
+        direction,
+        Bounds(depth, None, None) if whole else Bounds(depth, max_nodes),
+        frontier,
+        Filter(show, stop, through, collapse_reuse),
+        session.position(opened, as_of),
+    )
     write(graph, direction, Form.JSON if json else format, out)
+
+
+def _set(given: Sequence[str] | None) -> frozenset[str]:
+    return frozenset(given or ())
+
+
+def _some(which: Which, of: NodeType | None) -> Which | None:
+    """Those nodes; None where nothing was said of them. A kind alone would let every Run pass."""
+    if which == Which():
+        return None
+    types = frozenset() if of is None else frozenset({of})
+    return Which(which.kinds, which.projects, types=types)
 
 
 def write(graph: Graph, direction: Direction, form: Form, out: Path | None) -> None:

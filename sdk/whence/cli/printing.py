@@ -332,6 +332,13 @@ def show_copied(done: "backups.Copied") -> None:
         _out.print(f"[yellow]nowhere:[/yellow] {name.text}")
 
 
+def show_rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    table = _table(*columns)
+    for row in rows:
+        table.add_row(*(escape(drawing.one_line(text)) for text in row))
+    wide(table)
+
+
 def show_pairs(pairs: Mapping[str, str]) -> None:
     for name, value in sorted(pairs.items()):
         _out.print(f"[bold]{escape(drawing.one_line(name))}[/bold]={escape(drawing.one_line(value))}")
