@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from whence import drawing
+from whence import drawing, times
 from whence.cli import printing, session
 from whence.cli.session import Json
 from whence_catalog.lineage import Bounds, Direction, Filter, Graph, NodeType, Which
@@ -107,7 +107,7 @@ def lineage(
         Bounds(depth, None, None) if whole else Bounds(depth, max_nodes),
         frontier,
         Filter(show, stop, through, collapse_reuse),
-        session.position(opened, as_of),
+        times.position(opened, as_of),
     )
     write(graph, direction, Form.JSON if json else format, out)
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from whence import times
 from whence.cli import printing, session
 from whence.cli.session import Json
 from whence_catalog import model, replies
@@ -53,8 +54,8 @@ def search(
         projects=project,
         labels=[session.pair(given, "label") for given in label or ()],
         metrics=[metric_range(given) for given in metric or ()],
-        since=session.moment(since),
-        until=session.moment(until),
+        since=None if since is None else times.end(since),
+        until=None if until is None else times.end(until),
         limit=limit,
     )
     session.show(json, found, lambda: show(found, metric or ()))

@@ -3,7 +3,6 @@
 import contextlib
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Annotated, NoReturn
 
 import typer
@@ -47,31 +46,6 @@ def pair(text: str, what: str) -> tuple[str, str]:
     if not equals:
         raise InvalidInput(f"not a {what}: {text!r}; write it as NAME=VALUE")
     return name, value
-
-
-def moment(text: str | None) -> datetime | None:
-    """The time that a text means; in UTC, where it does not say.
-
-    Raises:
-        InvalidInput: it means none.
-    """
-    if text is None:
-        return None
-    try:
-        said = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InvalidInput(
-            f"not a time: {text!r}; write it as 2026-05-03 or 2026-05-03T12:00:00+02:00"
-        ) from error
-    return said if said.tzinfo else said.replace(tzinfo=UTC)
-
-
-def position(opened: client.Client, text: str | None) -> int | None:
-    """The position of the log that a text means: a number, or a time."""
-    if text is None or text.isdecimal():
-        return None if text is None else int(text)
-    said = moment(text)
-    return None if said is None else opened.catalog.position_at(said)
 
 
 def refuse(error: WhenceError) -> NoReturn:
