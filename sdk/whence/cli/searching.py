@@ -54,8 +54,8 @@ def search(
         projects=project,
         labels=[session.pair(given, "label") for given in label or ()],
         metrics=[metric_range(given) for given in metric or ()],
-        since=None if since is None else times.end(since),
-        until=None if until is None else times.end(until),
+        since=None if since is None else times.beginning(since),
+        until=None if until is None else times.beginning(until),
         limit=limit,
     )
     session.show(json, found, lambda: show(found, metric or ()))
