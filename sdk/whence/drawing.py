@@ -190,6 +190,7 @@ def branches(graph: Graph, direction: Direction) -> Iterator[Branch]:
     """The lines of `tree`, before they are text."""
     nodes = {node.id: node for node in graph.nodes}
     ways = {Direction.UP: [True], Direction.DOWN: [False], Direction.BOTH: [True, False]}[direction]
+    drawn: set[str] = set()
     for is_up in ways:
         # What hangs on what is read once for all roots; what one of them shows, the next only names.
         onward = _Onward(graph.edges, nodes, is_up)
@@ -197,6 +198,11 @@ def branches(graph: Graph, direction: Direction) -> Iterator[Branch]:
         for root in graph.roots:
             heading = ("came from" if is_up else "went into") if len(ways) > 1 else ""
             yield from _tree_of(root, nodes, onward, shown, heading)
+        drawn |= shown
+    for node in graph.nodes:
+        # Of a graph that a filter thinned out, or of a later page, not all hangs together.
+        if node.id not in drawn:
+            yield Branch("", node.id, node, "by ways that are not shown", False)
 
 
 class _Onward:

@@ -227,8 +227,13 @@ def test_a_tree_in_both_directions_shows_both_and_what_was_shown_once_only_once(
     both = list(drawing.tree(graph(), Direction.BOTH))
     assert [line for line in both if "came from" in line or "went into" in line] == [both[0], both[3]]
     twice = replace(graph(), roots=(MODEL, MODEL))
-    *_, again = drawing.tree(twice, Direction.UP)
-    assert again.endswith("↑ shown above")
+    assert sum(line.endswith("↑ shown above") for line in drawing.tree(twice, Direction.UP)) == 1
+
+
+def test_what_hangs_on_nothing_that_is_shown_is_in_the_tree_all_the_same() -> None:
+    thinned = replace(graph(), nodes=tuple(n for n in graph().nodes if n.type is NodeType.VERSION), edges=())
+    first, second = drawing.tree(thinned, Direction.UP)
+    assert (drawing.one_line(MODEL), second) == (first, "dataset:raw@1 tainted  by ways that are not shown")
 
 
 def test_a_history_deeper_than_the_stack_is_drawn() -> None:
