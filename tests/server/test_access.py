@@ -427,6 +427,9 @@ class Crossing:
         (self.score,) = finished.outputs
         (self.used,) = hidden("covert.use", {f"{OTHER}/report:secret": b"used"}, taken(self.score))
         bad = self.secret.version
+        move = model.AliasMove(uid(), self.net.version.artifact, "prod", self.net.version.digest, ADA)
+        catalog.move_aliases([move])
+        catalog.deploy([model.DeploymentClaim(uid(), bad.artifact, bad.digest, "covert target", spy)])
         self.quarantine = model.QuarantineClaim(uid(), bad.artifact, bad.digest, spy, "covert suspicion")
         catalog.quarantine([self.quarantine])
 
@@ -465,8 +468,17 @@ def reads(c: Crossing) -> Iterator[tuple[str, dict[str, object]]]:
     yield "changes", {"first": 1000}
     yield "search", {"text": ""}
     yield "deployments", {}
+    head = c.catalog.position_at(datetime.now(UTC))
     for found in references:
         yield "timeline", {"subject": found}
+        yield "alias_at", {"artifact": found.artifact, "alias": "prod", "at": datetime.now(UTC)}
+    yield "deployments", {"as_of": head}
+    yield "list_runs", {"as_of": head}
+    for verb in ("resolve", "versions", "judgements"):
+        yield verb, {"references": references, "as_of": head}
+    yield "versions_of", {"artifacts": artifacts, "as_of": head}
+    yield "aliases_of", {"subjects": references, "as_of": head}
+    yield "productions_of", {"versions": references, "as_of": head}
     yield "position_at", {"moment": datetime.now(UTC)}
     yield "search", {"text": c.secret.version.digest.hex}
     yield "named_runs", {"runs": runs}
