@@ -496,11 +496,16 @@ def aliases_of(
         as_of,
     )
 
+    ids: dict[int, list[int]] = {}
+    for part in parts.values():
+        if not isinstance(part, WhenceError):
+            ids.setdefault(part.up_to, []).extend(row[1] for row in part.rows)
+    # All pages together: they look up to one position, unless cursors say otherwise.
+    described = {up_to: aliases_with_ids(tx, found, up_to) for up_to, found in ids.items()}
+
     def page(part: Part) -> replies.AliasPage:
-        described = aliases_with_ids(tx, [row[1] for row in part.rows], part.up_to)
-        return replies.AliasPage(
-            cursors=part.cursors, end=part.end, masked=0, items=tuple(described[row[1]] for row in part.rows)
-        )
+        items = tuple(described[part.up_to][row[1]] for row in part.rows)
+        return replies.AliasPage(cursors=part.cursors, end=part.end, masked=0, items=items)
 
     return _in_order(references, _pages(parts, page))
 
