@@ -549,7 +549,7 @@ class Catalog(Protocol):
         None where it meant nothing then.
 
         Raises:
-            NotFound: no such Artifact is recorded.
+            NotFound: no such Artifact is recorded, or it had no such alias as far as was known.
             InvalidInput: the time says no offset from UTC.
         """
         ...

@@ -72,11 +72,23 @@ def _no_time(text: object) -> InvalidInput:
 
 
 def position(opened: "Client", known: Known | None) -> int | None:
-    """The position of the log that is meant by what was known then; None stays None: what is known now."""
+    """The position of the log that is meant by what was known then; None stays None: what is known now.
+
+    Of today, that is what is known by now.
+
+    Raises:
+        InvalidInput: it is no time, or one to come: what will be known then may still be said.
+    """
     if known is None or isinstance(known, int):
         return known
     if isinstance(known, str) and known.strip().isdecimal():
         return int(known)
+    try:
+        began = beginning(known)
+    except InvalidInput as error:
+        raise InvalidInput(f"{error}; or a position of the log, as 1200") from error
+    if began > datetime.now(UTC):
+        raise InvalidInput(f"as of {known}: that is to come, and what will be known then may still be said")
     return opened.catalog.position_at(end(known))
 
 
@@ -98,7 +110,11 @@ def alias_at(opened: "Client", reference: str, at: When, as_of: Known | None) ->
 def alias_history(
     opened: "Client", reference: model.Reference, as_of: Known | None, first: int
 ) -> tuple[model.Alias, ...]:
-    """All that one alias of an Artifact meant, the newest first."""
+    """All that one alias of an Artifact meant, the newest first.
+
+    Raises:
+        NotFound: it has no such alias, or none was known then.
+    """
     found: list[model.Alias] = []
     after, then = None, position(opened, as_of)
     while len(found) < first:
@@ -108,6 +124,9 @@ def alias_history(
         after = page.end
         if after is None:
             break
+    if not found:
+        # An alias that was ever known means something.
+        calls.one(opened.catalog.versions([reference], then))
     return tuple(found[:first])
 
 

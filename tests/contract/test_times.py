@@ -126,8 +126,10 @@ def test_what_an_alias_meant_at_a_time_is_told_with_who_why_and_what_it_replaced
     assert second.replaced == 1
     # What was not known yet is not told.
     assert at(MODEL, "prod", now, known) == at(MODEL, "prod", now - 2 * HOUR, known) == first
-    assert at(MODEL, "prod", now, 0) is None
-    assert at(MODEL, "none", now) is None
+    with pytest.raises(NotFound, match="model:m@prod was known at position 0"):
+        at(MODEL, "prod", now, 0)
+    with pytest.raises(NotFound, match="no alias 'prd'; did you mean prod"):
+        at(MODEL, "prd", now)
     with pytest.raises(NotFound):
         at(artifact("model:other"), "prod", now)
 
@@ -244,10 +246,17 @@ def _known(world: World, as_of: int) -> str:
         [asked.aliases_of(references, standing, as_of=as_of) for standing in (True, False)],
         [asked.list_runs(states=some, as_of=as_of) for some in ([], *([state] for state in model.RunState))],
         [asked.deployments(standing=standing, as_of=as_of) for standing in (True, False)],
-        [asked.alias_at(MODEL, "prod", at, as_of) for at in (now, datetime.now(UTC) - 9 * HOUR)],
+        [_meant(world, at, as_of) for at in (now, datetime.now(UTC) - 9 * HOUR)],
         asked.timeline(MODEL_REF, as_of) if as_of else None,
     ]
     return re.sub(r"datetime.datetime\(2999.*", "", repr(told))
+
+
+def _meant(world: World, at: datetime, as_of: int) -> object:
+    try:
+        return world.catalog.alias_at(MODEL, "prod", at, as_of)
+    except NotFound as error:
+        return error
 
 
 MODEL_REF = model.Reference(MODEL)

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple, cast
 from sqlalchemy import ColumnElement, Select, Text, bindparam, case, literal_column, select, tuple_, union_all
 
 from whence_catalog import catalog, facts, lifecycle, model, replies
-from whence_catalog.errors import WhenceError
+from whence_catalog.errors import ErrorKind, NotFound, WhenceError
 from whence_catalog.replies import EventType
-from whence_catalog.sql import engine, labels, named, pages, tables, times
+from whence_catalog.sql import artifacts, engine, labels, named, pages, tables, times
 from whence_catalog.sql import judgements as judged
 from whence_catalog.sql.engine import Given, Record, Statement, Transaction
 
@@ -41,18 +41,35 @@ _alias_at = Statement(
     .order_by(_ALIAS.c.since.desc(), engine.place(_ALIAS.c.fact).desc())
     .limit(1)
 )
+_alias_names = Statement(
+    select(_ALIAS.c.name)
+    .where(_ALIAS.c.artifact_id == bindparam("artifact_id"), engine.known(_ALIAS.c.fact, "head"))
+    .distinct()
+    .order_by(_ALIAS.c.name)
+)
 
 
 def alias_at(
     tx: Transaction, artifact: model.Artifact, name: str, at: datetime, as_of: int | None
 ) -> model.Alias | None:
-    """What an alias meant at a time, as far as was known at a position."""
+    """What an alias meant at a time, as far as was known at a position; None for nothing.
+
+    Raises:
+        NotFound: it was not known at all, with near names.
+    """
     head = times.head(tx, as_of)
     found = named.named_artifacts(tx, [artifact])[artifact]
     if isinstance(found, WhenceError):
         raise found
     row = tx.one(_alias_at, artifact_id=found, name=name, moment=model.microseconds(at), head=head)
-    return None if row is None else pages.aliases_with_ids(tx, [row[0]], head)[row[0]]
+    if row is not None:
+        return pages.aliases_with_ids(tx, [row[0]], head)[row[0]]
+    known = [row[0] for row in tx.all(_alias_names, artifact_id=found, head=head)]
+    if name in known:
+        return None
+    text = f"{artifact} has no alias {name!r}" if as_of is None else f"no alias {artifact}@{name} was known"
+    then = "" if as_of is None else f" at position {as_of}"
+    raise NotFound(f"{text}{then}{artifacts.near(name, known)}", ErrorKind.NO_SUCH_ALIAS)
 
 
 # ── deployments ──────────────────────────────────────────────────────────────────────────────────

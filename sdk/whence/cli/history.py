@@ -41,7 +41,7 @@ def history(
         session.show(json, meant, lambda: _show_meant(ref, meant))
     elif named.alias is not None:
         moves = times.alias_history(opened, named, as_of, limit)
-        session.show(json, moves, lambda: _show_moves(ref, moves))
+        session.show(json, moves, lambda: _show_moves(moves))
     else:
         page = opened.timeline(ref, as_of, limit, after)
         session.show(json, page, lambda: _show_events(page))
@@ -81,11 +81,9 @@ def _show_meant(ref: str, meant: model.Alias | None) -> None:
         printing.show_alias(meant)
 
 
-def _show_moves(ref: str, moves: tuple[model.Alias, ...]) -> None:
+def _show_moves(moves: tuple[model.Alias, ...]) -> None:
     for move in moves:
         printing.show_alias(move)
-    if not moves:
-        printing.show_plain(f"{ref} never meant anything")
 
 
 def _show_events(page: replies.EventPage) -> None:
