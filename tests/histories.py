@@ -2,10 +2,11 @@
 
 Few Versions and many productions of them, so that everything collides: bytes that are made again, Runs that take and
 make the same Version, A, B, A, inputs that do not say what made them, Runs that fork, join, overlap and are reused,
-Deployments, and what is said of a Run later.
+Deployments, labels, and what is said of a Run later.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from random import Random
 from uuid import UUID
@@ -14,7 +15,7 @@ import networkx
 
 from tests.simulator import ACTOR, World, claim, one, taken, uid
 from whence_catalog import cache, catalog, model
-from whence_catalog.lineage import DEPLOYMENT, Direction
+from whence_catalog.lineage import DEPLOYMENT, Direction, Filter, Node, NodeType, Which
 
 _NAMES = ("dataset:a", "dataset:b", "model:m")
 _CONTENTS = (b"0", b"1")
@@ -48,6 +49,7 @@ class Told:
     deployed: dict[str, tuple[int, str]] = field(default_factory=dict)
     ended: dict[str, int] = field(default_factory=dict)
     quarantined: dict[str, list[tuple[int, int | None]]] = field(default_factory=dict)
+    labels: dict[str, list[tuple[int, frozenset[tuple[str, str]]]]] = field(default_factory=dict)
 
     def nodes(self, as_of: int | None = None) -> list[str]:
         """All that was recorded by then."""
@@ -56,39 +58,82 @@ class Told:
         runs = [run for run, position in self.started.items() if position <= last]
         return [*runs, *versions, *(d for d, (at, _) in self.deployed.items() if at <= last)]
 
-    def flows(self, as_of: int) -> "networkx.DiGraph[str]":
-        """Which Run came from which."""
+    def labels_of(self, node: str, as_of: int | None = None) -> frozenset[tuple[str, str]]:
+        """Those that it had."""
+        last = self.position if as_of is None else as_of
+        return ([own for at, own in self.labels.get(node, ()) if at <= last] or [frozenset()])[-1]
+
+    def flows(self, as_of: int, halted: AbstractSet[str] = frozenset()) -> "networkx.DiGraph[str]":
+        """Which Run came from which, but for by Versions that are halted."""
         graph: networkx.DiGraph[str] = networkx.DiGraph()
         graph.add_nodes_from(run for run, position in self.started.items() if position <= as_of)
         graph.add_edges_from((self.origins[run], run) for run in graph if run in self.origins)
         made = [m for m in self.made if m.position <= as_of]
         for t in self.took:
-            if t.position <= as_of:
+            if t.position <= as_of and t.version not in halted:
                 earlier = (m.run for m in made if m.version == t.version and m.position < self.started[t.run])
                 graph.add_edges_from(
                     (run, t.run) for run in ([t.producer] if t.producer is not None else earlier)
                 )
         return graph
 
-    def reached(self, root: str, direction: Direction, as_of: int | None = None) -> set[str]:
-        """All that a root came from, or that came from it, itself included."""
+    def reached(
+        self,
+        root: str,
+        direction: Direction,
+        as_of: int | None = None,
+        halted: AbstractSet[str] = frozenset(),
+    ) -> set[str]:
+        """All that a root came from, or that came from it, itself included; nothing beyond what is halted."""
         last = self.position if as_of is None else as_of
         if direction is Direction.BOTH:
-            return self.reached(root, Direction.UP, last) | self.reached(root, Direction.DOWN, last)
+            ways = (Direction.UP, Direction.DOWN)
+            return set().union(*(self.reached(root, way, last, halted) for way in ways))
         up = direction is Direction.UP
         if root in self.deployed:
-            return {root} | (self.reached(self.deployed[root][1], direction, last) if up else set())
+            version = self.deployed[root][1]
+            beyond = self.reached(version, direction, last, halted) if version not in halted else {version}
+            return {root} | (beyond if up else set())
         made = {(m.run, m.version) for m in self.made if m.position <= last}
         took = {(t.run, t.version) for t in self.took if t.position <= last}
         first, then = (made, took) if up else (took, made)
         runs = {root} if root in self.started else {run for run, version in first if version == root}
-        flows = self.flows(last)
+        flows = self.flows(last, halted)
+        ends = [edge for edge in flows.edges if edge[1 if up else 0] in halted]
+        flows.remove_edges_from(ends)
         onward = networkx.ancestors if up else networkx.descendants
         runs = runs.union(*(onward(flows, run) for run in runs))
-        found = {root} | runs | {version for run, version in then if run in runs}
+        found = {root} | runs | {version for run, version in then if run in runs - halted}
         if up:
             return found
-        return found | {d for d, (at, version) in self.deployed.items() if at <= last and version in found}
+        serving = found - halted
+        return found | {d for d, (at, version) in self.deployed.items() if at <= last and version in serving}
+
+    def shown(
+        self,
+        roots: Sequence[str],
+        direction: Direction,
+        filter: Filter,
+        nodes: Mapping[str, Node],
+        as_of: int | None = None,
+    ) -> tuple[set[str], set[str]]:
+        """What a filter lets lineage reach, and what it shows of that; `nodes` are all of an answer without it."""
+
+        def among(which: Which | None) -> set[str]:
+            if which is None:
+                return set()
+            return {
+                id
+                for id, node in nodes.items()
+                if id not in roots and _is_among(which, node, self.labels_of(id, as_of))
+            }
+
+        halted = among(filter.stop_at)
+        reached = set().union(*(self.reached(root, direction, as_of, halted) for root in roots))
+        hidden = among(filter.pass_through) - halted
+        if filter.collapse_reuse:
+            hidden |= self.origins.keys() - set(roots)
+        return reached, reached & (among(filter.show) | set(roots)) - hidden
 
     def edges(self, nodes: set[str], as_of: int | None = None) -> set[tuple[str, str, str, str | None]]:
         """Source, target, type and producer of every edge between some nodes."""
@@ -132,6 +177,25 @@ class Told:
             if any(m.version == version and m.run in runs and m.position <= last for m in self.made):
                 return "tainted"
         return "live"
+
+
+def _is_among(which: Which, node: Node, labels: AbstractSet[tuple[str, str]]) -> bool:
+    """Whether it is, as it would be said of each type of node."""
+    if which.types and node.type not in which.types:
+        return False
+    if which.projects and node.project not in which.projects:
+        return False
+    match node.type:
+        case NodeType.VERSION:
+            own = {"live", "quarantined", "tainted", "expired", "erased"}
+            if which.kinds and node.kind not in which.kinds:
+                return False
+        case NodeType.RUN:
+            own = {"running", "complete", "failed", "aborted", "reused"}
+        case NodeType.DEPLOYMENT:
+            own, labels = {"serving", "ended"}, which.labels
+    spoken_of = own & which.states
+    return (not spoken_of or node.state in spoken_of) and which.labels <= labels
 
 
 @dataclass
@@ -260,6 +324,15 @@ class _Recorder:
         deployment = one(self.told.catalog.deploy([said]))
         self.told.deployed[f"{DEPLOYMENT}{deployment.uid}"] = (self.settled(), made.version.ref)
 
+    def label(self) -> None:
+        of = self.chance.choice([*self.told.started, *(o.version.ref for o in self.outputs)])
+        value, is_gone = self.chance.choice(["a", "b"]), self.chance.random() < 0.2
+        said = model.LabelClaim(
+            uid(), of, ACTOR, {} if is_gone else {"team": value}, frozenset(["team"] if is_gone else [])
+        )
+        own = frozenset(one(self.told.catalog.label([said])).items())
+        self.told.labels.setdefault(of, []).append((self.settled(), own))
+
     def quarantine(self) -> None:
         version = self.chance.choice(self.outputs).version
         claimed = model.QuarantineClaim(uid(), version.artifact, version.digest, ACTOR, "bad")
@@ -278,6 +351,8 @@ class _Recorder:
         yield from ["record", "record", "execute", "start"]
         if self.entered:
             yield "reuse"
+        if self.told.started:
+            yield "label"
         if self.running:
             yield from ["add", "finish"]
         if self.outputs:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests import histories
 from tests.contract.conftest import CATALOGS
 from whence_catalog import catalog, lineage
-from whence_catalog.lineage import Bounds, Direction, EdgeType, NodeType
+from whence_catalog.lineage import Bounds, Direction, EdgeType, Filter, NodeType, Which
 
 WHOLE = Bounds(max_nodes=None)
 # How many histories each is asked about: to make one costs far more than to ask.
@@ -126,5 +126,58 @@ def test_all_pages_together_are_the_whole_whatever_is_recorded_meanwhile(kind: s
             more.record()
         assert sorted(found) == sorted(nodes)
         assert set(seen) == edges
+
+    asking(kind, test, tmp_path)
+
+
+def a_which(chance: Random) -> Which:
+    """Some nodes, by one or two of all that can be said of them."""
+    said: dict[str, frozenset[object]] = {}
+    for name in chance.sample(["kinds", "states", "labels", "types", "projects"], chance.choice([1, 1, 2])):
+        some: dict[str, list[object]] = {
+            "kinds": ["dataset", "model"],
+            "states": ["live", "tainted", "quarantined", "complete", "running", "reused", "serving"],
+            "labels": [("team", "a"), ("team", "b")],
+            "types": list(NodeType),
+            "projects": ["default", "elsewhere"],
+        }
+        said[name] = frozenset(chance.sample(some[name], 1 if name == "labels" else chance.randint(1, 2)))
+    return Which(**said)  # type: ignore[arg-type]
+
+
+def a_filter(chance: Random) -> Filter:
+    """A filter of one or several parts."""
+    return Filter(
+        show=chance.choice([Which(), a_which(chance)]),
+        stop_at=chance.choice([None, a_which(chance)]),
+        pass_through=chance.choice([None, a_which(chance)]),
+        collapse_reuse=chance.random() < 0.5,
+    )
+
+
+@opened
+def test_a_filter_leaves_what_it_says_and_pages_as_the_whole_does(kind: str, tmp_path: Path) -> None:
+    def test(asked: catalog.Catalog, told: histories.Told, chance: Random) -> None:
+        as_of = chance.choice([None, chance.randint(0, told.position)])
+        if not (known := told.nodes(as_of)):
+            return
+        for direction in Direction:
+            roots, filter = chance.choices(known, k=2), a_filter(chance)
+            all_there_is = asked.lineage(roots, direction, WHOLE, as_of=as_of).nodes
+            nodes = {node.id: node for node in all_there_is}
+            reached, shown = told.shown(roots, direction, filter, nodes, as_of)
+            graph = asked.lineage(roots, direction, WHOLE, filter=filter, as_of=as_of)
+            assert graph.completeness.complete
+            assert names(graph) == shown
+            assert graph.completeness.filtered == len(reached) - len(shown)
+            assert identities(graph) == told.edges(shown, as_of)
+            pages, frontier = [], None
+            while not pages or frontier is not None:
+                bounds = Bounds(chance.choice([None, 1, 2]), chance.randint(1, 4))
+                pages.append(asked.lineage(roots, direction, bounds, frontier, filter, as_of))
+                frontier = pages[-1].completeness.frontier
+            assert sorted(n.id for page in pages for n in page.nodes) == sorted(shown)
+            assert set().union(*map(identities, pages)) == identities(graph)
+            assert sum(page.completeness.filtered for page in pages) == graph.completeness.filtered
 
     asking(kind, test, tmp_path)
