@@ -171,7 +171,8 @@ def test_a_filter_leaves_what_it_says_and_pages_as_the_whole_does(kind: str, tmp
             assert names(graph) == shown
             assert graph.completeness.filtered == len(reached) - len(shown)
             assert identities(graph) == told.edges(shown, as_of)
-            pages, frontier = [], None
+            pages: list[lineage.Graph] = []
+            frontier: str | None = None
             while not pages or frontier is not None:
                 bounds = Bounds(chance.choice([None, 1, 2]), chance.randint(1, 4))
                 pages.append(asked.lineage(roots, direction, bounds, frontier, filter, as_of))
