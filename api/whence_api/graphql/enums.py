@@ -132,6 +132,21 @@ describe(
     VERSION="Such a Version.",
 )
 describe(
+    replies.EventType,
+    "EventType",
+    "What can happen to a Version. The list only grows.",
+    PRODUCED="A Run made it.",
+    ALIASED="An alias was pointed at it, or from it elsewhere.",
+    DEPLOYED="It began to serve.",
+    DEPLOYMENT_ENDED="It served no longer.",
+    APPROVED="It was approved.",
+    REJECTED="It was rejected.",
+    QUARANTINED="It was declared bad.",
+    QUARANTINE_RELEASED="A Quarantine of it was ended.",
+    HELD="It was to be kept, whatever retention says.",
+    HOLD_RELEASED="A hold on it was ended.",
+)
+describe(
     lineage.Direction,
     "Direction",
     "Which way to go.",

@@ -75,6 +75,35 @@ class Pages:
         return [found[key] for key in keys]
 
 
+class Known:
+    """Loads what one verb answers to each of many subjects, as it is or as it was known at a position."""
+
+    def __init__(self, ask: Ask, verb: str, subjects: str) -> None:
+        self._ask = ask
+        self._verb = verb
+        self._subjects = subjects
+        self._loader: DataLoader[tuple[Any, int | None], Any] = DataLoader(
+            self._load, max_batch_size=_AT_ONCE
+        )
+
+    async def load(self, subject: object, as_of: int | None) -> Any:
+        """What is answered to one subject.
+
+        Raises:
+            WhenceError: the catalog's answer for this subject.
+        """
+        return await self._loader.load((subject, as_of))
+
+    async def _load(self, keys: list[tuple[Any, int | None]]) -> list[Any]:
+        found: dict[tuple[Any, int | None], object] = {}
+        for as_of in dict.fromkeys(known for _, known in keys):
+            members = [key for key in keys if key[1] == as_of]
+            subjects = [subject for subject, _ in members]
+            results = await self._ask(self._verb, **{self._subjects: subjects, "as_of": as_of})
+            found.update(zip(members, results, strict=True))
+        return [found[key] for key in keys]
+
+
 class Loaders:
     """The loaders of one request."""
 
@@ -87,9 +116,9 @@ class Loaders:
         self.children_of = Pages(ask, "children_of", "runs")
         self.inputs_of = Pages(ask, "inputs_of", "runs")
         self.outputs_of = Pages(ask, "outputs_of", "runs")
-        self._versions = self._of(model.Reference, "versions", "references")
+        self._versions = Known(ask, "versions", "references")
         self._states = self._of(model.Reference, "states", "references")
-        self._judgements = self._of(model.Reference, "judgements", "references")
+        self._judgements = Known(ask, "judgements", "references")
         self._productions = self._of(model.Source, "named_productions", "sources")
         self._deployments: DataLoader[UUID, model.Deployment | None] = DataLoader(
             self._load_deployments, max_batch_size=_AT_ONCE
@@ -116,18 +145,20 @@ class Loaders:
         }
         return [found.get(uid) for uid in uids]
 
-    async def version(self, reference: model.Reference) -> model.Version:
-        """The Version that a reference means.
+    async def version(self, reference: model.Reference, as_of: int | None = None) -> model.Version:
+        """The Version that a reference means, or meant as far as was known at a position.
 
         Raises:
             WhenceError: there is none, or it may not be read.
         """
-        return cast("model.Version", await self._versions.load(reference))
+        return cast("model.Version", await self._versions.load(reference, as_of))
 
-    async def version_if_any(self, reference: model.Reference) -> model.Version | None:
+    async def version_if_any(
+        self, reference: model.Reference, as_of: int | None = None
+    ) -> model.Version | None:
         """As `version`; None if there is none, or none that may be read."""
         try:
-            return await self.version(reference)
+            return await self.version(reference, as_of)
         except NotFound:
             return None
 
@@ -139,13 +170,13 @@ class Loaders:
         """
         return cast("model.VersionState", await self._states.load(reference))
 
-    async def judgements(self, reference: model.Reference) -> replies.Judgements:
-        """What was said of the Version that a reference means.
+    async def judgements(self, reference: model.Reference, as_of: int | None = None) -> replies.Judgements:
+        """What was said of the Version that a reference means, as far as was known at a position.
 
         Raises:
             WhenceError: there is none, or it may not be read.
         """
-        return cast("replies.Judgements", await self._judgements.load(reference))
+        return cast("replies.Judgements", await self._judgements.load(reference, as_of))
 
     async def run(self, uid: UUID | None) -> model.Run | None:
         """The Run with that id; None if there is none, or none that may be read."""

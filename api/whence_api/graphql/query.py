@@ -148,10 +148,11 @@ class Query(questions.Questions, moments.Moments):
         return await asyncio.gather(*(_node(info, one) for one in wanted))
 
     @described("The Version that a reference means; without a selector, the one of the newest production.")
-    async def resolve(self, info: Info, ref: Reference) -> VersionResult:
+    async def resolve(self, info: Info, ref: Reference, as_of: values.AsOfArgument = None) -> VersionResult:
         """The Version that a reference means."""
         try:
-            return Version(value=await info.context.loaders.version(model.Reference.parse(ref)))
+            known = await info.context.position(as_of)
+            return Version(value=await info.context.loaders.version(model.Reference.parse(ref), known))
         except WhenceError as error:
             return refusals.of_question(error)
 
@@ -237,6 +238,7 @@ class Query(questions.Questions, moments.Moments):
         projects: Projects = None,
         job: JobName = None,
         states: values.RunStates = None,
+        as_of: values.AsOfArgument = None,
         first: First = 25,
         after: After = None,
     ) -> relay.Connection[Run]:
@@ -246,6 +248,7 @@ class Query(questions.Questions, moments.Moments):
             projects=_any(projects),
             job=job,
             states=frozenset(states or ()),
+            as_of=await info.context.position(as_of),
             first=first,
             after=after,
         )

@@ -3,7 +3,7 @@
 Each looks at all of the lineage that it is about, and is asked once at a time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, TypeAlias
 
 import strawberry
@@ -13,7 +13,7 @@ from whence_api.graphql import lineage as history
 from whence_api.graphql.loaders import Info
 from whence_api.graphql.refusals import Denied, InvalidInput, NotFound
 from whence_api.graphql.relay import After, First, described
-from whence_catalog import lineage, replies
+from whence_catalog import lineage, paths, replies
 from whence_catalog.errors import WhenceError
 
 _NAMED = "Its id; or a Version's reference, or a Run's uid."
@@ -123,6 +123,60 @@ class ImpactConnection(relay.Connection[Impacted]):
     )
 
 
+@strawberry.type(description="How many there are of one type, kind, project or state.")
+class Count:
+    """How many there are of one type, kind, project or state."""
+
+    name: str = strawberry.field(
+        description="Which: `version`, `run` or `deployment`, a kind, a project, a state."
+    )
+    count: int = strawberry.field(description="How many.")
+
+
+@strawberry.type(
+    description="How much there is in a lineage: of all nodes, by their type, and by what those of a type have. What you"
+    " may not see has neither kind nor project, and is in the state `masked`."
+)
+class LineageCounts:
+    """How much there is in a lineage."""
+
+    value: strawberry.Private[paths.Counts]
+
+    total: int = relay.reads("How many nodes there are, the roots among them.", "total")
+    completeness: history.Completeness = relay.reads(
+        "Whether all of it was counted, and how sure that is.", "completeness", history.completeness
+    )
+
+    @described("By type.")
+    def by_type(self, first: First = 25) -> list[Count]:
+        """The most first."""
+        return _counts(self.value.by_type, first)
+
+    @described("By kind of Artifact: the most first, and so many.")
+    def by_kind(self, first: First = 25) -> list[Count]:
+        """The most first."""
+        return _counts(self.value.by_kind, first)
+
+    @described("By project: the most first, and so many.")
+    def by_project(self, first: First = 25) -> list[Count]:
+        """The most first."""
+        return _counts(self.value.by_project, first)
+
+    @described("By state, of Versions, Runs and Deployments together: the most first.")
+    def by_state(self, first: First = 25) -> list[Count]:
+        """The most first."""
+        return _counts(self.value.by_state, first)
+
+
+def _counts(found: Mapping[str, int], first: int) -> list[Count]:
+    ranked = sorted(found.items(), key=lambda item: (-item[1], item[0]))
+    return [Count(name=name, count=count) for name, count in ranked[:first]]
+
+
+LineageCountsResult: TypeAlias = Annotated[
+    LineageCounts | NotFound | InvalidInput | Denied,
+    strawberry.union("LineageCountsResult", description="Counts, or why there is no answer."),
+]
 PathsResult: TypeAlias = Annotated[
     Paths | NotFound | InvalidInput | Denied,
     strawberry.union("PathsResult", description="Ways, or why there is no answer."),
@@ -143,6 +197,32 @@ ImpactResult: TypeAlias = Annotated[
 @strawberry.type
 class Questions:
     """The questions, as a part of the root of every query."""
+
+    @described(
+        "How much there is in all that these came from, or that came from them. No bounds cut it.",
+        alone=True,
+        weight=relay.WHOLE,
+    )
+    async def lineage_counts(
+        self,
+        info: Info,
+        roots: Subjects,
+        direction: history.DirectionArgument,
+        filter: history.FilterArgument = None,
+        as_of: values.AsOfArgument = None,
+    ) -> LineageCountsResult:
+        """How much there is."""
+        try:
+            found: paths.Counts = await info.context.loaders.ask(
+                "lineage_counts",
+                roots=[relay.subject_of(root) for root in roots],
+                direction=direction,
+                filter=history.filter_of(filter),
+                as_of=await info.context.position(as_of),
+            )
+        except WhenceError as error:
+            return refusals.of_question(error)
+        return LineageCounts(value=found)
 
     @described(
         "The ways in which data went from one thing to another, the shortest first.",

@@ -8,7 +8,7 @@ from strawberry.scalars import JSON
 
 from whence_api.graphql import explaining, values
 from whence_api.graphql.relay import described, reads
-from whence_catalog import cache, digest, inventory, model
+from whence_catalog import cache, digest, inventory, model, replies
 
 
 def _id(uid: UUID) -> strawberry.ID:
@@ -90,6 +90,26 @@ class InputTold:
     def ambiguous(self) -> bool:
         """Whether it is."""
         return self.value.producer is None
+
+
+@strawberry.type
+class EventTold:
+    """What an event tells of itself."""
+
+    value: strawberry.Private[replies.Event]
+
+    type: replies.EventType = reads("What happened.", "type")
+    at: datetime = reads("Since when it is true.", "at")
+    recorded_at: datetime = reads("When it became known.", "recorded_at")
+    position: values.BigInt = reads("Where that stands in the log.", "position")
+    actor: values.Actor = reads("Whose doing it was.", "actor", values.actor)
+    reason: str | None = reads("Why; null where nobody said, or it was erased.", "reason")
+    name: str | None = reads("The alias, or the target; null where it is of neither.", "name")
+    uid: strawberry.ID | None = reads(
+        "The id of the Deployment, decision, Quarantine or hold that began or ended; null where it is of none.",
+        "uid",
+        _id,
+    )
 
 
 # ── what was said of Versions ────────────────────────────────────────────────────────────────────

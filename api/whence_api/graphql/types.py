@@ -50,9 +50,13 @@ class Artifact(relay.Node):
     name: str = relay.reads("Its name.", "name")
 
     @described("Its Versions, the highest number first.")
-    async def versions(self, info: Info, first: First = 25, after: After = None) -> "VersionConnection":
+    async def versions(
+        self, info: Info, as_of: values.AsOfArgument = None, first: First = 25, after: After = None
+    ) -> "VersionConnection":
         """A page of them."""
-        page: replies.VersionPage = await info.context.loaders.versions_of.load(self.value, first, after)
+        known = await info.context.position(as_of)
+        loader = info.context.loaders.versions_of
+        page: replies.VersionPage = await loader.load(self.value, first, after, as_of=known)
         nodes = [Version(value=version) for version in page.items]
         return VersionConnection(
             page_info=relay.page_info(page, after),
@@ -69,18 +73,34 @@ class Artifact(relay.Node):
         selector: Annotated[
             str, strawberry.argument(description="A number, an alias, `latest`, or `sha256:…`.")
         ] = "latest",
+        as_of: values.AsOfArgument = None,
     ) -> "Version | None":
         """One of them."""
         reference = model.Reference.parse(f"{self.value}@{selector}")
-        found = await info.context.loaders.version_if_any(reference)
+        known = await info.context.position(as_of)
+        found = await info.context.loaders.version_if_any(reference, known)
         return None if found is None else Version(value=found)
 
     @described("What its aliases meant, from when to when; the newest first.")
     async def aliases(
-        self, info: Info, standing: Standing = False, first: First = 25, after: After = None
+        self,
+        info: Info,
+        standing: Standing = False,
+        as_of: values.AsOfArgument = None,
+        first: First = 25,
+        after: After = None,
     ) -> "relay.Connection[Alias]":
         """A page of them."""
-        return await _aliases(info, model.Reference(self.value), standing, first, after)
+        return await _aliases(info, model.Reference(self.value), standing, as_of, first, after)
+
+    @described(
+        "All that happened to it, the newest first. Of one Artifact at a time: not inside a list.", alone=True
+    )
+    async def timeline(
+        self, info: Info, as_of: values.AsOfArgument = None, first: First = 25, after: After = None
+    ) -> "relay.Connection[Event]":
+        """A page of it."""
+        return await _timeline(info, model.Reference(self.value), as_of, first, after)
 
 
 @strawberry.type(description="One immutable content of an Artifact.")
@@ -104,11 +124,12 @@ class Version(told.VersionTold, relay.Node):
 
     @described("How it came to be: one production for each Run that made it, the newest first.")
     async def productions(
-        self, info: Info, first: First = 25, after: After = None
+        self, info: Info, as_of: values.AsOfArgument = None, first: First = 25, after: After = None
     ) -> "relay.Connection[Production]":
         """A page of them."""
+        known = await info.context.position(as_of)
         loader = info.context.loaders.productions_of
-        page: replies.ProductionPage = await loader.load(_exactly(self.value), first, after)
+        page: replies.ProductionPage = await loader.load(_exactly(self.value), first, after, as_of=known)
         return relay.connection(page, page.items, lambda made: Production(value=made), after)
 
     @described("The Runs that took it, from whatever production; the newest first.")
@@ -119,17 +140,33 @@ class Version(told.VersionTold, relay.Node):
 
     @described("The aliases that meant it, from when to when; the newest first.")
     async def aliases(
-        self, info: Info, standing: Standing = False, first: First = 25, after: After = None
+        self,
+        info: Info,
+        standing: Standing = False,
+        as_of: values.AsOfArgument = None,
+        first: First = 25,
+        after: After = None,
     ) -> "relay.Connection[Alias]":
         """A page of them."""
-        return await _aliases(info, _exactly(self.value), standing, first, after)
+        return await _aliases(info, _exactly(self.value), standing, as_of, first, after)
+
+    @described(
+        "All that happened to it, the newest first. Of one Version at a time: not inside a list.", alone=True
+    )
+    async def timeline(
+        self, info: Info, as_of: values.AsOfArgument = None, first: First = 25, after: After = None
+    ) -> "relay.Connection[Event]":
+        """A page of it."""
+        return await _timeline(info, _exactly(self.value), as_of, first, after)
 
     @described(
         "What people said of it, and what taints it. Of one Version at a time: not inside a list.", alone=True
     )
-    async def judgements(self, info: Info) -> "Judgements":
+    async def judgements(self, info: Info, as_of: values.AsOfArgument = None) -> "Judgements":
         """What was said of it."""
-        return Judgements(value=await info.context.loaders.judgements(_exactly(self.value)))
+        known = await info.context.position(as_of)
+        found = await info.context.loaders.judgements(_exactly(self.value), known)
+        return Judgements(value=found, known=known)
 
     @described(
         "What it came from, or what came from it. Of one Version at a time: not inside a list.", alone=True
@@ -171,12 +208,47 @@ class Alias(told.AliasTold):
 
 
 async def _aliases(
-    info: Info, subject: model.Reference, standing: bool, first: int, after: str | None
+    info: Info, subject: model.Reference, standing: bool, as_of: object, first: int, after: str | None
 ) -> "relay.Connection[Alias]":
     page: replies.AliasPage = await info.context.loaders.aliases_of.load(
-        subject, first, after, standing=standing
+        subject, first, after, standing=standing, as_of=await info.context.position(as_of)
     )
     return relay.connection(page, page.items, lambda moved: Alias(value=moved), after)
+
+
+@strawberry.type(
+    description="One thing that happened to a Version: since when it is true, and when it became known."
+)
+class Event(told.EventTold):
+    """One thing that happened to a Version."""
+
+    @described("The Version that it happened to: of an alias or a Deployment, the one that it means since.")
+    def version(self) -> Version:
+        """The Version."""
+        return Version(value=self.value.version)
+
+    @described("The Version that the alias meant, or that served there, until then; null for none.")
+    def replaced(self) -> Version | None:
+        """The Version before."""
+        return None if self.value.replaced is None else Version(value=self.value.replaced)
+
+    @described("The Run that made it; null where it is of none, or you may not read it.")
+    async def run(self, info: Info) -> "Run | None":
+        """The Run."""
+        return run_if_any(await info.context.loaders.run(self.value.run))
+
+
+async def _timeline(
+    info: Info, subject: model.Reference, as_of: object, first: int, after: str | None
+) -> "relay.Connection[Event]":
+    page: replies.EventPage = await info.context.loaders.ask(
+        "timeline",
+        subject=subject,
+        as_of=await info.context.position(as_of),
+        first=first,
+        after=after,
+    )
+    return relay.connection(page, page.items, lambda event: Event(value=event), after)
 
 
 # ── what was said of Versions ────────────────────────────────────────────────────────────────────
@@ -275,31 +347,37 @@ class Judgements:
     """What people said of a Version."""
 
     value: strawberry.Private[replies.Judgements]
+    known: strawberry.Private[int | None] = None
+
+    def _of(self) -> str:
+        """Whose lists these are, so that no cursor of one is taken for one of another position."""
+        of = self.value.version.ref
+        return of if self.known is None else f"{of} as of {self.known}"
 
     labels: list[values.Label] = relay.reads("The labels that it has now, by name.", "labels", values.labels)
 
     @described("The Quarantines of it, those that were released among them.")
     def quarantines(self, first: First = 25, after: After = None) -> relay.Connection[Quarantine]:
         """A page of them."""
-        whole = relay.Whole("quarantines", self.value.version.ref, self.value.quarantines, _uid_of)
+        whole = relay.Whole("quarantines", self._of(), self.value.quarantines, _uid_of)
         return whole.page(lambda said: Quarantine(value=said), first, after)
 
     @described("The decisions on it.")
     def approvals(self, first: First = 25, after: After = None) -> relay.Connection[Approval]:
         """A page of them."""
-        whole = relay.Whole("approvals", self.value.version.ref, self.value.approvals, _uid_of)
+        whole = relay.Whole("approvals", self._of(), self.value.approvals, _uid_of)
         return whole.page(lambda said: Approval(value=said), first, after)
 
     @described("The holds on it, those that were released among them.")
     def holds(self, first: First = 25, after: After = None) -> relay.Connection[Hold]:
         """A page of them."""
-        whole = relay.Whole("holds", self.value.version.ref, self.value.holds, _uid_of)
+        whole = relay.Whole("holds", self._of(), self.value.holds, _uid_of)
         return whole.page(lambda said: Hold(value=said), first, after)
 
     @described("Where it serves, and served.")
     def deployments(self, first: First = 25, after: After = None) -> relay.Connection[Deployment]:
         """A page of them."""
-        whole = relay.Whole("deployments", self.value.version.ref, self.value.deployments, _uid_of)
+        whole = relay.Whole("deployments", self._of(), self.value.deployments, _uid_of)
         return whole.page(lambda said: Deployment(value=said), first, after)
 
     @described("What taints its productions.")
@@ -307,7 +385,7 @@ class Judgements:
         """A page of them."""
         # A Quarantine that may not be seen has an id of this answer alone: each is known by its place.
         whole = relay.Whole(
-            "taints", self.value.version.ref, tuple(enumerate(self.value.taints)), lambda item: str(item[0])
+            "taints", self._of(), tuple(enumerate(self.value.taints)), lambda item: str(item[0])
         )
         return whole.page(lambda item: Taint(value=item[1]), first, after)
 
@@ -392,7 +470,12 @@ class Job:
 
     @described("Its Runs, the newest first. Of one Job at a time: not inside a list.", alone=True)
     async def runs(
-        self, info: Info, states: values.RunStates = None, first: First = 25, after: After = None
+        self,
+        info: Info,
+        states: values.RunStates = None,
+        as_of: values.AsOfArgument = None,
+        first: First = 25,
+        after: After = None,
     ) -> "relay.Connection[Run]":
         """A page of them."""
         page: replies.RunPage = await info.context.loaders.ask(
@@ -400,6 +483,7 @@ class Job:
             projects=frozenset([self.project]),
             job=self.name,
             states=frozenset(states or ()),
+            as_of=await info.context.position(as_of),
             first=first,
             after=after,
         )
