@@ -16,12 +16,12 @@ Leaves to others: how it answers (`sql.graph`).
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import repeat
 from operator import and_, itemgetter, not_
 from typing import NamedTuple, Protocol
 
-from whence_catalog import columns, frontiers
+from whence_catalog import columns, frontiers, hidden
 from whence_catalog.columns import NONE, Described, Found, Steps
 from whence_catalog.lineage import (
     EVERYTHING,
@@ -109,6 +109,10 @@ class Neighbours(Protocol):
 
     def labels_of(self, type: NodeType, rows: Sequence[int]) -> Mapping[int, frozenset[tuple[str, str]]]:
         """The labels of those of them that have any."""
+        ...
+
+    def degrees(self, type: EdgeType, rows: Sequence[int]) -> Mapping[int, int]:
+        """As `hidden.Degrees`."""
         ...
 
 
@@ -544,6 +548,8 @@ def _shown(walk: _Walk) -> _Shown:
 
 def _graph(walk: _Walk, reasons: tuple[str, ...], frontier: str | None) -> Graph:
     shown = _shown(walk)
+    is_all = frontier is None and replace(walk.wanted, within=None) == EVERYTHING
+    beyond = {} if is_all else _beyond(walk, shown)
     steps = {s.type: _on_page(walk, shown, s) for s in walk.kept}
     inputs = steps[EdgeType.INPUT]
     unnamed = _tell_ambiguous(walk, inputs)
@@ -553,6 +559,7 @@ def _graph(walk: _Walk, reasons: tuple[str, ...], frontier: str | None) -> Graph
         _described(walk, shown, edges),
         [(_TYPES[type], depth, rows) for type, depth, rows in shown.order],
         edges,
+        beyond,
     )
     ids = {type: found.described[type].ids for type in found.described}
     return Graph.kept(
@@ -568,6 +575,14 @@ def _graph(walk: _Walk, reasons: tuple[str, ...], frontier: str | None) -> Graph
             filtered=shown.filtered,
         ),
     )
+
+
+def _beyond(walk: _Walk, shown: _Shown) -> dict[NodeType, columns.Hidden]:
+    page: dict[NodeType, list[int]] = {}
+    for type, _, rows in shown.order:
+        page.setdefault(_TYPES[type], []).extend(rows)
+    visible = {_TYPES[type]: rows for type, rows in enumerate(shown.visible)}
+    return hidden.neighbours(walk.ask, page, walk.kept, visible)
 
 
 def _count_erased(found: Found) -> int:

@@ -180,5 +180,16 @@ def test_a_filter_leaves_what_it_says_and_pages_as_the_whole_does(kind: str, tmp
             assert sorted(n.id for page in pages for n in page.nodes) == sorted(shown)
             assert set().union(*map(identities, pages)) == identities(graph)
             assert sum(page.completeness.filtered for page in pages) == graph.completeness.filtered
+            flows = {(source, target) for source, target, *_ in told.edges(set(known), as_of)}
+            seen: set[str] = set()
+            for page in pages:
+                seen |= names(page)
+                is_all = page.completeness.complete and filter == Filter()
+                for node in page.nodes:
+                    up, down = (
+                        {a for a, b in some if b == node.id} for some in (flows, {e[::-1] for e in flows})
+                    )
+                    hidden = (node.hidden_upstream, node.hidden_downstream)
+                    assert hidden == ((0, 0) if is_all else (len(up - seen), len(down - seen)))
 
     asking(kind, test, tmp_path)

@@ -141,6 +141,10 @@ class LineageNode:
         description="When the Version was first recorded, the Run started, or the Deployment began."
     )
     depth: int = strawberry.field(description="How many Runs away from the roots.")
+    hidden_upstream: int = strawberry.field(
+        description="Where the answer was cut or filtered: how many nodes beside it, upstream, no page has yet."
+    )
+    hidden_downstream: int = strawberry.field(description="The same, downstream.")
 
 
 @strawberry.type(description="One step of the flow of data. Edges point the way data flows.")

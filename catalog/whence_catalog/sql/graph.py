@@ -3,10 +3,10 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, bindparam, select, true
+from sqlalchemy import ColumnElement, Select, bindparam, func, select, true
 
 from whence_catalog import audit, columns, digest, frontiers, lineage, model, taint, traversal
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
@@ -32,17 +32,19 @@ _FACT = tables.table(tables.FactRow)
 _AT_ONCE = 10_000
 
 
+# Of a fact's column: whether it is to be known.
+_Known: TypeAlias = Callable[[ColumnElement[Any]], ColumnElement[bool]]
+
+
 class _Twice:
     """A question as it is put now, and as of a position: `known` says of a fact whether it was known then."""
 
-    def __init__(
-        self, question: Callable[[Callable[[ColumnElement[Any]], ColumnElement[bool]]], Any]
-    ) -> None:
+    def __init__(self, question: Callable[[_Known], Any]) -> None:
         self.now = Statement(question(lambda _: true()))
         self.then = Statement(question(lambda fact: engine.place(fact) <= bindparam("as_of")))
 
 
-def _taken_by(known: Callable[[ColumnElement[Any]], ColumnElement[bool]]) -> Select[Any]:
+def _taken_by(known: _Known) -> Select[Any]:
     return (
         select(
             _RUN.c.id,
@@ -89,6 +91,26 @@ _deployments = _Twice(
         engine.among(_DEPLOYMENT.c.version_id, "ids"), known(_DEPLOYMENT.c.fact)
     )
 )
+
+
+def _counted(
+    of: ColumnElement[int], other: ColumnElement[int], fact: ColumnElement[Any]
+) -> Callable[[_Known], Any]:
+    """How many others lie next to each."""
+    return lambda known: (
+        select(of, func.count(other.distinct())).where(engine.among(of, "ids"), known(fact)).group_by(of)
+    )
+
+
+_degrees = {
+    type: _Twice(_counted(of, other, fact))
+    for type, of, other, fact in (
+        (lineage.EdgeType.INPUT, _INPUT.c.version_id, _INPUT.c.run_id, _INPUT.c.fact),
+        (lineage.EdgeType.OUTPUT, _OUTPUT.c.version_id, _OUTPUT.c.run_id, _OUTPUT.c.fact),
+        (lineage.EdgeType.REUSED, _RUN.c.origin_id, _RUN.c.id, _RUN.c.start_fact),
+        (lineage.EdgeType.DEPLOYED, _DEPLOYMENT.c.version_id, _DEPLOYMENT.c.id, _DEPLOYMENT.c.fact),
+    )
+}
 _served = Statement(
     select(_DEPLOYMENT.c.id, _DEPLOYMENT.c.version_id, engine.place(_DEPLOYMENT.c.fact)).where(
         engine.among(_DEPLOYMENT.c.id, "ids")
@@ -208,6 +230,10 @@ class SqlNeighbours:
             return {}
         of = labels.of_runs if type is NodeType.RUN else labels.of_versions
         return {row: frozenset(own.items()) for row, own in of(self._tx, rows, self._as_of).items()}
+
+    def degrees(self, type: lineage.EdgeType, rows: Sequence[int]) -> Mapping[int, int]:
+        question = _degrees[type]
+        return {row: several for some in _parts(rows) for row, several in self._put(question, some)}
 
     def described(self, type: NodeType, rows: Sequence[int]) -> columns.Described:
         match type:
