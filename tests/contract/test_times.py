@@ -8,7 +8,7 @@ import pytest
 
 from tests import simulator
 from tests.simulator import ACTOR, World, artifact, uid
-from whence_catalog import digest, model, replies
+from whence_catalog import digest, lineage, model, replies
 from whence_catalog.errors import Conflict, InvalidInput, NotFound
 
 # ── positions and times ──────────────────────────────────────────────────────────────────────────
@@ -322,3 +322,55 @@ def test_as_of_now_is_what_is_said_without(world: World) -> None:
     assert [len(item.taints) for item in told if isinstance(item, replies.Judgements)] == [1, 1, 1]
     assert world.catalog.list_runs(as_of=head).items == world.catalog.list_runs().items
     assert isinstance(world.catalog.resolve(asked, 0)[0], NotFound)
+
+
+# ── lineage as of a position ─────────────────────────────────────────────────────────────────────
+
+
+def test_a_name_means_in_lineage_what_it_meant_at_the_position(world: World) -> None:
+    """`@prod` and `@latest` move between the position and now; one `@next` was not known then."""
+    first = world.note("get", {"dataset:d": b"1"}).outputs[0]
+    world.note("fit", {"model:m": b"1"}, [simulator.taken(first)])
+    move(world, b"1")
+    then = world.catalog.position_at(datetime(2999, 1, 1, tzinfo=UTC))
+    second = world.note("get", {"dataset:d": b"2"}).outputs[0]
+    world.note("fit", {"model:m": b"2"}, [simulator.taken(second)])
+    move(world, b"2")
+    move(world, b"2", name="next")
+    asked = world.catalog
+    for name in ("model:m@prod", "model:m@latest", "model:m"):
+        for as_of, number in ((then, 1), (None, 2)):
+            ref, data = f"model:m@{number}", f"dataset:d@{number}"
+            up = asked.lineage([name], lineage.Direction.UP, lineage.Bounds(), as_of=as_of)
+            versions = [node.id for node in up.nodes if node.type is lineage.NodeType.VERSION]
+            assert sorted(versions) == [data, ref]
+            assert asked.lineage_counts([name], lineage.Direction.UP, as_of=as_of).total == 4
+            way = asked.paths("dataset:d@latest", name, as_of=as_of).paths[0]
+            assert (way[0].id, way[-1].id) == (data, ref)
+            assert [node.id for node in asked.roots_of([name], as_of).items] == [data]
+            common = asked.common_ancestors([name, "dataset:d"], as_of).items
+            assert common[0].id == data
+            assert asked.impact("dataset:d@latest", as_of=as_of).subject.id == data
+    for ask in (
+        lambda: asked.lineage(["model:m@next"], lineage.Direction.UP, lineage.Bounds(), as_of=then),
+        lambda: asked.roots_of(["model:m@next"], then),
+        lambda: asked.impact("model:m@2", as_of=then),
+        lambda: asked.paths("dataset:d@2", "model:m@1", as_of=then),
+    ):
+        with pytest.raises(NotFound, match=f"known at position {then}"):
+            ask()
+    with pytest.raises(NotFound, match="did you mean next"):
+        asked.roots_of(["model:m@nxt"])
+
+
+def test_a_later_page_is_of_what_a_name_meant_on_the_first(world: World) -> None:
+    data = world.note("get", {"dataset:d": b"1"}).outputs[0]
+    world.note("fit", {"model:m": b"1"}, [simulator.taken(data)])
+    few = lineage.Bounds(max_nodes=2)
+    page = world.catalog.lineage(["model:m"], lineage.Direction.UP, few)
+    ancestors = world.catalog.common_ancestors(["model:m", "model:m@1"], first=1)
+    world.note("fit", {"model:m": b"2"})
+    rest = world.catalog.lineage(["model:m"], lineage.Direction.UP, few, page.completeness.frontier)
+    assert len({node.id for node in (*page.nodes, *rest.nodes)}) == 4
+    more = world.catalog.common_ancestors(["model:m", "model:m@1"], after=ancestors.end)
+    assert ancestors.total == more.total == 4

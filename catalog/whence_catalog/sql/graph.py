@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Select, bindparam, func, select, true
 from whence_catalog import audit, columns, digest, frontiers, lineage, model, taint, traversal
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
 from whence_catalog.lineage import NodeType
-from whence_catalog.sql import artifacts, engine, judgements, labels, runs, tables
+from whence_catalog.sql import artifacts, engine, judgements, labels, named, runs, tables, times
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Record, Statement, Transaction
 
@@ -413,8 +413,21 @@ def _neighbours(tx: Transaction, as_of: int | None, frontier: str | None = None)
     return position, SqlNeighbours(tx, None if is_all else position)
 
 
+def roots(
+    tx: Transaction, texts: Sequence[str], as_of: int | None, frontier: str | None
+) -> list[lineage.NodeKey]:
+    """What the roots name; of a page after the first, what they named as of the first.
+
+    Raises:
+        NotFound: one is not recorded, or was not as of that position.
+    """
+    then = as_of if frontier is None else frontiers.Frontier.parse(frontier).position
+    times.checked(tx, then)
+    return [root(tx, text, then) for text in texts]
+
+
 def root(tx: Transaction, text: str, as_of: int | None = None) -> lineage.NodeKey:
-    """What a root names: a reference, a Run's id or its prefix, or a Deployment's.
+    """What a root names: a reference, as it was known at the position, a Run's id or its prefix, or a Deployment's.
 
     Raises:
         NotFound: it is not recorded, or was not as of that position.
@@ -422,10 +435,10 @@ def root(tx: Transaction, text: str, as_of: int | None = None) -> lineage.NodeKe
     if text.startswith(lineage.DEPLOYMENT):
         return _deployment(tx, text, as_of)
     if ":" in text:
-        version = artifacts.version_id(tx, model.Reference.parse(text))
-        if as_of is not None and not tx.all(_producers.then, ids=[version], as_of=as_of):
-            raise NotFound(f"{text} was not recorded as of position {as_of}", ErrorKind.NO_SUCH_VERSION)
-        return lineage.version_key(version)
+        named_so = model.Reference.parse(text)
+        return lineage.version_key(
+            artifacts.version_id(tx, named_so) if as_of is None else named.known_version(tx, named_so, as_of)
+        )
     uid = runs.prefixed(tx, text)
     row, position = tx.one(_run_named, uid=uid.bytes) or (0, 0)
     if as_of is not None and position > as_of:

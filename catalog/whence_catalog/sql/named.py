@@ -262,6 +262,18 @@ def named_versions(
     return results
 
 
+def known_version(tx: Transaction, reference: model.Reference, as_of: int) -> int:
+    """The row of the Version that a reference meant, as far as was known at a position.
+
+    Raises:
+        NotFound: none was known.
+    """
+    found = named_versions(tx, {reference}, as_of)[reference]
+    if isinstance(found, WhenceError):
+        raise found
+    return found.id
+
+
 def versions_with_ids(tx: Transaction, ids: Iterable[int]) -> dict[int, Named]:
     """The Versions in these rows, each by its own."""
     rows = tx.all(_versions_with_ids, ids=sorted(set(ids)))

@@ -17,7 +17,7 @@ from whence_catalog.closure import Closure, Start, Way
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
 from whence_catalog.lineage import Node, NodeKey, NodeType
 from whence_catalog.replies import ImpactType
-from whence_catalog.sql import artifacts, engine, graph, judgements, pages, runs, tables, times
+from whence_catalog.sql import artifacts, engine, graph, judgements, named, pages, runs, tables, times
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Statement, Transaction
 from whence_catalog.sql.flow import SqlEdges
@@ -82,8 +82,8 @@ class _Subject(NamedTuple):
     project: str = ""
 
 
-def _subject(tx: Transaction, text: str, as_of: int) -> _Subject:
-    """What a reference, a Run's id or `deployment/…` names.
+def _subject(tx: Transaction, text: str, as_of: int, is_now: bool) -> _Subject:
+    """What a reference, a Run's id or `deployment/…` named as of a position; `is_now`: who asks named none.
 
     Raises:
         NotFound: nothing that is recorded, or that was at that position.
@@ -95,10 +95,12 @@ def _subject(tx: Transaction, text: str, as_of: int) -> _Subject:
             raise NotFound(f"no {text} is recorded", ErrorKind.NO_SUCH_JUDGEMENT)
         return _Subject(Start(version=row[1]), row[0], row[2])
     if ":" in text:
-        version = artifacts.version_id(tx, model.Reference.parse(text))
-        if as_of != engine.NOW and not any(SqlEdges(tx, as_of).producers_of([version])):
-            raise NotFound(f"no version {text} was recorded{_then(as_of)}", ErrorKind.NO_SUCH_VERSION)
-        return _Subject(Start(version=version))
+        reference = model.Reference.parse(text)
+        # With near names, where nothing is meant by it now.
+        version = artifacts.version_id(tx, reference) if is_now else 0
+        return _Subject(
+            Start(version=version if as_of == engine.NOW else named.known_version(tx, reference, as_of))
+        )
     run = runs.get(tx, runs.prefixed(tx, text)).id
     if tx.one(_run_known, id=run, as_of=as_of) is None:
         raise NotFound(f"no run {text} was recorded{_then(as_of)}", ErrorKind.NO_SUCH_RUN)
@@ -124,7 +126,7 @@ def _then(as_of: int) -> str:
 def paths(tx: Transaction, start: str, end: str, limit: int, as_of: int | None) -> replies.Paths:
     """The shortest ways from one thing to another."""
     position = times.checked(tx, as_of)
-    first, last = _subject(tx, start, position), _subject(tx, end, position)
+    first, last = (_subject(tx, text, position, as_of is None) for text in (start, end))
     if first.deployment is not None:
         # Data goes into a Deployment, and no further.
         ends = (_deployments(tx, [first.deployment])[first.deployment],)
@@ -212,17 +214,17 @@ def _page(
         raise InvalidInput(f"{what} of nothing: name a version or a run")
     asked, position, key = _place(tx, what, of, as_of, first, after, (int, int))
     ask = SqlEdges(tx, position)
-    starts = {_subject(tx, text, position).start: None for text in of}
+    starts = {_subject(tx, text, position, as_of is None).start: None for text in of}
     closures = [closure.upstream(ask, start) for start in starts]
     every = rule(closures)
     shown = [item for item in every if key is None or item > key][: first + 1]
-    named = nodes(tx, [item[1] for item in shown[:first]])
+    described = nodes(tx, [item[1] for item in shown[:first]])
     cursors = [asked.cursor(position, item) for item in shown[:first]]
     return replies.NodePage(
         cursors=tuple(cursors),
         end=cursors[-1] if len(shown) > first else None,
         masked=0,
-        items=tuple(named[item]._replace(depth=depth) for depth, item in shown[:first]),
+        items=tuple(described[item]._replace(depth=depth) for depth, item in shown[:first]),
         total=len(every),
         completeness=completeness(closures),
     )
@@ -281,7 +283,7 @@ def impact(
         InvalidInput: it is of a Deployment, of which nothing comes.
     """
     asked, position, key = _place(tx, "impact", [of, *sorted(kinds)], as_of, first, after, (int, int))
-    start, deployment, _ = _subject(tx, of, position)
+    start, deployment, _ = _subject(tx, of, position, as_of is None)
     if deployment is not None:
         raise InvalidInput(f"nothing comes of {of}; ask of the version that it serves")
     found = closure.downstream(SqlEdges(tx, position), start)

@@ -159,7 +159,7 @@ class Reading:
         self._settle_positions()
 
         def answer(tx: Transaction) -> lineage.Graph:
-            known = [graph.root(tx, root, as_of) for root in roots]
+            known = graph.roots(tx, roots, as_of, frontier)
             return graph.walk(tx, known, direction, bounds, frontier, filter, as_of)
 
         return self._database.read(answer)
