@@ -40,7 +40,8 @@ def named_productions(asked: Admission, arguments: Mapping[str, object]) -> obje
 
 def named_runs(asked: Admission, arguments: Mapping[str, object]) -> object:
     """Nothing; runs of projects that may not be read are absent."""
-    found = asked.catalog.named_runs(cast("Sequence[UUID]", arguments["runs"]))
+    as_of = cast("int | None", arguments.get("as_of"))
+    found = asked.catalog.named_runs(cast("Sequence[UUID]", arguments["runs"]), as_of)
     readable = [run for run in found.values() if asked.may_read(run.project)]
     return {run.uid: run for run in asked.shown(readable)}
 

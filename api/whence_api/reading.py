@@ -55,10 +55,12 @@ def artifacts(asked: Admission, arguments: Mapping[str, object]) -> object:
     """Nothing; those of projects that may be read are listed."""
     project = cast("str | None", arguments.get("project"))
     kind = cast("str | None", arguments.get("kind"))
+    as_of = cast("int | None", arguments.get("as_of"))
     if asked.sees_all:
-        return asked.catalog.artifacts(project, kind)
+        return asked.catalog.artifacts(project, kind, as_of)
     named = sorted(asked.viewer.grants.by_project) if project is None else [project]
-    return [found for name in named if asked.may_read(name) for found in asked.catalog.artifacts(name, kind)]
+    readable = [name for name in named if asked.may_read(name)]
+    return [found for name in readable for found in asked.catalog.artifacts(name, kind, as_of)]
 
 
 def productions(asked: Admission, arguments: Mapping[str, object]) -> object:
@@ -83,7 +85,9 @@ def alias_at(asked: Admission, arguments: Mapping[str, object]) -> object:
 
 def run(asked: Admission, arguments: Mapping[str, object]) -> object:
     """Read in the project of the run."""
-    return asked.shown(_record(asked, cast("str", arguments["prefix"])))
+    found = _record(asked, cast("str", arguments["prefix"]))
+    as_of = cast("int | None", arguments.get("as_of"))
+    return asked.shown(found if as_of is None else asked.catalog.run(str(found.run.uid), as_of))
 
 
 def _record(asked: Admission, prefix: str) -> model.RunRecord:
@@ -165,7 +169,7 @@ def series(asked: Admission, arguments: Mapping[str, object]) -> object:
     """Read in the project of the run."""
     run = cast("UUID", arguments["run"])
     asked.require_run(Grant.READ, run)
-    return asked.catalog.series(run)
+    return asked.catalog.series(run, cast("int | None", arguments.get("as_of")))
 
 
 # ── the cache ────────────────────────────────────────────────────────────────────────────────────

@@ -213,7 +213,7 @@ class Catalog(Protocol):
         ...
 
     def artifacts(
-        self, project: str | None = None, kind: str | None = None
+        self, project: str | None = None, kind: str | None = None, as_of: int | None = None
     ) -> Sequence[replies.ArtifactSummary]:
         """All Artifacts, by name."""
         ...
@@ -254,7 +254,7 @@ class Catalog(Protocol):
         """The Version that each of these quarantines, holds and deployments is of; one that is not recorded is absent."""
         ...
 
-    def run(self, prefix: str) -> model.RunRecord:
+    def run(self, prefix: str, as_of: int | None = None) -> model.RunRecord:
         """The Run of that id, or of a unique prefix of eight characters or more.
 
         Raises:
@@ -277,7 +277,7 @@ class Catalog(Protocol):
         """The project of each Run; one that is not recorded is absent."""
         ...
 
-    def series(self, run: UUID) -> dict[str, tuple[tuple[int, float], ...]]:
+    def series(self, run: UUID, as_of: int | None = None) -> dict[str, tuple[tuple[int, float], ...]]:
         """All points of a Run's metric series, by name, in the order they were logged."""
         ...
 
@@ -463,7 +463,7 @@ class Catalog(Protocol):
         """Each Version as the Run that its source names made it; an InvalidInput where it names none."""
         ...
 
-    def named_runs(self, runs: Sequence[UUID]) -> Mapping[UUID, model.Run]:
+    def named_runs(self, runs: Sequence[UUID], as_of: int | None = None) -> Mapping[UUID, model.Run]:
         """The Runs with these ids; one that is not recorded is absent."""
         ...
 
@@ -502,25 +502,41 @@ class Catalog(Protocol):
         ...
 
     def consumers_of(
-        self, versions: Sequence[model.Reference], first: int = 25, after: str | None = None
+        self,
+        versions: Sequence[model.Reference],
+        first: int = 25,
+        after: str | None = None,
+        as_of: int | None = None,
     ) -> Sequence[Result[replies.RunPage]]:
         """The Runs that took each Version, from whatever production."""
         ...
 
     def children_of(
-        self, runs: Sequence[UUID], first: int = 25, after: str | None = None
+        self,
+        runs: Sequence[UUID],
+        first: int = 25,
+        after: str | None = None,
+        as_of: int | None = None,
     ) -> Sequence[Result[replies.RunPage]]:
         """The Runs whose parent is each Run."""
         ...
 
     def inputs_of(
-        self, runs: Sequence[UUID], first: int = 25, after: str | None = None
+        self,
+        runs: Sequence[UUID],
+        first: int = 25,
+        after: str | None = None,
+        as_of: int | None = None,
     ) -> Sequence[Result[replies.InputPage]]:
         """What each Run took; a reused Run that has none of its own took its origin's."""
         ...
 
     def outputs_of(
-        self, runs: Sequence[UUID], first: int = 25, after: str | None = None
+        self,
+        runs: Sequence[UUID],
+        first: int = 25,
+        after: str | None = None,
+        as_of: int | None = None,
     ) -> Sequence[Result[replies.ProductionPage]]:
         """What each Run made; a reused Run hands out its origin's."""
         ...

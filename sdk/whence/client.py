@@ -235,21 +235,22 @@ class Client:
         """Versions, Artifacts, jobs and Runs, by name or by what they have; see `searching.search`."""
         return searching.search(self, text, **asked)
 
-    def judgements(self, reference: str) -> replies.Judgements:
-        """What was said of a Version, and what taints it now."""
-        return judging.judgements(self, reference)
+    def judgements(self, reference: str, as_of: times.Known | None = None) -> replies.Judgements:
+        """What was said of a Version, and what taints it, as far as is known now or was then."""
+        return judging.judgements(self, reference, as_of)
 
-    def get(self, reference: str) -> handles.Handle:
-        """A handle of the Version that `reference` means."""
+    def get(self, reference: str, as_of: times.Known | None = None) -> handles.Handle:
+        """A handle of the Version that `reference` means, or meant as far as was known then."""
         parsed = model.Reference.parse(reference, self.project)
         self.writer.settle()
+        then = times.position(self, as_of)
         try:
-            found = calls.one(self.catalog.resolve([parsed]))
+            found = calls.one(self.catalog.resolve([parsed], then))
         except NotFound:
             # It answers; what it was not told yet may be what is asked for.
             if not self.writer.deliver():
                 raise
-            found = calls.one(self.catalog.resolve([parsed]))
+            found = calls.one(self.catalog.resolve([parsed], then))
         return handles.bound(found, self)
 
     @reads.unwatched

@@ -96,9 +96,10 @@ def label(opened: "Client", what: str, labels: Mapping[str, str], remove: Iterab
     return calls.one(opened.catalog.label([claim]))
 
 
-def judgements(opened: "Client", reference: str) -> replies.Judgements:
-    """What was said of the Version that `reference` means, and what taints it."""
-    return calls.one(opened.catalog.judgements([model.Reference.parse(reference, opened.project)]))
+def judgements(opened: "Client", reference: str, as_of: times.Known | None = None) -> replies.Judgements:
+    """What was said of the Version that `reference` means, and what taints it, as far as was known then."""
+    named = model.Reference.parse(reference, opened.project)
+    return calls.one(opened.catalog.judgements([named], times.position(opened, as_of)))
 
 
 def reach(opened: "Client", reference: str, first: int = 100) -> replies.Reach:

@@ -4,7 +4,9 @@ A time is an ISO date or date and time; without an offset it is of UTC. A date a
 true or known on it is asked of its end, and what began on it began at its beginning.
 """
 
+import itertools
 import re
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -115,19 +117,24 @@ def alias_history(
     Raises:
         NotFound: it has no such alias, or none was known then.
     """
-    found: list[model.Alias] = []
-    after, then = None, position(opened, as_of)
-    while len(found) < first:
-        of = model.Reference(reference.artifact)
-        page = calls.one(opened.catalog.aliases_of([of], False, 100, after, then))
-        found += [alias for alias in page.items if alias.name == reference.alias]
-        after = page.end
-        if after is None:
-            break
+    then = position(opened, as_of)
+    moves = (alias for alias in aliases(opened, reference.artifact, then) if alias.name == reference.alias)
+    found = tuple(itertools.islice(moves, first))
     if not found:
         # An alias that was ever known means something.
         calls.one(opened.catalog.versions([reference], then))
-    return tuple(found[:first])
+    return found
+
+
+def aliases(opened: "Client", artifact: model.Artifact, as_of: int | None) -> Iterator[model.Alias]:
+    """All that the aliases of an Artifact meant, the newest first."""
+    after = None
+    while True:
+        page = calls.one(opened.catalog.aliases_of([model.Reference(artifact)], False, 100, after, as_of))
+        yield from page.items
+        after = page.end
+        if after is None:
+            return
 
 
 def timeline(

@@ -1,8 +1,10 @@
 """What was true when, and what was known when."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 
@@ -232,7 +234,14 @@ def test_a_cursor_as_of_one_position_is_none_as_of_another(world: World) -> None
 # ── what was known at a position ─────────────────────────────────────────────────────────────────
 
 
-def _known(world: World, as_of: int) -> str:
+def _each_run(world: World, run: UUID, as_of: int) -> object:
+    try:
+        return world.catalog.run(str(run), as_of), world.catalog.series(run, as_of)
+    except NotFound as error:
+        return error
+
+
+def _known(world: World, as_of: int, runs: Sequence[UUID] = ()) -> str:
     """All that can be asked as of a position."""
     asked = world.catalog
     references = [model.Reference.parse(f"model:m{tail}") for tail in ("", "@1", "@2", "@3", "@prod")]
@@ -248,8 +257,16 @@ def _known(world: World, as_of: int) -> str:
         [asked.deployments(standing=standing, as_of=as_of) for standing in (True, False)],
         [_meant(world, at, as_of) for at in (now, datetime.now(UTC) - 9 * HOUR)],
         asked.timeline(MODEL_REF, as_of) if as_of else None,
+        asked.artifacts(as_of=as_of),
+        asked.consumers_of(references, as_of=as_of),
+        [_each_run(world, run, as_of) for run in runs],
+        asked.named_runs(runs, as_of),
+        asked.children_of(runs, as_of=as_of),
+        asked.inputs_of(runs, as_of=as_of),
+        asked.outputs_of(runs, as_of=as_of),
     ]
-    return re.sub(r"datetime.datetime\(2999.*", "", repr(told))
+    # What is not known then may be known of now, or may not: it is refused in other words.
+    return re.sub(r"NotFound\((\"[^\"]*\"|'[^']*')\)", "not known", repr(told))
 
 
 def _meant(world: World, at: datetime, as_of: int) -> object:
@@ -266,11 +283,17 @@ def test_what_was_known_at_a_position_is_the_same_for_ever(world: World) -> None
     """Late commits, late claims, moves, releases, presumptions and what supersedes them change no answer."""
     start = datetime.now(UTC) - 10 * HOUR
     begun = [world.plain_call("slow"), world.plain_call("lost", labels={"team": "a"})]
+    begun[1] = replace(begun[1], parent=begun[0].run)
+    runs = [call.run for call in begun]
     held: list[model.QuarantineClaim] = []
 
     def quarantined() -> None:
         held.append(model.QuarantineClaim(uid(), MODEL, simulator.digest_of(b"1"), ACTOR, "bad"))
         world.catalog.quarantine(held)
+
+    def taken_late() -> tuple[model.InputClaim, ...]:
+        output = simulator.one(world.catalog.resolve([model.Reference.parse("model:m@1")]))
+        return (simulator.taken(output, "a"), simulator.taken(output, "b"))
 
     def retrained() -> None:
         (output,) = (simulator.one(world.catalog.resolve([model.Reference.parse("model:m@1")])),)
@@ -288,6 +311,7 @@ def test_what_was_known_at_a_position_is_the_same_for_ever(world: World) -> None
         lambda: made(world, b"2"),
         lambda: move(world, b"2", start + HOUR),
         lambda: deploy(world, b"2", start + 2 * HOUR),
+        lambda: world.catalog.add([model.Addition(uid(), runs[0], ACTOR, taken_late())]),
         lambda: world.finish(world.report(begun[0], {"model:m": b"1"}, metrics={"auc": 1.0})),
         lambda: world.catalog.release([model.Release(uid(), held[0].uid, ACTOR, "fine")]),
         lambda: world.finish(world.report(begun[1], claimed_at=start)),
@@ -298,10 +322,10 @@ def test_what_was_known_at_a_position_is_the_same_for_ever(world: World) -> None
     for step in steps:
         step()
         head = world.catalog.position_at(datetime(2999, 1, 1, tzinfo=UTC))
-        told[head] = _known(world, head)
+        told[head] = _known(world, head, runs)
     assert len(set(told.values())) == len(told)
     for position, before in told.items():
-        assert _known(world, position) == before, position
+        assert _known(world, position, runs) == before, position
 
 
 def test_as_of_now_is_what_is_said_without(world: World) -> None:
@@ -321,6 +345,30 @@ def test_as_of_now_is_what_is_said_without(world: World) -> None:
     assert world.catalog.judgements(asked, head) == told
     assert [len(item.taints) for item in told if isinstance(item, replies.Judgements)] == [1, 1, 1]
     assert world.catalog.list_runs(as_of=head).items == world.catalog.list_runs().items
+    runs = [run.uid for run in world.catalog.list_runs().items]
+    now = world.catalog
+    assert now.artifacts(as_of=head) == now.artifacts()
+    assert now.artifacts(None, "model", head) == now.artifacts(None, "model")
+    assert not now.artifacts("other", as_of=head)
+    assert not now.artifacts(as_of=0)
+    assert [now.run(str(run), head) for run in runs] == [now.run(str(run)) for run in runs]
+    assert [now.series(run, head) for run in runs] == [now.series(run) for run in runs]
+    assert now.named_runs(runs, head) == now.named_runs(runs)
+    assert now.named_runs(runs, 0) == {}
+    with pytest.raises(NotFound, match="known at position 0"):
+        now.run(str(runs[0]), 0)
+    assert [
+        len(page.items) for page in now.consumers_of([asked[0]]) if isinstance(page, replies.RunPage)
+    ] == [1]
+    for verb, subjects in (
+        (now.consumers_of, [MODEL_REF]),
+        (now.children_of, runs),
+        (now.inputs_of, runs),
+        (now.outputs_of, runs),
+    ):
+        pages = [verb(subjects, as_of=as_of) for as_of in (head, None)]
+        assert [page.items for page in pages[0]] == [page.items for page in pages[1]]
+        assert all(isinstance(refused, NotFound) for refused in verb(subjects, as_of=0))
     assert isinstance(world.catalog.resolve(asked, 0)[0], NotFound)
 
 

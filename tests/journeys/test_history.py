@@ -116,6 +116,27 @@ def test_all_that_happened_to_an_artifact_or_a_version_is_listed_page_by_page(pa
     ] * 2
 
 
+def test_versions_runs_and_artifacts_are_shown_as_they_were_known(past: Client, cli: Cli) -> None:
+    """First is one model; then a second is made, and `prod` moves to it."""
+    assert past.get("model:m", as_of=1).ref == "model:m@1"
+    assert past.get("model:m@prod", as_of=head(past)).ref == "model:m@2"
+    text, shown = both(cli, "show", "model:m", "--as-of", "3")
+    assert (shown["output"]["version"]["ref"], shown["aliases"][0]["until"]) == ("model:m@2", None)
+    _, first = both(cli, "show", "model:m@prod", "--as-of", "3")
+    assert first["output"]["version"]["ref"] == "model:m@1"
+    assert both(cli, "show", "model:m@1", "--as-of", "3")[1]["judgements"]["deployments"] == []
+    run = str(past.get("model:m@2").output.run)
+    assert both(cli, "show", run, "--as-of", "2")[1]["record"]["run"]["state"] == "complete"
+    text, listed = both(cli, "ls", "--as-of", "3")
+    assert [(a["versions"], a["latest"]["ref"], [x["name"] for x in a["aliases"]]) for a in listed] == [
+        (2, "model:m@2", ["prod"])
+    ]
+    assert "model:m" in text
+    assert both(cli, "ls", "--as-of", "0")[1] == []
+    for refused in (["show", "model:m@prod", "--as-of", "2"], ["show", run, "--as-of", "1"]):
+        assert "known at position" in cli(*refused).err
+
+
 # ── what serves where ────────────────────────────────────────────────────────────────────────────
 
 

@@ -471,8 +471,16 @@ def reads(c: Crossing) -> Iterator[tuple[str, dict[str, object]]]:
     head = c.catalog.position_at(datetime.now(UTC))
     for found in references:
         yield "timeline", {"subject": found}
-        yield "alias_at", {"artifact": found.artifact, "alias": "prod", "at": datetime.now(UTC)}
+    yield "alias_at", {"artifact": artifacts[0], "alias": "prod", "at": datetime.now(UTC)}
     yield "deployments", {"as_of": head}
+    yield "artifacts", {"as_of": head}
+    yield "named_runs", {"runs": runs, "as_of": head}
+    yield "consumers_of", {"versions": references, "as_of": head}
+    for verb in ("children_of", "inputs_of", "outputs_of"):
+        yield verb, {"runs": runs, "as_of": head}
+    for run in mine:
+        yield "run", {"prefix": str(run), "as_of": head}
+        yield "series", {"run": run, "as_of": head}
     yield "list_runs", {"as_of": head}
     for verb in ("resolve", "versions", "judgements"):
         yield verb, {"references": references, "as_of": head}

@@ -92,11 +92,13 @@ def select_productions() -> Select[tuple[object, ...]]:
 
 
 _newest_first = (engine.place(_OUTPUT.c.fact).desc(), _OUTPUT.c.place.desc())
-_outputs_of_run = Statement(
+_made_by_run = (
     select_productions()
     .where(_OUTPUT.c.run_id == bindparam("run_id"))
     .order_by(engine.place(_OUTPUT.c.fact), _OUTPUT.c.place)
 )
+_outputs_of_run = Statement(_made_by_run)
+_outputs_known = Statement(_made_by_run.where(engine.known(_OUTPUT.c.fact)))
 _productions_of_artifact = Statement(
     select_productions().where(_OUTPUT.c.artifact_id == bindparam("artifact_id")).order_by(*_newest_first)
 )
@@ -348,8 +350,10 @@ def _described(tx: Transaction, rows: list[Record]) -> tuple[model.Output, ...]:
     return tuple(output_of(tx, row, clear[row[16]]) for row in rows)
 
 
-def outputs_of(tx: Transaction, run_id: int) -> tuple[model.Output, ...]:
-    """What a Run made."""
+def outputs_of(tx: Transaction, run_id: int, as_of: int | None = None) -> tuple[model.Output, ...]:
+    """What a Run made, or was known to have made at a position."""
+    if as_of is not None:
+        return _described(tx, tx.all(_outputs_known, run_id=run_id, as_of=as_of))
     return _described(tx, tx.all(_outputs_of_run, run_id=run_id))
 
 

@@ -1,26 +1,36 @@
-"""What was true at a time, and what was known at a position: aliases, deployments, judgements, Runs, and timelines."""
+"""What was true at a time, and what was known at a position: aliases, deployments, judgements, Artifacts, and timelines."""
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import ColumnElement, Select, Text, bindparam, case, literal_column, select, tuple_, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Text,
+    bindparam,
+    exists,
+    func,
+    literal_column,
+    select,
+    tuple_,
+    union_all,
+)
 
-from whence_catalog import catalog, facts, lifecycle, model, replies
+from whence_catalog import catalog, model, replies
 from whence_catalog.errors import ErrorKind, NotFound, WhenceError
 from whence_catalog.replies import EventType
-from whence_catalog.sql import artifacts, engine, labels, named, pages, tables, times
+from whence_catalog.sql import artifacts, engine, named, pages, tables, times
 from whence_catalog.sql import judgements as judged
 from whence_catalog.sql.engine import Given, Record, Statement, Transaction
 
 _FACT = tables.table(tables.FactRow)
+_ARTIFACT = tables.table(tables.ArtifactRow)
 _PROJECT = tables.table(tables.ProjectRow)
 _VERSION = tables.table(tables.VersionRow)
-_RUN = tables.table(tables.RunRow)
 _OUTPUT = tables.table(tables.OutputRow)
-_SERIES = tables.table(tables.SeriesRow)
 _ALIAS = tables.table(tables.AliasRow)
 _DEPLOYMENT = tables.table(tables.DeploymentRow)
 _APPROVAL = tables.table(tables.ApprovalRow)
@@ -177,54 +187,51 @@ def judgements(
     ]
 
 
-# ── Runs ─────────────────────────────────────────────────────────────────────────────────────────
+# ── Artifacts ────────────────────────────────────────────────────────────────────────────────────
 
-# The state of a Run as far as was known at `head`. A reused one has no fact that ended it.
-STATE: ColumnElement[str] = case(
-    (_RUN.c.finish_fact.is_(None) | engine.known(_RUN.c.finish_fact, "head"), _RUN.c.state),
-    (engine.known(_RUN.c.presume_fact, "head"), literal_column("'aborted'")),
-    else_=literal_column("'running'"),
+_artifacts_known = Statement(
+    select(_ARTIFACT.c.id, _PROJECT.c.name, _ARTIFACT.c.kind, _ARTIFACT.c.name, func.count())
+    .select_from(_VERSION)
+    .join(_ARTIFACT, _ARTIFACT.c.id == _VERSION.c.artifact_id)
+    .join(_PROJECT, _PROJECT.c.id == _ARTIFACT.c.project_id)
+    .where(
+        exists(
+            select(literal_column("1")).where(
+                _OUTPUT.c.version_id == _VERSION.c.id, engine.known(_OUTPUT.c.fact)
+            )
+        )
+    )
+    .group_by(_ARTIFACT.c.id, _PROJECT.c.name, _ARTIFACT.c.kind, _ARTIFACT.c.name)
+    .order_by(_PROJECT.c.name, _ARTIFACT.c.kind, _ARTIFACT.c.name)
 )
-_said_of = Statement(
-    select(
-        _RUN.c.id,
-        _RUN.c.start_fact,
-        engine.place(_RUN.c.finish_fact),
-        _RUN.c.presume_fact,
-        engine.place(_RUN.c.presume_fact),
-    ).where(engine.among(_RUN.c.id, "ids"))
-)
-_canonical = Statement(select(_FACT.c.id, _FACT.c.canonical).where(engine.among(_FACT.c.id, "ids")))
-_logged = Statement(
-    select(_FACT.c.canonical)
-    .join(_SERIES, _SERIES.c.fact == _FACT.c.id)
-    .where(_SERIES.c.run_id == bindparam("run_id"), engine.known(_SERIES.c.fact))
-    .order_by(engine.place(_SERIES.c.fact))
+_stood = Statement(
+    select(_ALIAS.c.id)
+    .where(engine.known(_ALIAS.c.fact), engine.unknown(_ALIAS.c.end_fact))
+    .order_by(engine.place(_ALIAS.c.fact).desc())
 )
 
 
-def runs(tx: Transaction, ids: Sequence[int], as_of: int) -> dict[int, model.Run]:
-    """The Runs in these rows as they were known at a position: one that ended later was running."""
-    described = named.runs_with_ids(tx, ids)
-    own = labels.of_runs(tx, ids, as_of)
-    said = tx.all(_said_of, ids=sorted(ids))
-    later = [row for row in said if row[2] is not None and row[2] > as_of]
-    wanted = sorted({fact for row in later for fact in (row[1], row[3]) if fact is not None})
-    told = {row[0]: facts.decode(bytes(row[1])) for row in (tx.all(_canonical, ids=wanted) if wanted else ())}
-    for row_id, start_fact, _, presume_fact, presumed in later:
-        run = _begun(described[row_id], told[start_fact])
-        for (canonical,) in tx.all(_logged, run_id=row_id, as_of=as_of):
-            fact = facts.decode(bytes(canonical))
-            run = lifecycle.log(run, facts.read_log(fact.uid, fact.body))
-        if presumed is not None and presumed <= as_of:
-            run = lifecycle.presume_aborted(run, told[presume_fact].at)
-        described[row_id] = run
-    return {row: replace(run, labels=own[row]) for row, run in described.items()}
-
-
-def _begun(run: model.Run, fact: facts.Fact) -> model.Run:
-    call = replace(facts.read_start(fact.body), actor=fact.actor)
-    return replace(lifecycle.start(call, fact.at), labels=run.labels)
+def summaries(
+    tx: Transaction, project: str | None, kind: str | None, as_of: int
+) -> tuple[replies.ArtifactSummary, ...]:
+    """Every Artifact (of that project and kind, where given) that was known at a position, as it was."""
+    found = {
+        model.Artifact(*parts): count
+        for _, *parts, count in tx.all(_artifacts_known, as_of=as_of)
+        if project in (None, parts[0]) and kind in (None, parts[1])
+    }
+    latest = named.named_versions(tx, [model.Reference(artifact) for artifact in found], as_of)
+    standing: dict[model.Artifact, list[model.Alias]] = {artifact: [] for artifact in found}
+    ids = [row[0] for row in tx.all(_stood, as_of=as_of)]
+    aliases = pages.aliases_with_ids(tx, ids, as_of)
+    for row in ids:
+        standing.setdefault(aliases[row].artifact, []).append(aliases[row])
+    summed = []
+    for artifact, count in found.items():
+        newest = latest[model.Reference(artifact)]
+        assert isinstance(newest, named.Named), "what has Versions has a newest one"
+        summed.append(replies.ArtifactSummary(artifact, count, newest.version, tuple(standing[artifact])))
+    return tuple(summed)
 
 
 # ── timelines ────────────────────────────────────────────────────────────────────────────────────

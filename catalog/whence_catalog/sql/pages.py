@@ -31,7 +31,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from whence_catalog import catalog, digest, model, replies
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound, WhenceError
-from whence_catalog.sql import artifacts, engine, named, tables, times
+from whence_catalog.sql import artifacts, engine, named, past, tables, times
 from whence_catalog.sql.engine import Given, Record, Statement, Transaction
 
 CURSOR_DOMAIN = "whence.cursor/1"
@@ -204,12 +204,13 @@ _consumers = _paged(
     )
     .join(_RUN, _RUN.c.id == _INPUT.c.run_id)
     .where(
-        sequenced(_RUN.c.start_fact),
+        sequenced(_INPUT.c.fact),
         # A Run that took it in several roles is listed once.
         ~exists(
             select(_ONE).where(
                 _other_taking.c.version_id == _INPUT.c.version_id,
                 _other_taking.c.run_id == _INPUT.c.run_id,
+                sequenced(_other_taking.c.fact),
                 tuple_(_other_taking.c.role, _other_taking.c.ordinal)
                 < tuple_(_INPUT.c.role, _INPUT.c.ordinal),
             )
@@ -231,7 +232,7 @@ _inputs = _paged(
         _INPUT.c.role.label("key"),
         _INPUT.c.ordinal.label("minor"),
         _INPUT.c.run_id,
-    ),
+    ).where(sequenced(_INPUT.c.fact)),
     newest_first=False,
 )
 
@@ -429,11 +430,17 @@ def _artifact_subjects(
 
 
 def _run_subjects(
-    tx: Transaction, uids: Iterable[UUID], row_of: Callable[[named.RunPlace], int]
+    tx: Transaction,
+    uids: Iterable[UUID],
+    row_of: Callable[[named.RunPlace], int],
+    as_of: int | None,
 ) -> dict[UUID, catalog.Result[Subject]]:
     places = named.run_places(tx, uids)
+    known = places.keys() if as_of is None else past.known(tx, uids, as_of)
     return {
         uid: Subject(row_of(places[uid]), str(uid))
+        if uid in known
+        else past.unknown(uid, cast("int", as_of))
         if uid in places
         else NotFound(f"no run {uid} is recorded", ErrorKind.NO_SUCH_RUN)
         for uid in uids
@@ -543,11 +550,11 @@ def productions_of(
 
 
 def outputs_of(
-    tx: Transaction, uids: Sequence[UUID], first: int, after: str | None
+    tx: Transaction, uids: Sequence[UUID], first: int, after: str | None, as_of: int | None
 ) -> list[catalog.Result[replies.ProductionPage]]:
     """What each Run made, or its origin, in the order in which it was said."""
-    subjects = _run_subjects(tx, uids, lambda place: place.executed)
-    return _in_order(uids, _production_pages(tx, _parts(tx, OUTPUTS, subjects, first, after)))
+    subjects = _run_subjects(tx, uids, lambda place: place.executed, as_of)
+    return _in_order(uids, _production_pages(tx, _parts(tx, OUTPUTS, subjects, first, after, as_of)))
 
 
 def _production_pages(
@@ -563,12 +570,12 @@ def _production_pages(
 
 
 def inputs_of(
-    tx: Transaction, uids: Sequence[UUID], first: int, after: str | None
+    tx: Transaction, uids: Sequence[UUID], first: int, after: str | None, as_of: int | None
 ) -> list[catalog.Result[replies.InputPage]]:
     """What each Run took, or its origin where it took nothing itself, by role and ordinal."""
-    subjects = _run_subjects(tx, uids, lambda place: place.id if place.has_inputs else place.executed)
+    subjects = _run_subjects(tx, uids, lambda place: place.id if place.has_inputs else place.executed, as_of)
 
-    parts = _parts(tx, INPUTS, subjects, first, after)
+    parts = _parts(tx, INPUTS, subjects, first, after, as_of)
     asked = named.listed((run, role, ordinal) for role, ordinal, run in _rows_of(parts))
     described = {row[9:12]: _input(row) for row in tx.all(_described_inputs, given=asked)}
 
@@ -585,25 +592,26 @@ def _input(row: Record) -> model.Input:
 
 
 def consumers_of(
-    tx: Transaction, references: Sequence[model.Reference], first: int, after: str | None
+    tx: Transaction, references: Sequence[model.Reference], first: int, after: str | None, as_of: int | None
 ) -> list[catalog.Result[replies.RunPage]]:
     """The Runs that took each Version, the newest first."""
-    parts = _parts(tx, CONSUMERS, _version_subjects(tx, references), first, after)
-    return _in_order(references, _run_pages(tx, parts))
+    parts = _parts(tx, CONSUMERS, _version_subjects(tx, references, as_of), first, after, as_of)
+    return _in_order(references, _run_pages(tx, parts, as_of))
 
 
 def children_of(
-    tx: Transaction, uids: Sequence[UUID], first: int, after: str | None
+    tx: Transaction, uids: Sequence[UUID], first: int, after: str | None, as_of: int | None
 ) -> list[catalog.Result[replies.RunPage]]:
     """The Runs whose parent is each Run, the newest first."""
-    parts = _parts(tx, CHILDREN, _run_subjects(tx, uids, lambda place: place.id), first, after)
-    return _in_order(uids, _run_pages(tx, parts))
+    subjects = _run_subjects(tx, uids, lambda place: place.id, as_of)
+    return _in_order(uids, _run_pages(tx, _parts(tx, CHILDREN, subjects, first, after, as_of), as_of))
 
 
 def _run_pages(
-    tx: Transaction, parts: Mapping[S, catalog.Result[Part]]
+    tx: Transaction, parts: Mapping[S, catalog.Result[Part]], as_of: int | None
 ) -> dict[S, catalog.Result[replies.RunPage]]:
-    described = named.runs_with_ids(tx, [row[0] for row in _rows_of(parts)])
+    ids = [row[0] for row in _rows_of(parts)]
+    described = named.runs_with_ids(tx, ids) if as_of is None else past.runs(tx, ids, as_of)
 
     def page(part: Part) -> replies.RunPage:
         items = tuple(described[row[0]] for row in part.rows)

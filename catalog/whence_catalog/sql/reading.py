@@ -29,6 +29,7 @@ from whence_catalog.sql import (
     judgements,
     named,
     pages,
+    past,
     questions,
     reaching,
     runs,
@@ -84,8 +85,10 @@ class Reading:
         return self._database.read(lambda tx: [traces.of_base(tx, project, base) for base in bases])
 
     def artifacts(
-        self, project: str | None = None, kind: str | None = None
+        self, project: str | None = None, kind: str | None = None, as_of: int | None = None
     ) -> Sequence[replies.ArtifactSummary]:
+        if as_of is not None:
+            return self._known(as_of, lambda tx, then: history.summaries(tx, project, kind, then))
         return self._database.read(lambda tx: artifacts.summaries(tx, project, kind))
 
     def productions(self, artifact: model.Artifact) -> Sequence[model.Output]:
@@ -116,7 +119,9 @@ class Reading:
     def judged(self, uids: Sequence[UUID]) -> Mapping[UUID, model.Version]:
         return self._database.read(lambda tx: judgements.judged(tx, uids))
 
-    def run(self, prefix: str) -> model.RunRecord:
+    def run(self, prefix: str, as_of: int | None = None) -> model.RunRecord:
+        if as_of is not None:
+            return self._known(as_of, lambda tx, then: past.record(tx, prefix, then))
         return self._database.read(lambda tx: runs.record(tx, _named_run(tx, prefix)))
 
     def runs(
@@ -134,7 +139,9 @@ class Reading:
     def projects_of(self, runs: Sequence[UUID]) -> Mapping[UUID, str]:
         return self._database.read(lambda tx: _projects_of(tx, runs))
 
-    def series(self, run: UUID) -> dict[str, tuple[tuple[int, float], ...]]:
+    def series(self, run: UUID, as_of: int | None = None) -> dict[str, tuple[tuple[int, float], ...]]:
+        if as_of is not None:
+            return self._known(as_of, lambda tx, then: past.series(tx, run, then))
         return self._database.read(lambda tx: runs.series_of(tx, runs.get(tx, run).id))
 
     def lineage_counts(
@@ -271,7 +278,9 @@ class Reading:
     def named_productions(self, sources: Sequence[model.Source]) -> Sequence[catalog.Result[model.Output]]:
         return self._database.read(lambda tx: named.named_productions(tx, sources))
 
-    def named_runs(self, runs: Sequence[UUID]) -> Mapping[UUID, model.Run]:
+    def named_runs(self, runs: Sequence[UUID], as_of: int | None = None) -> Mapping[UUID, model.Run]:
+        if as_of is not None:
+            return self._known(as_of, lambda tx, then: past.named_runs(tx, runs, then))
         return self._database.read(lambda tx: named.named_runs(tx, runs))
 
     def versions_of(
@@ -303,24 +312,40 @@ class Reading:
         return self._page(first, lambda tx: pages.productions_of(tx, versions, first, after, as_of))
 
     def consumers_of(
-        self, versions: Sequence[model.Reference], first: int = 25, after: str | None = None
+        self,
+        versions: Sequence[model.Reference],
+        first: int = 25,
+        after: str | None = None,
+        as_of: int | None = None,
     ) -> Sequence[catalog.Result[replies.RunPage]]:
-        return self._page(first, lambda tx: pages.consumers_of(tx, versions, first, after))
+        return self._page(first, lambda tx: pages.consumers_of(tx, versions, first, after, as_of))
 
     def children_of(
-        self, runs: Sequence[UUID], first: int = 25, after: str | None = None
+        self,
+        runs: Sequence[UUID],
+        first: int = 25,
+        after: str | None = None,
+        as_of: int | None = None,
     ) -> Sequence[catalog.Result[replies.RunPage]]:
-        return self._page(first, lambda tx: pages.children_of(tx, runs, first, after))
+        return self._page(first, lambda tx: pages.children_of(tx, runs, first, after, as_of))
 
     def inputs_of(
-        self, runs: Sequence[UUID], first: int = 25, after: str | None = None
+        self,
+        runs: Sequence[UUID],
+        first: int = 25,
+        after: str | None = None,
+        as_of: int | None = None,
     ) -> Sequence[catalog.Result[replies.InputPage]]:
-        return self._page(first, lambda tx: pages.inputs_of(tx, runs, first, after))
+        return self._page(first, lambda tx: pages.inputs_of(tx, runs, first, after, as_of))
 
     def outputs_of(
-        self, runs: Sequence[UUID], first: int = 25, after: str | None = None
+        self,
+        runs: Sequence[UUID],
+        first: int = 25,
+        after: str | None = None,
+        as_of: int | None = None,
     ) -> Sequence[catalog.Result[replies.ProductionPage]]:
-        return self._page(first, lambda tx: pages.outputs_of(tx, runs, first, after))
+        return self._page(first, lambda tx: pages.outputs_of(tx, runs, first, after, as_of))
 
     def list_runs(
         self,

@@ -172,7 +172,7 @@ _listed = Statement(
     .limit(bindparam("many"))
 )
 INPUTS = Filling(_INPUT, "run_id", "role", "ordinal", "version_id", "producer_run_id", "fact")
-_inputs_of = Statement(
+_taking = (
     select(*artifacts.VERSION_COLUMNS, _INPUT.c.role, _INPUT.c.ordinal, _PRODUCER.c.uid)
     .select_from(_INPUT)
     .join(_VERSION, _VERSION.c.id == _INPUT.c.version_id)
@@ -182,6 +182,8 @@ _inputs_of = Statement(
     .where(_INPUT.c.run_id == bindparam("run_id"))
     .order_by(_INPUT.c.role, _INPUT.c.ordinal)
 )
+_inputs_of = Statement(_taking)
+_inputs_known = Statement(_taking.where(engine.known(_INPUT.c.fact)))
 _input_ids = Statement(
     select(_INPUT.c.role, _INPUT.c.ordinal, _INPUT.c.version_id, _INPUT.c.producer_run_id).where(
         _INPUT.c.run_id == bindparam("run_id")
@@ -217,7 +219,7 @@ _observed_of = Statement(select(_OBSERVED.c.seen).where(_OBSERVED.c.run_id == bi
 _put_series = Statement(insert(_SERIES))
 _series_of = Statement(
     select(_SERIES.c.points)
-    .where(_SERIES.c.run_id == bindparam("run_id"))
+    .where(_SERIES.c.run_id == bindparam("run_id"), engine.known(_SERIES.c.fact))
     .order_by(engine.place(_SERIES.c.fact))
 )
 _silent = Statement(
@@ -568,8 +570,13 @@ def with_texts(tx: Transaction, stored: Stored) -> model.Run:
     return dataclasses.replace(stored.run, labels=own, error=ended.get("error"))
 
 
-def inputs_of(tx: Transaction, run_id: int) -> tuple[model.Input, ...]:
-    """What a Run took, by role and ordinal."""
+def inputs_of(tx: Transaction, run_id: int, as_of: int | None = None) -> tuple[model.Input, ...]:
+    """What a Run took, or was known to have taken at a position, by role and ordinal."""
+    rows = (
+        tx.all(_inputs_of, run_id=run_id)
+        if as_of is None
+        else tx.all(_inputs_known, run_id=run_id, as_of=as_of)
+    )
     return tuple(
         model.Input(
             role=row[9],
@@ -577,7 +584,7 @@ def inputs_of(tx: Transaction, run_id: int) -> tuple[model.Input, ...]:
             producer=None if row[11] is None else UUID(bytes=row[11]),
             ordinal=row[10],
         )
-        for row in tx.all(_inputs_of, run_id=run_id)
+        for row in rows
     )
 
 
@@ -631,10 +638,12 @@ def listed(
     return found[:limit]
 
 
-def series_of(tx: Transaction, run_id: int) -> dict[str, tuple[tuple[int, float], ...]]:
-    """All points of a Run's series, in the order they were logged."""
+def series_of(
+    tx: Transaction, run_id: int, as_of: int = engine.NOW
+) -> dict[str, tuple[tuple[int, float], ...]]:
+    """All points of a Run's series that were known at a position, in the order they were logged."""
     series: dict[str, list[tuple[int, float]]] = {}
-    for (raw,) in tx.all(_series_of, run_id=run_id):
+    for (raw,) in tx.all(_series_of, run_id=run_id, as_of=as_of):
         flush = cast("Mapping[str, Sequence[Sequence[float]]]", digest.unframe_own(raw))
         for name, points in flush.items():
             series.setdefault(name, []).extend((int(step), value) for step, value in points)

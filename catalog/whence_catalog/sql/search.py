@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Text, bindparam, exists, func, literal_col
 
 from whence_catalog import digest, model, replies
 from whence_catalog.errors import InvalidInput
-from whence_catalog.sql import artifacts, candidates, engine, history, judgements, named, pages, tables, times
+from whence_catalog.sql import artifacts, candidates, engine, judgements, named, pages, past, tables, times
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Record, Statement, Transaction
 
@@ -51,7 +51,7 @@ def list_runs(
         states=named.listed([state.value] for state in states),
     )
     ids = [row[0] for row in rows[:first]]
-    described = named.runs_with_ids(tx, ids) if as_of is None else history.runs(tx, ids, as_of)
+    described = named.runs_with_ids(tx, ids) if as_of is None else past.runs(tx, ids, as_of)
     cursors = tuple(asked.cursor(head, (row[1],)) for row in rows[:first])
     return replies.RunPage(
         cursors=cursors,
@@ -85,9 +85,7 @@ def _runs_listed(by_project: bool | None, by_job: bool, by_state: bool, is_as_of
         )
     if by_state:
         listed = listed.where(
-            (history.STATE if is_as_of else _RUN.c.state).in_(
-                select(named.given("states", name=Text()).c.name)
-            )
+            (past.STATE if is_as_of else _RUN.c.state).in_(select(named.given("states", name=Text()).c.name))
         )
     return Statement(listed.order_by(_RUN.c.id.desc()).limit(bindparam("many")))
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from whence import environment, replay, settings
+from whence import environment, replay, settings, times
 from whence.cli import (
     caching,
     coding,
@@ -76,28 +76,36 @@ def init(json: Json = False) -> None:
     session.show(json, identity, lambda: printing.show_catalog(identity))
 
 
-@cli.command(epilog="Example: `whence ls --kind model`")
+@cli.command(epilog="Examples: `whence ls --kind model` · `whence ls --as-of 2026-05-03`")
 def ls(
     kind: Annotated[str | None, typer.Option(help="Only artifacts of this kind.")] = None,
     project: Annotated[str | None, typer.Option(help="Only artifacts of this project.")] = None,
+    as_of: history.AsOf = None,
     json: Json = False,
 ) -> None:
     """List artifacts, with their newest version and their aliases."""
-    found = session.open_client().catalog.artifacts(project, kind)
+    opened = session.open_client()
+    found = opened.catalog.artifacts(project, kind, times.position(opened, as_of))
     session.show(json, found, lambda: printing.show_artifacts(found))
 
 
-@cli.command(epilog="Examples: `whence show model:digits@prod` · `whence show 01a2139b-beef`")
+@cli.command(
+    epilog="Examples: `whence show model:digits@prod` · `whence show 01a2139b-beef` ·"
+    " `whence show model:digits@prod --as-of 2026-05-03`"
+)
 def show(
-    what: Annotated[str, typer.Argument(help="A version, or a run by its id.")], json: Json = False
+    what: Annotated[str, typer.Argument(help="A version, or a run by its id.")],
+    as_of: history.AsOf = None,
+    json: Json = False,
 ) -> None:
     """Show a version, or a run: what it took, what it made, whether it can be made again."""
     opened = session.open_client()
+    then = times.position(opened, as_of)
     if ":" in what:
-        output = opened.get(what).output
-        made_by = opened.catalog.run(str(output.run))
-        aliases = opened.catalog.aliases(output.version.artifact)
-        told = opened.judgements(output.version.ref)
+        output = opened.get(what, then).output
+        made_by = opened.catalog.run(str(output.run), then)
+        aliases = tuple(times.aliases(opened, output.version.artifact, then))
+        told = opened.judgements(output.version.ref, then)
         value = {"output": output, "made_by": made_by.run, "inputs": made_by.inputs, "aliases": aliases}
         lines = judging.lines(told)
         session.show(
@@ -106,8 +114,8 @@ def show(
             lambda: printing.show_version(output, made_by, aliases, lines),
         )
     else:
-        record = opened.catalog.run(what)
-        series = opened.catalog.series(record.run.uid)
+        record = opened.catalog.run(what, then)
+        series = opened.catalog.series(record.run.uid, then)
         session.show(json, {"record": record, "series": series}, lambda: printing.show_run(record, series))
 
 
