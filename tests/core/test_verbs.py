@@ -402,7 +402,7 @@ def test_what_has_a_default_may_be_left_out() -> None:
 
 
 def test_arguments_that_a_method_does_not_take_are_a_bug() -> None:
-    with pytest.raises(TypeError, match="run takes prefix; unknown or missing: prefix, run"):
+    with pytest.raises(TypeError, match="run takes prefix, as_of; unknown or missing: prefix, run"):
         VERBS["run"].encode_call({"run": "x"})
 
 
