@@ -6,26 +6,32 @@ none of the others. All that succeeded is durable when the call returns. Every w
 its uid: the same item again is the same fact; another content under the same uid is a `Conflict`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Protocol, TypeAlias, TypeVar
-from uuid import UUID
+from __future__ import annotations
 
-from whence_catalog import (
-    access,
-    audit,
-    cache,
-    difference,
-    digest,
-    inventory,
-    lineage,
-    model,
-    paths,
-    replies,
-    rerun,
-    traces,
-)
+from datetime import timedelta
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
+
+from whence_catalog import digest, lineage
 from whence_catalog.errors import WhenceError
+
+# `verbs` resolves what signatures say: who calls in process has no need of all that a catalog can answer.
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from whence_catalog import (
+        access,
+        audit,
+        cache,
+        difference,
+        inventory,
+        model,
+        paths,
+        replies,
+        rerun,
+        traces,
+    )
 
 # How long a Run lives, and holds its lease, without being heard of; unless a catalog is told otherwise.
 LEASE = timedelta(seconds=60)

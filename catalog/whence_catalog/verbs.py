@@ -8,13 +8,30 @@ error has. Leaves to others: how a value stands in JSON (`wire`), who carries th
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
+from uuid import UUID
 
-from whence_catalog import catalog, errors, wire
+from whence_catalog import (
+    access,
+    audit,
+    cache,
+    catalog,
+    difference,
+    errors,
+    inventory,
+    model,
+    paths,
+    replies,
+    rerun,
+    traces,
+    wire,
+)
 from whence_catalog.errors import ErrorKind
 
 # The protocol that is spoken here, and the oldest that is understood. A client says its own in this header.
@@ -109,17 +126,40 @@ class Verb:
         return _call(self.name).schema(components), _answer(self.name).schema(components)
 
 
+# What the signatures of the Catalog name, and its module has for the type check only.
+_NAMED: Mapping[str, object] = MappingProxyType(
+    {
+        "Iterable": Iterable,
+        "Mapping": Mapping,
+        "Sequence": Sequence,
+        "UUID": UUID,
+        "access": access,
+        "audit": audit,
+        "cache": cache,
+        "datetime": datetime,
+        "difference": difference,
+        "inventory": inventory,
+        "model": model,
+        "paths": paths,
+        "replies": replies,
+        "rerun": rerun,
+        "traces": traces,
+    }
+)
+
+
 def _verb(name: str, method: Callable[..., object]) -> Verb:
     signature = inspect.signature(method)
+    hints = typing.get_type_hints(method, localns=dict(_NAMED))
     taken = [parameter for parameter in signature.parameters.values() if parameter.name != "self"]
     defaults = {given.name: given.default for given in taken if given.default is not given.empty}
     return Verb(
         name,
         (method.__doc__ or "").partition("\n")[0],
         name in WRITING,
-        tuple(wire.Field(given.name, given.annotation, given.name not in defaults) for given in taken),
+        tuple(wire.Field(given.name, hints[given.name], given.name not in defaults) for given in taken),
         MappingProxyType(defaults),
-        signature.return_annotation,
+        hints["return"],
     )
 
 
