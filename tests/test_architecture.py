@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import whence
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = {"sdk": "whence", "catalog": "whence_catalog", "api": "whence_api"}
 DRAWERS = {"util", "utils", "helper", "helpers", "common", "misc", "base", "core"}
@@ -22,6 +24,23 @@ HEAVY = [
     "pydantic",
     "typer",
     "rich",
+    "fsspec",
+    "msgspec",
+    "asyncio",
+    "importlib.metadata",
+    "whence.client",
+    "whence_catalog.model",
+]
+# What somebody who records into a folder does not need, however much of it a question or a server would.
+NOT_FOR_RECORDING = [
+    "fsspec",
+    "msgspec",
+    "psycopg",
+    "whence.changes",
+    "whence.described",
+    "whence.questions",
+    "whence_catalog.verbs",
+    "whence_catalog.wire",
 ]
 
 
@@ -45,6 +64,27 @@ def test_importing_the_sdk_loads_nothing_heavy() -> None:
     probe = f"import sys, whence; print(sorted(set(sys.modules) & set({HEAVY})))"
     loaded = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"
+
+
+def test_recording_into_a_folder_loads_nothing_that_only_others_need(tmp_path: Path) -> None:
+    probe = f"""
+import sys, whence
+client = whence.connect(sys.argv[1])
+with client.run("train", params={{"c": 1.0}}) as run:
+    run.publish("model:detector", b"weights")
+client.close()
+print(sorted(set(sys.modules) & set({NOT_FOR_RECORDING})))
+"""
+    loaded = subprocess.run(
+        [sys.executable, "-c", probe, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert loaded.stdout.strip() == "[]"
+
+
+def test_every_name_of_the_sdk_is_there_and_is_no_module_of_it() -> None:
+    own = {path.stem for path in (ROOT / "sdk/whence").glob("*.py")}
+    assert [name for name in whence.__all__ if not hasattr(whence, name)] == []
+    assert own & set(whence.__all__) == set()
 
 
 def test_sql_stands_in_its_own_room() -> None:

@@ -9,52 +9,94 @@ def train(images: Dataset, c: float = 1.0) -> Model: ...
 with whence.run("train", params={"c": 1.0}) as run: ...
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
-from typing import ParamSpec, Unpack, cast
-from uuid import UUID
+from __future__ import annotations
 
-from whence import block as _block
-from whence import connecting as _connecting
-from whence import handles as _handles
-from whence import recorder as _recorder
-from whence.changes import Why
-from whence.client import Client
-from whence.connecting import connect, current
-from whence.described import Bundle, Call, Image
-from whence.handles import Dataset, File, Handle, Metrics, Model, Report, Says
-from whence.located import located
-from whence.recorder import Recorder
-from whence.split import (
-    Completed,
-    Completion,
-    Execute,
-    Reuse,
-    Verify,
-    Wait,
-    beat,
-    complete,
-    complete_all,
-    fail,
-    held,
-    open,
-    open_all,
-)
-from whence.step import step
-from whence.tickets import Ticket
-from whence.tracked import whole
-from whence.values import Pickled
-from whence_catalog.errors import (
-    Conflict,
-    Damaged,
-    Denied,
-    InvalidInput,
-    NotFound,
-    NotReady,
-    Unreachable,
-    WhenceError,
-)
-from whence_catalog.model import Alias
+from typing import TYPE_CHECKING, ParamSpec, cast
+
+from whence_catalog import later as _later
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
+    from typing import Unpack
+    from uuid import UUID
+
+    from whence import block as _block
+    from whence import connecting as _connecting
+    from whence import handles as _handles
+    from whence import recorder as _recorder
+    from whence import values as _values
+    from whence.changes import Why
+    from whence.client import Client
+    from whence.connecting import connect, current
+    from whence.described import Bundle, Call, Image
+    from whence.handles import Dataset, File, Handle, Metrics, Model, Report, Says
+    from whence.locations import located
+    from whence.recorder import Recorder
+    from whence.split import (
+        Completed,
+        Completion,
+        Execute,
+        Reuse,
+        Verify,
+        Wait,
+        beat,
+        complete,
+        complete_all,
+        fail,
+        held,
+        open,
+        open_all,
+    )
+    from whence.steps import step
+    from whence.tickets import Ticket
+    from whence.tracked import whole
+    from whence.values import Pickled
+    from whence_catalog.errors import (
+        Conflict,
+        Damaged,
+        Denied,
+        InvalidInput,
+        NotFound,
+        NotReady,
+        Unreachable,
+        WhenceError,
+    )
+    from whence_catalog.model import Alias
+else:
+    _block, _connecting, _handles, _recorder, _values = _later.modules(
+        "whence", "block", "connecting", "handles", "recorder", "values"
+    )
+    __getattr__ = _later.names(
+        globals(),
+        {
+            "whence.changes": ("Why",),
+            "whence.client": ("Client",),
+            "whence.connecting": ("connect", "current"),
+            "whence.described": ("Bundle", "Call", "Image"),
+            "whence.handles": ("Dataset", "File", "Handle", "Metrics", "Model", "Report", "Says"),
+            "whence.locations": ("located",),
+            "whence.recorder": ("Recorder",),
+            "whence.split": (
+                *("Completed", "Completion", "Execute", "Reuse", "Verify", "Wait"),
+                *("beat", "complete", "complete_all", "fail", "held", "open", "open_all"),
+            ),
+            "whence.steps": ("step",),
+            "whence.tickets": ("Ticket",),
+            "whence.tracked": ("whole",),
+            "whence.values": ("Pickled",),
+            "whence_catalog.errors": (
+                *("Conflict", "Damaged", "Denied", "InvalidInput", "NotFound", "NotReady", "Unreachable"),
+                "WhenceError",
+            ),
+            "whence_catalog.model": ("Alias",),
+        },
+    )
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 __all__ = [
     "Alias",
@@ -168,7 +210,7 @@ def log(step: int | None = None, **series: float) -> None:
 
 def pickled(value: object) -> Pickled:
     """Keep a value as a pickle. Reading one runs code: prefer a file, a table or plain values."""
-    return Pickled(value)
+    return _values.Pickled(value)
 
 
 def artifact(kind: str, name: str, content: object, **says: Unpack[Says]) -> Handle:

@@ -1,5 +1,7 @@
 """A catalog and the bytes beside it, as the steps of a process and its user see them."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import tempfile
@@ -8,38 +10,39 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ParamSpec, TypeAlias, Unpack, cast
+from typing import TYPE_CHECKING, ParamSpec, TypeAlias, Unpack, cast
 
 from whence import (
     beater,
     block,
     calls,
-    changes,
-    differences,
     handles,
-    judging,
-    located,
+    locations,
     outbox,
-    places,
-    questions,
     reads,
     recorder,
-    searching,
     settings,
-    spill,
-    times,
     values,
     writer,
 )
-from whence_catalog import audit, blobs, catalog, digest, lineage, model, replies
+from whence_catalog import blobs, catalog, digest, later, lineage, model
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound, Unreachable, WhenceError
+
+if TYPE_CHECKING:
+    from whence import changes, differences, judging, places, questions, searching, spill, times
+    from whence_catalog import audit, replies
+else:
+    changes, differences, judging, places, questions, searching, times = later.modules(
+        "whence", "changes", "differences", "judging", "places", "questions", "searching", "times"
+    )
+    (audit,) = later.modules("whence_catalog", "audit")
 
 P = ParamSpec("P")
 
 _TOKEN_VARIABLES = ("WHENCE_TOKEN", "WHENCE_TOKEN_FILE")
 
 # A way to look at Blobs: the store's quick one, or the one that hashes.
-_Verify: TypeAlias = Callable[[Iterable[digest.Digest]], blobs.Presence]
+_Verify: TypeAlias = "Callable[[Iterable[digest.Digest]], blobs.Presence]"
 
 
 @dataclass(slots=True)
@@ -53,9 +56,9 @@ class Client:
     url: str
     box: outbox.Outbox | None = None
     copies: spill.Spill | None = None
-    beater: "beater.Beater" = field(init=False)
+    beater: beater.Beater = field(init=False)
     _key: bytes | None = field(init=False, default=None, repr=False)
-    writer: "writer.Writer" = field(init=False)
+    writer: writer.Writer = field(init=False)
 
     def __post_init__(self) -> None:
         self.beater = beater.Beater(self.catalog, settings.lease())
@@ -310,15 +313,15 @@ class Client:
         presence |= dict.fromkeys(altered, audit.Presence.ALTERED)
         return self.catalog.audit(ref, policy, tuple(presence.items()))
 
-    def explain(self, what: str, against: str | None = None) -> "changes.Why":
+    def explain(self, what: str, against: str | None = None) -> changes.Why:
         """Why a Run, by its id, or a key (`wk1:…`) is what it is; see `changes.explain`."""
         return changes.explain(self, what, against)
 
-    def explain_call(self, step: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> "changes.Why":
+    def explain_call(self, step: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> changes.Why:
         """What a step would be answered if it was called so now, and why; see `changes.explain_call`."""
         return changes.explain_call(self, step, *args, **kwargs)
 
-    def difference(self, left: str, right: str) -> "differences.Differences":
+    def difference(self, left: str, right: str) -> differences.Differences:
         """What changed from one Version, or Run, to another; see `differences.compare`."""
         return differences.compare(self, left, right)
 
@@ -328,7 +331,7 @@ class Client:
 
     def impact(
         self, of: str, kinds: Iterable[str] = ("model",), as_of: int | None = None
-    ) -> "questions.Impact":
+    ) -> questions.Impact:
         """What came of a Version or a Run: counts at once, then all of it, as it is iterated over."""
         return questions.impact(self, of, kinds, as_of)
 
@@ -376,7 +379,7 @@ class Client:
         draft = item.draft
         for source in draft.derived_from or ():
             self.expect(source)
-        place = draft.content if isinstance(draft.content, located.Located) else None
+        place = draft.content if isinstance(draft.content, locations.Located) else None
         if place is None:
             staged = values.stage(draft.content, folder)
         else:
@@ -409,12 +412,12 @@ class Client:
         stored = self.blobs.put_file(path)
         return model.Content(stored.digest, size_bytes=stored.size_bytes)
 
-    def _identified(self, place: located.Located, run: uuid.UUID, role: str) -> model.Content:
+    def _identified(self, place: locations.Located, run: uuid.UUID, role: str) -> model.Content:
         if place.is_asked and place.location is not None:
             return places.content(place.location)
-        return located.identified(place, run, role)
+        return locations.identified(place, run, role)
 
-    def _require_here(self, place: located.Located) -> None:
+    def _require_here(self, place: locations.Located) -> None:
         """Nothing, if what is named by its digest alone is in the store."""
         if place.content is not None and place.location is None:
             asked = frozenset({place.content.digest})

@@ -8,13 +8,18 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from whence import outbox, settings, spill
+from whence import outbox, settings
 from whence.client import Client
-from whence_catalog import blobs, catalog, model
+from whence_catalog import blobs, catalog, later, model
 from whence_catalog.blobs import disk
 from whence_catalog.errors import ErrorKind, InvalidInput, NotReady, Unreachable, WhenceError
+
+if TYPE_CHECKING:
+    from whence import spill
+else:
+    (spill,) = later.modules("whence", "spill")
 
 _guard = threading.Lock()
 _default: Client | None = None

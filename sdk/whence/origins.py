@@ -6,6 +6,8 @@ code's identity. Leaves to others: which code is reached (`fingerprint`), and wh
 (`environment`).
 """
 
+from __future__ import annotations
+
 import enum
 import functools
 import glob
@@ -18,9 +20,14 @@ import sys
 import sysconfig
 import types
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import metadata
+from typing import TYPE_CHECKING
 
-from whence_catalog import digest
+from whence_catalog import digest, later
+
+if TYPE_CHECKING:
+    from importlib import metadata
+else:
+    metadata = later.Later("importlib.metadata")
 
 DOMAIN = "whence.code/1"
 # whence's own packages: never covered, bundled or widened to.

@@ -21,12 +21,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
-from whence_catalog import model, verbs
+from whence_catalog import later, model
 from whence_catalog.blobs import disk
 from whence_catalog.errors import Damaged, ErrorKind, InvalidInput, NotFound, WhenceError
+
+# Where the catalog answers, nothing is kept.
+if TYPE_CHECKING:
+    from whence_catalog import verbs
+else:
+    (verbs,) = later.modules("whence_catalog", "verbs")
 
 FORMAT = "whence-outbox/1"
 REFUSED = "refused"

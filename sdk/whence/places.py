@@ -6,13 +6,21 @@ these is another after every write of other bytes. A size and a time of change a
 that a store that says nothing better gives no identity.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
-import fsspec
-
-from whence import located
-from whence_catalog import cache, model
+from whence import locations
+from whence_catalog import later, model
 from whence_catalog.errors import ErrorKind, InvalidInput, WhenceError
+
+if TYPE_CHECKING:
+    import fsspec
+
+    from whence_catalog import cache
+else:
+    fsspec = later.Later("fsspec")
 
 # What fsspec's `info` says → what that is called, the surest first.
 _SAID = (("generation", "generation"), ("VersionId", "version"), ("ETag", "etag"), ("etag", "etag"))
@@ -67,11 +75,11 @@ def contents(location: str) -> Iterator[model.Content]:
     Raises:
         FileNotFoundError: nothing is there. And whatever a store raises that cannot be asked.
     """
-    path = located.path_of(location)
+    path = locations.path_of(location)
     if path is not None:
         if not path.exists():
             raise FileNotFoundError(location)
-        yield located.hashed(path)
+        yield locations.hashed(path)
         return
     filesystem, inside = fsspec.core.url_to_fs(location)
     filesystem.invalidate_cache()  # what it remembers of a listing is of before
@@ -82,6 +90,6 @@ def contents(location: str) -> Iterator[model.Content]:
         # A weak ETag stands for what is as good as the same; S3 calls the only version of an object null.
         if value and value != "null" and not str(value).startswith("W/"):
             identity = kind, str(value).strip('"')
-            yield located.foreign(
+            yield locations.foreign(
                 location, identity, model.Form.FILE, size if isinstance(size, int) else None
             )

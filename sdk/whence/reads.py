@@ -7,7 +7,6 @@ What whence does itself is nobody's. Leaves to others: what an event says (`even
 told (`observation`).
 """
 
-import asyncio
 import contextlib
 import contextvars
 import enum
@@ -22,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, ParamSpec, TypeAlias, TypeVar
 
-from whence import events, native
+from whence import events, loops, native
 from whence import variables as environ
 from whence_catalog import model, observation
 from whence_catalog.errors import InvalidInput
@@ -61,7 +60,7 @@ class Watch:
         self.known = self.notes.known
         self.failures = 0
         self.thread = threading.get_ident()
-        self.is_task = asyncio._get_running_loop() is not None
+        self.is_task = loops.is_running()
         self.unseen: set[str] = set()
         self._started = _processes_started()
 

@@ -4,7 +4,6 @@ A Run is begun by one catalog call and ended by another. What the block publishe
 so that others can take it by number while the Run goes on.
 """
 
-import asyncio
 import contextlib
 import contextvars
 import itertools
@@ -21,16 +20,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, cast
 from uuid import UUID
 
-from whence import calls, handles, places, reads, tickets, tracked
-from whence_catalog import cache, model, traces
+from whence import calls, handles, loops, reads, tickets, tracked
+from whence_catalog import cache, later, model, traces
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound, WhenceError
 
 if TYPE_CHECKING:
+    from whence import places
     from whence.client import Client
+else:
+    (places,) = later.modules("whence", "places")
 
 RUN_VARIABLE = "WHENCE_RUN"
 # The Run did not fail: somebody or something ended it.
-_ABORTING = (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError)
+_ABORTING = (KeyboardInterrupt, SystemExit, GeneratorExit)
 _FLUSH_POINTS = 1000
 _FLUSH_SECONDS = 2.0
 
@@ -363,6 +365,8 @@ class Recorder:
             except WhenceError as error:
                 yield str(error)
         lent = [handle for handle in self._lent if handle.output.location is not None]
+        if not lent:
+            return
         seen = places.look(
             [cache.Place(h.version.digest, str(h.output.location), h.version.content.strength) for h in lent]
         )
@@ -401,7 +405,8 @@ class Recorder:
         """Record that the Run raised. What it raised goes on; a second failure must not hide it."""
         if self._ended is not None or not self.is_own:
             return
-        state = model.RunState.ABORTED if isinstance(error, _ABORTING) else model.RunState.FAILED
+        was_ended = isinstance(error, _ABORTING) or loops.is_cancellation(error)
+        state = model.RunState.ABORTED if was_ended else model.RunState.FAILED
         try:
             try:
                 self.end(state, error=shown(error))

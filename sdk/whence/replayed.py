@@ -16,7 +16,7 @@ from typing import cast
 from uuid import UUID
 
 from whence import calls, client, handles, outputs, parameters
-from whence.step import REPLAY_VARIABLE
+from whence.steps import REPLAY_VARIABLE
 from whence_catalog import blobs, catalog, digest, facts, model
 
 STORE = "blobs"

@@ -6,6 +6,8 @@ waits for an answer a second time. What was kept for a Run comes before what els
 what was made from it.
 """
 
+from __future__ import annotations
+
 import atexit
 import contextlib
 import logging
@@ -17,13 +19,18 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 from uuid import UUID
 
 from whence import calls, delivery, reads
 from whence.outbox import Name, Outbox
-from whence_catalog import cache, catalog, lifecycle, model, replies
+from whence_catalog import cache, later, lifecycle, model
 from whence_catalog.errors import Denied, NotFound, NotReady, Unreachable, WhenceError
+
+if TYPE_CHECKING:
+    from whence_catalog import catalog, replies
+else:
+    (replies,) = later.modules("whence_catalog", "replies")
 
 I = TypeVar("I")  # noqa: E741 - an item
 T = TypeVar("T")
@@ -420,7 +427,7 @@ def _producers(claims: Sequence[model.InputClaim]) -> Iterator[UUID]:
 
 
 _is_told = False
-_all: "weakref.WeakSet[Writer]" = weakref.WeakSet()
+_all: weakref.WeakSet[Writer] = weakref.WeakSet()
 
 
 def _after_fork() -> None:

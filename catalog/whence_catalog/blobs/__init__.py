@@ -29,14 +29,18 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
-import fsspec
-
-from whence_catalog import digest, errors, manifest
+from whence_catalog import digest, errors, later, manifest
 from whence_catalog.blobs import disk, lending, shelf, tree
 from whence_catalog.digest import Digest
 from whence_catalog.errors import ErrorKind
+
+# A folder needs none of it.
+if TYPE_CHECKING:
+    import fsspec
+else:
+    fsspec = later.Later("fsspec")
 
 _EXTRAS = {
     "s3": "s3",
@@ -102,7 +106,7 @@ class BlobStore:
             NotReady: where an extra is not installed (EXTRA_MISSING).
             Unreachable: where the filesystem connects at once, and cannot.
         """
-        protocol, path = fsspec.core.split_protocol(url)
+        protocol, path = url.split("://", 1) if "://" in url else (None, url)
         if protocol in (None, "file", "local"):
             if protocol:
                 path = urllib.parse.unquote(path, errors="surrogateescape")

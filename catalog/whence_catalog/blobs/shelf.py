@@ -8,14 +8,15 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Protocol, cast
-
-import fsspec
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, cast
 
 from whence_catalog import digest, errors
 from whence_catalog.blobs import disk
 from whence_catalog.digest import Digest
 from whence_catalog.errors import ErrorKind
+
+if TYPE_CHECKING:
+    import fsspec
 
 # Up to here a file is read at once: a Blob that is there already then costs no write.
 _SMALL_BYTES = 1 << 20
@@ -164,7 +165,7 @@ class Folder(Hasher):
 class Bucket:
     """A shelf in any other fsspec filesystem."""
 
-    def __init__(self, fs: fsspec.AbstractFileSystem, root: str, is_memory: bool) -> None:
+    def __init__(self, fs: "fsspec.AbstractFileSystem", root: str, is_memory: bool) -> None:
         self._fs = fs
         self._root = root.rstrip("/")
         # Memory shows a file from its opening on, and lends one shared position: only whole reads and

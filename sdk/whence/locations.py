@@ -9,12 +9,17 @@ import re
 import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Unpack
+from typing import TYPE_CHECKING, Literal, Unpack
 from uuid import UUID
 
-from whence import environment, handles
-from whence_catalog import blobs, digest, model
+from whence import handles
+from whence_catalog import blobs, digest, later, model
 from whence_catalog.errors import ErrorKind, InvalidInput
+
+if TYPE_CHECKING:
+    from whence import environment
+else:
+    (environment,) = later.modules("whence", "environment")
 
 _CHECKSUMS = re.compile(r"(md5|sha1|sha512|crc32c?|xxh64|blake[23][a-z0-9]*)")
 
