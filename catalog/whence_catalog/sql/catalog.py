@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from uuid import UUID
 
 from whence_catalog import (
@@ -11,13 +11,13 @@ from whence_catalog import (
     cache,
     catalog,
     inventory,
+    later,
     model,
     replies,
 )
 from whence_catalog.errors import ErrorKind, InvalidInput, NotReady, Unreachable, WhenceError
-from whence_catalog.sql import check as checking
+from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql import (
-    copying,
     judging,
     labelling,
     locks,
@@ -26,11 +26,15 @@ from whence_catalog.sql import (
     reservations,
     runs,
     schema,
-    tokens,
 )
-from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Engine, Gate, Transaction
 from whence_catalog.sql.sqlite import SqliteEngine
+
+if TYPE_CHECKING:
+    from whence_catalog.sql import check as checking
+    from whence_catalog.sql import copying, tokens
+else:
+    checking, copying, tokens = later.modules("whence_catalog.sql", "check", "copying", "tokens")
 
 I = TypeVar("I")  # noqa: E741 - an item of a batch
 R = TypeVar("R")

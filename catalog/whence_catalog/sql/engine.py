@@ -6,6 +6,7 @@ as much. What differs between databases stands here and in `sqlite` and `postgre
 """
 
 import contextlib
+import functools
 import itertools
 import os
 import threading
@@ -13,19 +14,23 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
-from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from sqlalchemy import BigInteger, Boolean, ColumnElement, Table, bindparam
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.dialects.postgresql import dml as postgresql_dml
-from sqlalchemy.dialects.sqlite import dml as sqlite_dml
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.functions import FunctionElement
 
-from whence_catalog import model
+from whence_catalog import later, model
 from whence_catalog.errors import Unreachable
+
+# A process with an embedded catalog has no use for it.
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
+else:
+    postgresql = later.Later("sqlalchemy.dialects.postgresql")
 
 Value: TypeAlias = int | str | bytes | float | None
 Given: TypeAlias = Value | Sequence[int] | Sequence[bytes]
@@ -33,11 +38,17 @@ Record: TypeAlias = tuple[Any, ...]
 T = TypeVar("T")
 C = TypeVar("C")
 
-DIALECTS: Mapping[str, Dialect] = {
-    "sqlite": sqlite.dialect(paramstyle="qmark"),
-    "postgresql": postgresql.dialect(paramstyle="format"),  # type: ignore[no-untyped-call]
-}
-_UPSERT: Mapping[str, Callable[..., Any]] = {"sqlite": sqlite_dml.insert, "postgresql": postgresql_dml.insert}
+
+@functools.cache
+def dialect(name: str) -> Dialect:
+    """How SQL is written there."""
+    if name == "sqlite":
+        return sqlite.dialect(paramstyle="qmark")
+    return postgresql.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
+
+
+def _upsert(name: str) -> Callable[..., Any]:
+    return sqlite.insert if name == "sqlite" else postgresql.insert
 
 
 class Gate(Enum):
@@ -225,16 +236,16 @@ class Statement:
         """This statement, ready to run."""
         return self._ready.get(dialect) or self._compiled(dialect)
 
-    def _compiled(self, dialect: str) -> Ready:
-        core = self._core if isinstance(self._core, ClauseElement) else self._core(_UPSERT[dialect])
-        compiled: Any = core.compile(dialect=DIALECTS[dialect])
+    def _compiled(self, on: str) -> Ready:
+        core = self._core if isinstance(self._core, ClauseElement) else self._core(_upsert(on))
+        compiled: Any = core.compile(dialect=dialect(on))
         given = getattr(compiled, "params", {}) or {}
         ready = Ready(
             str(compiled),
             tuple(getattr(compiled, "positiontup", None) or ()),
             {name: value for name, value in given.items() if value is not None},
         )
-        self._ready[dialect] = ready
+        self._ready[on] = ready
         return ready
 
 

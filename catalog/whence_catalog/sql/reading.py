@@ -1,50 +1,52 @@
 """What a catalog over SQL answers: each reading verb of the Catalog is one transaction."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
-from whence_catalog import (
-    audit,
-    cache,
-    catalog,
-    difference,
-    digest,
-    facts,
-    inventory,
-    lineage,
-    model,
-    replies,
-    rerun,
-)
-from whence_catalog import paths as rule
-from whence_catalog import traces as rules
+from whence_catalog import cache, catalog, digest, facts, later, lineage, model, replies
 from whence_catalog.errors import InvalidInput, WhenceError
-from whence_catalog.sql import (
-    artifacts,
-    explaining,
-    graph,
-    history,
-    judgements,
-    named,
-    pages,
-    past,
-    questions,
-    reaching,
-    runs,
-    savings,
-    search,
-    states,
-    times,
-    traces,
-)
-from whence_catalog.sql import changes as following
-from whence_catalog.sql import difference as differences
-from whence_catalog.sql import eviction as evicting
+from whence_catalog.sql import artifacts, judgements, named, runs, traces
 from whence_catalog.sql import facts as fact_log
-from whence_catalog.sql import inventory as inventories
 from whence_catalog.sql.engine import Engine, Transaction
+
+# Who records asks none of what these answer.
+if TYPE_CHECKING:
+    from whence_catalog import audit, difference, inventory, rerun
+    from whence_catalog import paths as rule
+    from whence_catalog import traces as rules
+    from whence_catalog.sql import changes as following
+    from whence_catalog.sql import difference as differences
+    from whence_catalog.sql import eviction as evicting
+    from whence_catalog.sql import (
+        explaining,
+        graph,
+        history,
+        pages,
+        past,
+        questions,
+        reaching,
+        savings,
+        search,
+        states,
+        times,
+    )
+    from whence_catalog.sql import inventory as inventories
+else:
+    audit, rerun, rule = later.modules("whence_catalog", "audit", "rerun", "paths")
+    following, differences, evicting, inventories = later.modules(
+        "whence_catalog.sql", "changes", "difference", "eviction", "inventory"
+    )
+    explaining, graph, history, pages, past, questions, reaching, savings, search, states, times = (
+        later.modules(
+            "whence_catalog.sql",
+            *("explaining", "graph", "history", "pages", "past", "questions"),
+            *("reaching", "savings", "search", "states", "times"),
+        )
+    )
 
 I = TypeVar("I")  # noqa: E741 - an item of a batch
 R = TypeVar("R")

@@ -3,14 +3,13 @@
 import dataclasses
 import uuid
 from collections.abc import Sequence
-from typing import TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 from uuid import UUID
 
-from whence_catalog import cache, facts, inventory, judging, lifecycle, model, replies
+from whence_catalog import cache, facts, inventory, judging, later, lifecycle, model, replies
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound
 from whence_catalog.sql import (
     artifacts,
-    eviction,
     locks,
     places,
     projections,
@@ -22,6 +21,11 @@ from whence_catalog.sql import (
 )
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Transaction
+
+if TYPE_CHECKING:
+    from whence_catalog.sql import eviction
+else:
+    (eviction,) = later.modules("whence_catalog.sql", "eviction")
 
 
 def _decide(

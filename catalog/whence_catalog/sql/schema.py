@@ -28,13 +28,14 @@ _identity = Statement(select(_CATALOG.c.uid, _CATALOG.c.key))
 
 def create_tables(tx: Transaction) -> None:
     """Make every table, index and sequence that the declarations name."""
-    dialect = engine.DIALECTS[tx.dialect]
+    dialect = engine.dialect(tx.dialect)
     if dialect.supports_sequences:
         for sequence in (tables.FACT_NUMBER, tables.FACT_ORDINAL):
             tx.script(str(CreateSequence(sequence).compile(dialect=dialect)))
     for table in tables.Row.metadata.sorted_tables:
         tx.script(str(CreateTable(table).compile(dialect=dialect)))
         for index in sorted(table.indexes, key=lambda index: str(index.name)):
+            index.dialect_options[tx.dialect]["where"] = index.dialect_options["sqlite"]["where"]
             tx.script(str(CreateIndex(index).compile(dialect=dialect)))
 
 

@@ -65,7 +65,11 @@ def _text(optional: bool = False, primary: bool = False) -> Column[str]:
 
 
 class Row(SQLModel):
-    """What all tables share: one MetaData of their own, apart from the caller's SQLModel tables."""
+    """What all tables share: one MetaData of their own, apart from the caller's SQLModel tables.
+
+    The condition of a partial index is said once, as SQLite's: `schema` makes it PostgreSQL's too. To say it here would
+    load SQLAlchemy's PostgreSQL, which a process with an embedded catalog has no use for.
+    """
 
     metadata: ClassVar[MetaData] = MetaData()
 
@@ -91,7 +95,6 @@ class FactRow(Row, table=True):
             "fact_unsequenced",
             "ordinal",
             sqlite_where=text("position IS NULL"),
-            postgresql_where=text("position IS NULL"),
         ),
     )
     id: int = Field(sa_column=_id(counted=False))
@@ -187,19 +190,16 @@ class RunRow(Row, table=True):
             "origin_id",
             "started_at",
             sqlite_where=text("origin_id IS NOT NULL"),
-            postgresql_where=text("origin_id IS NOT NULL"),
         ),
         Index(
             "run_by_parent",
             "parent",
             sqlite_where=text("parent IS NOT NULL"),
-            postgresql_where=text("parent IS NOT NULL"),
         ),
         Index(
             "run_running",
             "state",
             sqlite_where=text("state = 'running'"),
-            postgresql_where=text("state = 'running'"),
         ),
     )
     id: int = Field(sa_column=_id())
@@ -334,7 +334,6 @@ class CacheEntryRow(Row, table=True):
             "key",
             unique=True,
             sqlite_where=text("superseded_at IS NULL AND evicted_at IS NULL"),
-            postgresql_where=text("superseded_at IS NULL AND evicted_at IS NULL"),
         ),
         Index("cache_entry_by_key", "key", "id"),
         Index("cache_entry_by_job", "job_id", "id"),
@@ -374,7 +373,6 @@ class AliasRow(Row, table=True):
             "name",
             unique=True,
             sqlite_where=text("until IS NULL"),
-            postgresql_where=text("until IS NULL"),
         ),
         Index("alias_by_artifact", "artifact_id", "fact"),
         Index("alias_by_name", "artifact_id", "name", "since"),
@@ -402,7 +400,6 @@ class QuarantineRow(Row, table=True):
             "quarantine_standing",
             "version_id",
             sqlite_where=text("until IS NULL"),
-            postgresql_where=text("until IS NULL"),
         ),
     )
     id: int = Field(sa_column=_id())
@@ -473,7 +470,6 @@ class DeploymentRow(Row, table=True):
             "target",
             unique=True,
             sqlite_where=text("until IS NULL"),
-            postgresql_where=text("until IS NULL"),
         ),
     )
     id: int = Field(sa_column=_id())
@@ -491,7 +487,7 @@ class DeploymentRow(Row, table=True):
 
 
 def _where(condition: str) -> dict[str, Any]:
-    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+    return {"sqlite_where": text(condition)}
 
 
 class LabelRow(Row, table=True):
