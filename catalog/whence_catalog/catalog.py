@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
-from whence_catalog import digest, lineage
+from whence_catalog import digest, lineage, traces
 from whence_catalog.errors import WhenceError
 
 # `verbs` resolves what signatures say: who calls in process has no need of all that a catalog can answer.
@@ -20,18 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from whence_catalog import (
-        access,
-        audit,
-        cache,
-        difference,
-        inventory,
-        model,
-        paths,
-        replies,
-        rerun,
-        traces,
-    )
+    from whence_catalog import access, audit, cache, difference, inventory, model, paths, replies, rerun
 
 # How long a Run lives, and holds its lease, without being heard of; unless a catalog is told otherwise.
 LEASE = timedelta(seconds=60)
