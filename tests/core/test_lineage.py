@@ -1,5 +1,8 @@
 """The rule of traversal, beside a second statement of it that knows no levels, pages or bounds."""
 
+import inspect
+import sys
+import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -465,6 +468,23 @@ def test_an_answer_that_lacks_anything_never_says_complete(q: Question, pages: l
         whole = history.traverse(direction, *roots)
         found = tuple(map(plain, graph.nodes))
         assert found == tuple(n for n in whole.nodes if bounds.depth is None or n.depth <= bounds.depth)
+
+
+def test_without_the_question_what_remains_an_answer_would_say_complete_and_lack_something(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source, asked = inspect.getsource(traversal), "    if walk.remains():\n"
+    assert source.count(asked) == 1, "reworded: reword it here, and see that it is still noticed"
+    wrong = types.ModuleType("whence_catalog.wrong_traversal")
+    monkeypatch.setitem(sys.modules, wrong.__name__, wrong)
+    exec(source.replace(asked, "    if False:\n"), wrong.__dict__)
+    monkeypatch.setattr(traversal, "traverse", wrong.traverse)
+    for law in (
+        test_an_answer_that_lacks_anything_never_says_complete,
+        test_all_pages_together_are_the_whole_and_nothing_is_on_two,
+    ):
+        with pytest.raises((AssertionError, BaseExceptionGroup)):
+            law()
 
 
 @settings(deadline=None, max_examples=100)
