@@ -188,6 +188,26 @@ def test_the_number_of_questions_does_not_grow_with_what_is_asked_as_it_was_know
     assert counts[0] == counts[1]
 
 
+def test_a_run_is_told_as_it_was_known(world: World, ask: Schema) -> None:
+    data = world.note("load", {"dataset:d": b"D"}).outputs[0]
+    call = world.plain_call("train", (taken(data),))
+    world.begin(call)
+    begun = stood(world)
+    child = world.plain_call("fold", (taken(data),), parent=call.run)
+    simulator.one(world.catalog.record_runs([(child, world.report(child))]))
+    report = world.report(call, {"model:m": b"M"})
+    simulator.one(world.catalog.finish_runs([report]))
+    asked = """query($id: ID!, $t: AsOf) { run(id: $id, asOf: $t) { ... on Error { kind } ... on Run { state inputs(asOf: $t) { nodes { role version {
+      consumers(asOf: $t) { nodes { job { name } } } } } } outputs(asOf: $t) { nodes { role } } } } }"""
+    now = ask.data(asked, id=str(call.run))["run"]
+    assert (now["state"], len(now["outputs"]["nodes"])) == ("COMPLETE", 1)
+    assert len(now["inputs"]["nodes"][0]["version"]["consumers"]["nodes"]) == 2
+    then = ask.data(asked, id=str(call.run), t=begun)["run"]
+    assert (then["state"], then["outputs"]["nodes"]) == ("RUNNING", [])
+    assert then["inputs"]["nodes"][0]["version"]["consumers"]["nodes"] == [{"job": {"name": "train"}}]
+    assert ask.data(asked, id=str(call.run), t=1)["run"] == {"kind": "no-such-run"}
+
+
 # ── counts ───────────────────────────────────────────────────────────────────────────────────────
 
 COUNTS = """query($roots: [ID!]!, $direction: Direction! = UP, $filter: LineageFilter, $asOf: AsOf, $first: Int! = 25) {

@@ -193,10 +193,12 @@ class Query(questions.Questions, moments.Moments):
             strawberry.ID,
             strawberry.argument(description="A Run's uid, or at least 8 characters of the start of it."),
         ],
+        as_of: values.AsOfArgument = None,
     ) -> RunResult:
         """The Run of that id."""
         try:
-            record: model.RunRecord = await info.context.loaders.ask("run", prefix=str(id))
+            known = await info.context.position(as_of)
+            record: model.RunRecord = await info.context.loaders.ask("run", prefix=str(id), as_of=known)
             return Run(value=record.run)
         except WhenceError as error:
             return refusals.of_question(error)

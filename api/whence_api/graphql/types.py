@@ -133,9 +133,13 @@ class Version(told.VersionTold, relay.Node):
         return relay.connection(page, page.items, lambda made: Production(value=made), after)
 
     @described("The Runs that took it, from whatever production; the newest first.")
-    async def consumers(self, info: Info, first: First = 25, after: After = None) -> "relay.Connection[Run]":
+    async def consumers(
+        self, info: Info, as_of: values.AsOfArgument = None, first: First = 25, after: After = None
+    ) -> "relay.Connection[Run]":
         """A page of them."""
-        page = await info.context.loaders.consumers_of.load(_exactly(self.value), first, after)
+        known = await info.context.position(as_of)
+        loader = info.context.loaders.consumers_of
+        page = await loader.load(_exactly(self.value), first, after, as_of=known)
         return run_page(page, after)
 
     @described("The aliases that meant it, from when to when; the newest first.")
@@ -582,18 +586,23 @@ class Run(told.RunTold, relay.Node):
         return run_page(await info.context.loaders.children_of.load(self.value.uid, first, after), after)
 
     @described("What it took, by role; of a reused Run that took nothing itself, what its origin took.")
-    async def inputs(self, info: Info, first: First = 25, after: After = None) -> relay.Connection[Input]:
+    async def inputs(
+        self, info: Info, as_of: values.AsOfArgument = None, first: First = 25, after: After = None
+    ) -> relay.Connection[Input]:
         """A page of them."""
-        page: replies.InputPage = await info.context.loaders.inputs_of.load(self.value.uid, first, after)
+        known = await info.context.position(as_of)
+        loader = info.context.loaders.inputs_of
+        page: replies.InputPage = await loader.load(self.value.uid, first, after, as_of=known)
         return relay.connection(page, page.items, lambda taken: Input(value=taken), after)
 
     @described("What it made, in the order in which it said so; of a reused Run, what its origin made.")
     async def outputs(
-        self, info: Info, first: First = 25, after: After = None
+        self, info: Info, as_of: values.AsOfArgument = None, first: First = 25, after: After = None
     ) -> relay.Connection[Production]:
         """A page of them."""
+        known = await info.context.position(as_of)
         loader = info.context.loaders.outputs_of
-        page: replies.ProductionPage = await loader.load(self.value.uid, first, after)
+        page: replies.ProductionPage = await loader.load(self.value.uid, first, after, as_of=known)
         return relay.connection(page, page.items, lambda made: Production(value=made), after)
 
     @described(
