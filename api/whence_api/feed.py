@@ -96,7 +96,8 @@ class Feed:
             if after is not None and not 0 <= after <= last:
                 raise InvalidInput(f"after is {after}; the log goes from 0 to {last}")
             position = last if after is None else after
-            self._start(position)
+            # What it has missed it reads itself, at its own pace: the follower would run away from it.
+            self._start(last)
             while self._head is not None and position < self._head:
                 page = await self._read(position)
                 for change in page.items:

@@ -1,7 +1,7 @@
 """What the questions about lineage need of their caller; what may not be read is masked in their answers, and counted."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar, cast
@@ -56,7 +56,9 @@ def impact(asked: Admission, arguments: Mapping[str, object]) -> object:
     of = _subject(asked, cast("str", arguments["of"]))
     if asked.sees_all:
         return asked.catalog.impact(**{**arguments, "of": of})  # type: ignore[arg-type]
-    found = _paged(asked, {**arguments, "of": of}, asked.catalog.impact)
+    # Of what may not be read not even the kind is told: of which kind it is, is not asked of the catalog.
+    kinds = frozenset(cast("Iterable[str]", arguments["kinds"]))
+    found = _paged(asked, {**arguments, "of": of, "kinds": ()}, asked.catalog.impact)
     veil, mask = _Veil(asked), asked.mask(None)
 
     def seen(item: replies.Impacted) -> replies.Impacted:
@@ -69,10 +71,19 @@ def impact(asked: Admission, arguments: Mapping[str, object]) -> object:
             item.alias if is_seen else None,
         )
 
-    items = tuple(map(seen, found.items))
-    masked = sum(item.version.is_masked for item in items)
+    def is_asked_for(item: replies.Impacted) -> bool:
+        is_other = item.type is replies.ImpactType.VERSION and kinds and item.version.kind not in kinds
+        return item.version.is_masked or not is_other
+
+    placed = [(item, at) for item, at in zip(map(seen, found.items), found.cursors, strict=True)]
+    kept = [(item, at) for item, at in placed if is_asked_for(item)]
     return dataclasses.replace(
-        found, items=items, masked=masked, completeness=veil.counted(found.completeness)
+        found,
+        items=tuple(item for item, _ in kept),
+        cursors=tuple(at for _, at in kept),
+        kinds={},
+        masked=sum(item.version.is_masked for item, _ in kept),
+        completeness=veil.counted(found.completeness),
     )
 
 

@@ -179,16 +179,12 @@ def _output(claim: model.OutputClaim, redactor: Redactor, path: str) -> Body:
         format=claim.format,
         location=claim.location,
         metadata=dict(claim.metadata),
-        metrics=_floats(claim.metrics),
+        metrics=model.floats(claim.metrics),
         description=None if described is None else redactor.commit(f"{path}/description", described),
     )
     if derived is not None:  # derived from nothing is a statement; not saying is none
         body["derived_from"] = [_source(source) for source in derived]
     return body
-
-
-def _floats(metrics: Mapping[str, float]) -> Body:
-    return {name: float(value) for name, value in metrics.items()}
 
 
 def _components(components: Sequence[model.Component], redactor: Redactor) -> list[digest.Framed]:
@@ -417,7 +413,7 @@ def finish(report: model.Report, outcome: model.Publication, redactor: Redactor)
         state=report.state.value,
         inputs=_inputs(report.inputs),
         outputs=_outputs(report.outputs, redactor),
-        metrics=_floats(report.metrics),
+        metrics=model.floats(report.metrics),
         warnings=list(report.warnings),
         error=None if report.error is None else redactor.commit("error", report.error),
         uncacheable=list(report.uncacheable),

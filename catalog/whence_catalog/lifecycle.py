@@ -104,7 +104,7 @@ def finish(before: model.Run, report: model.Report, outcome: str, at: datetime) 
         key=before.key if report.trace is None else report.trace.key,
         finished_at=at,
         presumed=False,
-        metrics={**before.metrics, **report.metrics},
+        metrics={**before.metrics, **model.floats(report.metrics)},
         warnings=before.warnings + report.warnings,
         error=report.error,
         outcome=outcome,
@@ -125,7 +125,9 @@ def record(call: model.Call, report: model.Report, outcome: str, at: datetime) -
     _refuse_call(call)
     _refuse_no_end(report)
     _refuse_roles_twice(report)
-    return _run(call, at, report.state, at, outcome, dict(report.metrics), report.warnings, report.error)
+    return _run(
+        call, at, report.state, at, outcome, model.floats(report.metrics), report.warnings, report.error
+    )
 
 
 def refuse_additions(to: model.Run) -> None:
@@ -163,7 +165,7 @@ def log(before: model.Run, series: model.Series) -> model.Run:
         Conflict: where it has ended.
     """
     refuse_additions(before)
-    last = {name: points[-1][1] for name, points in series.points.items() if points}
+    last = {name: float(points[-1][1]) for name, points in series.points.items() if points}
     return replace(before, metrics={**before.metrics, **last})
 
 

@@ -259,6 +259,11 @@ class Run:
         return str(self.uid)[:18]
 
 
+def floats(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Metrics as they are recorded: a whole number is the float that equals it."""
+    return {name: float(value) for name, value in metrics.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class MetricRange:
     """Metrics of that name from `low` to `high`, both included; None is no bound. NaN is in no range."""
@@ -268,9 +273,11 @@ class MetricRange:
     high: float | None = None
 
     def __post_init__(self) -> None:
-        if not self.name or math.isnan(self.low or 0) or math.isnan(self.high or 0):
+        is_empty = self.low is not None and self.high is not None and not self.low <= self.high
+        if not self.name or is_empty or math.isnan(self.low or 0) or math.isnan(self.high or 0):
             raise InvalidInput(
-                f"not a range of a metric: {self.name!r} from {self.low} to {self.high}; give a name, and numbers"
+                f"not a range of a metric: {self.name!r} from {self.low} to {self.high}; give a name, and two numbers"
+                " of which the first is no greater"
             )
 
     def holds(self, value: float | None) -> bool:

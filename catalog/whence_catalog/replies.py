@@ -343,7 +343,7 @@ class Impact(Page):
     """What came of a Version or a Run: Deployments first, then aliases, then Versions, each the nearest first.
 
     `counts` are of all `deployments`, `aliases`, `versions` and `runs`, and `kinds` of the Versions by their kind,
-    also of what whoever asks may not see, and whatever kinds were asked for. What serves, or is meant, is told of
+    also of what whoever asks may not see (then `kinds` is empty), and whatever kinds were asked for. What serves, or is meant, is told of
     Versions of every kind, and of the subject itself, which is not among the `versions`. `position` is up to which
     fact all pages look.
     """

@@ -49,7 +49,7 @@ def _day(when: When) -> date | None:
         return None
     if isinstance(when, date):
         return when
-    if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", when.strip()):
+    if not re.fullmatch(r"\d{4}-?\d{2}-?\d{2}|\d{4}-?W\d{2}-?\d", when.strip()):
         return None
     try:
         return date.fromisoformat(when.strip())
@@ -64,7 +64,10 @@ def _moment(when: When) -> datetime:
         except ValueError as error:
             raise _no_time(when) from error
     assert isinstance(when, datetime)
-    return when.replace(tzinfo=UTC) if when.utcoffset() is None else when.astimezone(UTC)
+    try:
+        return when.replace(tzinfo=UTC) if when.utcoffset() is None else when.astimezone(UTC)
+    except OverflowError as error:
+        raise _no_time(when) from error
 
 
 def _no_time(text: object) -> InvalidInput:

@@ -204,6 +204,34 @@ def test_what_was_known_then_is_answered_as_of_a_position(world: World) -> None:
         world.catalog.impact("dataset:raw", as_of=10_000)
 
 
+def test_what_became_of_nodes_since_is_not_told_as_of_a_position(world: World) -> None:
+    made = diamond(world)
+    served = deploy(world, made["a"], "shop")
+    then = len(world.catalog.facts())
+
+    def asked(as_of: int | None) -> list[object]:
+        questions = [
+            world.catalog.paths("dataset:raw", f"deployment/{served.uid}", as_of=as_of).paths,
+            world.catalog.roots_of(["model:a", "model:b"], as_of=as_of).items,
+            world.catalog.common_ancestors(["model:a", "model:b"], as_of=as_of).items,
+            world.catalog.impact("dataset:raw", as_of=as_of).items,
+        ]
+        return [repr(found) for found in questions]
+
+    before = asked(then)
+    first = world.catalog.roots_of(["model:a", "model:other"], first=1)
+    assert [node.state for node in first.items] == ["live"]
+    deploy(world, made["b"], "shop")
+    for output in (made["raw"], made["other"]):
+        version = output.version
+        bad = model.QuarantineClaim(simulator.uid(), version.artifact, version.digest, ACTOR, "mislabelled")
+        simulator.one(world.catalog.quarantine([bad]))
+    assert asked(then) == before
+    assert all(now != told for now, told in zip(asked(None), before, strict=True))
+    rest = world.catalog.roots_of(["model:a", "model:other"], first=1, after=first.end)
+    assert [node.state for node in rest.items] == ["live"]
+
+
 def test_the_flow_of_an_ambiguous_input_is_counted_as_such(world: World) -> None:
     (raw,) = world.note("load", {"dataset:raw": b"R"}).outputs
     (again,) = world.note("copy", {"dataset:raw": b"R"}, [taken(raw)]).outputs

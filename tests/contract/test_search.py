@@ -93,7 +93,8 @@ def test_runs_are_found_by_a_range_of_a_metric_the_highest_first(world: World) -
     assert found(world, metrics=above("auc", 0.7, 0.9)) == [runs[0.9], runs[0.7]]
     assert found(world, metrics=above("auc", None, 0.5)) == [runs[0.5], runs[-math.inf]]
     assert len(found(world, metrics=above("auc", None))) == 6
-    assert found(world, metrics=above("auc", 0.8, 0.7)) == []
+    with pytest.raises(InvalidInput, match="no greater"):
+        above("auc", 0.8, 0.7)
     assert found(world, metrics=above("loss", -1.0), text="TRAIN") != []
     assert found(world, metrics=above("loss", -1.0), text="other") == []
 

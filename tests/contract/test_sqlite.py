@@ -9,13 +9,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tests import simulator
 from tests.simulator import World, taken
-from whence_catalog import model
+from whence_catalog import lineage, model
 from whence_catalog.errors import ErrorKind, NotReady, Unreachable
 from whence_catalog.sql import schema, sqlite
 from whence_catalog.sql.catalog import SqlCatalog
@@ -86,6 +87,9 @@ def test_erased_text_breaks_nothing(world: World, path: Path) -> None:
     call = world.plain_call(labels={"team": "x", "who": "y"})
     world.begin(call)
     tamper(path, "DELETE FROM redactable WHERE path = 'labels/team'")
+    # Where it can be searched for it must go as well: check tells that it was left there.
+    assert [problem.partition(":")[0] for problem in world.catalog.check().problems] == ["table label"]
+    tamper(path, "DELETE FROM label WHERE name = 'team'")
     checked = world.catalog.check()
     assert (checked.problems, checked.unopened) == ((), 1)
     assert world.catalog.run(str(call.run)).run.labels == {"who": "y"}
@@ -225,3 +229,30 @@ def test_a_network_filesystem_is_refused_with_what_to_do(path: Path) -> None:
         schema.refuse_network_filesystem(path, own)
     assert refused.value.kind is ErrorKind.NETWORK_FILESYSTEM
     assert "WHENCE_URL" in str(refused.value)
+
+
+def test_a_presumption_is_known_at_its_position_whatever_superseded_it(tmp_path: Path) -> None:
+    with closing(SqlCatalog.open(tmp_path / "catalog.db", lease=timedelta(milliseconds=1))) as made:
+        world = World(made)
+        call = world.plain_call("train")
+        world.begin(call)
+        while not made.sweep():
+            pass
+        then = len(made.facts())
+        world.finish(world.report(call, {"model:m": b"M"}))
+
+        def state(as_of: int | None) -> str:
+            found = made.lineage([str(call.run)], lineage.Direction.UP, lineage.Bounds(), as_of=as_of)
+            return found.nodes[0].state
+
+        assert [state(then - 1), state(then), state(None)] == ["running", "aborted", "complete"]
+
+
+def test_a_whole_number_is_a_metric_like_any_other(world: World) -> None:
+    call, other = world.plain_call("train"), world.plain_call("whole")
+    world.begin(call)
+    points = {"epoch": ((1, 2),)}
+    world.catalog.log([model.Series(simulator.uid(), call.run, simulator.ACTOR, points)])
+    world.finish(world.report(call, {"model:m": b"M"}, metrics={"epochs": 5}))
+    simulator.one(world.catalog.record_runs([(other, world.report(other, metrics={"n": 3}))]))
+    assert world.catalog.check().problems == ()

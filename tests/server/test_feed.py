@@ -98,6 +98,19 @@ def test_a_listener_that_is_too_slow_is_cut_off_where_it_can_go_on() -> None:
     run(work())
 
 
+def test_who_resumes_from_far_behind_is_not_cut_off_by_what_it_missed() -> None:
+    async def work() -> None:
+        log = Log(200)
+        followed = feed.Feed(log.read, poll_seconds=0.001, held=4)
+        resumed = followed.follow(0)
+        for position in range(1, 201):
+            assert await take(resumed, 1) == [position]
+            await asyncio.sleep(0)
+        await resumed.aclose()
+
+    run(work())
+
+
 def test_when_the_feed_ends_all_are_told_where_they_can_go_on() -> None:
     async def work() -> None:
         log = Log(2)

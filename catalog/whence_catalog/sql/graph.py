@@ -144,6 +144,7 @@ _runs_then = Statement(
         _RUN.c.state,
         _RUN.c.started_at,
         engine.place(_RUN.c.finish_fact),
+        engine.place(_RUN.c.presume_fact),
     ).where(engine.among(_RUN.c.id, "ids"))
 )
 _jobs = Statement(
@@ -312,7 +313,7 @@ class SqlNeighbours:
             jobs.extend(their_jobs)
             described.at.extend(started)
             if finished:
-                states = tuple(map(self._state_then, states, finished[0]))
+                states = tuple(map(self._state_then, states, *finished))
             # A driver makes a text of its own for each row.
             described.states.extend(map(_STATES.__getitem__, states))
         known = {row: (project, name) for row, project, name in self._ask(_jobs, sorted(set(jobs)))}
@@ -324,9 +325,13 @@ class SqlNeighbours:
         )
         return described
 
-    def _state_then(self, state: str, finished: int | None) -> str:
+    def _state_then(self, state: str, finished: int | None, presumed: int | None) -> str:
         assert self._as_of is not None
-        return state if finished is None or finished <= self._as_of else model.RunState.RUNNING.value
+        if finished is None or finished <= self._as_of:
+            return state
+        # What it said of itself later superseded what was presumed then.
+        was_presumed = presumed is not None and presumed <= self._as_of
+        return (model.RunState.ABORTED if was_presumed else model.RunState.RUNNING).value
 
     def _deployments(self, rows: Sequence[int]) -> columns.Described:
         found = self._ask(_deployed, rows)

@@ -121,7 +121,7 @@ class Productions:
         artifact_id, version_id, version = self._versions.get(_name(claim)) or self._publish(claim, at)
         described: dict[str, digest.Framed] = {
             "metadata": dict(claim.metadata),
-            "metrics": dict(claim.metrics),
+            "metrics": model.floats(claim.metrics),
         }
         self._rows.append(
             (

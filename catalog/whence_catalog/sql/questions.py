@@ -129,23 +129,23 @@ def paths(tx: Transaction, start: str, end: str, limit: int, as_of: int | None) 
     first, last = (_subject(tx, text, position, as_of is None) for text in (start, end))
     if first.deployment is not None:
         # Data goes into a Deployment, and no further.
-        ends = (_deployments(tx, [first.deployment])[first.deployment],)
+        ends = (_deployments(tx, [first.deployment], as_of)[first.deployment],)
         whole = lineage.Completeness(complete=True)
         return replies.Paths((ends,) if first == last else (), whole)
     found = ways.find(SqlEdges(tx, position), first.start, last.start, limit)
-    passed = nodes(tx, [key for way in found.found for key in way])
+    passed = nodes(tx, [key for way in found.found for key in way], as_of)
     shown = [_walked(passed, way) for way in found.found]
     if last.deployment is not None:
-        served = _deployments(tx, [last.deployment])[last.deployment]
+        served = _deployments(tx, [last.deployment], as_of)[last.deployment]
         shown = [(*way, served._replace(depth=way[-1].depth)) for way in shown]
     complete = lineage.Completeness(not found.reasons, found.reasons, ambiguous=found.unsure)
     return replies.Paths(tuple(shown), complete)
 
 
-def nodes(tx: Transaction, keys: Iterable[NodeKey]) -> Mapping[NodeKey, Node]:
-    """These as nodes, by their keys."""
+def nodes(tx: Transaction, keys: Iterable[NodeKey], up_to: int | None = None) -> Mapping[NodeKey, Node]:
+    """These as nodes, by their keys, as they are or as they were known at a position."""
     asked = sorted(set(keys))
-    ask = graph.SqlNeighbours(tx)
+    ask = graph.SqlNeighbours(tx, up_to)
     shown = {}
     for row, node in ask.nodes(NodeType.VERSION, [key // 3 for key in asked if key % 3 == 1]).items():
         shown[lineage.version_key(row)] = node
@@ -164,7 +164,7 @@ def _walked(nodes: Mapping[NodeKey, Node], way: Way) -> tuple[Node, ...]:
     return tuple(passed)
 
 
-def _deployments(tx: Transaction, ids: Sequence[int]) -> Mapping[int, Node]:
+def _deployments(tx: Transaction, ids: Sequence[int], up_to: int | None) -> Mapping[int, Node]:
     return {
         row: Node(
             f"{_DEPLOYED}{found.uid}",
@@ -174,7 +174,7 @@ def _deployments(tx: Transaction, ids: Sequence[int]) -> Mapping[int, Node]:
             found.since,
             project=found.version.artifact.project,
         )
-        for row, found in judgements.deployments_with_ids(tx, ids).items()
+        for row, found in judgements.deployments_with_ids(tx, ids, up_to).items()
     }
 
 
@@ -218,7 +218,7 @@ def _page(
     closures = [closure.upstream(ask, start) for start in starts]
     every = rule(closures)
     shown = [item for item in every if key is None or item > key][: first + 1]
-    described = nodes(tx, [item[1] for item in shown[:first]])
+    described = nodes(tx, [item[1] for item in shown[:first]], _shown_at(as_of, after, position))
     cursors = [asked.cursor(position, item) for item in shown[:first]]
     return replies.NodePage(
         cursors=tuple(cursors),
@@ -243,6 +243,11 @@ def _place(
     asked = pages.List(what, repr([as_of, *of]), first, after)
     position, key = asked.place(fact_log.head(tx) if as_of is None else as_of, *kinds)
     return asked, position, key
+
+
+def _shown_at(as_of: int | None, after: str | None, position: int) -> int | None:
+    """As of which position the nodes of a page are told: the first page of what is now tells what is now."""
+    return None if as_of is None and after is None else position
 
 
 def completeness(closures: Sequence[Closure]) -> lineage.Completeness:
@@ -293,7 +298,8 @@ def impact(
     cursors = [asked.cursor(position, place) for place, _ in shown[:first]]
     others = [version for version in found.versions if version != start.version]
     by_kind: dict[str, int] = dict(tx.all(_kinds, ids=others)) if others else {}
-    subject = nodes(tx, [start.key])[start.key]
+    up_to = _shown_at(as_of, after, position)
+    subject = nodes(tx, [start.key], up_to)[start.key]
     return replies.Impact(
         cursors=tuple(cursors),
         end=cursors[-1] if len(shown) > first else None,
@@ -306,7 +312,7 @@ def impact(
             "runs": len(found.runs) - bool(start.run),
         },
         kinds=by_kind,
-        items=_described(tx, found, position, [item for _, item in shown[:first]]),
+        items=_described(tx, found, up_to, [item for _, item in shown[:first]]),
         position=position,
         completeness=completeness([found]),
     )
@@ -364,7 +370,7 @@ def _listed(
 
 
 def _described(
-    tx: Transaction, found: Closure, position: int, items: Sequence[_Item]
+    tx: Transaction, found: Closure, up_to: int | None, items: Sequence[_Item]
 ) -> tuple[replies.Impacted, ...]:
     routes = {
         item.version: found.way(item.version)
@@ -372,7 +378,7 @@ def _described(
         else (lineage.version_key(item.version),)
         for item in items
     }
-    passed = nodes(tx, [key for way in routes.values() for key in way])
+    passed = nodes(tx, [key for way in routes.values() for key in way], up_to)
     rows = {of: [item.row for item in items if item.type is of] for of in _SECTIONS}
     deployments = judgements.deployments_with_ids(tx, rows[ImpactType.DEPLOYMENT])
     aliases = artifacts.aliases_with_ids(tx, rows[ImpactType.ALIAS])

@@ -494,6 +494,7 @@ class LabelRow(Row, table=True):
     """A label of a Run or of a Version, from when to when. `until` is absent while it stands.
 
     It is searched by `mark`, a number made of name and value: those may be longer than an index takes.
+    Whoever erases what opens a label erases its row: `check` tells of one that was left.
     """
 
     __tablename__ = "label"
