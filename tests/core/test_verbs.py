@@ -124,10 +124,11 @@ WHOLE: dict[Any, st.SearchStrategy[Any]] = {
         size_bytes=st.integers(min_value=0),
     ),
     model.MetricRange: st.builds(
-        model.MetricRange,
+        lambda name, bounds: model.MetricRange(name, *bounds),
         NAMES,
-        st.none() | st.floats(allow_nan=False),
-        st.none() | st.floats(allow_nan=False),
+        st.tuples(st.floats(allow_nan=False), st.floats(allow_nan=False)).map(sorted)
+        | st.tuples(st.none(), st.floats(allow_nan=False))
+        | st.tuples(st.floats(allow_nan=False), st.none()),
     ),
     lineage.Bounds: st.builds(
         lineage.Bounds,
