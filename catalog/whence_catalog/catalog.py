@@ -612,7 +612,7 @@ class Catalog(Protocol):
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> replies.HitPage:
-        """Artifacts and jobs with `text` in their name, in whatever case; Versions whose digest it is.
+        """Artifacts and jobs with `text` in their name, in whatever case; if it is a digest, Versions of it alone.
 
         Of these projects (None: of all), and of these kinds and types (none: any). A job or a Run has no kind.
 

@@ -143,6 +143,16 @@ def test_versions_are_found_by_the_metrics_of_a_production_each_once(world: Worl
     assert found(world, text=content, metrics=above("auc", 0.95)) == []
 
 
+def test_a_whole_digest_is_content_and_no_name(world: World) -> None:
+    content = simulator.digest_of(b"1").text
+    plain = content.removeprefix("sha256:")
+    version = made(world, "model:m", b"1", job=f"train-{plain}")
+    made(world, f"model:{plain}", b"2")
+    assert found(world, text=content) == found(world, text=plain) == [version]
+    assert found(world, text=plain, types=[HitType.ARTIFACT, HitType.JOB]) == []
+    assert found(world, text=plain[:63], types=[HitType.ARTIFACT]) == [f"model:{plain}"]
+
+
 def test_runs_and_versions_are_found_by_time_and_by_type(world: World) -> None:
     before = datetime.now(UTC) - timedelta(days=1)
     run, version = trained(world, job="evaluate"), made(world, "model:m", b"1")

@@ -124,10 +124,11 @@ class Search:
         match type:
             case replies.HitType.VERSION:
                 return is_asked or is_narrow or self.digest is not None
+            # A whole digest is looked up as content, and no name is looked at.
             case replies.HitType.ARTIFACT:
-                return not is_narrow
+                return not is_narrow and self.digest is None
             case replies.HitType.JOB:
-                return not is_narrow and not self.kinds
+                return not is_narrow and not self.kinds and self.digest is None
             case replies.HitType.RUN:
                 return (is_asked or is_narrow) and not self.kinds and self.digest is None
 
