@@ -324,3 +324,13 @@ def test_more_subscriptions_than_one_connection_may_have_are_refused(url: str) -
         for n in range(21):
             told.subscribe(RUNS, name=str(n))
         assert told.hear()["type"] == "error"
+
+
+def test_a_subscription_by_plain_post_is_refused_and_says_how_to_ask(url: str) -> None:
+    connection = http.client.HTTPConnection(url.removeprefix("http://"))
+    body = json.dumps({"query": RUNS, "variables": {"after": 0}})
+    connection.request("POST", "/graphql", body, {"content-type": "application/json"})
+    with contextlib.closing(connection), connection.getresponse() as response:
+        (told,) = json.load(response)["errors"]
+        assert told["extensions"]["code"] == "bad-value"
+        assert "text/event-stream" in told["message"]

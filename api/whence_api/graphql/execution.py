@@ -62,6 +62,8 @@ class Schema(strawberry.Schema):
         operation_extensions: dict[str, Any] | None = None,
     ) -> ExecutionResult:
         """Carry a request out; where that is refused, or not done in time, the answer is why."""
+        # A subscription has no one answer; it is asked for over a WebSocket, or as a stream of events.
+        allowed = set(allowed_operation_types or OperationType) - {OperationType.SUBSCRIPTION}
         if query is not None and len(query) > self.limits.characters:
             told = f"the document has {len(query)} characters; expected {self.limits.characters} at most"
             return ExecutionResult(data=None, errors=[limiting.refusal(told)])
@@ -73,9 +75,14 @@ class Schema(strawberry.Schema):
                     context_value,
                     root_value,
                     operation_name,
-                    allowed_operation_types,
+                    allowed,
                     operation_extensions,
                 )
+        except InvalidOperationTypeError as refused:
+            if refused.operation_type is not OperationType.SUBSCRIPTION:
+                raise
+            told = "a subscription has no single answer; ask over a WebSocket, or accept text/event-stream"
+            return ExecutionResult(data=None, errors=[limiting.refusal(told, ErrorKind.BAD_VALUE)])
         except TimeoutError:
             told = f"this was not answered within {self.limits.seconds:g} s; ask for less at once"
             return ExecutionResult(data=None, errors=[limiting.refusal(told, ErrorKind.UNREACHABLE)])

@@ -10,7 +10,8 @@ const EXAMPLE = `# Where did it come from? Ctrl-Enter asks; Ctrl-Space completes
 `;
 
 const address = new URL(window.location.href);
-const asked = address.searchParams;
+// Of its own: those of `address` go with its search.
+const asked = new URLSearchParams(address.search);
 address.search = address.hash = "";
 
 // What is asked stands in the address, so that it can be sent to others. Headers never do: they hold tokens.
@@ -26,7 +27,7 @@ function Page() {
   const [query, setQuery] = React.useState(asked.get("q") ?? EXAMPLE);
   const [explorer] = React.useState(() => GraphiQLPluginExplorer.explorerPlugin());
   return React.createElement(GraphiQL, {
-    fetcher: GraphiQL.createFetcher({ url: address.href }),
+    fetcher: GraphiQL.createFetcher({ url: address.href, subscriptionUrl: address.href.replace(/^http/, "ws") }),
     query,
     variables: asked.get("variables") ?? undefined,
     plugins: [explorer],
