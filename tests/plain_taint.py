@@ -94,14 +94,14 @@ class PlainTaint:
         )
 
 
-def kept(opened: catalog.Catalog, versions: set[Content]) -> set[Tainted]:
-    """What the catalog's own index says of these Versions."""
+def kept(opened: catalog.Catalog, versions: set[Content], as_of: int | None = None) -> set[Tainted]:
+    """What the catalog's own index says of these Versions, or what was known at a position."""
     references = [
         model.Reference.parse(f"{artifact}@{digest}")
         for artifact, digest in sorted(versions, key=lambda v: (str(v[0]), v[1]))
     ]
     found: set[Tainted] = set()
-    for answer in opened.judgements(references):
+    for answer in opened.judgements(references, as_of):
         assert isinstance(answer, replies.Judgements), answer
         for taint in answer.taints:
             version = (taint.version.artifact, str(taint.version.digest))
