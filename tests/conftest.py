@@ -14,10 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import postgres
 from whence import connecting
 from whence.client import Client
+
+# No law depends on how busy the machine is.
+settings.register_profile("whence", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("whence")
 
 
 def pytest_sessionfinish() -> None:

@@ -238,10 +238,13 @@ def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqlCatalog]:
 
 @pytest.fixture(scope="module")
 def on_postgresql() -> Iterator[tuple[SqlCatalog, PostgresEngine]]:
-    with postgres.shared().database() as url, closing(PostgresEngine(url)) as slow:
-        with closing(SqlCatalog.connect(url, timeout_seconds=20)) as opened:
-            yield opened, slow
-            assert opened.check().problems == ()
+    with (
+        postgres.shared().database() as url,
+        closing(PostgresEngine(url)) as slow,
+        closing(SqlCatalog.connect(url, timeout_seconds=20)) as opened,
+    ):
+        yield opened, slow
+        assert opened.check().problems == ()
 
 
 def follow(history: History, steps: Sequence[tuple[str, int]]) -> None:
@@ -268,13 +271,13 @@ def versions_of(plain: plain_taint.PlainTaint) -> set[plain_taint.Content]:
     return {version for _, version in plain.made}
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=15, suppress_health_check=list(HealthCheck))
 @given(histories)
 def test_on_sqlite(on_sqlite: SqlCatalog, steps: list[tuple[str, int]]) -> None:
     follow(History(on_sqlite, None), steps)
 
 
-@settings(deadline=None, max_examples=12, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=6, suppress_health_check=list(HealthCheck))
 @given(histories)
 def test_on_postgresql_with_late_commits(
     on_postgresql: tuple[SqlCatalog, PostgresEngine], steps: list[tuple[str, int]]

@@ -1,4 +1,4 @@
-"""Runs as they were known at a position: one that ended later was running."""
+"""Runs as they were known at a position: one that ended later was running, with what it had logged by then."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -51,7 +51,12 @@ def runs(tx: Transaction, ids: Sequence[int], as_of: int) -> dict[int, model.Run
     described = named.runs_with_ids(tx, ids)
     own = labels.of_runs(tx, ids, as_of)
     said = tx.all(_said_of, ids=sorted(ids))
-    later = [row for row in said if row[2] is not None and row[2] > as_of]
+    # Of one that runs points may have been logged since.
+    later = [
+        row
+        for row in said
+        if described[row[0]].state is model.RunState.RUNNING or (row[2] is not None and row[2] > as_of)
+    ]
     wanted = sorted({fact for row in later for fact in (row[1], row[3]) if fact is not None})
     told = {row[0]: facts.decode(bytes(row[1])) for row in (tx.all(_canonical, ids=wanted) if wanted else ())}
     for row_id, start_fact, _, presume_fact, presumed in later:
