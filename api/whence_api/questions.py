@@ -8,7 +8,7 @@ from typing import TypeVar, cast
 
 from whence_api import masks, reading
 from whence_api.admission import Admission
-from whence_catalog import difference, lineage, replies
+from whence_catalog import difference, lineage, replies, verbs
 from whence_catalog import paths as rule
 from whence_catalog.errors import ErrorKind, NotFound
 
@@ -57,7 +57,7 @@ def impact(asked: Admission, arguments: Mapping[str, object]) -> object:
     if asked.sees_all:
         return asked.catalog.impact(**{**arguments, "of": of})  # type: ignore[arg-type]
     # Of what may not be read not even the kind is told: of which kind it is, is not asked of the catalog.
-    kinds = frozenset(cast("Iterable[str]", arguments["kinds"]))
+    kinds = frozenset(cast("Iterable[str]", arguments.get("kinds", verbs.VERBS["impact"].defaults["kinds"])))
     found = _paged(asked, {**arguments, "of": of, "kinds": ()}, asked.catalog.impact)
     veil, mask = _Veil(asked), asked.mask(None)
 
