@@ -126,7 +126,7 @@ class Difference:
     """Two Runs, or two Versions, beside one another: what changed from `left` to `right`.
 
     Lists hold what changed before what did not, and at most as many as were asked for; the counts of their
-    parts are of all. `content` is None where Runs are compared.
+    parts are of all. `content` is None where Runs are compared; `components` are compared where both have a key.
     """
 
     left: Compared
@@ -175,8 +175,9 @@ def compare(left: Evidence, right: Evidence, upstream: Upstream, first: int) -> 
     inputs = _inputs(left.inputs, right.inputs)
     params = _values(left.compared.run.params, right.compared.run.params)
     metrics = _metrics(left, right)
-    components = cache.compare_components(left.components, right.components)
     both_keyed = bool(left.components) and bool(right.components)
+    # Beside a Run without a key every part would seem to differ.
+    components = cache.compare_components(left.components, right.components) if both_keyed else ()
     return Difference(
         left=left.compared,
         right=right.compared,

@@ -172,6 +172,12 @@ def test_without_keys_code_is_the_source_that_was_kept() -> None:
     assert compare(side(captured=kept), side()).code.verdict is Verdict.UNKNOWN
 
 
+def test_parts_of_a_key_are_compared_only_with_those_of_another() -> None:
+    keyed, other, bare = side(parts={"code": 1}), side(parts={"code": 2}), side()
+    assert [part.name for part in compare(keyed, other).components] == ["code"]
+    assert compare(keyed, bare).components == compare(bare, keyed).components == ()
+
+
 def test_upstream_is_the_same_only_where_it_is_known() -> None:
     unsure = lineage.Completeness(complete=True, ambiguous=1)
     assert difference.upstream_part(0, WHOLE).verdict is Verdict.SAME

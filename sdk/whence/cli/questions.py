@@ -227,8 +227,8 @@ def show_impact(found: questions.Impact) -> None:
     counts = first.counts
     printing.show_plain(
         f"{_name(first.subject)} went into {counts['runs']:,} runs and {counts['versions']:,} versions"
-        f"{f' ({kinds})' if kinds else ''}; {counts['deployments']:,} of them serve,"
-        f" {counts['aliases']:,} aliases mean them"
+        f"{f' ({kinds})' if kinds else ''}; deployments: {counts['deployments']:,},"
+        f" aliases: {counts['aliases']:,}"
     )
     section, masked = None, 0
     for item in _watched(found):
