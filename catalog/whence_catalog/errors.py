@@ -13,6 +13,7 @@ Each carries an `ErrorKind`, which programs may rely on; the text is for people.
 """
 
 from enum import StrEnum
+from typing import TypeAlias, TypeVar
 
 
 class ErrorKind(StrEnum):
@@ -105,3 +106,8 @@ class Unreachable(WhenceError):
 
     def __init__(self, message: str, kind: ErrorKind = ErrorKind.UNREACHABLE) -> None:
         super().__init__(message, kind)
+
+
+T = TypeVar("T")
+# What is answered for one item of several.
+Result: TypeAlias = T | WhenceError

@@ -11,7 +11,7 @@ import inspect
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
@@ -23,6 +23,7 @@ from whence_catalog import (
     cache,
     catalog,
     difference,
+    digest,
     errors,
     inventory,
     model,
@@ -131,6 +132,7 @@ _NAMED: Mapping[str, object] = MappingProxyType(
     {
         "Iterable": Iterable,
         "Mapping": Mapping,
+        "Result": errors.Result,
         "Sequence": Sequence,
         "UUID": UUID,
         "access": access,
@@ -138,11 +140,13 @@ _NAMED: Mapping[str, object] = MappingProxyType(
         "cache": cache,
         "datetime": datetime,
         "difference": difference,
+        "digest": digest,
         "inventory": inventory,
         "model": model,
         "paths": paths,
         "replies": replies,
         "rerun": rerun,
+        "timedelta": timedelta,
         "traces": traces,
     }
 )
@@ -166,7 +170,8 @@ def _verb(name: str, method: Callable[..., object]) -> Verb:
 VERBS: Mapping[str, Verb] = MappingProxyType(
     {
         name: _verb(name, method)
-        for name, method in vars(catalog.Catalog).items()
+        for part in catalog.Catalog.__mro__
+        for name, method in vars(part).items()
         if inspect.isfunction(method) and not name.startswith("_") and name != "close"
     }
 )

@@ -135,7 +135,7 @@ def test_every_verb_of_the_catalog_is_there() -> None:
     for name in verbs.VERBS:
         said, mine = getattr(catalog.Catalog, name), getattr(HttpCatalog, name)
         assert mine.__doc__ == said.__doc__
-    assert not {n for n in vars(catalog.Catalog) if n[0] != "_"} - set(vars(HttpCatalog))
+    assert not {n for n in dir(catalog.Catalog) if n[0] != "_"} - set(vars(HttpCatalog))
 
 
 def test_what_got_no_answer_is_said_again_and_recorded_once(
