@@ -12,7 +12,7 @@ from whence_catalog import digest, facts, intervals, model, replies
 from whence_catalog.errors import Conflict, ErrorKind, NotFound
 from whence_catalog.sql import engine, tables
 from whence_catalog.sql import facts as fact_log
-from whence_catalog.sql.engine import Record, Statement, Transaction
+from whence_catalog.sql.engine import Asked, Record, Statement, Transaction
 
 _PROJECT = tables.table(tables.ProjectRow)
 _ARTIFACT = tables.table(tables.ArtifactRow)
@@ -217,16 +217,18 @@ def find_versions(
     tx: Transaction, wanted: Sequence[tuple[model.Artifact, bytes | None]]
 ) -> list[tuple[model.Artifact, int | None, bool]]:
     """Of each: the Artifact, its row, and whether it has a Version with that digest."""
-    found = tx.each(
-        _find_content,
-        [
-            {"project": named.project, "kind": named.kind, "name": named.name, "digest": raw or b""}
-            for named, raw in wanted
-        ],
-    )
+    found = tx.each(*asked_versions(wanted))
     return [
         (named, rows[0][0], rows[0][1] is not None) if rows else (named, None, False)
         for (named, _), rows in zip(wanted, found, strict=True)
+    ]
+
+
+def asked_versions(wanted: Sequence[tuple[model.Artifact, bytes | None]]) -> Asked:
+    """What `find_versions` asks."""
+    return _find_content, [
+        {"project": named.project, "kind": named.kind, "name": named.name, "digest": raw or b""}
+        for named, raw in wanted
     ]
 
 

@@ -249,6 +249,10 @@ class Statement:
         return ready
 
 
+# A statement, and with what it is asked, once or several times.
+Asked: TypeAlias = tuple[Statement, Sequence[Mapping[str, Given]]]
+
+
 class Filling:
     """Columns of a table into which rows are written, as tuples in that order: by the fastest way there is."""
 
@@ -335,14 +339,16 @@ class Transaction(ABC):
         """Carry it out once for each of `rows`."""
 
     @abstractmethod
-    def foresee(
-        self, rows: Mapping[str, int], *asked: tuple[Statement, Sequence[Mapping[str, Given]]]
-    ) -> None:
+    def foresee(self, rows: Mapping[str, int], *asked: Asked) -> None:
         """Have the answers to these ready, each for who asks next, where to ask one by one is to wait each time.
 
-        Only what nobody else can change until it is asked may be foreseen. `rows` says for how many new rows of
-        which tables there will be `numbers`.
+        Only what nobody else can change until it is asked, or what may as well be asked now, may be foreseen; all of
+        it is then asked. `rows` says for how many new rows of which tables there will be `numbers`.
         """
+
+    def hold(self, statement: Statement, **parameters: Given) -> None:
+        """Carry it out, before anything else is done: whose answer nobody waits for, but all see what it waited for."""
+        self._execute(statement, parameters)
 
     def each(self, statement: Statement, rows: Sequence[Mapping[str, Given]]) -> list[list[Record]]:
         """Every row that it answers, of each of `rows`."""

@@ -81,11 +81,13 @@ def hold_names(
     """
     if tx.is_sequencing:
         return
+    wanted = sorted(set(made), key=lambda item: (item[0], item[1] or b""))
+    called = sorted(set(calls), key=repr)
+    tx.foresee({}, runs.asked_names(called), artifacts.asked_versions(wanted))
     absent = {f"actor {actor}" for actor in set(actors) if runs.find_actor(tx, actor) is None}
-    for (project, job, actor), is_there in runs.are_named(tx, sorted(set(calls), key=repr)).items():
+    for (project, job, actor), is_there in runs.are_named(tx, called).items():
         if not is_there:
             absent |= {f"project {project}", f"job {project} {job}", f"actor {actor}"}
-    wanted = sorted(set(made), key=lambda item: (item[0], item[1] or b""))
     found = artifacts.find_versions(tx, wanted)
     for artifact, artifact_id, _ in found:
         if artifact_id is None:
@@ -99,7 +101,7 @@ def hold_names(
         found = artifacts.find_versions(tx, wanted)
     changing = {artifact_id for _, artifact_id, is_there in found if artifact_id is not None and not is_there}
     if changing:
-        tx.all(_lock_artifacts, ids=sorted(changing))
+        tx.hold(_lock_artifacts, ids=sorted(changing))
 
 
 def hold_places(tx: Transaction, claims: Iterable[model.OutputClaim]) -> None:

@@ -22,6 +22,7 @@ from sqlalchemy.dialects.postgresql import REGCLASS
 
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotReady, Unreachable, WhenceError
 from whence_catalog.sql.engine import (
+    Asked,
     Crowded,
     Engine,
     Filling,
@@ -56,33 +57,83 @@ _numbers = Statement(
 _TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
 
 
-# Sent with the BEGIN, in one message: what comes after it sees what was committed while it waited.
+# Sent behind the BEGIN, in the same message: what comes after it sees what was committed while it waited.
 _GATE = 0x776861676174
 _AT_THE_GATE = {
-    None: "",
-    Gate.PASSED: f"; SELECT pg_advisory_xact_lock_shared({_GATE})",
+    None: (),
+    Gate.PASSED: (f"SELECT pg_advisory_xact_lock_shared({_GATE})",),
     # Who waits to close it holds up all who come after. So nobody waits long at once for one that stays past it
     # (a process that was paused), and in between the others pass.
-    Gate.CLOSED: f"; SET LOCAL lock_timeout = 2000; SELECT pg_advisory_xact_lock({_GATE});"
-    " SET LOCAL lock_timeout TO DEFAULT",
+    Gate.CLOSED: (
+        "SET LOCAL lock_timeout = 2000",
+        f"SELECT pg_advisory_xact_lock({_GATE})",
+        "SET LOCAL lock_timeout TO DEFAULT",
+    ),
 }
 
 
 class PostgresTransaction(Transaction):
-    """A transaction on PostgreSQL; its clock is the database's, when it was first looked at."""
+    """A transaction on PostgreSQL; its clock is the database's, when it was first looked at.
+
+    It begins with the first that it does, in the same message where that is several at once.
+    """
 
     dialect = "postgresql"
     is_sequencing = False
 
     def __init__(
-        self, connection: "psycopg.Connection[Any]", gate: Gate | None, next_fact: Callable[[], int]
+        self,
+        connection: "psycopg.Connection[Any]",
+        gate: Gate | None,
+        next_fact: Callable[[], int],
+        begin: Sequence[str] = (),
     ) -> None:
+        """`begin` begins it; without, each statement is by itself."""
         super().__init__(connection, gate)
+        self._bare = connection
+        self._beginning = begin
         self._next_fact = next_fact
         self._micros = 0
         self._foreseen: dict[tuple[Statement, tuple[Given, ...]], list[Record]] = {}
         # Rows that are to be written before anything else is done.
         self._unwritten: list[tuple[Filling, tuple[Value, ...]]] = []
+        # What is to be held before anything else is done.
+        self._unheld: list[tuple[Statement, Mapping[str, Given]]] = []
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether the database knows of it."""
+        return not self._beginning
+
+    def begin(self) -> None:
+        """Begin, unless it has begun; past the gate when this returns."""
+        begin, self._beginning = self._beginning, ()
+        if begin:
+            # Several statements in one message cannot be prepared.
+            self._bare.execute("; ".join(begin), prepare=False)
+
+    @contextlib.contextmanager
+    def _together(self) -> Iterator[None]:
+        """In one message, with what is to come before."""
+        with self._bare.pipeline():
+            begin, self._beginning = self._beginning, ()
+            for sql in begin:
+                self._bare.execute(sql, prepare=True)
+            self._go_ahead()
+            yield
+
+    def _go_ahead(self) -> None:
+        """Send what is to be held and the rows that are to be written."""
+        unheld, self._unheld = self._unheld, []
+        for statement, given in unheld:
+            self._send(statement, given)
+        rows, self._unwritten = self._unwritten, []
+        for filling, row in rows:
+            self._bare.execute(filling.on("postgresql"), row, prepare=True, binary=True)
+
+    def _send(self, statement: Statement, given: Mapping[str, Given]) -> Any:
+        ready = statement.on("postgresql")
+        return self._bare.execute(ready.sql, ready.arguments(given), prepare=True, binary=True)
 
     @property
     def micros(self) -> int:
@@ -100,22 +151,24 @@ class PostgresTransaction(Transaction):
         return self._next_fact()
 
     def _execute(self, statement: Statement, given: Mapping[str, Given]) -> Any:
-        if self._unwritten:
-            self._write_rows()
-        ready = statement.on("postgresql")
-        return self._connection.execute(ready.sql, ready.arguments(given), prepare=True, binary=True)
+        if self._beginning or self._unheld or self._unwritten:
+            with self._together():
+                return self._send(statement, given)
+        return self._send(statement, given)
 
-    def foresee(
-        self, rows: Mapping[str, int], *asked: tuple[Statement, Sequence[Mapping[str, Given]]]
-    ) -> None:
-        """Ask all of it in one message, with the clock."""
+    def hold(self, statement: Statement, **parameters: Given) -> None:
+        """Carry it out before anything else is done, in one message with that."""
+        self._unheld.append((statement, parameters))
+
+    def foresee(self, rows: Mapping[str, int], *asked: Asked) -> None:
+        """Ask all of it in one message; with the clock where there will be new rows."""
         of_ours: list[tuple[Statement, Sequence[Mapping[str, Value]]]] = [
-            (_clock, [] if self._micros else [{}]),
+            (_clock, [{}] if rows and not self._micros else []),
             (_numbers, [{"sequence": f"{table}_id_seq", "many": many} for table, many in rows.items()]),
         ]
-        with self._connection.pipeline():
+        with self._together():
             cursors = [
-                (statement, row, self._execute(statement, row))
+                (statement, row, self._send(statement, row))
                 for statement, given in (*of_ours, *asked)
                 for row in given
             ]
@@ -140,21 +193,27 @@ class PostgresTransaction(Transaction):
             return super().one(statement, **parameters)
         return told[0] if told else None
 
-    @contextlib.contextmanager
-    def _together(self) -> Iterator[None]:
-        """In one message."""
-        with self._connection.pipeline():
-            yield
-
     def _let_go(self) -> None:
         self._foreseen.clear()
         self._unwritten.clear()
+
+    @property
+    def _connection(self) -> "psycopg.Connection[Any]":
+        """Where to carry something out, once all that comes before it is."""
+        if self._unheld or self._unwritten:
+            with self._together():
+                pass
+        self.begin()
+        return self._bare
+
+    @_connection.setter
+    def _connection(self, connection: "psycopg.Connection[Any]") -> None:
+        self._bare = connection
 
     def settle(self) -> None:
         """Carry out what was put off to the end of the item."""
         if self._unwritten or self._put_off:
             with self._together():
-                self._write_rows()
                 super().settle()
 
     def commit(self) -> None:
@@ -162,12 +221,12 @@ class PostgresTransaction(Transaction):
         is_behind = self._unwritten or self._put_off or self._last
         with self._together() if is_behind else contextlib.nullcontext():
             self.finish()
-            self._connection.execute("COMMIT")
+            if self.is_begun:
+                self._bare.execute("COMMIT")
 
     def many(self, statement: Statement, rows: Sequence[Mapping[str, Value]]) -> None:
         """Carry it out once for each of `rows`, without waiting in between."""
         if rows:
-            self._write_rows()
             ready = statement.on("postgresql")
             with self._connection.cursor() as cursor:
                 cursor.executemany(ready.sql, [ready.arguments(row) for row in rows])
@@ -177,9 +236,9 @@ class PostgresTransaction(Transaction):
         told = [self._told(statement, row) for row in rows]
         if None not in told:
             return cast("list[list[Record]]", told)
-        with self._connection.pipeline():
+        with self._together():
             cursors = [
-                None if known is not None else self._execute(statement, row)
+                None if known is not None else self._send(statement, row)
                 for row, known in zip(rows, told, strict=True)
             ]
             return [
@@ -196,7 +255,6 @@ class PostgresTransaction(Transaction):
         if sum(len(rows) for _, rows in filled) < _COPIED_FROM:
             self._unwritten += [(filling, row) for filling, rows in filled for row in rows]
             return
-        self._write_rows()
         with self._connection.cursor() as cursor:
             for filling, rows in filled:
                 if rows:
@@ -204,13 +262,6 @@ class PostgresTransaction(Transaction):
                         copy.set_types(filling.types)
                         for row in rows:
                             copy.write_row(row)
-
-    def _write_rows(self) -> None:
-        rows, self._unwritten = self._unwritten, []
-        if rows:
-            with self._connection.pipeline():
-                for filling, row in rows:
-                    self._connection.execute(filling.on("postgresql"), row, prepare=True, binary=True)
 
     def tables(self) -> set[str]:
         """The names of the tables that are there."""
@@ -242,16 +293,16 @@ class PostgresEngine(Engine["psycopg.Connection[Any]"]):
             ) from error
         self.url = _shown(given)
         self._timeout_seconds = timeout_seconds
-        self._reading = "ISOLATION LEVEL REPEATABLE READ READ ONLY"
-        self._writing = "READ WRITE"
+        self._reading: tuple[str, ...] = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",)
+        self._writing: tuple[str, ...] = ("BEGIN READ WRITE",)
         bound = ""
         if read_seconds is not None:
             most = max(1, int(read_seconds * 1000))
-            self._reading += f"; SET LOCAL statement_timeout = {most}"
+            self._reading += (f"SET LOCAL statement_timeout = {most}",)
             if "statement_timeout" not in str(given.get("options", "")):
                 # Of each connection, for what is looked at outside of a transaction; a write takes its time.
                 bound = f"-c statement_timeout={most} "
-                self._writing += "; SET LOCAL statement_timeout = 0"
+                self._writing += ("SET LOCAL statement_timeout = 0",)
         milliseconds = max(1, int(timeout_seconds * 1000))
         ours: dict[str, Any] = {
             "application_name": "whence",
@@ -271,12 +322,14 @@ class PostgresEngine(Engine["psycopg.Connection[Any]"]):
     def reading(self) -> Iterator[Transaction]:
         """One unchanging view of what is committed."""
         with self._translated(), self._transaction(self._reading) as tx:
+            tx.begin()
             yield tx
 
     @contextlib.contextmanager
     def writing(self, *, durable: bool = True, gate: Gate | None = None) -> Iterator[Transaction]:
         """A transaction beside others. Durable: on the disk when this returns."""
         with self._translated(), self._transaction(self._writing, durable=durable, gate=gate) as tx:
+            tx.begin()
             yield tx
 
     def read(self, work: Callable[[Transaction], T]) -> T:
@@ -300,7 +353,7 @@ class PostgresEngine(Engine["psycopg.Connection[Any]"]):
         return self._persistently(glanced)
 
     def _in_transaction(
-        self, mode: str, durable: bool, gate: Gate | None, work: Callable[[Transaction], T]
+        self, mode: Sequence[str], durable: bool, gate: Gate | None, work: Callable[[Transaction], T]
     ) -> T:
         def carried_out() -> T:
             with self._transaction(mode, durable=durable, gate=gate) as tx:
@@ -331,19 +384,19 @@ class PostgresEngine(Engine["psycopg.Connection[Any]"]):
 
     @contextlib.contextmanager
     def _transaction(
-        self, mode: str, *, durable: bool = True, gate: Gate | None = None
-    ) -> Iterator[Transaction]:
+        self, mode: Sequence[str], *, durable: bool = True, gate: Gate | None = None
+    ) -> "Iterator[PostgresTransaction]":
         with self._connection() as connection:
+            unsynced = () if durable else ("SET LOCAL synchronous_commit = off",)
+            begin = (*mode, *unsynced, *_AT_THE_GATE[gate])
+            tx = PostgresTransaction(connection, gate, self._next_fact, begin)
             try:
-                # Two statements in one message cannot be prepared.
-                unsynced = "" if durable else "; SET LOCAL synchronous_commit = off"
-                connection.execute(f"BEGIN {mode}{unsynced}{_AT_THE_GATE[gate]}", prepare=False)
-                tx = PostgresTransaction(connection, gate, self._next_fact)
                 yield tx
                 tx.commit()
             except BaseException:
                 with contextlib.suppress(psycopg.Error):
-                    connection.execute("ROLLBACK")
+                    if tx.is_begun:
+                        connection.execute("ROLLBACK")
                 raise
 
     def _next_fact(self) -> int:

@@ -10,7 +10,7 @@ from sqlmodel import insert
 from whence_catalog import digest, model
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
 from whence_catalog.sql import artifacts, metrics, tables
-from whence_catalog.sql.engine import Filling, Given, Record, Statement, Transaction, Value
+from whence_catalog.sql.engine import Asked, Filling, Given, Record, Statement, Transaction, Value
 
 _PROJECT = tables.table(tables.ProjectRow)
 _ARTIFACT = tables.table(tables.ArtifactRow)
@@ -189,9 +189,6 @@ def _contents(wanted: Mapping[tuple[str, str, str, str], model.OutputClaim]) -> 
         {"project": project, "kind": kind, "name": name, "digest": claim.content.digest.raw}
         for (project, kind, name, _), claim in wanted.items()
     ]
-
-
-Asked: TypeAlias = tuple[Statement, Sequence[Mapping[str, Given]]]
 
 
 def asked(

@@ -13,7 +13,7 @@ from whence_catalog import digest, facts, model
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
 from whence_catalog.sql import artifacts, engine, labels, productions, tables
 from whence_catalog.sql import facts as fact_log
-from whence_catalog.sql.engine import Filling, Given, Record, Statement, Transaction, Value
+from whence_catalog.sql.engine import Asked, Filling, Given, Record, Statement, Transaction, Value
 
 _RUN = tables.table(tables.RunRow)
 _JOB = tables.table(tables.JobRow)
@@ -260,11 +260,16 @@ def are_named(
     tx: Transaction, calls: Sequence[tuple[str, str, model.Actor]]
 ) -> dict[tuple[str, str, model.Actor], bool]:
     """Whether project, job and Actor are all there; they are not looked up again in this transaction."""
-    found = tx.each(_find_names, [_named(*named) for named in calls])
+    found = tx.each(*asked_names(calls))
     tx.found.setdefault("names", {}).update(
         {named: rows[0] for named, rows in zip(calls, found, strict=True) if rows}
     )
     return {named: bool(rows) for named, rows in zip(calls, found, strict=True)}
+
+
+def asked_names(calls: Sequence[tuple[str, str, model.Actor]]) -> Asked:
+    """What `are_named` asks."""
+    return _find_names, [_named(*named) for named in calls]
 
 
 def _named(project: str, job: str, actor: model.Actor) -> dict[str, Given]:

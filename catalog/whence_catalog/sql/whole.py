@@ -12,7 +12,7 @@ from uuid import UUID
 from whence_catalog import model
 from whence_catalog.errors import ErrorKind, NotFound
 from whence_catalog.sql import labels, metrics, places, productions, runs, taint
-from whence_catalog.sql.engine import Transaction, Value
+from whence_catalog.sql.engine import Asked, Transaction, Value
 
 
 class Whole(NamedTuple):
@@ -73,9 +73,7 @@ def put(tx: Transaction, wholes: Sequence[Whole]) -> list[tuple[int, tuple[model
     return answers
 
 
-def foresee(
-    tx: Transaction, items: Sequence[tuple[model.Call, model.Report]], *asked: productions.Asked
-) -> None:
+def foresee(tx: Transaction, items: Sequence[tuple[model.Call, model.Report]], *asked: Asked) -> None:
     """Have ready what `put` will ask of these, and what else is asked."""
     batch = {call.run for call, _ in items} if len(items) > 1 else frozenset()
     sources = {
