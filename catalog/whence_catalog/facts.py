@@ -209,6 +209,12 @@ def capture(seen: model.Capture) -> Body:
         rerunnable=seen.rerunnable,
         because=seen.because,
         blind_spots=list(seen.blind_spots),
+        source=None if seen.source is None else seen.source.value,
+        cwd=seen.cwd,
+        search=list(seen.search),
+        command=list(seen.command),
+        closure=dict(seen.closure),
+        diff=_raw(seen.diff),
     )
 
 
@@ -337,6 +343,7 @@ def read_start(body: Body) -> model.Call:
 
 def read_capture(body: Body) -> model.Capture:
     """The Capture that a body holds."""
+    source = cast("str | None", body.get("source"))
     return model.Capture(
         entry=cast("str | None", body.get("entry")),
         bundle=read_digest(body.get("bundle")),
@@ -347,6 +354,12 @@ def read_capture(body: Body) -> model.Capture:
         rerunnable=bool(body.get("rerunnable", False)),
         because=cast("str | None", body.get("because")),
         blind_spots=tuple(cast("Sequence[str]", body.get("blind_spots", []))),
+        source=None if source is None else model.Reached(source),
+        cwd=cast("str | None", body.get("cwd")),
+        search=tuple(cast("Sequence[str]", body.get("search", []))),
+        command=tuple(cast("Sequence[str]", body.get("command", []))),
+        closure=cast("Body", body.get("closure", {})),
+        diff=read_digest(body.get("diff")),
     )
 
 
@@ -569,13 +582,15 @@ def _blobs_of_outputs(claims: Sequence[model.OutputClaim]) -> dict[digest.Digest
 
 
 def _blobs_of_call(call: model.Call) -> dict[digest.Digest, model.Form]:
+    captured = call.capture
     found = {
-        digest.Digest.of(raw): model.Form.FILE for value in call.params.values() for raw in _large(value)
+        digest.Digest.of(raw): model.Form.FILE
+        for value in (*call.params.values(), *captured.closure.values())
+        for raw in _large(value)
     }
-    if call.capture.bundle is not None:
-        found[call.capture.bundle] = model.Form.TREE
-    if call.capture.environment is not None:
-        found[call.capture.environment] = model.Form.FILE
+    found |= {named: model.Form.FILE for named in (captured.environment, captured.diff) if named is not None}
+    if captured.bundle is not None:
+        found[captured.bundle] = model.Form.TREE
     return found
 
 

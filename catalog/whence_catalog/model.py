@@ -171,12 +171,32 @@ class Output:
     derived_from: tuple[Source, ...] | None = None
 
 
+class Reached(StrEnum):
+    """How the code of a Run is reached, to run it again.
+
+    By an import of its module; of the script that was started; of a module made from a notebook's cells. A
+    block of code inside a program cannot be reached alone, and a command is started again as it was.
+    """
+
+    MODULE = "module"
+    SCRIPT = "script"
+    NOTEBOOK = "notebook"
+    BLOCK = "block"
+    COMMAND = "command"
+
+
 @dataclass(frozen=True, slots=True)
 class Capture:
     """What is needed to make a Run again, and what of it could not be seen.
 
     `entry` is `module:qualified.name`; `bundle` a Manifest of the source in domain `whence.bundle/1`;
-    `environment` the Blob of an Environment. Exactly one of `rerunnable` and `because` speaks.
+    `environment` the Blob of an Environment. Where the source is too large for a Bundle, `git` and `diff`, the
+    Blob of a patch to that commit, stand in. Exactly one of `rerunnable` and `because` speaks.
+
+    `source` is None where nothing was captured. `argv` is the program's command line; `command` that of a Run
+    which is a command. `cwd` and `search`, the project's entries of `sys.path` in their order, are relative to
+    the root of the Bundle; what lies outside of it is absolute. `closure` are the values of the entry's free
+    variables, as parameters stand in a Run.
     """
 
     entry: str | None = None
@@ -188,6 +208,12 @@ class Capture:
     rerunnable: bool = False
     because: str | None = "nothing about its code was recorded"
     blind_spots: tuple[str, ...] = ()
+    source: Reached | None = None
+    cwd: str | None = None
+    search: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    closure: Mapping[str, digest.Framed] = field(default_factory=dict)
+    diff: digest.Digest | None = None
 
 
 class Watching(StrEnum):

@@ -30,7 +30,21 @@ CALL = model.Call(
     rerun_of=UUID(int=4),
     labels={"team": "secret"},
     capture=model.Capture(
-        "m:f", digest_of(b"B"), digest_of(b"E"), "3.11", {"commit": "c"}, ("x",), True, None, ("spot",)
+        "m:f",
+        digest_of(b"B"),
+        digest_of(b"E"),
+        "3.11",
+        {"commit": "c"},
+        ("x",),
+        True,
+        None,
+        ("spot",),
+        source=model.Reached.SCRIPT,
+        cwd="jobs",
+        search=(".", "src"),
+        command=("make", "all"),
+        closure={"rate": 0.5, "table": digest.Record("whence.blob", [digest_of(b"T").raw, 1])},
+        diff=digest_of(b"D"),
     ),
     claimed_at=NOW,
 )
@@ -107,6 +121,20 @@ def test_a_reuse_says_nothing_that_its_origin_says() -> None:
     body = facts.reuse(CALL, UUID(int=9), fresh())
     assert facts.read_origin(body) == UUID(int=9)
     assert not {"components", "capture"} & body.keys()
+
+
+def test_a_start_names_all_that_its_capture_keeps_in_the_store() -> None:
+    files = {digest_of(b"E"), digest_of(b"D"), digest_of(b"T")}
+    assert facts.blobs(said("start", facts.start(CALL, fresh()))) == {
+        digest_of(b"B"): model.Form.TREE,
+        **dict.fromkeys(files, model.Form.FILE),
+    }
+
+
+def test_what_a_capture_does_not_say_is_not_in_its_body() -> None:
+    older = model.Capture(entry="m:f", python="3.11")
+    assert facts.capture(older).keys() == {"entry", "python", "rerunnable", "because"}
+    assert facts.read_capture(facts.capture(older)) == older
 
 
 @given(st.binary(max_size=200))

@@ -271,6 +271,32 @@ def test_a_start_says_why_it_executes_and_what_was_trusted() -> None:
     assert facts.read_start(body) == dataclasses.replace(call, actor=model.Actor(""))
 
 
+def test_a_start_says_how_its_code_is_reached() -> None:
+    call = model.Call(
+        run=RUN,
+        project="default",
+        job="train",
+        actor=ADA,
+        mode=model.Mode.RECORD,
+        capture=model.Capture(
+            entry="jobs.train:main.<locals>.fit",
+            bundle=content("bundle"),
+            argv=("train.py", "--fast"),
+            rerunnable=True,
+            because=None,
+            source=model.Reached.SCRIPT,
+            cwd=".",
+            search=("jobs", "."),
+            command=("make",),
+            closure={"rate": 0.5},
+            diff=content("patch"),
+        ),
+    )
+    body = body_of("start of a script that can be made again")
+    assert facts.start(call, redactor()) == body
+    assert facts.read_start(body) == dataclasses.replace(call, actor=model.Actor(""))
+
+
 SEEN_AND_READ = model.Report(
     uid=uuid.UUID(int=0),
     run=RUN,

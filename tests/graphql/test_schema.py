@@ -94,6 +94,8 @@ def test_every_list_that_can_grow_is_in_pages() -> None:
         "Run.warnings",
         "Production.metrics",
         "Code.argv",
+        "Code.command",
+        "Code.search",
         "Code.blindSpots",
         "Explanation.components",
         "Explanation.causes",

@@ -69,6 +69,16 @@ describe(
     OFF="Not at all.",
 )
 describe(
+    model.Reached,
+    "Reached",
+    "How the code of a Run is reached, to run it again.",
+    MODULE="By an import of its module.",
+    SCRIPT="By an import of the script that was started.",
+    NOTEBOOK="By an import of a module that was made from a notebook's cells.",
+    BLOCK="Not at all: it is a block inside a program.",
+    COMMAND="It is a command, which is started again.",
+)
+describe(
     model.Decision,
     "Verdict",
     "What an Approval says of a Version.",

@@ -113,7 +113,21 @@ class Code:
     python: str | None = strawberry.field(description="The version of Python.")
     environment: Digest | None = strawberry.field(description="The Blob of its Environment.")
     git: JSON = strawberry.field(description="What git said: remote, commit, whether anything was changed.")
-    argv: list[str] = strawberry.field(description="The command line.")
+    diff: Digest | None = strawberry.field(
+        description="The Blob of a patch to that commit, which stands in where the source is too large."
+    )
+    source: model.Reached | None = strawberry.field(
+        description="How it is reached; null where nothing was captured."
+    )
+    argv: list[str] = strawberry.field(description="The program's command line.")
+    command: list[str] = strawberry.field(description="The command line of a Run that is a command.")
+    cwd: str | None = strawberry.field(
+        description="Its working folder, relative to the root of the source where it is inside."
+    )
+    search: list[str] = strawberry.field(
+        description="The entries of `sys.path` that are the project's, in their order."
+    )
+    closure: JSON = strawberry.field(description="The values of its free variables, by name.")
     rerunnable: bool = strawberry.field(description="Whether the Run can be made again.")
     because: str | None = strawberry.field(description="Why it cannot.")
     blind_spots: list[str] = strawberry.field(description="What of it could not be seen.")
@@ -127,7 +141,13 @@ def code(capture: model.Capture) -> Code:
         python=capture.python,
         environment=None if capture.environment is None else Digest(capture.environment.text),
         git=JSON(dict(capture.git)),
+        diff=None if capture.diff is None else Digest(capture.diff.text),
+        source=capture.source,
         argv=list(capture.argv),
+        command=list(capture.command),
+        cwd=capture.cwd,
+        search=list(capture.search),
+        closure=as_json(capture.closure),
         rerunnable=capture.rerunnable,
         because=capture.because,
         blind_spots=list(capture.blind_spots),
