@@ -17,7 +17,7 @@ from strawberry.types.graphql import OperationType
 
 from whence_api import answers
 from whence_api.graphql import limits as limiting
-from whence_api.graphql import mutation, rows, subscription, types, values
+from whence_api.graphql import mutation, rows, said, subscription, types, values
 from whence_api.graphql import query as root
 from whence_api.graphql.limits import GraphqlLimits
 from whence_catalog.errors import ErrorKind, InvalidInput, WhenceError
@@ -27,7 +27,7 @@ log = logging.getLogger("whence.graphql")
 # How many documents are kept as they were parsed and validated. Each is no longer than the limit.
 _KEPT = 256
 # What no field names, but an interface stands for.
-TYPES = (types.Artifact, types.Version, types.Run, types.Deployment)
+TYPES = (types.Artifact, types.Version, types.Run, said.Deployment)
 
 _NO_SUBSCRIPTION = (CannotGetOperationTypeError, InvalidOperationTypeError, MissingQueryError)
 

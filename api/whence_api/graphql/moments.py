@@ -5,7 +5,7 @@ from typing import Annotated, TypeAlias
 
 import strawberry
 
-from whence_api.graphql import refusals, relay, types, values
+from whence_api.graphql import refusals, relay, said, types, values
 from whence_api.graphql.loaders import Info
 from whence_api.graphql.refusals import Denied, InvalidInput, NotFound
 from whence_api.graphql.relay import After, First, described
@@ -82,7 +82,7 @@ class Moments:
         as_of: values.AsOfArgument = None,
         first: First = 25,
         after: After = None,
-    ) -> relay.Connection[types.Deployment]:
+    ) -> relay.Connection[said.Deployment]:
         """A page of Deployments."""
         page: replies.DeploymentPage = await info.context.loaders.ask(
             "deployments",
@@ -95,4 +95,4 @@ class Moments:
             after=after,
             standing=standing,
         )
-        return relay.connection(page, page.items, lambda served: types.Deployment(value=served), after)
+        return relay.connection(page, page.items, lambda served: said.Deployment(value=served), after)

@@ -9,7 +9,7 @@ from typing import Annotated, TypeAlias
 
 import strawberry
 
-from whence_api.graphql import refusals, relay, types, values
+from whence_api.graphql import refusals, relay, said, types, values
 from whence_api.graphql.loaders import Info
 from whence_api.graphql.refusals import Conflict, Denied, InvalidInput, NotFound
 from whence_api.graphql.relay import changing
@@ -139,23 +139,23 @@ AliasResult: TypeAlias = Annotated[
     strawberry.union("AliasResult", description="What the alias means now, or why nothing was changed."),
 ]
 DeployResult: TypeAlias = Annotated[
-    types.Deployment | NotFound | Conflict | InvalidInput | Denied,
+    said.Deployment | NotFound | Conflict | InvalidInput | Denied,
     strawberry.union("DeployResult", description="The Deployment, or why nothing was changed."),
 ]
 ApprovalResult: TypeAlias = Annotated[
-    types.Approval | NotFound | Conflict | InvalidInput | Denied,
+    said.Approval | NotFound | Conflict | InvalidInput | Denied,
     strawberry.union("ApprovalResult", description="The decision, or why nothing was changed."),
 ]
 QuarantineResult: TypeAlias = Annotated[
-    types.Quarantine | NotFound | Conflict | InvalidInput | Denied,
+    said.Quarantine | NotFound | Conflict | InvalidInput | Denied,
     strawberry.union("QuarantineResult", description="The Quarantine, or why nothing was changed."),
 ]
 HoldResult: TypeAlias = Annotated[
-    types.Hold | NotFound | Conflict | InvalidInput | Denied,
+    said.Hold | NotFound | Conflict | InvalidInput | Denied,
     strawberry.union("HoldResult", description="The hold, or why nothing was changed."),
 ]
 ReleaseResult: TypeAlias = Annotated[
-    types.Quarantine | types.Hold | NotFound | Conflict | InvalidInput | Denied,
+    said.Quarantine | said.Hold | NotFound | Conflict | InvalidInput | Denied,
     strawberry.union("ReleaseResult", description="What was released, or why nothing was changed."),
 ]
 
@@ -203,7 +203,7 @@ class Mutation:
                 target=input.target,
                 reason=input.reason,
             )
-            return types.Deployment(value=await info.context.write("deploy", "claims", claim))
+            return said.Deployment(value=await info.context.write("deploy", "claims", claim))
         except WhenceError as error:
             return refusals.of_change(error)
 
@@ -219,7 +219,7 @@ class Mutation:
                 target=input.target,
                 reason=input.reason,
             )
-            return types.Deployment(value=await info.context.write("deploy", "claims", claim))
+            return said.Deployment(value=await info.context.write("deploy", "claims", claim))
         except WhenceError as error:
             return refusals.of_change(error)
 
@@ -236,7 +236,7 @@ class Mutation:
                 decision=input.decision,
                 reason=input.reason,
             )
-            return types.Approval(value=await info.context.write("approve", "claims", claim))
+            return said.Approval(value=await info.context.write("approve", "claims", claim))
         except WhenceError as error:
             return refusals.of_change(error)
 
@@ -254,7 +254,7 @@ class Mutation:
                 actor=info.context.actor,
                 reason=input.reason,
             )
-            return types.Quarantine(value=await info.context.write("quarantine", "claims", claim))
+            return said.Quarantine(value=await info.context.write("quarantine", "claims", claim))
         except WhenceError as error:
             return refusals.of_change(error)
 
@@ -270,7 +270,7 @@ class Mutation:
                 actor=info.context.actor,
                 reason=input.reason,
             )
-            return types.Hold(value=await info.context.write("hold", "claims", claim))
+            return said.Hold(value=await info.context.write("hold", "claims", claim))
         except WhenceError as error:
             return refusals.of_change(error)
 
@@ -279,9 +279,9 @@ class Mutation:
         """A Quarantine or a hold ends."""
         try:
             of = _parsed(input.of, "of")
-            said = model.Release(_uid(input.uid), of, info.context.actor, input.reason)
-            found = await info.context.write("release", "releases", said)
-            return types.Hold(value=found) if isinstance(found, model.Hold) else types.Quarantine(value=found)
+            claim = model.Release(_uid(input.uid), of, info.context.actor, input.reason)
+            found = await info.context.write("release", "releases", claim)
+            return said.Hold(value=found) if isinstance(found, model.Hold) else said.Quarantine(value=found)
         except WhenceError as error:
             return refusals.of_change(error)
 

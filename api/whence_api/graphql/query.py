@@ -11,12 +11,12 @@ from uuid import UUID
 
 import strawberry
 
-from whence_api.graphql import caching, explaining, moments, questions, refusals, relay, types, values
+from whence_api.graphql import caching, explaining, moments, questions, refusals, relay, said, types, values
 from whence_api.graphql import lineage as history
 from whence_api.graphql.loaders import Info
 from whence_api.graphql.refusals import Denied, InvalidInput, NotFound
 from whence_api.graphql.relay import After, First, NodeType, described
-from whence_api.graphql.types import Artifact, Deployment, Job, Run, Version
+from whence_api.graphql.types import Artifact, Job, Run, Version
 from whence_catalog import errors, model, replies
 from whence_catalog.errors import WhenceError
 
@@ -262,12 +262,12 @@ class Query(questions.Questions, moments.Moments):
         info: Info,
         projects: Projects = None,
         job: JobName = None,
-        states: types.EntryStates = None,
+        states: caching.EntryStates = None,
         first: First = 25,
         after: After = None,
-    ) -> relay.Connection[types.CacheEntry]:
+    ) -> relay.Connection[caching.CacheEntry]:
         """A page of cache entries."""
-        return await types.cache_entries(
+        return await caching.cache_entries(
             info,
             projects=_any(projects),
             job=job,
@@ -300,9 +300,9 @@ class Query(questions.Questions, moments.Moments):
         job: JobName = None,
         first: First = 25,
         after: After = None,
-    ) -> relay.Connection[types.Divergence]:
+    ) -> relay.Connection[caching.Divergence]:
         """A page of Divergences."""
-        return await types.divergences(info, projects=_any(projects), job=job, first=first, after=after)
+        return await caching.divergences(info, projects=_any(projects), job=job, first=first, after=after)
 
     @described(
         "Artifacts and Jobs with that text in their name, in any case; Versions whose digest it is. With labels, metrics or"
@@ -378,7 +378,7 @@ async def _node(info: Info, id: relay.GlobalId) -> relay.Node | None:
                 return await _artifact(info, model.Reference.parse(id.key).artifact)
             case NodeType.DEPLOYMENT:
                 found = await loaders.deployment(_uid(id))
-                return None if found is None else Deployment(value=found)
+                return None if found is None else said.Deployment(value=found)
     except errors.NotFound:
         return None
 

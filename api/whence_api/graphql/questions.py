@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 
 import strawberry
 
-from whence_api.graphql import differing, refusals, relay, types, values
+from whence_api.graphql import differing, refusals, relay, said, types, values
 from whence_api.graphql import lineage as history
 from whence_api.graphql.loaders import Info
 from whence_api.graphql.refusals import Denied, InvalidInput, NotFound
@@ -93,10 +93,10 @@ class Impacted:
         return Path(value=self.value.path)
 
     @described("The Deployment in which it serves; null for none, or where you may not see it.")
-    def deployment(self) -> types.Deployment | None:
+    def deployment(self) -> said.Deployment | None:
         """The Deployment."""
         found = self.value.deployment
-        return None if found is None else types.Deployment(value=found)
+        return None if found is None else said.Deployment(value=found)
 
     @described("The alias that means it; null for none, or where you may not see it.")
     def alias(self) -> types.Alias | None:

@@ -3,23 +3,28 @@
 What each of them tells of itself stands in `told`.
 """
 
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import strawberry
 
-from whence_api.graphql import explaining, relay, told, values
+from whence_api.graphql import caching, explaining, relay, said, told, values
 from whence_api.graphql import lineage as history
 from whence_api.graphql.loaders import Info
 from whence_api.graphql.relay import After, First, described
-from whence_catalog import inventory, model, replies
 from whence_catalog import lineage as traversal
+from whence_catalog import model, replies
+
+if TYPE_CHECKING:
+    from whence_api.graphql.caching import CacheEntry, Divergence
+    from whence_api.graphql.said import Judgements
+
+# Of modules that lead here and that this leads to, as the things do: looked up when the schema is made.
+_CacheEntry: TypeAlias = Annotated["CacheEntry", strawberry.lazy("whence_api.graphql.caching")]
+_Divergence: TypeAlias = Annotated["Divergence", strawberry.lazy("whence_api.graphql.caching")]
+_Judgements: TypeAlias = Annotated["Judgements", strawberry.lazy("whence_api.graphql.said")]
 
 Standing: TypeAlias = Annotated[
     bool, strawberry.argument(description="Leave out those that mean something else by now.")
-]
-EntryStates: TypeAlias = Annotated[
-    list[inventory.EntryState] | None,
-    strawberry.argument(description="That are in one of these states by now; null or none for any."),
 ]
 
 
@@ -166,11 +171,11 @@ class Version(told.VersionTold, relay.Node):
     @described(
         "What people said of it, and what taints it. Of one Version at a time: not inside a list.", alone=True
     )
-    async def judgements(self, info: Info, as_of: values.AsOfArgument = None) -> "Judgements":
+    async def judgements(self, info: Info, as_of: values.AsOfArgument = None) -> _Judgements:
         """What was said of it."""
         known = await info.context.position(as_of)
         found = await info.context.loaders.judgements(_exactly(self.value), known)
-        return Judgements(value=found, known=known)
+        return said.Judgements(value=found, known=known)
 
     @described(
         "What it came from, or what came from it. Of one Version at a time: not inside a list.", alone=True
@@ -253,149 +258,6 @@ async def _timeline(
         after=after,
     )
     return relay.connection(page, page.items, lambda event: Event(value=event), after)
-
-
-# ── what was said of Versions ────────────────────────────────────────────────────────────────────
-
-
-@strawberry.type(
-    description="A Version declared bad over an interval: all its productions, and all that was made of them."
-)
-class Quarantine(told.QuarantineTold):
-    """A Version declared bad over an interval."""
-
-    @described("The Version.")
-    def version(self) -> Version:
-        """The Version."""
-        return Version(value=self.value.version)
-
-
-@strawberry.type(description="A Version that must be kept, over an interval, whatever retention says.")
-class Hold(told.HoldTold):
-    """A Version that must be kept."""
-
-    @described("The Version.")
-    def version(self) -> Version:
-        """The Version."""
-        return Version(value=self.value.version)
-
-
-@strawberry.type(description="Somebody's decision on a Version.")
-class Approval(told.ApprovalTold):
-    """Somebody's decision on a Version."""
-
-    @described("The Version.")
-    def version(self) -> Version:
-        """The Version."""
-        return Version(value=self.value.version)
-
-
-@strawberry.type(description="A Version that serves at a target over an interval.")
-class Deployment(told.DeploymentTold, relay.Node):
-    """A Version that serves at a target."""
-
-    @described("A global id: opaque, and the same for good.")
-    def id(self) -> strawberry.ID:
-        """`Deployment` and its uid."""
-        return relay.id_of(relay.NodeType.DEPLOYMENT, self.value.uid)
-
-    @described("The Version that serves, or served.")
-    def version(self) -> Version:
-        """The Version."""
-        return Version(value=self.value.version)
-
-    @described("The Version that served there until then; null for none.")
-    def replaced(self) -> Version | None:
-        """The Version before."""
-        return None if self.value.replaced is None else Version(value=self.value.replaced)
-
-    @described("What it came from. Of one Deployment at a time: not inside a list.", alone=True)
-    async def lineage(
-        self,
-        info: Info,
-        bounds: history.BoundsArgument = None,
-        filter: history.FilterArgument = None,
-        frontier: history.FrontierArgument = None,
-        as_of: values.AsOfArgument = None,
-    ) -> history.Lineage:
-        """Its lineage."""
-        sought = history.Sought(
-            [f"deployment/{self.value.uid}"], traversal.Direction.UP, bounds, filter, frontier, as_of
-        )
-        return await history.find(info, sought)
-
-
-@strawberry.type(
-    description="What makes a production unfit: a Quarantine that stands, of the Version itself or of something that"
-    " it was made of."
-)
-class Taint:
-    """What makes a production unfit."""
-
-    value: strawberry.Private[model.Taint]
-
-    @described("The Run whose production it is; null where you may not read it.")
-    async def run(self, info: Info) -> "Run | None":
-        """The Run."""
-        return run_if_any(await info.context.loaders.run(self.value.run))
-
-    @described("The Quarantine; null where it is of a Version that you may not read.")
-    def quarantine(self) -> Quarantine | None:
-        """The Quarantine."""
-        is_masked = self.value.quarantine.version.artifact.project == traversal.MASKED
-        return None if is_masked else Quarantine(value=self.value.quarantine)
-
-
-@strawberry.type(description="What people said of a Version, the newest first, and what taints it now.")
-class Judgements:
-    """What people said of a Version."""
-
-    value: strawberry.Private[replies.Judgements]
-    known: strawberry.Private[int | None] = None
-
-    def _of(self) -> str:
-        """Whose lists these are, so that no cursor of one is taken for one of another position."""
-        of = self.value.version.ref
-        return of if self.known is None else f"{of} as of {self.known}"
-
-    labels: list[values.Label] = relay.reads("The labels that it has now, by name.", "labels", values.labels)
-
-    @described("The Quarantines of it, those that were released among them.")
-    def quarantines(self, first: First = 25, after: After = None) -> relay.Connection[Quarantine]:
-        """A page of them."""
-        whole = relay.Whole("quarantines", self._of(), self.value.quarantines, _uid_of)
-        return whole.page(lambda said: Quarantine(value=said), first, after)
-
-    @described("The decisions on it.")
-    def approvals(self, first: First = 25, after: After = None) -> relay.Connection[Approval]:
-        """A page of them."""
-        whole = relay.Whole("approvals", self._of(), self.value.approvals, _uid_of)
-        return whole.page(lambda said: Approval(value=said), first, after)
-
-    @described("The holds on it, those that were released among them.")
-    def holds(self, first: First = 25, after: After = None) -> relay.Connection[Hold]:
-        """A page of them."""
-        whole = relay.Whole("holds", self._of(), self.value.holds, _uid_of)
-        return whole.page(lambda said: Hold(value=said), first, after)
-
-    @described("Where it serves, and served.")
-    def deployments(self, first: First = 25, after: After = None) -> relay.Connection[Deployment]:
-        """A page of them."""
-        whole = relay.Whole("deployments", self._of(), self.value.deployments, _uid_of)
-        return whole.page(lambda said: Deployment(value=said), first, after)
-
-    @described("What taints its productions.")
-    def taints(self, first: First = 25, after: After = None) -> relay.Connection[Taint]:
-        """A page of them."""
-        # A Quarantine that may not be seen has an id of this answer alone: each is known by its place.
-        whole = relay.Whole(
-            "taints", self._of(), tuple(enumerate(self.value.taints)), lambda item: str(item[0])
-        )
-        return whole.page(lambda item: Taint(value=item[1]), first, after)
-
-
-def _uid_of(said: model.Quarantine | model.Approval | model.Hold | model.Deployment) -> str:
-    return str(said.uid)
 
 
 # ── Runs ─────────────────────────────────────────────────────────────────────────────────────────
@@ -497,10 +359,10 @@ class Job:
         "What the cache holds of it, the newest first. Of one Job at a time: not inside a list.", alone=True
     )
     async def cache_entries(
-        self, info: Info, states: EntryStates = None, first: First = 25, after: After = None
-    ) -> "relay.Connection[CacheEntry]":
+        self, info: Info, states: caching.EntryStates = None, first: First = 25, after: After = None
+    ) -> relay.Connection[_CacheEntry]:
         """A page of them."""
-        return await cache_entries(
+        return await caching.cache_entries(
             info,
             projects=frozenset([self.project]),
             job=self.name,
@@ -515,10 +377,10 @@ class Job:
     )
     async def divergences(
         self, info: Info, first: First = 25, after: After = None
-    ) -> "relay.Connection[Divergence]":
+    ) -> relay.Connection[_Divergence]:
         """A page of them."""
         projects = frozenset([self.project])
-        return await divergences(info, projects=projects, job=self.name, first=first, after=after)
+        return await caching.divergences(info, projects=projects, job=self.name, first=first, after=after)
 
 
 @strawberry.type(description="What the cache had to do with a Run.")
@@ -631,88 +493,3 @@ def run_if_any(found: model.Run | None) -> Run | None:
 def run_page(page: replies.RunPage, after: str | None) -> relay.Connection[Run]:
     """A page of Runs, as it is shown."""
     return relay.connection(page, page.items, lambda run: Run(value=run), after)
-
-
-# ── the cache ────────────────────────────────────────────────────────────────────────────────────
-
-
-@strawberry.type(description="A result that the cache hands out for a key, with what became of it.")
-class CacheEntry(told.CacheEntryTold):
-    """A result that the cache hands out."""
-
-    @described("The Job whose result it is.")
-    def job(self) -> Job:
-        """The Job."""
-        return Job(project=self.value.project, name=self.value.job)
-
-    @described("The Run whose result it is; null where you may not read it.")
-    async def run(self, info: Info) -> Run | None:
-        """The Run."""
-        return run_if_any(await info.context.loaders.run(self.value.run))
-
-
-@strawberry.type(description="An Output that two Runs of one key made differently.")
-class OutputDifference:
-    """An Output that two Runs made differently."""
-
-    value: strawberry.Private[inventory.Difference]
-
-    role: str = relay.reads("The role of the Output.", "role")
-
-    @described("What the entry had; null for none, or where you may not read it.")
-    def before(self) -> Version | None:
-        """What the entry had."""
-        return _seen(self.value.before)
-
-    @described("What came out the other time; null for none, or where you may not read it.")
-    def after(self) -> Version | None:
-        """What came out."""
-        return _seen(self.value.after)
-
-
-def _seen(version: model.Version | None) -> Version | None:
-    if version is None or version.artifact.project == traversal.MASKED:
-        return None
-    return Version(value=version)
-
-
-@strawberry.type(description="The same key gave other bytes.")
-class Divergence(told.DivergenceTold):
-    """The same key gave other bytes."""
-
-    @described("The Job.")
-    def job(self) -> Job:
-        """The Job."""
-        return Job(project=self.value.project, name=self.value.job)
-
-    @described("The Run that made other bytes; null where you may not read it.")
-    async def run(self, info: Info) -> Run | None:
-        """The Run."""
-        return run_if_any(await info.context.loaders.run(self.value.run))
-
-    @described("The Run whose result the cache had then; null where you may not read it.")
-    async def against(self, info: Info) -> Run | None:
-        """The Run of the entry."""
-        return run_if_any(await info.context.loaders.run(self.value.against))
-
-    @described("What they made differently: the first so many.")
-    def differences(self, first: First = 25) -> list[OutputDifference]:
-        """The first of them."""
-        return [OutputDifference(value=parted) for parted in self.value.differences[:first]]
-
-    @described("How many Outputs they made differently.")
-    def difference_count(self) -> int:
-        """How many."""
-        return len(self.value.differences)
-
-
-async def cache_entries(info: Info, *, after: str | None, **asked: object) -> relay.Connection[CacheEntry]:
-    """A page of cache entries."""
-    page: replies.EntryPage = await info.context.loaders.ask("cache_entries", after=after, **asked)
-    return relay.connection(page, page.items, lambda entry: CacheEntry(value=entry), after)
-
-
-async def divergences(info: Info, *, after: str | None, **asked: object) -> relay.Connection[Divergence]:
-    """A page of Divergences."""
-    page: replies.DivergencePage = await info.context.loaders.ask("divergences", after=after, **asked)
-    return relay.connection(page, page.items, lambda parted: Divergence(value=parted), after)
