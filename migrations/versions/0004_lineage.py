@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from whence_catalog import digest, facts
-from whence_catalog.sql import labels
+from whence_catalog.sql import grams, labels
 from whence_catalog.sql import metrics as measures
 
 revision = "0004"
@@ -28,6 +28,7 @@ def upgrade() -> None:
     _end_aliases()
     _index_deployments()
     _index_metrics()
+    _index_names()
     op.create_index("run_by_time", "run", ["started_at", "id"])
     op.create_index("version_by_time", "version", ["created_at", "id"])
 
@@ -79,6 +80,35 @@ def _index_metrics() -> None:
         ]
         if found:
             connection.execute(put_of_output, found)
+
+
+def _index_names() -> None:
+    """Names have tables in which any part of them is looked up."""
+    connection = op.get_bind()
+    for named in ("artifact", "job"):
+        op.create_table(
+            f"{named}_gram",
+            sa.Column("gram", sa.BigInteger(), autoincrement=False, nullable=False),
+            sa.Column("project_id", sa.BigInteger(), nullable=False),
+            sa.Column(f"{named}_id", sa.BigInteger(), nullable=False),
+            sa.ForeignKeyConstraint(["project_id"], ["project.id"]),
+            sa.ForeignKeyConstraint([f"{named}_id"], [f"{named}.id"]),
+            sa.PrimaryKeyConstraint("gram", "project_id", f"{named}_id"),
+            sqlite_with_rowid=False,
+        )
+        put = sa.text(
+            f"INSERT INTO {named}_gram (gram, project_id, {named}_id) VALUES (:gram, :project, :row)"
+        )
+        every = sa.text(f"SELECT name, project_id, id FROM {named}")
+        for some in connection.execute(every, execution_options={"yield_per": 1000}).partitions():
+            connection.execute(
+                put,
+                [
+                    dict(zip(("gram", "project", "row"), row, strict=True))
+                    for one in some
+                    for row in grams.rows(*one)
+                ],
+            )
 
 
 def _measured(metrics: object) -> Iterator[tuple[int, float]]:

@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 
 from tests import postgres
-from whence_catalog.sql import candidates, schema
+from whence_catalog.sql import by_name, candidates, schema
 from whence_catalog.sql.engine import Statement
 from whence_catalog.sql.postgres import PostgresEngine
 from whence_catalog.sql.sqlite import SqliteEngine
@@ -23,6 +23,10 @@ STATEMENTS: dict[str, tuple[Statement, str, str]] = {
         "label_by_mark_of_version",
     ),
     "runs by time": (candidates.RUNS.by_time, "run_by_time", "run_by_time"),
+    "artifacts by name": (by_name.ARTIFACTS.everywhere, "PRIMARY KEY", "artifact_gram_pkey"),
+    "artifacts of a project by name": (by_name.ARTIFACTS.in_project, "PRIMARY KEY", "artifact_gram_pkey"),
+    "jobs by name": (by_name.JOBS.everywhere, "PRIMARY KEY", "job_gram_pkey"),
+    "jobs of a project by name": (by_name.JOBS.in_project, "PRIMARY KEY", "job_gram_pkey"),
     "versions by time": (candidates.VERSIONS.by_time, "version_by_time", "version_by_time"),
 }
 

@@ -10,7 +10,7 @@ from sqlmodel import insert
 
 from whence_catalog import digest, facts, intervals, model, replies
 from whence_catalog.errors import Conflict, ErrorKind, NotFound
-from whence_catalog.sql import engine, tables
+from whence_catalog.sql import engine, grams, tables
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Asked, Record, Statement, Transaction
 
@@ -261,13 +261,10 @@ def ensure(tx: Transaction, artifact: model.Artifact) -> int:
     """The Artifact's row, made if need be."""
     row = tx.one(_find_artifact, project=artifact.project, kind=artifact.kind, name=artifact.name)
     if row is None:
-        row = tx.one(
-            _make_artifact,
-            project_id=project_id(tx, artifact.project),
-            kind=artifact.kind,
-            name=artifact.name,
-        )
-    return cast("Record", row)[0]  # type: ignore[no-any-return]
+        of = project_id(tx, artifact.project)
+        row = cast("Record", tx.one(_make_artifact, project_id=of, kind=artifact.kind, name=artifact.name))
+        tx.fill((grams.OF_ARTIFACTS, grams.rows(artifact.name, of, row[0])))
+    return row[0]  # type: ignore[no-any-return]
 
 
 def put_alias(tx: Transaction, move: model.AliasMove, actor_id: int, fact: int, at: int) -> None:

@@ -11,7 +11,7 @@ from sqlmodel import insert
 
 from whence_catalog import digest, facts, model
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
-from whence_catalog.sql import artifacts, engine, labels, productions, tables
+from whence_catalog.sql import artifacts, engine, grams, labels, productions, tables
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Asked, Filling, Given, Record, Statement, Transaction, Value
 
@@ -296,8 +296,11 @@ def _names(tx: Transaction, run: model.Run) -> Record:
         return row
     project_id = artifacts.project_id(tx, run.project)
     job: dict[str, Value] = {"project_id": project_id, "name": run.job}
-    job_id = cast("Record", tx.one(_find_job, **job) or tx.one(_make_job, **job))[0]
-    return project_id, job_id, actor_id(tx, run.actor)
+    found = tx.one(_find_job, **job)
+    if found is None:
+        found = cast("Record", tx.one(_make_job, **job))
+        tx.fill((grams.OF_JOBS, grams.rows(run.job, project_id, found[0])))
+    return project_id, found[0], actor_id(tx, run.actor)
 
 
 def names_of(tx: Transaction, all_runs: Iterable[model.Run]) -> list[Record]:

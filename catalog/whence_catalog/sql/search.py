@@ -5,13 +5,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias, cast
 
-from sqlalchemy import ColumnElement, Text, bindparam, exists, func, literal_column, select, tuple_
+from sqlalchemy import ColumnElement, Text, bindparam, exists, literal_column, select, tuple_
 
 from whence_catalog import digest, model, replies
 from whence_catalog.errors import InvalidInput
-from whence_catalog.sql import artifacts, candidates, engine, judgements, named, pages, past, tables, times
+from whence_catalog.sql import (
+    artifacts,
+    by_name,
+    candidates,
+    engine,
+    judgements,
+    named,
+    pages,
+    past,
+    tables,
+    times,
+)
 from whence_catalog.sql import facts as fact_log
-from whence_catalog.sql.engine import Record, Statement, Transaction
+from whence_catalog.sql.engine import Statement, Transaction
 
 _PROJECT = tables.table(tables.ProjectRow)
 _JOB = tables.table(tables.JobRow)
@@ -161,12 +172,6 @@ class Search:
             return None
 
     @property
-    def pattern(self) -> str:
-        """What a name is LIKE."""
-        escaped = self.text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
-        return f"%{escaped}%"
-
-    @property
     def said(self) -> str:
         """All that is looked for, as one text."""
         projects = None if self.projects is None else sorted(self.projects)
@@ -197,10 +202,13 @@ def search(tx: Transaction, wanted: Search, first: int, after: str | None) -> re
             continue
         behind = tuple(map(str, names)) if place == section else ("", "", "")
         many = first + 1 - len(found)
-        if type is replies.HitType.RUN or (type is replies.HitType.VERSION and not wanted.is_by_content):
-            more, onward = _looked_at(tx, type, wanted, place, behind, head, many)
-        else:
-            more = _named(tx, type, wanted, place, behind, head, many)
+        match type:
+            case replies.HitType.ARTIFACT | replies.HitType.JOB:
+                more, onward = _called(tx, type, wanted, place, behind, head, many)
+            case replies.HitType.VERSION if wanted.is_by_content:
+                more = _of_content(tx, wanted, place, behind, head, many)
+            case _:
+                more, onward = _looked_at(tx, type, wanted, place, behind, head, many)
         found += more
     cursors = tuple(asked.cursor(head, at) for at, _ in found[:first])
     end = asked.cursor(head, onward) if onward else None
@@ -212,7 +220,7 @@ def search(tx: Transaction, wanted: Search, first: int, after: str | None) -> re
     )
 
 
-def _named(
+def _called(
     tx: Transaction,
     type: replies.HitType,
     wanted: Search,
@@ -220,20 +228,38 @@ def _named(
     behind: tuple[str, ...],
     head: int,
     many: int,
+) -> tuple[_Found, pages.Key | None]:
+    """Artifacts or jobs among so many names; and where to go on, if that was not all of them."""
+    after = by_name.Place(int(behind[0]), int(behind[1])) if behind[0] else by_name.START
+    of = by_name.ARTIFACTS if type is replies.HitType.ARTIFACT else by_name.JOBS
+    name = by_name.Wanted(wanted.text, wanted.projects, wanted.kinds)
+    looked = by_name.look(tx, of, name, head, after, many)
+
+    def key(at: by_name.Place) -> pages.Key:
+        return place, str(at.project), str(at.row), ""
+
+    is_short = looked.onward is not None and len(looked.found) < many
+    onward = key(looked.onward) if is_short and looked.onward is not None else None
+    return [(key(at), hit) for at, hit in looked.found], onward
+
+
+def _of_content(
+    tx: Transaction, wanted: Search, place: int, behind: tuple[str, ...], head: int, many: int
 ) -> _Found:
+    """Versions of one content, each of another Artifact, by the names of those."""
+    assert wanted.digest is not None
     rows = tx.all(
-        _section(type, wanted.projects is not None, bool(wanted.kinds)),
+        _contents(wanted.projects is not None, bool(wanted.kinds)),
         head=head,
         project=behind[0],
         kind=behind[1],
         name=behind[2],
-        digest=b"" if wanted.digest is None else wanted.digest.raw,
-        pattern=wanted.pattern,
+        digest=wanted.digest.raw,
         projects=named.listed([project] for project in wanted.projects or ()),
         kinds=named.listed([kind] for kind in wanted.kinds),
         many=many,
     )
-    return [((place, *row[:3]), _hit(type, row)) for row in rows]
+    return [((place, *row[:3]), replies.Hit(version=artifacts.version_of(row))) for row in rows]
 
 
 def _looked_at(
@@ -264,50 +290,26 @@ def _looked_at(
     return [(key(at), hits[at.row]) for at in looked.found], onward
 
 
-def _hit(type: replies.HitType, row: Record) -> replies.Hit:
-    if type is replies.HitType.VERSION:
-        return replies.Hit(version=artifacts.version_of(row))
-    if type is replies.HitType.ARTIFACT:
-        return replies.Hit(artifact=model.Artifact(*row))
-    return replies.Hit(job=replies.Job(row[0], row[2]))
-
-
 @functools.cache
-def _section(type: replies.HitType, by_project: bool, by_kind: bool) -> Statement:
-    """Each row begins with what it is ordered by: project, kind (a job has none) and name."""
-    is_named = func.lower(bindparam("pattern"))
-    if type is replies.HitType.JOB:
-        found = (
-            select(_PROJECT.c.name, literal_column("''").label("kind"), _JOB.c.name)
-            .join_from(_JOB, _PROJECT, _PROJECT.c.id == _JOB.c.project_id)
-            .where(
-                tuple_(_PROJECT.c.name, _JOB.c.name) > tuple_(bindparam("project"), bindparam("name")),
-                func.lower(_JOB.c.name).like(is_named, escape="!"),
-                exists(select(_ONE).where(_RUN.c.job_id == _JOB.c.id, pages.sequenced(_RUN.c.start_fact))),
-            )
-            .order_by(_PROJECT.c.name, _JOB.c.name)
+def _contents(by_project: bool, by_kind: bool) -> Statement:
+    """Each row begins with what it is ordered by: project, kind and name."""
+    order = (_PROJECT.c.name, _ARTIFACT.c.kind, _ARTIFACT.c.name)
+    found = (
+        select(*artifacts.VERSION_COLUMNS)
+        .select_from(_VERSION)
+        .join(_ARTIFACT, _ARTIFACT.c.id == _VERSION.c.artifact_id)
+        .join(_PROJECT, _PROJECT.c.id == _ARTIFACT.c.project_id)
+        .where(
+            _VERSION.c.digest == bindparam("digest"),
+            tuple_(*order) > tuple_(bindparam("project"), bindparam("kind"), bindparam("name")),
+            exists(
+                select(_ONE).where(_OUTPUT.c.version_id == _VERSION.c.id, pages.sequenced(_OUTPUT.c.fact))
+            ),
         )
-    else:
-        order = (_PROJECT.c.name, _ARTIFACT.c.kind, _ARTIFACT.c.name)
-        behind = tuple_(*order) > tuple_(bindparam("project"), bindparam("kind"), bindparam("name"))
-        if type is replies.HitType.VERSION:
-            found = (
-                select(*artifacts.VERSION_COLUMNS)
-                .select_from(_VERSION)
-                .join(_ARTIFACT, _ARTIFACT.c.id == _VERSION.c.artifact_id)
-                .where(_VERSION.c.digest == bindparam("digest"))
-            )
-            made = _OUTPUT.c.version_id == _VERSION.c.id
-        else:
-            found = select(*order).where(func.lower(_ARTIFACT.c.name).like(is_named, escape="!"))
-            made = _OUTPUT.c.artifact_id == _ARTIFACT.c.id
-        found = (
-            found.join(_PROJECT, _PROJECT.c.id == _ARTIFACT.c.project_id)
-            .where(behind, exists(select(_ONE).where(made, pages.sequenced(_OUTPUT.c.fact))))
-            .order_by(*order)
-        )
-        if by_kind:
-            found = found.where(_ARTIFACT.c.kind.in_(select(named.given("kinds", name=Text()).c.name)))
+        .order_by(*order)
+    )
+    if by_kind:
+        found = found.where(_ARTIFACT.c.kind.in_(select(named.given("kinds", name=Text()).c.name)))
     if by_project:
         found = found.where(_PROJECT.c.name.in_(select(named.given("projects", name=Text()).c.name)))
     return Statement(found.limit(bindparam("many")))

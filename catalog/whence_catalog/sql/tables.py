@@ -538,6 +538,26 @@ class OutputMetricRow(Row, table=True):
     role: str = Field(sa_column=_text(primary=True))
 
 
+class ArtifactGramRow(Row, table=True):
+    """That the name of an Artifact has those three characters; see `grams`. Ordered as it is looked through."""
+
+    __tablename__ = "artifact_gram"
+    __table_args__ = _WITHOUT_ROWID
+    gram: int = Field(sa_column=_int(primary=True))
+    project_id: int = Field(sa_column=_to("project.id", primary=True))
+    artifact_id: int = Field(sa_column=_to("artifact.id", primary=True))
+
+
+class JobGramRow(Row, table=True):
+    """As those of Artifacts."""
+
+    __tablename__ = "job_gram"
+    __table_args__ = _WITHOUT_ROWID
+    gram: int = Field(sa_column=_int(primary=True))
+    project_id: int = Field(sa_column=_to("project.id", primary=True))
+    job_id: int = Field(sa_column=_to("job.id", primary=True))
+
+
 class SeriesRow(Row, table=True):
     """The points of one flush of a Run's metric series."""
 
@@ -635,6 +655,8 @@ PROJECTIONS = tuple(
         LabelRow,
         RunMetricRow,
         OutputMetricRow,
+        ArtifactGramRow,
+        JobGramRow,
         SeriesRow,
     )
 )
