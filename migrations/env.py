@@ -3,16 +3,16 @@
 from alembic import context
 from sqlalchemy import create_engine, pool
 
-from whence_catalog.sql import tables
+from whence_catalog.sql import rows
 
 url = context.config.attributes.get("url") or context.get_x_argument(as_dictionary=True)["url"]
 
 if context.is_offline_mode():
-    context.configure(url=url, target_metadata=tables.Row.metadata, literal_binds=True, render_as_batch=True)
+    context.configure(url=url, target_metadata=rows.Row.metadata, literal_binds=True, render_as_batch=True)
     with context.begin_transaction():
         context.run_migrations()
 else:
     with create_engine(url, poolclass=pool.NullPool).connect() as connection:
-        context.configure(connection=connection, target_metadata=tables.Row.metadata, render_as_batch=True)
+        context.configure(connection=connection, target_metadata=rows.Row.metadata, render_as_batch=True)
         with context.begin_transaction():
             context.run_migrations()

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from typing import cast
 from uuid import UUID
 
-from sqlalchemy import Select, bindparam, func, select, update
-from sqlmodel import insert
+from sqlalchemy import Select, bindparam, func, insert, select, update
 
 from whence_catalog import digest, facts, intervals, model, replies
 from whence_catalog.errors import Conflict, ErrorKind, NotFound
@@ -14,15 +13,15 @@ from whence_catalog.sql import engine, grams, tables
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Asked, Record, Statement, Transaction
 
-_PROJECT = tables.table(tables.ProjectRow)
-_ARTIFACT = tables.table(tables.ArtifactRow)
-_VERSION = tables.table(tables.VersionRow)
-_OUTPUT = tables.table(tables.OutputRow)
-_DERIVED = tables.table(tables.DerivedRow)
-_INPUT = tables.table(tables.InputRow)
-_RUN = tables.table(tables.RunRow)
-_ALIAS = tables.table(tables.AliasRow)
-_ACTOR = tables.table(tables.ActorRow)
+_PROJECT = tables.PROJECT
+_ARTIFACT = tables.ARTIFACT
+_VERSION = tables.VERSION
+_OUTPUT = tables.OUTPUT
+_DERIVED = tables.DERIVED
+_INPUT = tables.INPUT
+_RUN = tables.RUN
+_ALIAS = tables.ALIAS
+_ACTOR = tables.ACTOR
 
 _named = (
     (_PROJECT.c.name == bindparam("project"))

@@ -14,11 +14,11 @@ from whence_catalog import model, replies
 from whence_catalog.sql import engine, grams, named, pages, tables
 from whence_catalog.sql.engine import Record, Statement, Transaction
 
-_PROJECT = tables.table(tables.ProjectRow)
-_JOB = tables.table(tables.JobRow)
-_ARTIFACT = tables.table(tables.ArtifactRow)
-_RUN = tables.table(tables.RunRow)
-_OUTPUT = tables.table(tables.OutputRow)
+_PROJECT = tables.PROJECT
+_JOB = tables.JOB
+_ARTIFACT = tables.ARTIFACT
+_RUN = tables.RUN
+_OUTPUT = tables.OUTPUT
 
 _ONE: ColumnElement[int] = literal_column("1")
 
@@ -97,7 +97,7 @@ def _subject(
 
 
 ARTIFACTS = _subject(
-    tables.table(tables.ArtifactGramRow),
+    tables.ARTIFACT_GRAM,
     Statement(
         select(_ARTIFACT.c.id, _PROJECT.c.name, _ARTIFACT.c.name, _ARTIFACT.c.kind)
         .join(_PROJECT, _PROJECT.c.id == _ARTIFACT.c.project_id)
@@ -114,7 +114,7 @@ ARTIFACTS = _subject(
     lambda row: replies.Hit(artifact=model.Artifact(row[1], row[3], row[2])),
 )
 JOBS = _subject(
-    tables.table(tables.JobGramRow),
+    tables.JOB_GRAM,
     Statement(
         select(_JOB.c.id, _PROJECT.c.name, _JOB.c.name, literal_column("NULL"))
         .join(_PROJECT, _PROJECT.c.id == _JOB.c.project_id)

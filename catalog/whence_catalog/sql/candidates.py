@@ -18,15 +18,15 @@ from whence_catalog import digest, model
 from whence_catalog.sql import engine, labels, metrics, pages, tables
 from whence_catalog.sql.engine import Statement, Transaction
 
-_PROJECT = tables.table(tables.ProjectRow)
-_JOB = tables.table(tables.JobRow)
-_ARTIFACT = tables.table(tables.ArtifactRow)
-_VERSION = tables.table(tables.VersionRow)
-_RUN = tables.table(tables.RunRow)
-_OUTPUT = tables.table(tables.OutputRow)
-_LABEL = tables.table(tables.LabelRow)
-_RUN_METRIC = tables.table(tables.RunMetricRow)
-_OUTPUT_METRIC = tables.table(tables.OutputMetricRow)
+_PROJECT = tables.PROJECT
+_JOB = tables.JOB
+_ARTIFACT = tables.ARTIFACT
+_VERSION = tables.VERSION
+_RUN = tables.RUN
+_OUTPUT = tables.OUTPUT
+_LABEL = tables.LABEL
+_RUN_METRIC = tables.RUN_METRIC
+_OUTPUT_METRIC = tables.OUTPUT_METRIC
 
 # Before every candidate; numbers of rows and microseconds are far below.
 _HIGHEST = 2**62

@@ -7,7 +7,7 @@ file, which can be opened, checked and asked like any other.
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select
+from sqlalchemy import Table, bindparam, insert, select
 
 from whence_catalog import facts, replies
 from whence_catalog.errors import Conflict, Damaged, ErrorKind
@@ -18,7 +18,7 @@ from whence_catalog.sql.engine import Engine, Gate, Statement, Transaction
 _AT_ONCE = 1000
 
 # What a copy of the facts does not make anew. Leases and heartbeats are of processes that know the original.
-_CARRIED = (tables.CatalogRow, tables.BlobRow, tables.TokenRow)
+_CARRIED = (tables.CATALOG, tables.BLOB, tables.TOKEN)
 
 
 def copy(
@@ -50,8 +50,8 @@ def copy(
                 leaf = logged.leaf
             done = rows[-1].position or 0
             progress(done, last)
-        for row in _CARRIED:
-            _carry(tx, into, row)
+        for table in _CARRIED:
+            _carry(tx, into, table)
         fact_log.number_from(into, done)
         return replies.Checkpoint(done, leaf)
 
@@ -68,8 +68,7 @@ def _copy_fact(tx: Transaction, into: Transaction, logged: fact_log.Logged) -> N
     projections.replay(into, position, facts.decode(logged.canonical), fact_log.labels(salts))
 
 
-def _carry(tx: Transaction, into: Transaction, row: type[tables.Row]) -> None:
-    table = tables.table(row)
+def _carry(tx: Transaction, into: Transaction, table: Table) -> None:
     names = [column.name for column in table.c]
     found = tx.all(Statement(select(*table.c)))
     into.run(Statement(table.delete()))

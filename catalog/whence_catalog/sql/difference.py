@@ -13,9 +13,9 @@ from whence_catalog.sql import artifacts, engine, questions, runs, tables
 from whence_catalog.sql.engine import Statement, Transaction
 from whence_catalog.sql.flow import SqlEdges
 
-_RUN = tables.table(tables.RunRow)
-_JOB = tables.table(tables.JobRow)
-_PROJECT = tables.table(tables.ProjectRow)
+_RUN = tables.RUN
+_JOB = tables.JOB
+_PROJECT = tables.PROJECT
 
 _jobs_of = Statement(
     select(_PROJECT.c.name, _JOB.c.name)

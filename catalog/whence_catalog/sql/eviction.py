@@ -11,15 +11,15 @@ from whence_catalog.sql import inventory as entries
 from whence_catalog.sql import named, tables
 from whence_catalog.sql.engine import Statement, Transaction
 
-_PROJECT = tables.table(tables.ProjectRow)
-_JOB = tables.table(tables.JobRow)
-_ARTIFACT = tables.table(tables.ArtifactRow)
-_VERSION = tables.table(tables.VersionRow)
-_OUTPUT = tables.table(tables.OutputRow)
-_ENTRY = tables.table(tables.CacheEntryRow)
-_ALIAS = tables.table(tables.AliasRow)
-_HOLD = tables.table(tables.HoldRow)
-_DEPLOYMENT = tables.table(tables.DeploymentRow)
+_PROJECT = tables.PROJECT
+_JOB = tables.JOB
+_ARTIFACT = tables.ARTIFACT
+_VERSION = tables.VERSION
+_OUTPUT = tables.OUTPUT
+_ENTRY = tables.CACHE_ENTRY
+_ALIAS = tables.ALIAS
+_HOLD = tables.HOLD
+_DEPLOYMENT = tables.DEPLOYMENT
 
 _ZERO: ColumnElement[int] = literal_column("0")
 # What needs a Version while it stands, and what it is called.

@@ -17,10 +17,10 @@ from whence_catalog.sql.engine import Statement, Transaction
 
 LOOKED_AT = 100
 
-_RUN = tables.table(tables.RunRow)
-_JOB = tables.table(tables.JobRow)
-_PROJECT = tables.table(tables.ProjectRow)
-_COMPONENT = tables.table(tables.ComponentRow)
+_RUN = tables.RUN
+_JOB = tables.JOB
+_PROJECT = tables.PROJECT
+_COMPONENT = tables.COMPONENT
 
 _job_id = Statement(
     select(_JOB.c.id)

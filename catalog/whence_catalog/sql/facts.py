@@ -5,16 +5,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, cast
 from uuid import UUID
 
-from sqlalchemy import bindparam, func, select, text
-from sqlmodel import insert
+from sqlalchemy import bindparam, func, insert, select, text
 
 from whence_catalog import digest, facts, model
 from whence_catalog.errors import Conflict, ErrorKind
 from whence_catalog.sql import engine, tables
 from whence_catalog.sql.engine import Filling, Given, Statement, Transaction, Value
 
-_FACT = tables.table(tables.FactRow).c
-_REDACTABLE = tables.table(tables.RedactableRow).c
+_FACT = tables.FACT.c
+_REDACTABLE = tables.REDACTABLE.c
 
 _find = Statement(select(_FACT.id, _FACT.canonical, _FACT.verb).where(_FACT.uid == bindparam("uid")))
 _find_any = Statement(select(_FACT.id).where(engine.among_bytes(_FACT.uid, "uids")).limit(1))
@@ -26,12 +25,10 @@ _head = Statement(
 )
 _APPENDED = ("id", "uid", "verb", "canonical", "leaf")
 _append = Statement(
-    insert(tables.table(tables.FactRow)).values(
-        {name: bindparam(name) for name in (*_APPENDED, "position", "sequenced_at")}
-    )
+    insert(tables.FACT).values({name: bindparam(name) for name in (*_APPENDED, "position", "sequenced_at")})
 )
 _append_unsequenced = Statement(
-    insert(tables.table(tables.FactRow)).values(
+    insert(tables.FACT).values(
         {name: bindparam(name) for name in _APPENDED} | {"ordinal": tables.FACT_ORDINAL.next_value()}
     )
 )
@@ -53,13 +50,13 @@ _page_unsequenced = Statement(
     .order_by(_FACT.ordinal)
     .limit(bindparam("many"))
 )
-_FACTS = Filling(tables.table(tables.FactRow), *_APPENDED, "position", "sequenced_at")
-_SALTS = Filling(tables.table(tables.RedactableRow), "fact", "path", "salt", "value")
-_keep_salt = Statement(insert(tables.table(tables.RedactableRow)))
+_FACTS = Filling(tables.FACT, *_APPENDED, "position", "sequenced_at")
+_SALTS = Filling(tables.REDACTABLE, "fact", "path", "salt", "value")
+_keep_salt = Statement(insert(tables.REDACTABLE))
 _salts = Statement(
     select(_REDACTABLE.path, _REDACTABLE.salt, _REDACTABLE.value).where(_REDACTABLE.fact == bindparam("fact"))
 )
-_redactable = Statement(select(func.count()).select_from(tables.table(tables.RedactableRow)))
+_redactable = Statement(select(func.count()).select_from(tables.REDACTABLE))
 
 # Whoever holds this lock gives positions to facts ("whence", as a number).
 _SEQUENCER = 0x7768656E6365

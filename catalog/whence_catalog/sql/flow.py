@@ -9,9 +9,9 @@ from whence_catalog import flow
 from whence_catalog.sql import engine, tables
 from whence_catalog.sql.engine import Statement, Transaction
 
-_RUN = tables.table(tables.RunRow)
-_INPUT = tables.table(tables.InputRow)
-_OUTPUT = tables.table(tables.OutputRow)
+_RUN = tables.RUN
+_INPUT = tables.INPUT
+_OUTPUT = tables.OUTPUT
 
 _taken_by = Statement(
     select(

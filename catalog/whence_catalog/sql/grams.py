@@ -8,8 +8,8 @@ rules of their own for case and for what a character is; these are the same wher
 from whence_catalog.sql import tables
 from whence_catalog.sql.engine import Filling, Value
 
-OF_ARTIFACTS = Filling(tables.table(tables.ArtifactGramRow), "gram", "project_id", "artifact_id")
-OF_JOBS = Filling(tables.table(tables.JobGramRow), "gram", "project_id", "job_id")
+OF_ARTIFACTS = Filling(tables.ARTIFACT_GRAM, "gram", "project_id", "artifact_id")
+OF_JOBS = Filling(tables.JOB_GRAM, "gram", "project_id", "job_id")
 
 # The gram that every name has.
 ANY = 0

@@ -15,18 +15,18 @@ from whence_catalog.sql import artifacts, engine, judgements, labels, named, run
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Record, Statement, Transaction
 
-_RUN = tables.table(tables.RunRow)
-_JOB = tables.table(tables.JobRow)
-_INPUT = tables.table(tables.InputRow)
-_OUTPUT = tables.table(tables.OutputRow)
-_DERIVED = tables.table(tables.DerivedRow)
-_VERSION = tables.table(tables.VersionRow)
-_ARTIFACT = tables.table(tables.ArtifactRow)
-_PROJECT = tables.table(tables.ProjectRow)
-_QUARANTINE = tables.table(tables.QuarantineRow)
-_TAINT = tables.table(tables.TaintRow)
-_DEPLOYMENT = tables.table(tables.DeploymentRow)
-_FACT = tables.table(tables.FactRow)
+_RUN = tables.RUN
+_JOB = tables.JOB
+_INPUT = tables.INPUT
+_OUTPUT = tables.OUTPUT
+_DERIVED = tables.DERIVED
+_VERSION = tables.VERSION
+_ARTIFACT = tables.ARTIFACT
+_PROJECT = tables.PROJECT
+_QUARANTINE = tables.QUARANTINE
+_TAINT = tables.TAINT
+_DEPLOYMENT = tables.DEPLOYMENT
+_FACT = tables.FACT
 
 # How many rows are described at once, so that they never all lie there as the driver gives them.
 _AT_ONCE = 10_000

@@ -26,16 +26,16 @@ from whence_catalog.sql import artifacts, engine, named, pages, tables, times
 from whence_catalog.sql import judgements as judged
 from whence_catalog.sql.engine import Given, Record, Statement, Transaction
 
-_FACT = tables.table(tables.FactRow)
-_ARTIFACT = tables.table(tables.ArtifactRow)
-_PROJECT = tables.table(tables.ProjectRow)
-_VERSION = tables.table(tables.VersionRow)
-_OUTPUT = tables.table(tables.OutputRow)
-_ALIAS = tables.table(tables.AliasRow)
-_DEPLOYMENT = tables.table(tables.DeploymentRow)
-_APPROVAL = tables.table(tables.ApprovalRow)
-_QUARANTINE = tables.table(tables.QuarantineRow)
-_HOLD = tables.table(tables.HoldRow)
+_FACT = tables.FACT
+_ARTIFACT = tables.ARTIFACT
+_PROJECT = tables.PROJECT
+_VERSION = tables.VERSION
+_OUTPUT = tables.OUTPUT
+_ALIAS = tables.ALIAS
+_DEPLOYMENT = tables.DEPLOYMENT
+_APPROVAL = tables.APPROVAL
+_QUARANTINE = tables.QUARANTINE
+_HOLD = tables.HOLD
 
 
 # ── an alias at a time ───────────────────────────────────────────────────────────────────────────

@@ -20,17 +20,17 @@ from whence_catalog.sql import artifacts, engine, named, pages, reservations, ru
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Record, Statement, Transaction
 
-_FACT = tables.table(tables.FactRow)
-_PROJECT = tables.table(tables.ProjectRow)
-_JOB = tables.table(tables.JobRow)
-_ARTIFACT = tables.table(tables.ArtifactRow)
-_VERSION = tables.table(tables.VersionRow)
-_RUN = tables.table(tables.RunRow)
-_OUTPUT = tables.table(tables.OutputRow)
-_ENTRY = tables.table(tables.CacheEntryRow)
-_DIVERGENCE = tables.table(tables.DivergenceRow)
-_ALIAS = tables.table(tables.AliasRow)
-_RESERVATION = tables.table(tables.ReservationRow)
+_FACT = tables.FACT
+_PROJECT = tables.PROJECT
+_JOB = tables.JOB
+_ARTIFACT = tables.ARTIFACT
+_VERSION = tables.VERSION
+_RUN = tables.RUN
+_OUTPUT = tables.OUTPUT
+_ENTRY = tables.CACHE_ENTRY
+_DIVERGENCE = tables.DIVERGENCE
+_ALIAS = tables.ALIAS
+_RESERVATION = tables.RESERVATION
 _HIT = _RUN.alias("hit")
 _ORIGIN = _RUN.alias("origin")
 

@@ -5,8 +5,7 @@ from datetime import datetime
 from typing import NamedTuple, cast
 from uuid import UUID
 
-from sqlalchemy import Select, Table, bindparam, select, update
-from sqlmodel import insert
+from sqlalchemy import Select, Table, bindparam, insert, select, update
 
 from whence_catalog import intervals, model, replies
 from whence_catalog.errors import Conflict, ErrorKind, NotFound
@@ -14,16 +13,16 @@ from whence_catalog.sql import artifacts, engine, labels, runs, tables, taint
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Given, Record, Statement, Transaction, Value
 
-_QUARANTINE = tables.table(tables.QuarantineRow)
-_TAINT = tables.table(tables.TaintRow)
-_HOLD = tables.table(tables.HoldRow)
-_APPROVAL = tables.table(tables.ApprovalRow)
-_DEPLOYMENT = tables.table(tables.DeploymentRow)
-_VERSION = tables.table(tables.VersionRow)
-_ARTIFACT = tables.table(tables.ArtifactRow)
-_PROJECT = tables.table(tables.ProjectRow)
-_RUN = tables.table(tables.RunRow)
-_ACTOR = tables.table(tables.ActorRow)
+_QUARANTINE = tables.QUARANTINE
+_TAINT = tables.TAINT
+_HOLD = tables.HOLD
+_APPROVAL = tables.APPROVAL
+_DEPLOYMENT = tables.DEPLOYMENT
+_VERSION = tables.VERSION
+_ARTIFACT = tables.ARTIFACT
+_PROJECT = tables.PROJECT
+_RUN = tables.RUN
+_ACTOR = tables.ACTOR
 _ENDER = _ACTOR.alias("ender")
 
 _SAID = ("uid", "fact", "actor_id", "version_id")

@@ -15,7 +15,7 @@ from whence_catalog.sql.engine import Record, Statement, Transaction, Value
 
 LABEL_DOMAIN = "whence.label/1"
 
-_LABEL = tables.table(tables.LabelRow)
+_LABEL = tables.LABEL
 
 # The column that names what a label is of.
 Subject: TypeAlias = Literal["run_id", "version_id"]

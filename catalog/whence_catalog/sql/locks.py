@@ -18,9 +18,9 @@ from whence_catalog import model
 from whence_catalog.sql import artifacts, engine, named, runs, tables
 from whence_catalog.sql.engine import Statement, Transaction
 
-_RUN = tables.table(tables.RunRow)
-_ARTIFACT = tables.table(tables.ArtifactRow)
-_RESERVATION = tables.table(tables.ReservationRow)
+_RUN = tables.RUN
+_ARTIFACT = tables.ARTIFACT
+_RESERVATION = tables.RESERVATION
 
 _lock_runs = Statement(
     select(_RUN.c.id, _RUN.c.key)

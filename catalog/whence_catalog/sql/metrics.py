@@ -16,8 +16,8 @@ from whence_catalog.sql.engine import Filling, Statement, Transaction, Value
 
 METRIC_DOMAIN = "whence.metric/1"
 
-_OF_RUN = tables.table(tables.RunMetricRow)
-_OF_OUTPUT = tables.table(tables.OutputMetricRow)
+_OF_RUN = tables.RUN_METRIC
+_OF_OUTPUT = tables.OUTPUT_METRIC
 
 OF_RUNS = Filling(_OF_RUN, "mark", "value", "run_id")
 OF_OUTPUTS = Filling(_OF_OUTPUT, "mark", "value", "version_id", "run_id", "role")

@@ -29,15 +29,15 @@ from whence_catalog.errors import ErrorKind, InvalidInput, NotFound, WhenceError
 from whence_catalog.sql import artifacts, engine, labels, runs, tables
 from whence_catalog.sql.engine import Record, Statement, Transaction
 
-_REDACTABLE = tables.table(tables.RedactableRow)
-_PROJECT = tables.table(tables.ProjectRow)
-_ARTIFACT = tables.table(tables.ArtifactRow)
-_VERSION = tables.table(tables.VersionRow)
-_RUN = tables.table(tables.RunRow)
-_INPUT = tables.table(tables.InputRow)
-_OUTPUT = tables.table(tables.OutputRow)
-_DERIVED = tables.table(tables.DerivedRow)
-_ALIAS = tables.table(tables.AliasRow)
+_REDACTABLE = tables.REDACTABLE
+_PROJECT = tables.PROJECT
+_ARTIFACT = tables.ARTIFACT
+_VERSION = tables.VERSION
+_RUN = tables.RUN
+_INPUT = tables.INPUT
+_OUTPUT = tables.OUTPUT
+_DERIVED = tables.DERIVED
+_ALIAS = tables.ALIAS
 
 # No Version has a number of more than 64 bits.
 _BEYOND = 2**63

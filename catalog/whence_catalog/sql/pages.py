@@ -36,16 +36,16 @@ from whence_catalog.sql.engine import Given, Record, Statement, Transaction
 
 CURSOR_DOMAIN = "whence.cursor/1"
 
-_FACT = tables.table(tables.FactRow)
-_PROJECT = tables.table(tables.ProjectRow)
-_JOB = tables.table(tables.JobRow)
-_ARTIFACT = tables.table(tables.ArtifactRow)
-_VERSION = tables.table(tables.VersionRow)
-_RUN = tables.table(tables.RunRow)
-_INPUT = tables.table(tables.InputRow)
-_OUTPUT = tables.table(tables.OutputRow)
-_ALIAS = tables.table(tables.AliasRow)
-_ACTOR = tables.table(tables.ActorRow)
+_FACT = tables.FACT
+_PROJECT = tables.PROJECT
+_JOB = tables.JOB
+_ARTIFACT = tables.ARTIFACT
+_VERSION = tables.VERSION
+_RUN = tables.RUN
+_INPUT = tables.INPUT
+_OUTPUT = tables.OUTPUT
+_ALIAS = tables.ALIAS
+_ACTOR = tables.ACTOR
 
 S = TypeVar("S")
 P = TypeVar("P")

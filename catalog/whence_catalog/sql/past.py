@@ -12,9 +12,9 @@ from whence_catalog.sql import artifacts, engine, labels, named, tables
 from whence_catalog.sql import runs as recorded
 from whence_catalog.sql.engine import Statement, Transaction
 
-_FACT = tables.table(tables.FactRow)
-_RUN = tables.table(tables.RunRow)
-_SERIES = tables.table(tables.SeriesRow)
+_FACT = tables.FACT
+_RUN = tables.RUN
+_SERIES = tables.SERIES
 
 # The state of a Run as far as was known at `head`. A reused one has no fact that ended it.
 STATE: ColumnElement[str] = case(

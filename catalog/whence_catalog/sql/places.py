@@ -10,10 +10,10 @@ from whence_catalog import cache, digest, model
 from whence_catalog.sql import reservations, tables
 from whence_catalog.sql.engine import Statement, Transaction
 
-_PLACE = tables.table(tables.PlaceRow)
-_RUN = tables.table(tables.RunRow)
-_VERSION = tables.table(tables.VersionRow)
-_OUTPUT = tables.table(tables.OutputRow)
+_PLACE = tables.PLACE
+_RUN = tables.RUN
+_VERSION = tables.VERSION
+_OUTPUT = tables.OUTPUT
 
 
 def _writing(insert: Callable[..., Any]) -> ClauseElement:

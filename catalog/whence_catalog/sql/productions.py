@@ -4,20 +4,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 from uuid import UUID
 
-from sqlalchemy import bindparam, func, literal_column, select
-from sqlmodel import insert
+from sqlalchemy import bindparam, func, insert, literal_column, select
 
 from whence_catalog import digest, model
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
 from whence_catalog.sql import artifacts, metrics, tables
 from whence_catalog.sql.engine import Asked, Filling, Given, Record, Statement, Transaction, Value
 
-_PROJECT = tables.table(tables.ProjectRow)
-_ARTIFACT = tables.table(tables.ArtifactRow)
-_VERSION = tables.table(tables.VersionRow)
-_OUTPUT = tables.table(tables.OutputRow)
-_INPUT = tables.table(tables.InputRow)
-_RUN = tables.table(tables.RunRow)
+_PROJECT = tables.PROJECT
+_ARTIFACT = tables.ARTIFACT
+_VERSION = tables.VERSION
+_OUTPUT = tables.OUTPUT
+_INPUT = tables.INPUT
+_RUN = tables.RUN
 
 _named = (
     (_PROJECT.c.name == bindparam("project"))
@@ -61,7 +60,7 @@ _find_source = Statement(
 _taken_by = Statement(
     select(_INPUT.c.version_id, _INPUT.c.producer_run_id).where(_INPUT.c.run_id == bindparam("run_id"))
 )
-_put_derived = Statement(insert(tables.table(tables.DerivedRow)))
+_put_derived = Statement(insert(tables.DERIVED))
 _VERSIONS = Filling(
     _VERSION, "id", "artifact_id", "number", "digest", "strength", "form", "size_bytes", "created_at"
 )

@@ -22,12 +22,12 @@ from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Statement, Transaction
 from whence_catalog.sql.flow import SqlEdges
 
-_VERSION = tables.table(tables.VersionRow)
-_ARTIFACT = tables.table(tables.ArtifactRow)
-_ALIAS = tables.table(tables.AliasRow)
-_DEPLOYMENT = tables.table(tables.DeploymentRow)
-_PROJECT = tables.table(tables.ProjectRow)
-_RUN = tables.table(tables.RunRow)
+_VERSION = tables.VERSION
+_ARTIFACT = tables.ARTIFACT
+_ALIAS = tables.ALIAS
+_DEPLOYMENT = tables.DEPLOYMENT
+_PROJECT = tables.PROJECT
+_RUN = tables.RUN
 
 _DEPLOYED = "deployment/"
 # How many Versions are looked at together for those of the kinds that are asked for.

@@ -9,9 +9,9 @@ from whence_catalog.sql import artifacts, engine, judgements, tables
 from whence_catalog.sql import taint as index
 from whence_catalog.sql.engine import Statement, Transaction
 
-_RUN = tables.table(tables.RunRow)
-_JOB = tables.table(tables.JobRow)
-_ENTRY = tables.table(tables.CacheEntryRow)
+_RUN = tables.RUN
+_JOB = tables.JOB
+_ENTRY = tables.CACHE_ENTRY
 
 _runs = Statement(
     select(_RUN.c.id, _RUN.c.uid, _JOB.c.name)

@@ -16,6 +16,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     exists,
+    insert,
     literal_column,
     select,
     text,
@@ -23,7 +24,6 @@ from sqlalchemy import (
 )
 from sqlalchemy import cast as cast_as
 from sqlalchemy.sql import ClauseElement
-from sqlmodel import insert
 
 from whence_catalog import cache, digest, model
 from whence_catalog.sql import engine, tables, taint
@@ -33,14 +33,14 @@ from whence_catalog.sql.engine import Record, Statement, Transaction, Value
 Insert: TypeAlias = Callable[..., Any]
 
 
-_ENTRY = tables.table(tables.CacheEntryRow)
-_RUN = tables.table(tables.RunRow)
-_OUTPUT = tables.table(tables.OutputRow)
-_VERSION = tables.table(tables.VersionRow)
-_DIVERGENCE = tables.table(tables.DivergenceRow)
-_RESERVATION = tables.table(tables.ReservationRow)
-_BEAT = tables.table(tables.BeatRow)
-_BLOB = tables.table(tables.BlobRow)
+_ENTRY = tables.CACHE_ENTRY
+_RUN = tables.RUN
+_OUTPUT = tables.OUTPUT
+_VERSION = tables.VERSION
+_DIVERGENCE = tables.DIVERGENCE
+_RESERVATION = tables.RESERVATION
+_BEAT = tables.BEAT
+_BLOB = tables.BLOB
 
 _ASKING = _RUN.alias("asking")
 _IS_LIVE = and_(

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import cast
 from uuid import UUID
 
-from sqlalchemy import Select, bindparam, select, update
-from sqlmodel import insert
+from sqlalchemy import Select, bindparam, insert, select, update
 
 from whence_catalog import digest, facts, model
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
@@ -15,17 +14,17 @@ from whence_catalog.sql import artifacts, engine, grams, labels, productions, ta
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Asked, Filling, Given, Record, Statement, Transaction, Value
 
-_RUN = tables.table(tables.RunRow)
-_JOB = tables.table(tables.JobRow)
-_ACTOR = tables.table(tables.ActorRow)
-_PROJECT = tables.table(tables.ProjectRow)
-_INPUT = tables.table(tables.InputRow)
-_VERSION = tables.table(tables.VersionRow)
-_ARTIFACT = tables.table(tables.ArtifactRow)
-_COMPONENT = tables.table(tables.ComponentRow)
-_OBSERVED = tables.table(tables.ObservedRow)
-_SERIES = tables.table(tables.SeriesRow)
-_BEAT = tables.table(tables.BeatRow)
+_RUN = tables.RUN
+_JOB = tables.JOB
+_ACTOR = tables.ACTOR
+_PROJECT = tables.PROJECT
+_INPUT = tables.INPUT
+_VERSION = tables.VERSION
+_ARTIFACT = tables.ARTIFACT
+_COMPONENT = tables.COMPONENT
+_OBSERVED = tables.OBSERVED
+_SERIES = tables.SERIES
+_BEAT = tables.BEAT
 _ORIGIN = _RUN.alias("origin")
 _PRODUCER = _RUN.alias("producer")
 

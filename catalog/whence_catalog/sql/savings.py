@@ -12,13 +12,13 @@ from whence_catalog.sql import engine, tables
 from whence_catalog.sql import inventory as entries
 from whence_catalog.sql.engine import Statement, Transaction
 
-_PROJECT = tables.table(tables.ProjectRow)
-_JOB = tables.table(tables.JobRow)
-_VERSION = tables.table(tables.VersionRow)
-_RUN = tables.table(tables.RunRow)
-_OUTPUT = tables.table(tables.OutputRow)
-_ENTRY = tables.table(tables.CacheEntryRow)
-_DIVERGENCE = tables.table(tables.DivergenceRow)
+_PROJECT = tables.PROJECT
+_JOB = tables.JOB
+_VERSION = tables.VERSION
+_RUN = tables.RUN
+_OUTPUT = tables.OUTPUT
+_ENTRY = tables.CACHE_ENTRY
+_DIVERGENCE = tables.DIVERGENCE
 _HIT = _RUN.alias("hit")
 _ORIGIN = _RUN.alias("origin")
 

@@ -8,16 +8,15 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, insert, select
 from sqlalchemy.schema import CreateIndex, CreateSequence, CreateTable
-from sqlmodel import insert
 
 from whence_catalog.errors import ErrorKind, NotReady
 from whence_catalog.sql import engine, sqlite, tables
 from whence_catalog.sql.engine import Engine, Statement, Transaction
 from whence_catalog.sql.sqlite import SqliteEngine
 
-_CATALOG = tables.table(tables.CatalogRow)
+_CATALOG = tables.CATALOG
 _make_identity = Statement(
     insert(_CATALOG).values(
         id=bindparam("id"), uid=bindparam("uid"), key=bindparam("key"), created_at=bindparam("created_at")
@@ -32,7 +31,7 @@ def create_tables(tx: Transaction) -> None:
     if dialect.supports_sequences:
         for sequence in (tables.FACT_NUMBER, tables.FACT_ORDINAL):
             tx.script(str(CreateSequence(sequence).compile(dialect=dialect)))
-    for table in tables.Row.metadata.sorted_tables:
+    for table in tables.METADATA.sorted_tables:
         tx.script(str(CreateTable(table).compile(dialect=dialect)))
         for index in sorted(table.indexes, key=lambda index: str(index.name)):
             index.dialect_options[tx.dialect]["where"] = index.dialect_options["sqlite"]["where"]

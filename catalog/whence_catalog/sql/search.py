@@ -24,12 +24,12 @@ from whence_catalog.sql import (
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Statement, Transaction
 
-_PROJECT = tables.table(tables.ProjectRow)
-_JOB = tables.table(tables.JobRow)
-_ARTIFACT = tables.table(tables.ArtifactRow)
-_VERSION = tables.table(tables.VersionRow)
-_RUN = tables.table(tables.RunRow)
-_OUTPUT = tables.table(tables.OutputRow)
+_PROJECT = tables.PROJECT
+_JOB = tables.JOB
+_ARTIFACT = tables.ARTIFACT
+_VERSION = tables.VERSION
+_RUN = tables.RUN
+_OUTPUT = tables.OUTPUT
 
 _ONE: ColumnElement[int] = literal_column("1")
 

@@ -9,8 +9,8 @@ from whence_catalog.errors import WhenceError
 from whence_catalog.sql import engine, named, tables
 from whence_catalog.sql.engine import Statement, Transaction
 
-_QUARANTINE = tables.table(tables.QuarantineRow)
-_TAINT = tables.table(tables.TaintRow)
+_QUARANTINE = tables.QUARANTINE
+_TAINT = tables.TAINT
 
 _quarantined = Statement(
     select(_QUARANTINE.c.version_id).where(

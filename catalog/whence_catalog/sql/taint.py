@@ -12,9 +12,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, bindparam, case, delete, func, literal_column, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    literal_column,
+    select,
+)
 from sqlalchemy import cast as cast_as
-from sqlmodel import insert
 
 from whence_catalog import cache, lineage, model, taint
 from whence_catalog.errors import NotFound
@@ -22,11 +31,11 @@ from whence_catalog.sql import artifacts, engine, productions, tables
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Record, Statement, Transaction
 
-_RUN = tables.table(tables.RunRow)
-_INPUT = tables.table(tables.InputRow)
-_OUTPUT = tables.table(tables.OutputRow)
-_QUARANTINE = tables.table(tables.QuarantineRow)
-_TAINT = tables.table(tables.TaintRow)
+_RUN = tables.RUN
+_INPUT = tables.INPUT
+_OUTPUT = tables.OUTPUT
+_QUARANTINE = tables.QUARANTINE
+_TAINT = tables.TAINT
 
 # A fact that is still to be written comes after all that are.
 _LAST = 2**62 + 2**61

@@ -7,7 +7,7 @@ from whence_catalog.sql import engine, tables
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Statement, Transaction
 
-_FACT = tables.table(tables.FactRow).c
+_FACT = tables.FACT.c
 
 _ONE: ColumnElement[int] = literal_column("1", BigInteger)
 _TWO: ColumnElement[int] = literal_column("2", BigInteger)
@@ -26,7 +26,7 @@ def _bisection() -> Statement:
         select(
             case((is_before, middle), else_=span.c.low), case((is_before, span.c.high), else_=middle - _ONE)
         )
-        .join_from(span, tables.table(tables.FactRow), _FACT.position == middle)
+        .join_from(span, tables.FACT, _FACT.position == middle)
         .where(span.c.low < span.c.high)
     )
     return Statement(select(func.max(span.union_all(halved).c.low)))

@@ -3,15 +3,14 @@
 from typing import cast
 from uuid import UUID
 
-from sqlalchemy import bindparam, select, update
-from sqlmodel import insert
+from sqlalchemy import bindparam, insert, select, update
 
 from whence_catalog import access, digest, model
 from whence_catalog.errors import Conflict, ErrorKind, NotFound
 from whence_catalog.sql import tables
 from whence_catalog.sql.engine import Record, Statement, Transaction
 
-_TOKEN = tables.table(tables.TokenRow)
+_TOKEN = tables.TOKEN
 _COLUMNS = (
     _TOKEN.c.uid,
     _TOKEN.c.name,

@@ -2,18 +2,17 @@
 
 from typing import cast
 
-from sqlalchemy import bindparam, delete, select
-from sqlmodel import insert
+from sqlalchemy import bindparam, delete, insert, select
 
 from whence_catalog import cache, digest, facts, model, traces
 from whence_catalog.sql import reservations, runs, tables
 from whence_catalog.sql.engine import Statement, Transaction
 
-_TRACE = tables.table(tables.TraceRow)
-_ENTRY = tables.table(tables.CacheEntryRow)
-_RUN = tables.table(tables.RunRow)
-_PROJECT = tables.table(tables.ProjectRow)
-_COMPONENT = tables.table(tables.ComponentRow)
+_TRACE = tables.TRACE
+_ENTRY = tables.CACHE_ENTRY
+_RUN = tables.RUN
+_PROJECT = tables.PROJECT
+_COMPONENT = tables.COMPONENT
 
 _STANDING = _ENTRY.c.superseded_at.is_(None) & _ENTRY.c.evicted_at.is_(None)
 _put = Statement(insert(_TRACE))
