@@ -62,6 +62,7 @@ RULES: Mapping[str, Callable[[Admission, Mapping[str, object]], object]] = {
     "projects_of": reading.projects_of,
     "series": reading.series,
     "lineage": reading.lineage,
+    "lineage_with_hidden": reading.lineage_with_hidden,
     "lineage_counts": questions.lineage_counts,
     "paths": questions.paths,
     "roots_of": questions.roots_of,

@@ -242,6 +242,17 @@ def check(asked: Admission, arguments: Mapping[str, object]) -> object:
 
 def lineage(asked: Admission, arguments: Mapping[str, object]) -> object:
     """Read in the projects of the roots; the rest is masked."""
+    return _lineage(asked, arguments, asked.catalog.lineage)
+
+
+def lineage_with_hidden(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Read in the projects of the roots; the rest is masked, and what is hidden beside it is not told."""
+    return _lineage(asked, arguments, asked.catalog.lineage_with_hidden)
+
+
+def _lineage(
+    asked: Admission, arguments: Mapping[str, object], ask: Callable[..., lineages.Graph]
+) -> lineages.Graph:
     roots = [root(asked, text) for text in cast("Sequence[str]", arguments["roots"])]
     frontier = cast("str | None", arguments.get("frontier"))
     direction = cast("lineages.Direction", arguments["direction"])
@@ -249,11 +260,11 @@ def lineage(asked: Admission, arguments: Mapping[str, object]) -> object:
     wanted = cast("lineages.Filter", arguments.get("filter", lineages.EVERYTHING))
     as_of = cast("int | None", arguments.get("as_of"))
     if asked.sees_all:
-        return asked.catalog.lineage(roots, direction, bounds, frontier, wanted, as_of)
+        return ask(roots, direction, bounds, frontier, wanted, as_of)
     closing = asked.seal()
     opened = None if frontier is None else closing.open(frontier)
     speaking = dataclasses.replace(wanted, within=_spoken_of(asked))
-    found = asked.catalog.lineage(roots, direction, bounds, opened, speaking, as_of)
+    found = ask(roots, direction, bounds, opened, speaking, as_of)
     graph = _seen(asked, found, masks.new_id)
     onward = graph.completeness.frontier
     kept = None if onward is None else closing.close(onward)

@@ -49,9 +49,8 @@ class Described:
             self._ids = dict(zip(self.rows, self.text(self.identities), strict=True))
         return self._ids
 
-    def nodes(self, depths: Mapping[int, int], hidden: "Hidden") -> dict[int, Node]:
+    def nodes(self, depths: Mapping[int, int], hidden: "Hidden | None" = None) -> dict[int, Node]:
         """Those of them that have a depth, by row of the database."""
-        up, down = hidden.upstream, hidden.downstream
         kinds: Iterable[str | None] = repeat(None) if self.kinds is None else self.kinds
         made = zip(
             self.ids.values(),
@@ -62,8 +61,8 @@ class Described:
             kinds,
             map(depths.get, self.rows),
             self.projects,
-            map(up.get, self.rows, repeat(0)) if up else repeat(0),
-            map(down.get, self.rows, repeat(0)) if down else repeat(0),
+            repeat(None) if hidden is None else map(hidden.upstream.get, self.rows, repeat(0)),
+            repeat(None) if hidden is None else map(hidden.downstream.get, self.rows, repeat(0)),
             strict=False,
         )
         # As the class itself would, without a call of Python's for each.
@@ -143,13 +142,14 @@ ENDS: Mapping[EdgeType, tuple[NodeType, NodeType]] = {
 class Found:
     """What was found: `lineage.Columns`.
 
-    `order` is of nodes as they are shown: a type, a depth, and the rows that have it.
+    `order` is of nodes as they are shown: a type, a depth, and the rows that have it. `hidden` is None where nobody
+    asked for it.
     """
 
     described: Mapping[NodeType, Described]
     order: Sequence[tuple[NodeType, int, Sequence[int]]]
     steps: Sequence[Steps]
-    hidden: Mapping[NodeType, Hidden] = field(default_factory=dict)
+    hidden: Mapping[NodeType, Hidden] | None = None
 
     def nodes(self) -> tuple[Node, ...]:
         """All nodes."""
@@ -160,7 +160,9 @@ class Found:
             depths.setdefault(type, {}).update(zip(rows, repeat(depth)))
         nothing = Hidden()
         made = {
-            type: self.described[type].nodes(of_type, self.hidden.get(type, nothing))
+            type: self.described[type].nodes(
+                of_type, None if self.hidden is None else self.hidden.get(type, nothing)
+            )
             for type, of_type in depths.items()
         }
         return tuple(chain.from_iterable(map(made[type].__getitem__, rows) for type, _, rows in order))

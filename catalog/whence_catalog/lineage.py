@@ -138,7 +138,7 @@ class Node(NamedTuple):
     `id` is a Version's `kind:name@N`, a Run's uid, or `deployment/` and a Deployment's uid; `name` is that of the
     Artifact, the job or the target; `at` is when the Version was first recorded, the Run started, or the
     Deployment began. A Version is `live`, `quarantined` or `tainted`, a Deployment `serving` or `ended`.
-    Where an answer was cut or filtered, the hidden ones are its neighbours that are not in it, nor before it.
+    Where they were asked for, the hidden ones are its neighbours that are not in the answer, nor on a page before it.
     """
 
     id: str
@@ -149,8 +149,8 @@ class Node(NamedTuple):
     kind: str | None = None
     depth: int = 0
     project: str = ""
-    hidden_upstream: int = 0
-    hidden_downstream: int = 0
+    hidden_upstream: int | None = None
+    hidden_downstream: int | None = None
 
     @property
     def is_masked(self) -> bool:

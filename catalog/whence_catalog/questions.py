@@ -34,6 +34,24 @@ class Questions(Protocol):
         """
         ...
 
+    def lineage_with_hidden(
+        self,
+        roots: Sequence[str],
+        direction: lineage.Direction,
+        bounds: lineage.Bounds,
+        frontier: str | None = None,
+        filter: lineage.Filter = lineage.EVERYTHING,
+        as_of: int | None = None,
+    ) -> lineage.Graph:
+        """As `lineage`, and each node says how many neighbours of it are hidden: on no page yet, in both directions.
+
+        To count them costs about as much as to find the nodes. A frontier of the one goes on with the other.
+
+        Raises:
+            NotFound, InvalidInput: as `lineage`.
+        """
+        ...
+
     def lineage(
         self,
         roots: Sequence[str],

@@ -139,6 +139,48 @@ def traverse(
     Raises:
         InvalidInput: the frontier is of another question.
     """
+    walk, reasons, going_on = _walked(
+        neighbours, roots, direction, bounds, clock, frontier, filter, as_of, position
+    )
+    return _graph(walk, _shown(walk), reasons, going_on, None)
+
+
+def traverse_with_hidden(
+    neighbours: Neighbours,
+    roots: Sequence[NodeKey],
+    direction: Direction,
+    bounds: Bounds,
+    clock: Callable[[], float],
+    frontier: str | None = None,
+    filter: Filter = EVERYTHING,
+    as_of: int | None = None,
+    position: int = 0,
+) -> Graph:
+    """As `traverse`; of each node it is told how many neighbours are on no page yet.
+
+    Raises:
+        InvalidInput: the frontier is of another question.
+    """
+    walk, reasons, going_on = _walked(
+        neighbours, roots, direction, bounds, clock, frontier, filter, as_of, position
+    )
+    shown = _shown(walk)
+    is_all = going_on is None and replace(filter, within=None) == EVERYTHING
+    return _graph(walk, shown, reasons, going_on, {} if is_all else _beyond(walk, shown))
+
+
+def _walked(
+    neighbours: Neighbours,
+    roots: Sequence[NodeKey],
+    direction: Direction,
+    bounds: Bounds,
+    clock: Callable[[], float],
+    frontier: str | None,
+    filter: Filter,
+    as_of: int | None,
+    position: int,
+) -> tuple["_Walk", tuple[str, ...], str | None]:
+    """A walk as far as it goes on this page, why it goes no further, and the frontier that goes on."""
     question = frontiers.Question(tuple(dict.fromkeys(roots)), direction, filter, as_of)
     for which in (filter.show, filter.stop_at, filter.pass_through):
         if which is not None:
@@ -155,7 +197,7 @@ def traverse(
     going_on = None
     if walk.remains():
         going_on = str(frontiers.Frontier(question.digest, position, walk.limit, walk.steps))
-    return _graph(walk, reasons, going_on)
+    return walk, reasons, going_on
 
 
 def _go(walk: "_Walk", bounds: Bounds, clock: Callable[[], float]) -> tuple[str, ...]:
@@ -499,7 +541,7 @@ class _Walk:
         if not rows:
             return set()
         described = self.ask.described(_TYPES[type], sorted(rows))
-        nodes = described.nodes(dict.fromkeys(rows, 0), columns.Hidden())
+        nodes = described.nodes(dict.fromkeys(rows, 0))
         labels = self.ask.labels_of(_TYPES[type], sorted(rows)) if which.labels else {}
         within = self.wanted.within
         return {
@@ -546,10 +588,13 @@ def _shown(walk: _Walk) -> _Shown:
     return _Shown(left_out, visible, filtered, [level for level in order if level[2]])
 
 
-def _graph(walk: _Walk, reasons: tuple[str, ...], frontier: str | None) -> Graph:
-    shown = _shown(walk)
-    is_all = frontier is None and replace(walk.wanted, within=None) == EVERYTHING
-    beyond = {} if is_all else _beyond(walk, shown)
+def _graph(
+    walk: _Walk,
+    shown: _Shown,
+    reasons: tuple[str, ...],
+    frontier: str | None,
+    beyond: Mapping[NodeType, columns.Hidden] | None,
+) -> Graph:
     steps = {s.type: _on_page(walk, shown, s) for s in walk.kept}
     inputs = steps[EdgeType.INPUT]
     unnamed = _tell_ambiguous(walk, inputs)

@@ -152,3 +152,16 @@ def test_a_filter_tells_nothing_of_what_may_not_be_read(world: World) -> None:
         )
     }
     assert len(told) == 1
+
+
+def test_hidden_neighbours_are_counted_where_they_are_asked_for(history: World, ask: Schema) -> None:
+    beside = """fragment beside on LineageNode { hiddenUpstream hiddenDownstream }
+      query($roots: [ID!]!) { lineage(roots: $roots, direction: UP, bounds: {depth: 1}) {
+        ... on Lineage { nodes { name ...beside } } } }"""
+    told = ask.data(beside, roots=["model:m"])["lineage"]["nodes"]
+    # Beyond what was shown: the deployment in which it serves, and the run that made what train took.
+    assert [(n["name"], n["hiddenUpstream"], n["hiddenDownstream"]) for n in told] == [
+        ("model:m", 0, 1),
+        ("train", 0, 0),
+        ("dataset:d", 1, 0),
+    ]

@@ -86,8 +86,8 @@ def of_nodes(nodes: Sequence[lineage.Node], names: Names) -> Columns:
         "state": lambda: column("state"),
         "at": lambda: unmasked("at"),
         "depth": lambda: column("depth"),
-        "hidden_upstream": lambda: column("hidden_upstream"),
-        "hidden_downstream": lambda: column("hidden_downstream"),
+        "hidden_upstream": lambda: [several or 0 for several in column("hidden_upstream")],
+        "hidden_downstream": lambda: [several or 0 for several in column("hidden_downstream")],
     }
 
 

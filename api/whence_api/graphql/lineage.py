@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Annotated, TypeAlias
 
 import strawberry
+from strawberry.types.nodes import SelectedField, Selection
 
 from whence_api.graphql import columns, relay, rows, values
 from whence_api.graphql.loaders import Info, LineageBounds
@@ -206,6 +207,9 @@ FrontierArgument: TypeAlias = Annotated[
 ]
 
 
+_HIDDEN = frozenset({"hiddenUpstream", "hiddenDownstream"})
+
+
 @dataclass(frozen=True, slots=True)
 class Sought:
     """What lineage is asked for. A root is a Version's reference, a Run's id, or `deployment/` and a Deployment's."""
@@ -225,7 +229,7 @@ async def find(info: Info, sought: Sought) -> Lineage:
         WhenceError: the bounds are beyond this server's, or what the catalog answers.
     """
     graph: lineage.Graph = await info.context.loaders.ask(
-        "lineage",
+        "lineage_with_hidden" if _asks_for_hidden(info.selected_fields) else "lineage",
         roots=list(sought.roots),
         direction=sought.direction,
         bounds=_bounds(sought.bounds or Bounds(), info.context.bounds),
@@ -234,6 +238,14 @@ async def find(info: Info, sought: Sought) -> Lineage:
         as_of=await info.context.position(sought.as_of),
     )
     return shown(graph)
+
+
+def _asks_for_hidden(selected: Sequence[Selection]) -> bool:
+    """Whether hidden neighbours are among what is asked for: to count them is dear, and few look at them."""
+    return any(
+        (isinstance(each, SelectedField) and each.name in _HIDDEN) or _asks_for_hidden(each.selections)
+        for each in selected
+    )
 
 
 def _bounds(asked: Bounds, most: LineageBounds) -> lineage.Bounds:

@@ -249,7 +249,7 @@ class SqlNeighbours:
         """These rows as nodes, as deep as nothing."""
         if not rows:
             return {}
-        return self.described(type, rows).nodes(dict.fromkeys(rows, 0), columns.Hidden())
+        return self.described(type, rows).nodes(dict.fromkeys(rows, 0))
 
     def _versions(self, rows: Sequence[int]) -> columns.Described:
         of, numbers = columns.numbers(), columns.numbers()
@@ -399,6 +399,22 @@ def walk(
     """The part of history that hangs on `roots`."""
     position, neighbours = _neighbours(tx, as_of, frontier)
     return traversal.traverse(
+        neighbours, roots, direction, bounds, time.monotonic, frontier, filter, as_of, position
+    )
+
+
+def walk_with_hidden(
+    tx: Transaction,
+    roots: Sequence[lineage.NodeKey],
+    direction: lineage.Direction,
+    bounds: lineage.Bounds,
+    frontier: str | None = None,
+    filter: lineage.Filter = lineage.EVERYTHING,
+    as_of: int | None = None,
+) -> lineage.Graph:
+    """As `walk`, and of each node how many neighbours are hidden."""
+    position, neighbours = _neighbours(tx, as_of, frontier)
+    return traversal.traverse_with_hidden(
         neighbours, roots, direction, bounds, time.monotonic, frontier, filter, as_of, position
     )
 

@@ -156,6 +156,23 @@ class Reading:
         whole = lineage.Bounds(max_nodes=None)
         return rule.counts(self.lineage(roots, direction, whole, None, filter, as_of))
 
+    def lineage_with_hidden(
+        self,
+        roots: Sequence[str],
+        direction: lineage.Direction,
+        bounds: lineage.Bounds,
+        frontier: str | None = None,
+        filter: lineage.Filter = lineage.EVERYTHING,
+        as_of: int | None = None,
+    ) -> lineage.Graph:
+        self._settle_positions()
+
+        def answer(tx: Transaction) -> lineage.Graph:
+            known = graph.roots(tx, roots, as_of, frontier)
+            return graph.walk_with_hidden(tx, known, direction, bounds, frontier, filter, as_of)
+
+        return self._database.read(answer)
+
     def lineage(
         self,
         roots: Sequence[str],
