@@ -1,12 +1,10 @@
-"""What making Runs again would do, and how what came of it compares with what was there.
+"""What making Runs again would do.
 
 A plan is a value that can be printed before anything is done: for each Run what would happen, and why.
 Leaves to others: carrying a plan out (`whence.replay`), finding which cache entries are usable
-(`sql.catalog`), and reading bytes. Here outputs are compared by digest, and by the metrics recorded
-with them.
+(`sql.catalog`), reading bytes, and how what came of it compares with what was there (`likeness`).
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -14,9 +12,6 @@ from typing import TypeAlias, assert_never
 from uuid import UUID
 
 from whence_catalog import digest, lineage, model, paths
-from whence_catalog.errors import InvalidInput
-
-# ── plans ────────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,167 +214,3 @@ def _unsure(completeness: lineage.Completeness) -> str:
     if completeness.unknown_producers:
         parts.append(f"{completeness.unknown_producers} inputs were made by nobody known")
     return "not all that it came from is known: " + "; ".join(parts)
-
-
-# ── comparing ────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, slots=True)
-class Tolerance:
-    """How far a metric may be from what it was: `atol + rtol × |what it was|`."""
-
-    rtol: float = 0.0
-    atol: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not (0 <= self.rtol < math.inf and 0 <= self.atol < math.inf):
-            raise InvalidInput(f"rtol {self.rtol} and atol {self.atol}: expected finite numbers from 0")
-
-    def allows(self, before: float, after: float) -> bool:
-        """Whether `after` is near enough. NaN is near NaN, and an infinity near itself alone."""
-        if math.isnan(before) or math.isnan(after):
-            return math.isnan(before) and math.isnan(after)
-        if math.isinf(before) or math.isinf(after):
-            return before == after
-        return abs(after - before) <= self.atol + self.rtol * abs(before)
-
-
-EXACT = Tolerance()
-
-
-@dataclass(frozen=True, slots=True)
-class Identical:
-    """The same bytes, and the same metrics to the last bit."""
-
-
-@dataclass(frozen=True, slots=True)
-class WithinTolerance:
-    """Not the same, but as near as was asked for."""
-
-    how: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Different:
-    """Not the same."""
-
-    how: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class NotComparable:
-    """Nothing can be said."""
-
-    why: str
-
-
-Likeness: TypeAlias = Identical | WithinTolerance | Different | NotComparable
-
-
-@dataclass(frozen=True, slots=True)
-class OutputComparison:
-    """One output beside its namesake."""
-
-    role: str
-    likeness: Likeness
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """A rerun beside its original, output by output, in the order of their roles.
-
-    `missing` are roles that only the original has, `extra` those that only the rerun has.
-    """
-
-    outputs: tuple[OutputComparison, ...]
-    missing: tuple[str, ...] = ()
-    extra: tuple[str, ...] = ()
-
-    @property
-    def overall(self) -> Likeness:
-        """The judgement of all of it: a difference outweighs what cannot be compared, and that a nearness."""
-        near: list[str] = []
-        different = [f"{role}: only the original made it" for role in self.missing]
-        different += [f"{role}: only the rerun made it" for role in self.extra]
-        unknown: list[str] = []
-        for output in self.outputs:
-            match output.likeness:
-                case Identical():
-                    pass
-                case WithinTolerance(how):
-                    near += [f"{output.role}: {text}" for text in how]
-                case Different(how):
-                    different += [f"{output.role}: {text}" for text in how]
-                case NotComparable(why):
-                    unknown.append(f"{output.role}: {why}")
-                case _:
-                    assert_never(output.likeness)
-        if different:
-            return Different(tuple(different))
-        if unknown:
-            return NotComparable("; ".join(unknown))
-        if not self.outputs:
-            return NotComparable("neither made any output")
-        return WithinTolerance(tuple(near)) if near else Identical()
-
-
-def compare(
-    original: Sequence[model.Output],
-    again: Sequence[model.OutputClaim],
-    tolerance: Tolerance = EXACT,
-) -> Comparison:
-    """What a rerun made, beside what the Run had made.
-
-    Bytes are the same or not; where a tolerance is asked for, the metrics recorded with an output may
-    stand for it.
-    """
-    before = {output.role: output for output in original}
-    after = {claim.role: claim for claim in again}
-    return Comparison(
-        tuple(
-            OutputComparison(role, _compare(before[role], after[role], tolerance))
-            for role in sorted(before.keys() & after.keys())
-        ),
-        missing=tuple(sorted(before.keys() - after.keys())),
-        extra=tuple(sorted(after.keys() - before.keys())),
-    )
-
-
-def compare_metrics(
-    before: Mapping[str, float], after: Mapping[str, float], tolerance: Tolerance
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(What differs within the tolerance, what differs by more), one line for each such metric."""
-    near: list[str] = []
-    far: list[str] = []
-    for name in sorted(before.keys() | after.keys()):
-        if name not in after:
-            far.append(f"metric {name} was {before[name]!r} and is not there")
-        elif name not in before:
-            far.append(f"metric {name} is {after[name]!r} and was not there")
-        elif digest.frame(float(before[name])) != digest.frame(float(after[name])):
-            found = near if tolerance.allows(before[name], after[name]) else far
-            found.append(f"metric {name} was {before[name]!r} and is {after[name]!r}")
-    return tuple(near), tuple(far)
-
-
-def _compare(before: model.Output, after: model.OutputClaim, tolerance: Tolerance) -> Likeness:
-    old, new = before.version.content, after.content
-    # A weaker identity than our own digest cannot say that bytes are the same, nor that they are not.
-    for whose, content in (("the original", old), ("the rerun", new)):
-        if content.strength is not model.Strength.CONTENT:
-            return NotComparable(f"{whose} is identified by {content.strength} only")
-    if old.form is not new.form:
-        return Different((f"it was a {old.form} and is a {new.form}",))
-    near, far = compare_metrics(before.metrics, after.metrics, tolerance)
-    if old.digest == new.digest:
-        if far:
-            return Different(("the same bytes", *far))
-        return WithinTolerance(("the same bytes", *near)) if near else Identical()
-    how = (f"other bytes: {old.digest} became {new.digest}", *far, *near)
-    if far or not before.metrics:
-        return Different(how)
-    count = len(before.metrics)
-    if tolerance == EXACT:
-        return Different((*how, f"all its metrics ({count}) are as they were"))
-    # Bytes cannot be near; what was measured on them can.
-    return WithinTolerance((*how, f"all its metrics ({count}) are within the tolerance"))

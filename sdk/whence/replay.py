@@ -1,221 +1,314 @@
-"""Carries out a RerunPlan here: restores, executes, records, compares."""
+"""Makes recorded Runs again here: restores, executes, records, compares.
+
+`execute` makes one Run, with the inputs, parameters and code that it had or with others in their place, as a Run that
+points to the original; `rerun` is what a person asks for: as it was, compared, once or several times.
+"""
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import cast
+from typing import assert_never, cast
+from uuid import UUID
 
-from whence import calls, environment, handles, parameters, replayed, room
+from whence import (
+    calls,
+    environment,
+    environments,
+    handles,
+    parameters,
+    places,
+    recorder,
+    replayed,
+    room,
+    tickets,
+)
 from whence.client import Client
-from whence_catalog import blobs, cache, digest, facts, model
-from whence_catalog import rerun as rules
-from whence_catalog.errors import Conflict, ErrorKind, WhenceError
+from whence_catalog import blobs, cache, digest, facts, model, observation
+from whence_catalog import likeness as rules
+from whence_catalog import rerun as plans
+from whence_catalog.blobs import disk
+from whence_catalog.errors import Conflict, ErrorKind
 
 Progress = Callable[[str], None]
+# Whose place an input has: its role, and its place among those of that role.
+Place = tuple[str, int]
+
 _SHOWN_LINES = 15
+_LONGEST_PAUSE_SECONDS = 2.0
+
+
+# ── one Run ──────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
-class RerunOutput:
-    """One output made again; a digest is None where only the other Run made it."""
+class Keyed:
+    """Under which key what is made enters the cache, and what the key was made from."""
 
-    role: str
-    ref: str
-    before: digest.Digest | None
-    after: digest.Digest | None
-    likeness: rules.Likeness
+    key: str
+    components: tuple[model.Component, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Rerun:
-    """A Run made again: `run` is the new one. What it could not restore may be why something differs."""
+class Executed:
+    """A Run made again: `run` is the new one, with the `outputs` that are recorded for it.
 
-    run: str
-    original: str
-    job: str
-    likeness: rules.Likeness
-    outputs: tuple[RerunOutput, ...]
-    could_not_restore: tuple[str, ...]
-    seconds: float
+    `restored` and `could_not_restore` say what was as it had been and what was not. `comparison` is with the
+    original; None where it was given something else. Of a Run that was `reused`, since another process had published
+    under its key, only the outputs are told.
+    """
 
-    @property
-    def identical(self) -> bool:
-        """Whether all is the same, to the bit."""
-        return isinstance(self.likeness, rules.Identical)
+    run: model.Run
+    outputs: tuple[model.Output, ...]
+    claims: tuple[model.OutputClaim, ...] = ()
+    seconds: float = 0.0
+    restored: tuple[str, ...] = ()
+    could_not_restore: tuple[str, ...] = ()
+    comparison: rules.Comparison | None = None
+    reused: bool = False
 
 
-def rerun(client: Client, prefix: str, *, keep: Path | None, progress: Progress) -> Rerun:
-    """Make a recorded Run again, from its record alone, and compare output by output.
+def execute(
+    client: Client,
+    record: model.RunRecord,
+    inputs: Mapping[Place, model.Output] | None = None,
+    params: Mapping[str, digest.Framed] | None = None,
+    *,
+    capture: model.Capture | None = None,
+    keyed: Keyed | None = None,
+    options: environments.Options = environments.AS_RECORDED,
+    parent: UUID | None = None,
+    keep: Path | None = None,
+    tolerance: rules.Tolerance = rules.EXACT,
+    progress: Progress = lambda text: None,
+    heard: room.Heard | None = None,
+) -> Executed:
+    """Make a recorded Run again in a room, and record that as a Run that points to it.
 
     Args:
-        prefix: of the Run's id. A reused Run is made again by making its origin again.
+        record: a Run that ran, and was not reused.
+        inputs: productions that take the place of those that it had, by role and ordinal.
+        params: parameters in place of its own, by name.
+        capture: code and environment in place of its own.
+        keyed: publish what is made under this key; nothing is published unless given.
+        parent: the Run that this one is part of; the one that this code is inside of unless given.
         keep: a folder, new or empty, in which the room is left; a temporary one otherwise.
+        tolerance: how near what is not the same has to be to be called near.
+        heard: is told what the code says, as it says it.
 
     Raises:
-        Conflict: it cannot be made again; the message says why.
-        NotReady: its environment cannot be made here.
+        Conflict: it was not recorded how to make it, or it failed when it was made again.
+        NotReady: its environment cannot be made here, or the disk is full.
+        Damaged: its source or its environment is not in the store as it was recorded.
     """
-    record = client.catalog.run(prefix)
-    if record.run.origin is not None:
-        record = client.catalog.run(str(record.run.origin))
-    plan = client.catalog.plan_rerun(str(record.run.uid), _unavailable(client, record))
-    for planned in plan.steps:
-        if isinstance(planned.step, rules.Blocked):
+    given = _Given(record, dict(inputs or {}), dict(params or {}), capture or record.run.capture)
+    with _folder(keep, "whence-rerun-") as folder, _folder(None, "whence-results-") as results:
+        return _Execution(client, given, keyed, options, parent, tolerance, progress, heard).carried_out(
+            folder, results
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A recorded Run, and what is put in the place of what it had."""
+
+    record: model.RunRecord
+    inputs: Mapping[Place, model.Output]
+    other_params: Mapping[str, digest.Framed]
+    capture: model.Capture
+
+    @property
+    def is_as_it_was(self) -> bool:
+        return not (self.inputs or self.other_params) and self.capture == self.record.run.capture
+
+    @property
+    def params(self) -> dict[str, digest.Framed]:
+        return {**self.record.run.params, **self.other_params}
+
+
+@dataclass(frozen=True, slots=True)
+class _Execution:
+    client: Client
+    given: _Given
+    keyed: Keyed | None
+    options: environments.Options
+    parent: UUID | None
+    tolerance: rules.Tolerance
+    progress: Progress
+    heard: room.Heard | None
+
+    def carried_out(self, folder: Path, results: Path) -> Executed:
+        client, given, record = self.client, self.given, self.given.record
+        made = self._room(folder)
+        taken = [
+            (used, *_lent(client, used, given.inputs.get((used.role, used.ordinal))))
+            for used in record.inputs
+        ]
+        params = {name: parameters.kept(value, client.blobs) for name, value in given.params.items()}
+        arguments = results / "arguments"
+        replayed.write(arguments, params, taken, record.run.project)
+        call = self._call(taken)
+        answer = _reserved(client, call, self.progress)
+        if isinstance(answer, cache.Reuse):
+            return Executed(cast("model.Run", answer.run), answer.outputs, reused=True)
+        run = cast("model.Run", answer.run)
+        ticket = tickets.Ticket(
+            str(run.uid), call.owner, answer.token, answer.reason.value, call.job, call.project
+        )
+        began, began_at = recorder.Recorder(client, run, ticket), time.monotonic()
+        began.took(call.inputs)
+        for text in made.could_not_restore:
+            began.warn(f"could not be restored: {text}")
+        began.begin()
+        with began.recorded(), recorder.running(began):
+            self.progress(f"executing {record.run.job}{_as_long_as(record)}")
+            ended = made.run(_entry(given.capture), arguments, results / "made", heard=self.heard)
+            if ended.returncode:
+                said = "\n".join(ended.last_lines[-_SHOWN_LINES:]).strip()
+                began.end(model.RunState.FAILED, error=said or _how(ended.returncode))
+                raise Conflict(
+                    f"run {record.run.short} was started again and failed ({_how(ended.returncode)}):\n{said}",
+                    ErrorKind.NOT_RERUNNABLE,
+                )
+            claims = _collect(client, record, results / "made")
+            comparison = None
+            if given.is_as_it_was:
+                self.progress("comparing")
+                comparison = rules.compare(record.outputs, claims, self.tolerance)
+            outputs = began.end(model.RunState.COMPLETE, outputs=claims)
+        restored = (
+            f"source {given.capture.bundle}",
+            f"Python {made.made.version} and {made.made.packages} packages",
+            *(
+                f"input {used.role}: {output.version.ref} {output.version.digest}"
+                for used, output, _ in taken
+            ),
+            *([f"parameters {', '.join(sorted(params))}"] if params else []),
+            *([f"variables {', '.join(sorted(made.variables))}"] if made.variables else []),
+        )
+        return Executed(
+            run,
+            outputs,
+            claims,
+            time.monotonic() - began_at,
+            restored,
+            (*made.could_not_restore, *_touched(record)),
+            comparison,
+        )
+
+    def _room(self, folder: Path) -> room.Room:
+        client, capture, run = self.client, self.given.capture, self.given.record.run
+        if capture.bundle is None or capture.environment is None:
+            what = "source" if capture.bundle is None else "environment"
             raise Conflict(
-                f"run {planned.run} ({planned.job}) cannot be made again: {'; '.join(planned.step.why)}",
+                f"run {run.short} ({run.job}) cannot be made again: its {what} was not recorded",
                 ErrorKind.NOT_RERUNNABLE,
             )
-    scratch: AbstractContextManager[str] = (
-        nullcontext(str(keep)) if keep is not None else tempfile.TemporaryDirectory(prefix="whence-rerun-")
-    )
-    with scratch as folder, tempfile.TemporaryDirectory(prefix="whence-results-") as results:
-        return _in_room(client, record, Path(folder), Path(results), progress)
-
-
-def _unavailable(client: Client, record: model.RunRecord) -> frozenset[digest.Digest]:
-    capture = record.run.capture
-    trees = {i.version.digest for i in record.inputs if i.version.content.form is model.Form.TREE}
-    wanted = {i.version.digest for i in record.inputs if i.version.content.strength is model.Strength.CONTENT}
-    wanted |= {named for named in (capture.bundle, capture.environment) if named is not None}
-    if capture.bundle is not None:
-        trees.add(capture.bundle)
-    _, missing, altered = client.look(frozenset(wanted), frozenset(trees))
-    return missing | altered
-
-
-def _in_room(
-    client: Client, record: model.RunRecord, folder: Path, results: Path, progress: Progress
-) -> Rerun:
-    capture = record.run.capture
-    assert capture.bundle is not None
-    assert capture.environment is not None
-    assert capture.entry is not None
-    recorded = environment.decode(client.blobs.read_bytes(capture.environment))
-    progress(f"restoring the source and {len(recorded.distributions)} packages on Python {recorded.python}")
-    made = room.Room.make(folder, recorded, capture.bundle, client.blobs)
-    arguments = results / "arguments"
-    taken = [(used, *_lent(client, used)) for used in record.inputs]
-    params = {name: parameters.kept(value, client.blobs) for name, value in record.run.params.items()}
-    replayed.write(arguments, params, taken, record.run.project)
-    progress(f"executing {record.run.job}")
-    began = datetime.now(UTC)
-    again = _start(client, record, taken)
-    with _ended(client, again):
-        ended = made.run(capture.entry, arguments, results / "made")
-        if ended.returncode:
-            said = "\n".join(ended.stderr.strip().splitlines()[-_SHOWN_LINES:])
-            raise Conflict(
-                f"run {record.run.short} was started again and failed:\n{said}", ErrorKind.NOT_RERUNNABLE
-            )
-        claims = _collect(client, record, results / "made")
-        progress("comparing")
-        comparison = rules.compare(record.outputs, claims)
-        _finish(client, again, model.RunState.COMPLETE, claims, None, made.could_not_restore)
-    return Rerun(
-        run=str(again.uid),
-        original=str(record.run.uid),
-        job=record.run.job,
-        likeness=comparison.overall,
-        outputs=_beside(record, claims, comparison),
-        could_not_restore=made.could_not_restore,
-        seconds=(datetime.now(UTC) - began).total_seconds(),
-    )
-
-
-def _beside(
-    record: model.RunRecord, claims: tuple[model.OutputClaim, ...], compared: rules.Comparison
-) -> tuple[RerunOutput, ...]:
-    old = {output.role: output for output in record.outputs}
-    new = {claim.role: claim for claim in claims}
-    likeness: dict[str, rules.Likeness] = {output.role: output.likeness for output in compared.outputs}
-    likeness |= dict.fromkeys(compared.missing, rules.Different(("it was not made again",)))
-    likeness |= dict.fromkeys(compared.extra, rules.Different(("the original made no such output",)))
-    return tuple(
-        RerunOutput(
-            role,
-            old[role].version.ref if role in old else str(new[role].artifact),
-            old[role].version.digest if role in old else None,
-            new[role].content.digest if role in new else None,
-            likeness[role],
+        recorded = environment.decode(client.blobs.read_bytes(capture.environment))
+        self.progress(
+            f"restoring the source, and {len(recorded.distributions)} packages on Python {recorded.python}"
         )
-        for role in sorted(likeness)
-    )
+        return room.Room.make(
+            folder,
+            recorded,
+            capture.bundle,
+            client.blobs,
+            env=self.options.env,
+            nearest=self.options.nearest,
+            offline=self.options.offline,
+            progress=self.progress,
+        )
+
+    def _call(self, taken: Sequence[tuple[model.Input, model.Output, Path]]) -> model.Call:
+        client, run, uid = self.client, self.given.record.run, calls.new_uid()
+        return model.Call(
+            run=uid,
+            project=run.project,
+            job=run.job,
+            actor=client.actor,
+            mode=model.Mode.RECORD if self.keyed is None else model.Mode.REUSE,
+            params={
+                **run.params,
+                **{n: parameters.keep(v, client.blobs) for n, v in self.given.other_params.items()},
+            },
+            inputs=tuple(
+                model.InputClaim(
+                    used.role,
+                    model.Source(output.version.artifact, output.version.digest, output.run),
+                    used.ordinal,
+                )
+                for used, output, _ in taken
+            ),
+            key=None if self.keyed is None else self.keyed.key,
+            components=() if self.keyed is None else self.keyed.components,
+            parent=self.parent or recorder.current_uid(),
+            rerun_of=run.uid,
+            capture=self.given.capture,
+            owner=recorder.owner_of(uid),
+            claimed_at=datetime.now(UTC),
+            presence_age=timedelta(0) if client.blobs.is_local else timedelta(hours=1),
+        )
 
 
-def _lent(client: Client, used: model.Input) -> tuple[model.Output, Path]:
-    """The production that an input was taken from, and where its bytes lie here."""
-    productions = client.catalog.productions(used.version.artifact)
-    output = next(p for p in productions if p.version == used.version and used.producer in (None, p.run))
-    return output, handles.bound(output, client).path
-
-
-def _start(
-    client: Client, record: model.RunRecord, taken: Sequence[tuple[model.Input, model.Output, Path]]
-) -> model.Run:
-    call = model.Call(
-        run=calls.new_uid(),
-        project=record.run.project,
-        job=record.run.job,
-        actor=client.actor,
-        mode=model.Mode.RECORD,
-        params=record.run.params,
-        inputs=tuple(
-            model.InputClaim(
-                used.role,
-                model.Source(output.version.artifact, output.version.digest, output.run),
-                used.ordinal,
-            )
-            for used, output, _ in taken
-        ),
-        rerun_of=record.run.uid,
-        capture=record.run.capture,
-        claimed_at=datetime.now(UTC),
-    )
-    answer = client.writer.reserve(call)
-    return cast("model.Run", cast("cache.Execute", answer).run)
+def _entry(capture: model.Capture) -> str:
+    if capture.entry is None:
+        raise Conflict("its entry point was not recorded", ErrorKind.NOT_RERUNNABLE)
+    return capture.entry
 
 
 @contextmanager
-def _ended(client: Client, run: model.Run) -> Iterator[None]:
-    """Beats for the Run that makes another again, and ends it badly if what is inside raises."""
-    client.beater.add(run.uid, lambda: None)
+def _folder(keep: Path | None, prefix: str) -> Iterator[Path]:
+    if keep is not None:
+        yield keep
+        return
+    with disk.explained(tempfile.gettempdir()):
+        scratch = tempfile.mkdtemp(prefix=prefix)
     try:
-        yield
-    except BaseException as error:
-        stopped = isinstance(error, KeyboardInterrupt | SystemExit)
-        state = model.RunState.ABORTED if stopped else model.RunState.FAILED
-        try:
-            _finish(client, run, state, (), str(error) or type(error).__name__)
-        except WhenceError as second:
-            error.add_note(f"whence could not record that run {run.uid} is {state}: {second}")
-        raise
+        yield Path(scratch)
     finally:
-        client.beater.remove(run.uid)
+        disk.remove(Path(scratch))
 
 
-def _finish(
-    client: Client,
-    run: model.Run,
-    state: model.RunState,
-    claims: tuple[model.OutputClaim, ...],
-    error: str | None,
-    warnings: tuple[str, ...] = (),
-) -> None:
-    report = model.Report(
-        uid=calls.new_uid(),
-        run=run.uid,
-        state=state,
-        actor=client.actor,
-        outputs=claims,
-        warnings=tuple(f"could not be restored: {text}" for text in warnings),
-        error=error,
-        claimed_at=datetime.now(UTC),
-    )
-    client.writer.finish(report)
+def _reserved(client: Client, call: model.Call, progress: Progress) -> cache.Execute | cache.Reuse:
+    """The catalog's answer once it is one, after looking at what it wants looked at, and waiting for who is at it."""
+    pause = 0.05
+    while True:
+        answer = client.writer.reserve(call)
+        match answer:
+            case cache.Execute() | cache.Reuse():
+                return answer
+            case cache.Verify(unknown=unknown, trees=trees, places=elsewhere):
+                present, missing, altered = client.look(unknown, trees)
+                seen = places.look(elsewhere)
+                call = replace(
+                    call,
+                    present=call.present | present,
+                    missing=call.missing | missing,
+                    altered=call.altered | altered,
+                    sightings=(*call.sightings, *seen),
+                    # Only the system that keeps it can say whether it is there: then it is made again.
+                    mode=call.mode if len(seen) == len(elsewhere) else model.Mode.REFRESH,
+                )
+            case cache.Wait(holder=holder):
+                progress(f"waiting for {holder}, which computes the same")
+                time.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+                call = replace(call, present=frozenset(), missing=frozenset(), altered=frozenset())
+            case _:
+                assert_never(answer)
+
+
+def _lent(client: Client, used: model.Input, instead: model.Output | None) -> tuple[model.Output, Path]:
+    """The production that an input is taken from, and where its bytes lie here."""
+    output = instead
+    if output is None:
+        productions = client.catalog.productions(used.version.artifact)
+        output = next(p for p in productions if p.version == used.version and used.producer in (None, p.run))
+    return output, handles.bound(output, client).path
 
 
 def _collect(client: Client, record: model.RunRecord, made: Path) -> tuple[model.OutputClaim, ...]:
@@ -241,3 +334,172 @@ def _move(client: Client, own: blobs.BlobStore, content: model.Content, through:
         own.copy_file(content.digest, through)
         client.blobs.put_file(through)
         through.unlink()
+
+
+def _touched(record: model.RunRecord) -> tuple[str, ...]:
+    """What it had read, or may have, beside its inputs: no room brings that back."""
+    return (*record.run.capture.blind_spots, *observation.unseen(record.observed))
+
+
+def _as_long_as(record: model.RunRecord) -> str:
+    run = record.run
+    if run.finished_at is None:
+        return ""
+    return f", which took {(run.finished_at - run.started_at).total_seconds():.1f} s"
+
+
+def _how(returncode: int) -> str:
+    return f"exit code {returncode}" if returncode > 0 else f"signal {-returncode}"
+
+
+# ── as a person asks for it ──────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class RerunOutput:
+    """One output made again; a digest is None where only the other Run made it.
+
+    `varies` says whether several reruns differ among themselves; None where there was one.
+    """
+
+    role: str
+    ref: str
+    before: digest.Digest | None
+    after: digest.Digest | None
+    likeness: rules.Likeness
+    varies: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """A Run made again: `run` is the new one, the last of `runs`, where it was made several times.
+
+    `captured` is what the original had recorded; of that, `restored` was as it had been. What it could not restore
+    may be why something differs. The likeness is that of the worst of them.
+    """
+
+    run: str
+    original: str
+    job: str
+    likeness: rules.Likeness
+    outputs: tuple[RerunOutput, ...]
+    captured: tuple[str, ...]
+    restored: tuple[str, ...]
+    could_not_restore: tuple[str, ...]
+    seconds: float
+    runs: tuple[str, ...] = ()
+
+    @property
+    def identical(self) -> bool:
+        """Whether all is the same, to the bit."""
+        return isinstance(self.likeness, rules.Identical)
+
+    @property
+    def varying(self) -> tuple[str, ...]:
+        """The roles of the outputs that differ from one rerun to another."""
+        return tuple(output.role for output in self.outputs if output.varies)
+
+
+def rerun(
+    client: Client,
+    prefix: str,
+    *,
+    times: int = 1,
+    options: environments.Options = environments.AS_RECORDED,
+    tolerance: rules.Tolerance = rules.EXACT,
+    keep: Path | None = None,
+    progress: Progress,
+    heard: room.Heard | None = None,
+) -> Rerun:
+    """Make a recorded Run again, from its record alone, and compare output by output.
+
+    Args:
+        prefix: of the Run's id. A reused Run is made again by making its origin again.
+        times: how often; more than once, the outputs that vary among the reruns are named.
+        keep: a folder, new or empty, in which the room is left (the last); a temporary one otherwise.
+
+    Raises:
+        Conflict: it cannot be made again; the message says why.
+        NotReady: its environment cannot be made here.
+    """
+    record = client.catalog.run(prefix)
+    if record.run.origin is not None:
+        record = client.catalog.run(str(record.run.origin))
+    plan = client.catalog.plan_rerun(str(record.run.uid), _unavailable(client, record))
+    for planned in plan.steps:
+        if isinstance(planned.step, plans.Blocked):
+            raise Conflict(
+                f"run {planned.run} ({planned.job}) cannot be made again: {'; '.join(planned.step.why)}",
+                ErrorKind.NOT_RERUNNABLE,
+            )
+    made = []
+    for time_ in range(1, times + 1):
+        if times > 1:
+            progress(f"time {time_} of {times}")
+        room_kept = keep if time_ == times else None
+        made.append(
+            execute(
+                client,
+                record,
+                options=options,
+                tolerance=tolerance,
+                keep=room_kept,
+                progress=progress,
+                heard=heard,
+            )
+        )
+    compared = [cast("rules.Comparison", each.comparison) for each in made]
+    last = made[-1]
+    return Rerun(
+        run=str(last.run.uid),
+        original=str(record.run.uid),
+        job=record.run.job,
+        likeness=rules.worst([each.overall for each in compared]),
+        outputs=_beside(record, made),
+        captured=plan.restored,
+        restored=last.restored,
+        could_not_restore=last.could_not_restore,
+        seconds=sum(each.seconds for each in made),
+        runs=tuple(str(each.run.uid) for each in made),
+    )
+
+
+def _unavailable(client: Client, record: model.RunRecord) -> frozenset[digest.Digest]:
+    capture = record.run.capture
+    trees = {i.version.digest for i in record.inputs if i.version.content.form is model.Form.TREE}
+    wanted = {i.version.digest for i in record.inputs if i.version.content.strength is model.Strength.CONTENT}
+    wanted |= {named for named in (capture.bundle, capture.environment) if named is not None}
+    if capture.bundle is not None:
+        trees.add(capture.bundle)
+    _, missing, altered = client.look(frozenset(wanted), frozenset(trees))
+    return missing | altered
+
+
+def _beside(record: model.RunRecord, made: Sequence[Executed]) -> tuple[RerunOutput, ...]:
+    """Each output with the worst of its likenesses, and whether it varies."""
+    old = {output.role: output for output in record.outputs}
+    new = {claim.role: claim for claim in made[-1].claims}
+    judged: dict[str, list[rules.Likeness]] = {}
+    for each in made:
+        compared = cast("rules.Comparison", each.comparison)
+        found: dict[str, rules.Likeness] = {output.role: output.likeness for output in compared.outputs}
+        found |= dict.fromkeys(compared.missing, rules.Different(("it was not made again",)))
+        found |= dict.fromkeys(compared.extra, rules.Different(("the original made no such output",)))
+        for role, likeness_ in found.items():
+            judged.setdefault(role, []).append(likeness_)
+    varies = {each.role: each.varies for each in rules.stability([each.claims for each in made])}
+    return tuple(
+        RerunOutput(
+            role,
+            old[role].version.ref if role in old else _named(made, role),
+            old[role].version.digest if role in old else None,
+            new[role].content.digest if role in new else None,
+            rules.worst(judged[role]),
+            None if len(made) == 1 else varies.get(role, False),
+        )
+        for role in sorted(judged)
+    )
+
+
+def _named(made: Sequence[Executed], role: str) -> str:
+    return next(str(claim.artifact) for each in made for claim in each.claims if claim.role == role)

@@ -9,7 +9,9 @@ store appear. There is no catalog here: steps called by the step run as plain fu
 import importlib
 import inspect
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -18,6 +20,9 @@ from uuid import UUID
 from whence import calls, client, handles, outputs, parameters
 from whence.steps import REPLAY_VARIABLE
 from whence_catalog import blobs, catalog, digest, facts, model
+
+# The descriptor at whose end this process knows that whoever started it is gone.
+GUARD_VARIABLE = "WHENCE_ROOM_GUARD"
 
 STORE = "blobs"
 OUTPUTS = "outputs"
@@ -44,6 +49,20 @@ def main(entry: str, arguments: Path, results: Path) -> None:
     said = model.Addition(calls.new_uid(), calls.new_uid(), own.actor, outputs=claims)
     body = facts.add(said, facts.Redactor(lambda _: b""))
     (results / OUTPUTS).write_bytes(digest.frame(body))
+
+
+def guard() -> None:
+    """Have this process end, with all that it started, when whoever started it is gone."""
+    held = os.environ.pop(GUARD_VARIABLE, None)
+    if held is None:
+        return
+
+    def watch(descriptor: int) -> None:
+        while os.read(descriptor, 1):
+            pass
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=watch, args=(int(held),), name="whence guard", daemon=True).start()
 
 
 def _own_client(results: Path) -> client.Client:
@@ -141,4 +160,5 @@ def _filled(value: digest.Framed, taken: Mapping[str, list[handles.Handle]]) -> 
 
 if __name__ == "__main__":
     os.environ[REPLAY_VARIABLE] = "1"
+    guard()
     main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))

@@ -1,60 +1,61 @@
-"""Room: an empty folder and a fresh virtual environment, in which recorded code runs.
+"""Room: an empty folder and an environment, in which recorded code runs.
 
-    <folder>/source     the Bundle, as it was recorded
-    <folder>/venv       the recorded distributions, and the running whence (elsewhere if there is a cache)
-    <folder>/home       an empty home
+    <folder>/source          the Bundle, as it was recorded
+    <folder>/home            an empty home
+    <folder>/stdout, stderr  what it says
+    <folder>/venv            its environment, where it could not be kept for others (`environments`)
 
-Decides how a recorded Environment comes back, and says what of it did not. Leaves to others what to run
-in it and how its results compare (`replay`). Needs uv, which makes environments from its cache.
+Decides what recorded code sees when it runs again, and that nobody is left running when whoever asked for it is
+gone. Leaves to others what to run in it and how its results compare (`replay`).
 """
 
-import base64
-import dataclasses
-import hashlib
-import importlib.util
-import io
+import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
-import sys
-import sysconfig
-import tempfile
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from importlib import metadata
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, TypeAlias, cast
 
-from whence import bundle, environment
+from whence import bundle, environment, environments, replayed
 from whence.environment import Environment
-from whence_catalog import digest, errors
-from whence_catalog.blobs import BlobStore
+from whence_catalog import errors
+from whence_catalog.blobs import BlobStore, disk
 from whence_catalog.digest import Digest
 from whence_catalog.errors import ErrorKind
 
-# These would make uv, or what it starts, work on another environment than the room's.
-_NOT_FOR_UV = (
-    "VIRTUAL_ENV",
-    "CONDA_PREFIX",
-    "PYTHONPATH",
-    "PYTHONHOME",
-    "UV_PROJECT_ENVIRONMENT",
-    "UV_PYTHON",
-    "UV_SYSTEM_PYTHON",
-)
-# Exact versions are asked for, so a limit on their age (a project may set one) can only refuse them.
-_NO_AGE_LIMIT = {"UV_EXCLUDE_NEWER": "9000-01-01T00:00:00Z"}
-_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+# Is told what the code in a room says, as it says it.
+Heard: TypeAlias = Callable[[bytes], None]
+
 _IS_WINDOWS = os.name == "nt"
+_LAST_LINES = 50
+_CHUNK_BYTES = 1 << 16
+_GRACE_SECONDS = 5.0
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How code in a room ended. `returncode` is negative for a signal; `stdout` and `stderr` are files."""
+
+    returncode: int
+    stdout: Path
+    stderr: Path
+    last_lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Room:
     """A restored place to run in. `could_not_restore` lists what differs from the one that was recorded."""
 
     folder: Path
     source: Path
-    venv: Path
+    made: environments.Made
     paths: tuple[Path, ...]
     variables: Mapping[str, str]
     could_not_restore: tuple[str, ...]
@@ -67,21 +68,21 @@ class Room:
         bundle_root: Digest,
         blobs: BlobStore,
         *,
+        env: environments.Which = "recorded",
+        nearest: bool = False,
         offline: bool = False,
-        cache: Path | None = None,
+        progress: environments.Progress = lambda text: None,
     ) -> "Room":
-        """Restore source and environment in `folder`, which is new or empty.
+        """Restore source and environment in `folder`, which is new or empty. What fails leaves it as it was.
 
-        Packages come from uv's own cache where it has them, and from the network only if not `offline`.
-        With `cache`, a folder, equal environments are made there once and shared: rooms must not write
-        into them.
-
-        What fails leaves the folder as it was.
+        Args:
+            env, nearest, offline: see `environments.Options`. Rooms of one environment share it: what runs in them
+                must not write into it.
 
         Raises:
             InvalidInput: where `folder` holds something.
             Damaged: where part of the Bundle is missing or altered.
-            NotReady: where there is no uv, no such Python, or a distribution cannot be installed.
+            NotReady: where there is no uv, no such Python, or a distribution cannot be installed, or the disk is full.
         """
         folder = folder.absolute()
         if folder.exists() and any(folder.iterdir()):
@@ -92,27 +93,21 @@ class Room:
         (folder / "home").mkdir(parents=True)
         try:
             blobs.copy_tree(bundle_root, source)
-            venv = _make_venv(folder, source, recorded, offline, cache)
+            options = environments.Options(env, nearest, offline)
+            made = environments.make(recorded, source, folder, options, progress)
         except BaseException:
-            for made in ("home", "source", "venv"):
-                shutil.rmtree(folder / made, ignore_errors=True)
+            for name in ("home", "source", "venv"):
+                shutil.rmtree(folder / name, ignore_errors=True)
             raise
         lost = [each for each in recorded.distributions if each.is_local and not _is_in(source, each.name)]
         paths = [source / path for path in recorded.paths or (".", "src")] + [source / bundle.OUTSIDE]
         return cls(
             folder,
             source,
-            venv,
+            made,
             tuple(path for path in paths if path.is_dir()),
             dict(recorded.variables),
-            (
-                *_differences(recorded, _version_of(venv)),
-                *(
-                    f"{each.name}: {each.version} was added, since whence needs it"
-                    for each in _added(recorded)
-                ),
-                *map(_lost, lost),
-            ),
+            (*made.could_not_restore, *map(_lost, lost)),
         )
 
     def run(
@@ -121,204 +116,155 @@ class Room:
         arguments: Path,
         results: Path,
         variables: Mapping[str, str] | None = None,
-    ) -> subprocess.CompletedProcess[str]:
+        heard: Heard | None = None,
+    ) -> Ended:
         """Call `entry` (`module:qualified.name`) with what the file `arguments` holds; it writes `results`."""
         command = ["-m", "whence.replayed", entry, str(arguments.absolute()), str(results.absolute())]
-        return self.python(command, variables)
+        return self.python(command, variables, heard)
 
     def python(
-        self, arguments: Sequence[str], variables: Mapping[str, str] | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        """Run the room's Python in the restored folder, and wait for it; its output is captured as text.
+        self,
+        arguments: Sequence[str],
+        variables: Mapping[str, str] | None = None,
+        heard: Heard | None = None,
+    ) -> Ended:
+        """Run the room's Python in the restored folder, and wait for it.
 
-        It sees the recorded variables, an empty home, the room's own folders on its path, and
-        `variables`; nothing else of the caller's.
+        It sees the recorded variables, an empty home, the room's own folders on its path, and `variables`;
+        nothing else of the caller's.
         """
         # -P: the search path is the recorded one, and not the current folder before it.
-        command = [str(_python_of(self.venv)), "-P", *arguments]
-        return subprocess.run(
-            command,
-            cwd=self.source,
-            env=self._variables() | dict(variables or {}),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-        )
+        return self.run_command([str(self.made.python), "-P", *arguments], variables, None, heard)
+
+    def run_command(
+        self,
+        command: Sequence[str],
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        heard: Heard | None = None,
+    ) -> Ended:
+        """Run any command in the restored folder, or in the folder `cwd` of it, and wait for it.
+
+        It sees what `python` does. Should this process be interrupted, the command and all that it started end.
+
+        Raises:
+            NotFound: there is no such command in the room, nor in the folders where a system has its own.
+        """
+        variables = self._variables() | dict(env or {})
+        program = shutil.which(command[0], path=variables["PATH"])
+        if program is None:
+            raise errors.NotFound(f"no command {command[0]} here", ErrorKind.NO_SUCH_FILE)
+        out, err = self.folder / "stdout", self.folder / "stderr"
+        last: deque[str] = deque(maxlen=_LAST_LINES)
+        with disk.explained(str(self.folder)), contextlib.ExitStack() as stack:
+            files = [stack.enter_context(open(path, "wb")) for path in (out, err)]
+            child = stack.enter_context(
+                _started([program, *command[1:]], variables, self.source / (cwd or "."))
+            )
+            readers = [
+                threading.Thread(target=_copy, args=(pipe, file, last, heard), daemon=True)
+                for pipe, file in zip((child.stdout, child.stderr), files, strict=True)
+            ]
+            for reader in readers:
+                reader.start()
+            _await(child)
+            returncode = child.wait()
+            for reader in readers:
+                reader.join(_GRACE_SECONDS)  # what it left running may hold its ends for ever
+        return Ended(returncode, out, err, tuple(last))
 
     def _variables(self) -> dict[str, str]:
         home = str(self.folder / "home")
-        needed = {"HOME": home, "PATH": f"{_python_of(self.venv).parent}{os.pathsep}{os.defpath}"}
+        needed = {"HOME": home, "PATH": f"{self.made.scripts}{os.pathsep}{os.defpath}"}
         if _IS_WINDOWS:
             needed |= {"USERPROFILE": home, "SYSTEMROOT": os.environ.get("SYSTEMROOT", "")}
         return needed | dict(self.variables) | {"PYTHONPATH": os.pathsep.join(map(str, self.paths))}
 
 
-# ── the virtual environment ──────────────────────────────────────────────────────────────────────
-
-
-def _make_venv(folder: Path, source: Path, recorded: Environment, offline: bool, cache: Path | None) -> Path:
-    with tempfile.TemporaryDirectory(dir=folder) as temporary:
-        wheel = wheel_of_whence(Path(temporary))
-        requirements = _requirements(recorded)
-        listed = Path(temporary) / "requirements.txt"
-        listed.write_text("".join(line + "\n" for line in requirements), encoding="utf-8")
-        if cache is None:
-            return _fill(folder / "venv", source, recorded, listed, wheel, offline)
-        made_of: list[digest.Framed] = [
-            recorded.implementation,
-            recorded.python,
-            requirements,
-            wheel.read_bytes(),
-        ]
-        shared = cache.absolute() / digest.digest_of("whence.room/1", made_of).hex
-        if not shared.exists():
-            cache.mkdir(parents=True, exist_ok=True)
-            # Beside it, so that its name appears whole; of two at once the first stays.
-            beside = Path(tempfile.mkdtemp(dir=cache, prefix="tmp-"))
-            try:
-                _fill(beside / "venv", source, recorded, listed, wheel, offline)
-                (beside / "venv").rename(shared)
-            except OSError:
-                if not shared.exists():
-                    raise
-            finally:
-                shutil.rmtree(beside, ignore_errors=True)
-        return shared
-
-
-def _fill(
-    venv: Path, source: Path, recorded: Environment, requirements: Path, wheel: Path, offline: bool
-) -> Path:
-    """Make `venv` with exactly these; relocatable, since a shared one is moved."""
-    _create(venv, source, recorded, offline)
-    install = ["pip", "install", "--no-deps", "--python", str(_python_of(venv))]
-    # What `python -m venv` installed came from here, and never was in uv's cache.
-    bundled = Path(sysconfig.get_path("stdlib")) / "ensurepip" / "_bundled"
-    from_python = ["--find-links", str(bundled)] if bundled.is_dir() else []
-    failed = ""
-    for network in [["--offline"]] if offline else [["--offline"], []]:
-        failed = _uv(source, [*install, *network, *from_python, "--requirements", str(requirements)])
-        if not failed:
-            break
-    if failed:
-        raise errors.NotReady(_failure(failed, recorded), ErrorKind.EXTRA_MISSING)
-    if failed := _uv(source, [*install, "--offline", "--no-cache", str(wheel)]):
-        raise errors.NotReady(f"whence could not be installed in {venv}:\n{failed}", ErrorKind.EXTRA_MISSING)
-    return venv
-
-
-def _create(venv: Path, source: Path, recorded: Environment, offline: bool) -> None:
-    """An empty environment on the recorded Python, or else on another patch of it."""
-    name = recorded.implementation.lower()
-    never = {"UV_PYTHON_DOWNLOADS": "never"}
-    tries = [(f"{name}@{recorded.python}", never), (f"{name}@{recorded.minor}", never)]
-    here = environment.capture()
-    if (here.implementation, here.python) == (recorded.implementation, recorded.python):
-        tries.insert(0, (str(getattr(sys, "_base_executable", sys.executable)), never))
-    if not offline:
-        tries.append((f"{name}@{recorded.minor}", {}))  # as the person's own settings have it
-    failed = ""
-    for python, variables in tries:
-        command = ["venv", "--no-project", "--relocatable", "--python", python, str(venv)]
-        failed = _uv(source, command, variables)
-        if not failed:
-            return
-    raise errors.NotReady(
-        f"no {recorded.implementation} {recorded.minor} to run in; install one, for example with "
-        f"uv python install {recorded.minor}\n{failed}",
-        ErrorKind.EXTRA_MISSING,
-    )
-
-
-def _uv(folder: Path, arguments: Sequence[str], variables: Mapping[str, str] | None = None) -> str:
-    """What uv said on failing; empty on success. Run in the source, where a project names its own index."""
-    kept = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_UV}
-    done = subprocess.run(
-        [_uv_binary(), "--quiet", *arguments],
-        cwd=folder,
-        env=kept | _NO_AGE_LIMIT | dict(variables or {}),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
-    return "" if done.returncode == 0 else done.stderr.strip() or f"uv exited with {done.returncode}"
-
-
-def _uv_binary() -> str:
+@contextlib.contextmanager
+def _started(
+    command: Sequence[str], variables: Mapping[str, str], folder: Path
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """A child in a group of its own, which ends, all of it, when this is left in whatever way."""
+    guard, held = os.pipe()
     try:
-        import uv  # optional: comes with whence[local]
-
-        return uv.find_uv_bin()
-    except (ImportError, FileNotFoundError):
-        if found := shutil.which("uv"):
-            return found
-    raise errors.NotReady(
-        "reruns make their environments with uv: pip install 'whence[local]'", ErrorKind.EXTRA_MISSING
-    )
-
-
-def _requirements(recorded: Environment) -> list[str]:
-    found = [each for each in recorded.distributions if not each.is_local and each.name != "whence"]
-    recorded_ones = [
-        f"{each.name} @ {each.url}" if each.url else f"{each.name}=={each.version}" for each in found
-    ]
-    return recorded_ones + [f"{each.name}=={each.version}" for each in _added(recorded)]
-
-
-def _added(recorded: Environment) -> list[environment.Distribution]:
-    """What the running whence needs and the recorded environment did not have."""
-    had = {each.name for each in recorded.distributions}
-    needed = {
-        re.split(r"[^\w.-]", each)[0].lower()
-        for whence in [*metadata.distributions(name="whence")][:1]
-        for each in whence.requires or ()
-        if "extra ==" not in each
-    }
-    return [each for each in environment.capture().distributions if each.name in needed - had]
-
-
-def _failure(said: str, recorded: Environment) -> str:
-    named = [each for each in recorded.distributions if re.search(rf"(?<![\w.-]){each.name}(?![\w-])", said)]
-    what = ", ".join(f"{each.name} {each.version}" for each in named) or "the recorded distributions"
-    return f"cannot install {what}; uv says:\n{said}"
+        guarded = {} if _IS_WINDOWS else {replayed.GUARD_VARIABLE: str(guard)}
+        child = subprocess.Popen(
+            list(command),
+            cwd=folder,
+            env={**variables, **guarded},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            pass_fds=() if _IS_WINDOWS else (guard,),
+        )
+    except BaseException:
+        os.close(held)
+        raise
+    finally:
+        os.close(guard)
+    try:
+        yield child
+    finally:
+        if child.returncode is None:
+            _end(child, signal.SIGTERM)
+            give_up_at = time.monotonic() + _GRACE_SECONDS
+            while not _has_ended(child) and time.monotonic() < give_up_at:
+                time.sleep(0.02)
+            _end(child, signal.SIGKILL)
+            child.wait()
+        os.close(held)
+        for pipe in (child.stdout, child.stderr):
+            cast("IO[bytes]", pipe).close()
 
 
-def _python_of(venv: Path) -> Path:
-    return venv / "Scripts" / "python.exe" if _IS_WINDOWS else venv / "bin" / "python"
+def _has_ended(child: "subprocess.Popen[bytes]") -> bool:
+    if not hasattr(os, "waitid"):
+        return child.poll() is not None
+    return os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
 
 
-def _version_of(venv: Path) -> str:
-    lines = (venv / "pyvenv.cfg").read_text(encoding="utf-8").splitlines()
-    facts = dict(line.split(" = ", 1) for line in lines if " = " in line)
-    return facts.get("version_info") or facts.get("version", "")
+def _await(child: "subprocess.Popen[bytes]") -> None:
+    """Wait for the end of a child, and end what it left running."""
+    if not hasattr(os, "waitid"):
+        child.wait()
+        return
+    # Not reaped yet, so that its number is still that of its group and of nobody else's.
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    _end(child, signal.SIGKILL)
+
+
+def _end(child: "subprocess.Popen[bytes]", sign: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if _IS_WINDOWS:
+            child.terminate()
+        else:
+            os.killpg(child.pid, sign)
+
+
+def _copy(pipe: IO[bytes], file: IO[bytes], last: deque[str], heard: Heard | None) -> None:
+    """All that comes out of a pipe into a file and to who listens; the last lines are remembered."""
+    rest = b""
+    while True:
+        try:
+            chunk = os.read(pipe.fileno(), _CHUNK_BYTES)
+        except (OSError, ValueError):
+            break
+        if not chunk:
+            break
+        with contextlib.suppress(OSError, ValueError):  # a full disk must not stop what runs
+            file.write(chunk)
+        if heard is not None:
+            heard(chunk)
+        *lines, rest = (rest + chunk).split(b"\n")
+        last.extend(line.decode("utf-8", "replace") for line in lines)
+        rest = rest[-_CHUNK_BYTES:]
+    if rest:
+        last.append(rest.decode("utf-8", "replace"))
 
 
 # ── what is not as it was ────────────────────────────────────────────────────────────────────────
-
-
-def _differences(recorded: Environment, python: str) -> Iterator[str]:
-    here = environment.capture()
-    facts = {
-        "Python": (recorded.python, python),
-        "operating system": (_words(recorded.platform), _words(here.platform)),
-        "processor": (_words(recorded.cpu), _words(here.cpu)),
-        "graphics processors": (", ".join(recorded.gpus) or "none", ", ".join(here.gpus) or "none"),
-        "image": (recorded.image or "none", here.image or "none"),
-        "whence": (recorded.whence, here.whence),
-    }
-    for name, (before, now) in facts.items():
-        if before != now:
-            yield f"{name}: was {before}, is {now}"
-    if "PYTHONHASHSEED" not in recorded.variables:
-        yield "hash seed: was random, and not recorded"
-
-
-def _words(facts: environment.Platform | environment.Cpu) -> str:
-    return " ".join(str(each) for each in dataclasses.astuple(facts) if each is not None)
 
 
 def _lost(each: environment.Distribution) -> str:
@@ -338,46 +284,3 @@ def _is_in(source: Path, name: str) -> bool:
     module = name.replace("-", "_")
     places = [source, source / "src", source / bundle.OUTSIDE]
     return any((at / module).is_dir() or (at / f"{module}.py").exists() for at in places)
-
-
-# ── whence itself ────────────────────────────────────────────────────────────────────────────────
-
-
-def wheel_of_whence(dest: Path) -> Path:
-    """A wheel of the whence that runs, written in `dest`; the same bytes for the same code.
-
-    Packed from the imported packages, so that it needs neither network nor build, and is the same from a
-    development install as from a wheel.
-    """
-    version = environment.whence_version()
-    files: dict[str, bytes] = {}
-    for name in bundle.OWN_PACKAGES:
-        spec = importlib.util.find_spec(name)
-        for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
-            for file in sorted(Path(folder).rglob("*")):
-                if file.is_file() and file.suffix != ".pyc":
-                    files[f"{name}/{file.relative_to(folder).as_posix()}"] = file.read_bytes()
-    about = f"whence-{version}.dist-info"
-    files[f"{about}/METADATA"] = f"Metadata-Version: 2.1\nName: whence\nVersion: {version}\n".encode()
-    installed = next(iter(metadata.distributions(name="whence")), None)
-    for name in ("METADATA", "entry_points.txt"):
-        if installed is not None and (text := installed.read_text(name)):
-            files[f"{about}/{name}"] = text.encode()
-    files[f"{about}/WHEEL"] = (
-        b"Wheel-Version: 1.0\nGenerator: whence\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-    )
-    lines = [f"{path},sha256={_hash(data)},{len(data)}\n" for path, data in files.items()]
-    files[f"{about}/RECORD"] = "".join([*lines, f"{about}/RECORD,,\n"]).encode()
-    wheel = dest / f"whence-{version}-py3-none-any.whl"
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path, data in files.items():
-            entry = zipfile.ZipInfo(path, _ZIP_TIME)
-            entry.external_attr = 0o644 << 16
-            archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
-    wheel.write_bytes(packed.getvalue())
-    return wheel
-
-
-def _hash(data: bytes) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Project
-from whence import replay, room
+from whence import environments, replay
 from whence.cli import printing
 from whence.client import Client
 from whence_catalog import model
 from whence_catalog.errors import Conflict, ErrorKind
-from whence_catalog.rerun import Identical
+from whence_catalog.likeness import Identical
 
 
 def requirements_of_whence() -> list[str]:
@@ -39,7 +39,9 @@ def requirements_of_whence() -> list[str]:
 
 
 def uv(*arguments: str) -> str:
-    done = subprocess.run([room._uv_binary(), *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [environments._uv_binary(), *arguments], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -48,16 +50,23 @@ def uv(*arguments: str) -> str:
 def venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment with whence, as a wheel, and what it needs: all out of uv's cache."""
     folder = tmp_path_factory.mktemp("installed")
-    wheel = room.wheel_of_whence(folder)
+    wheel = environments.wheel_of_whence(folder)
     uv("venv", "--no-project", "--python", sys.executable, str(folder / "venv"))
     python = str(folder / "venv" / "bin" / "python")
     uv("pip", "install", "--offline", "--no-deps", "--python", python, str(wheel), *requirements_of_whence())
     return folder / "venv"
 
 
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where environments are kept from one test to the next."""
+    return tmp_path_factory.mktemp("kept")
+
+
 @pytest.fixture(autouse=True)
-def no_network_and_an_empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def no_network_and_an_empty_home(tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UV_CACHE_DIR", uv("cache", "dir"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(kept))
     monkeypatch.setenv("UV_OFFLINE", "1")
     (tmp_path / "no-home").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "no-home"))
@@ -148,7 +157,8 @@ def test_a_pipeline_is_made_again_when_project_home_and_environment_are_gone(
     assert [output.version.ref for output in again.outputs] == [output.version.ref for output in before]
     assert client.catalog.check().problems == ()
     assert list((tmp_path / "elsewhere").iterdir()) == []
-    assert sorted(home.rglob("*")) == in_home
+    kept = home / ".cache" / "whence" / "environments"
+    assert sorted(path for path in home.rglob("*") if not path.is_relative_to(kept)) == in_home
 
 
 EVERY_KIND = """
@@ -263,7 +273,7 @@ def test_every_kind_of_call_is_made_again_or_says_why_not(
     with pytest.raises(Conflict, match=r"beside\.txt") as failed:
         again("pipeline.needs_a_file")
     assert failed.value.kind is ErrorKind.NOT_RERUNNABLE
-    assert "was started again and failed:" in str(failed.value)
+    assert "was started again and failed (exit code 1):" in str(failed.value)
     newest = every_kind.catalog.runs(limit=1)[0]
     assert (newest.job, newest.state) == ("pipeline.needs_a_file", model.RunState.FAILED)
     assert newest.rerun_of == of_job(every_kind, "pipeline.needs_a_file").uid

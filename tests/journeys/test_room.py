@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from whence import bundle, environment, room
+from whence import bundle, environment, environments
 from whence.environment import Distribution, Environment
 from whence.room import Room
 from whence_catalog import digest
@@ -41,11 +41,14 @@ print(json.dumps({
 @pytest.fixture(autouse=True)
 def uv_without_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """uv keeps its cache, and whoever runs it has an empty home."""
-    cache = subprocess.run([room._uv_binary(), "cache", "dir"], capture_output=True, text=True, check=True)
+    cache = subprocess.run(
+        [environments._uv_binary(), "cache", "dir"], capture_output=True, text=True, check=True
+    )
     (tmp_path / "no-home").mkdir()
     monkeypatch.setenv("UV_CACHE_DIR", cache.stdout.strip())
     monkeypatch.setenv("UV_OFFLINE", "1")
     monkeypatch.setenv("HOME", str(tmp_path / "no-home"))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
 
 
 @pytest.fixture
@@ -95,18 +98,31 @@ def test_recorded_code_runs_after_its_project_is_gone(
     monkeypatch.setenv("SECRET_TOKEN", "hunter2")
     made = Room.make(tmp_path / "room", recorded, source, blobs)
     done = made.python(["-c", FACTS])
-    assert done.returncode == 0, done.stderr
-    facts = json.loads(done.stdout)
+    assert done.returncode == 0, done.last_lines
+    facts = json.loads(done.stdout.read_text())
     assert facts["result"] == 5
     assert facts["home"] == []
     assert facts["folder"] == str(made.source)
-    assert facts["six"].startswith(str(made.venv))
+    assert facts["six"].startswith(str(made.made.python.parents[1]))
     assert facts["path"][:2] == [str(made.source / "src"), str(made.source / "@outside")]
-    assert set(facts["variables"]) - {"LC_CTYPE"} == {"HOME", "PATH", "PYTHONHASHSEED", "PYTHONPATH"}
+    assert set(facts["variables"]) - {"LC_CTYPE"} == {
+        "HOME",
+        "PATH",
+        "PYTHONHASHSEED",
+        "PYTHONPATH",
+        "WHENCE_ROOM_GUARD",
+    }
     installed = made.python(
         ["-c", "from importlib import metadata as m; print(*(d.name for d in m.distributions()))"]
     )
-    assert set(installed.stdout.split()) == {"iniconfig", "six", "whence", "fsspec", "msgspec", "urllib3"}
+    assert set(installed.stdout.read_text().split()) == {
+        "iniconfig",
+        "six",
+        "whence",
+        "fsspec",
+        "msgspec",
+        "urllib3",
+    }
 
 
 def test_whence_itself_is_there_and_is_the_one_that_runs(
@@ -115,8 +131,8 @@ def test_whence_itself_is_there_and_is_the_one_that_runs(
     made = Room.make(tmp_path / "room", recorded, source, blobs)
     script = "import whence_catalog.digest as d; print(d.__file__, d.digest_of('a/1', 1))"
     done = made.python(["-c", script], {"PYTHONPATH": ""})
-    file, name = done.stdout.split()
-    assert Path(file).is_relative_to(made.venv)
+    file, name = done.stdout.read_text().split()
+    assert Path(file).is_relative_to(made.made.python.parents[1])
     assert name == str(digest.digest_of("a/1", 1))
 
 
@@ -156,7 +172,10 @@ def test_what_cannot_be_installed_is_named_with_what_uv_says(
     tmp_path: Path, blobs: BlobStore, recorded: Environment, source: Digest
 ) -> None:
     before = replace(recorded, distributions=(SIX, Distribution("whence-no-such-thing", "1.0")))
-    with pytest.raises(NotReady, match=r"cannot install whence-no-such-thing 1\.0; uv says:\nerror: "):
+    with pytest.raises(
+        NotReady,
+        match=r"cannot install whence-no-such-thing 1\.0; --nearest takes the nearest version there is; uv says:\nerror: ",
+    ):
         Room.make(tmp_path / "room", before, source, blobs)
     assert list((tmp_path / "room").iterdir()) == []
 
@@ -175,27 +194,46 @@ def test_a_room_needs_a_folder_of_its_own(
         Room.make(tmp_path, recorded, source, blobs)
 
 
-def test_equal_environments_are_made_once_where_there_is_a_cache(
+def test_equal_environments_are_made_once_and_kept(
     tmp_path: Path, blobs: BlobStore, recorded: Environment, source: Digest
 ) -> None:
-    cache = tmp_path / "cache"
-    one, two = (Room.make(tmp_path / name, recorded, source, blobs, cache=cache) for name in ("one", "two"))
-    other = Room.make(
-        tmp_path / "three", replace(recorded, distributions=(SIX,)), source, blobs, cache=cache, offline=True
+    said: list[str] = []
+    one, two = (
+        Room.make(tmp_path / name, recorded, source, blobs, progress=said.append) for name in ("one", "two")
     )
-    assert one.venv == two.venv != other.venv
-    assert sorted(cache.iterdir()) == sorted([one.venv, other.venv])
+    other = Room.make(
+        tmp_path / "three", replace(recorded, distributions=(SIX,)), source, blobs, offline=True
+    )
+    assert one.made.python == two.made.python != other.made.python
+    assert len(said) == 1
+    kept = tmp_path / "no-home" / ".cache" / "whence" / "environments"
+    folders = [each for each in kept.iterdir() if each.is_dir()]
+    assert sorted(folders) == sorted([one.made.python.parents[1], other.made.python.parents[1]])
     for made in (one, two):
         done = made.python(["-c", FACTS])
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, done.last_lines
     assert other.python(["-c", "import iniconfig"]).returncode == 1
+
+
+def test_a_kept_environment_that_does_not_work_any_more_is_made_anew(
+    tmp_path: Path, blobs: BlobStore, recorded: Environment, source: Digest
+) -> None:
+    one = Room.make(tmp_path / "one", recorded, source, blobs)
+    one.made.python.unlink()
+    one.made.python.symlink_to(tmp_path / "gone")
+    leftover = one.made.python.parents[2] / f".{one.made.python.parents[1].name}-killed"
+    leftover.mkdir()
+    two = Room.make(tmp_path / "two", recorded, source, blobs)
+    assert one.made.python == two.made.python
+    assert two.python(["-c", FACTS]).returncode == 0
+    assert not leftover.exists()
 
 
 def test_whences_wheel_is_the_same_each_time_and_what_its_record_says(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    wheel = room.wheel_of_whence(tmp_path / "a")
-    assert wheel.read_bytes() == room.wheel_of_whence(tmp_path / "b").read_bytes()
+    wheel = environments.wheel_of_whence(tmp_path / "a")
+    assert wheel.read_bytes() == environments.wheel_of_whence(tmp_path / "b").read_bytes()
     assert wheel.name == f"whence-{metadata.version('whence')}-py3-none-any.whl"
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
@@ -207,15 +245,15 @@ def test_whences_wheel_is_the_same_each_time_and_what_its_record_says(tmp_path: 
         for path, hashed, size_bytes in rows:
             if hashed:
                 assert (hashed, int(size_bytes)) == (
-                    f"sha256={room._hash(archive.read(path))}",
+                    f"sha256={environments._hash(archive.read(path))}",
                     len(archive.read(path)),
                 )
 
 
 def test_a_wheel_of_whence_can_be_made_from_one_that_is_installed(tmp_path: Path) -> None:
     """Without network: a bare environment that borrows whence's dependencies from this one."""
-    wheel = room.wheel_of_whence(tmp_path)
-    uv = room._uv_binary()
+    wheel = environments.wheel_of_whence(tmp_path)
+    uv = environments._uv_binary()
     subprocess.run([uv, "venv", "--no-project", "--python", sys.executable, "venv"], cwd=tmp_path, check=True)
     python = tmp_path / "venv" / "bin" / "python"
     subprocess.run([uv, "pip", "install", "--no-deps", "--python", str(python), str(wheel)], check=True)
@@ -228,7 +266,7 @@ def test_a_wheel_of_whence_can_be_made_from_one_that_is_installed(tmp_path: Path
         (borrowed / Path(spec.origin).parent.name).symlink_to(Path(spec.origin).parent)
     again = tmp_path / "again"
     again.mkdir()
-    script = f"from pathlib import Path; from whence import room; print(room.wheel_of_whence(Path({str(again)!r})))"
+    script = f"from pathlib import Path; from whence import environments; print(environments.wheel_of_whence(Path({str(again)!r})))"
     variables = {**os.environ, "PYTHONPATH": str(borrowed)}
     done = subprocess.run(
         [str(python), "-c", script], env=variables, capture_output=True, text=True, check=False

@@ -170,7 +170,7 @@ def explained(what: str) -> Iterator[None]:
                 raise errors.NotFound(f"no such file or folder: {name}", ErrorKind.NO_SUCH_FILE) from error
             case errno.EACCES | errno.EPERM:
                 raise errors.Denied(f"no permission for {name}", ErrorKind.PERMISSION) from error
-            case errno.ENOSPC | errno.EDQUOT:
+            case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
                 why = f"the disk is full at {name}; nothing was recorded; make room and call again"
                 raise errors.NotReady(why, ErrorKind.DISK_FULL) from error
             case errno.EROFS:

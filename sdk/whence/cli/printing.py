@@ -12,7 +12,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from whence import drawing, replay
-from whence_catalog import audit, lineage, model, observation, replies, rerun, wire
+from whence_catalog import audit, likeness, lineage, model, observation, replies, wire
 from whence_catalog.errors import ErrorKind, InvalidInput
 
 if TYPE_CHECKING:
@@ -247,18 +247,18 @@ def _branch(branch: drawing.Branch) -> str:
     return f"[dim]{branch.rails}[/dim]{named}{remark}{again}"
 
 
-def _likeness(likeness: rerun.Likeness) -> str:
-    match likeness:
-        case rerun.Identical():
+def _likeness(found: likeness.Likeness) -> str:
+    match found:
+        case likeness.Identical():
             return "[green]identical[/green]"
-        case rerun.WithinTolerance(how):
+        case likeness.WithinTolerance(how):
             return f"[green]equal within tolerance: {escape('; '.join(how))}[/green]"
-        case rerun.Different(how):
+        case likeness.Different(how):
             return f"[red]different: {escape('; '.join(how))}[/red]"
-        case rerun.NotComparable(why):
+        case likeness.NotComparable(why):
             return f"[yellow]not comparable: {escape(why)}[/yellow]"
         case _:
-            assert_never(likeness)
+            assert_never(found)
 
 
 def show_rerun(done: replay.Rerun) -> None:

@@ -1,0 +1,493 @@
+"""Environments made again: a virtual one for a recorded Environment, kept for the next room that needs it.
+
+    <cache folder>/environments/<digest>         by uv; whole, or not there
+    <cache folder>/environments/<digest>.lock    held while it is made, so that others wait for it
+
+The digest is of all that is in it: Python, the exact distributions, and the whence that runs. The cache folder
+is this user's ($XDG_CACHE_HOME/whence, or WHENCE_CACHE_DIR); where there can be none, an environment is made for one
+room and goes with it. A kept one that does not work any more is made anew.
+
+Decides how a recorded Environment comes back, and says what of it did not. Leaves to others what runs in it
+(`room`). Needs uv, which makes environments from its own cache; the network is asked for what is not there.
+"""
+
+import base64
+import contextlib
+import dataclasses
+import hashlib
+import importlib.util
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from whence import bundle, environment, settings
+from whence.environment import Distribution, Environment
+from whence_catalog import digest, errors
+from whence_catalog.errors import ErrorKind
+
+Progress: TypeAlias = Callable[[str], None]
+Which: TypeAlias = Literal["recorded", "current"]
+
+# These would make uv, or what it starts, work on another environment than the room's.
+_NOT_FOR_UV = (
+    "VIRTUAL_ENV",
+    "CONDA_PREFIX",
+    "PYTHONPATH",
+    "PYTHONHOME",
+    "UV_PROJECT_ENVIRONMENT",
+    "UV_PYTHON",
+    "UV_SYSTEM_PYTHON",
+)
+# Exact versions are asked for, so a limit on their age (a project may set one) can only refuse them.
+_NO_AGE_LIMIT = {"UV_EXCLUDE_NEWER": "9000-01-01T00:00:00Z"}
+_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+_IS_WINDOWS = os.name == "nt"
+# How many packages are named in one line, at most.
+_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Which environment code is made to run in again.
+
+    Args:
+        env: `recorded`: it is made again with uv; `current`: this interpreter's, and what differs is told.
+        nearest: where a version of a package is gone, take the nearest there is, and tell; it is refused otherwise.
+        offline: take nothing from the network.
+    """
+
+    env: Which = "recorded"
+    nearest: bool = False
+    offline: bool = False
+
+
+AS_RECORDED = Options()
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A Python to run in, and what of the recorded environment is otherwise there."""
+
+    python: Path
+    version: str
+    packages: int
+    could_not_restore: tuple[str, ...]
+
+    @property
+    def scripts(self) -> Path:
+        """The folder of its commands."""
+        return self.python.parent
+
+
+def make(
+    recorded: Environment,
+    source: Path,
+    folder: Path,
+    options: Options,
+    progress: Progress = lambda text: None,
+) -> Made:
+    """The environment in which what was recorded in `recorded` runs again.
+
+    Args:
+        source: the restored source, where a project may name its own package index.
+        folder: where one is made that cannot be kept.
+
+    Raises:
+        NotReady: there is no uv, no such Python, or a distribution cannot be installed; it is named.
+    """
+    if options.env == "current":
+        return _current(recorded)
+    with tempfile.TemporaryDirectory(prefix="whence-wheel-") as temporary:
+        maker = _Maker(recorded, source, wheel_of_whence(Path(temporary)), options.offline, progress)
+        wanted, replaced = _requirements(recorded), dict[str, str]()
+        kept = settings.cache_folder()
+        while True:
+            try:
+                if kept is None:
+                    python = maker.fill(folder / "venv", wanted)
+                else:
+                    python = _kept(kept / "environments", maker, wanted)
+                break
+            except _Gone as gone:
+                fresh = {each.name: each for each in gone.packages if each.name not in replaced}
+                if not (options.nearest and fresh):
+                    raise errors.NotReady(gone.told(options.nearest), ErrorKind.EXTRA_MISSING) from None
+                for each in fresh.values():
+                    replaced[each.name] = maker.nearest(each)
+                wanted = [
+                    f"{each.name}=={replaced[each.name]}" if each.name in replaced else _requirement(each)
+                    for each in _installed(recorded)
+                ]
+        version = _version(python)
+        assert version is not None
+    versions = {each.name: each.version for each in _installed(recorded)}
+    told = (
+        *_differences(recorded, version),
+        *(
+            f"{name}: was {versions[name]}, which could not be installed; {now} is the nearest there is"
+            for name, now in replaced.items()
+        ),
+        *(f"{each.name}: {each.version} was added, since whence needs it" for each in _added(recorded)),
+    )
+    return Made(python, version, len(wanted), told)
+
+
+def _current(recorded: Environment) -> Made:
+    """This interpreter, and what is otherwise in it."""
+    here = environment.capture()
+    had = {each.name: each for each in recorded.distributions if each.name != "whence"}
+    has = {each.name: each for each in here.distributions if each.name != "whence"}
+    told = list(_differences(recorded, here.python))
+    told += [f"{name}: was {had[name].version}, and is not here" for name in sorted(had.keys() - has.keys())]
+    told += [
+        f"{name}: was {_told(had[name])}, is {_told(has[name])}"
+        for name in sorted(had.keys() & has.keys())
+        if had[name] != has[name]
+    ]
+    if extra := sorted(has.keys() - had.keys()):
+        more = f" and {len(extra) - _NAMED} more" if len(extra) > _NAMED else ""
+        told.append(f"packages that were not there: {', '.join(extra[:_NAMED])}{more}")
+    return Made(Path(sys.executable), here.python, len(has), tuple(told))
+
+
+def _told(each: Distribution) -> str:
+    """A version; with what makes another of the same one."""
+    source = each.url or ("a development install" if each.editable else each.files_digest)
+    return each.version if source is None else f"{each.version} ({source})"
+
+
+# ── kept ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _kept(folder: Path, maker: "_Maker", wanted: Sequence[str]) -> Path:
+    """The Python of the environment with exactly `wanted`: made here once, by one process at a time."""
+    made_of: list[digest.Framed] = [
+        maker.recorded.implementation,
+        maker.recorded.python,
+        list(wanted),
+        maker.wheel.read_bytes(),
+    ]
+    named = digest.digest_of("whence.room/1", made_of).hex
+    shared = folder / named
+    if shared.exists() and _version(_python_of(shared)) is not None:
+        _touch(shared)
+        return _python_of(shared)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder / f"{named}.lock", maker.progress):
+        if shared.exists() and _version(_python_of(shared)) is not None:
+            return _python_of(shared)
+        # What somebody left who was killed in the middle, and what does not work any more.
+        for left in folder.glob(f".{named}-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        beside = Path(tempfile.mkdtemp(dir=folder, prefix=f".{named}-"))
+        try:
+            if shared.exists():
+                shared.rename(beside / "old")
+            maker.fill(beside / "venv", wanted)
+            with contextlib.suppress(FileExistsError):  # without locks, of two at once the first stays
+                (beside / "venv").rename(shared)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+    return _python_of(shared)
+
+
+def _touch(shared: Path) -> None:
+    with contextlib.suppress(OSError):  # somebody else's; then it is theirs to say when it was used
+        os.utime(shared)
+
+
+@contextlib.contextmanager
+def _alone(lock: Path, progress: Progress) -> Iterator[None]:
+    """Holds a lock, once nobody else does; whoever is killed holds nothing."""
+    if _IS_WINDOWS:
+        yield
+        return
+    import fcntl
+
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress("waiting for another process that makes the same environment")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+# ── making ───────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Gone(Exception):
+    """Distributions that cannot be installed; `said` are uv's words."""
+
+    def __init__(self, packages: Sequence[Distribution], said: str) -> None:
+        super().__init__(said)
+        self.packages = packages
+        self.said = said
+
+    def told(self, was_nearest_asked: bool) -> str:
+        what = ", ".join(f"{each.name} {each.version}" for each in self.packages)
+        remedy = "; --nearest takes the nearest version there is" if what and not was_nearest_asked else ""
+        return f"cannot install {what or 'the recorded distributions'}{remedy}; uv says:\n{self.said}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    """Makes virtual environments for one recorded Environment; relocatable ones, since they are moved."""
+
+    recorded: Environment
+    source: Path
+    wheel: Path
+    offline: bool
+    progress: Progress
+
+    def fill(self, venv: Path, wanted: Sequence[str]) -> Path:
+        """Its Python, once it has exactly `wanted`.
+
+        Raises:
+            _Gone: something cannot be installed.
+        """
+        self.progress(f"making an environment: Python {self.recorded.python}, {len(wanted)} packages")
+        try:
+            self._create(venv)
+            self._install(venv, wanted)
+        except BaseException:
+            shutil.rmtree(venv, ignore_errors=True)
+            raise
+        return _python_of(venv)
+
+    def nearest(self, gone: Distribution) -> str:
+        """The version nearest to one that is gone: the next of its minor series, the next, the one before.
+
+        Raises:
+            NotReady: there is no other.
+        """
+        series = ".".join(gone.version.split(".")[:2])
+        for wanted, order in (
+            (f"{gone.name}=={series}.*,>{gone.version}", "lowest"),
+            (f"{gone.name}>{gone.version}", "lowest"),
+            (f"{gone.name}<{gone.version}", "highest"),
+        ):
+            with tempfile.TemporaryDirectory(prefix="whence-nearest-") as folder:
+                asked, answer = Path(folder) / "asked.in", Path(folder) / "answer.txt"
+                asked.write_text(wanted + "\n", encoding="utf-8")
+                compile_one = ["pip", "compile", "--no-deps", "--no-header", "--no-annotate"]
+                compile_one += ["--resolution", order, "--python-version", self.recorded.minor]
+                network = ["--offline"] if self.offline else []
+                failed = _uv(self.source, [*compile_one, *network, "--output-file", str(answer), str(asked)])
+                if not failed and (found := re.search(r"==([^\s;]+)", answer.read_text(encoding="utf-8"))):
+                    return found[1]
+        raise errors.NotReady(
+            f"cannot install {gone.name} {gone.version}, nor any other version of it", ErrorKind.EXTRA_MISSING
+        )
+
+    def _install(self, venv: Path, wanted: Sequence[str]) -> None:
+        listed = self.wheel.parent / "requirements.txt"
+        listed.write_text("".join(line + "\n" for line in wanted), encoding="utf-8")
+        install = ["pip", "install", "--no-deps", "--python", str(_python_of(venv))]
+        # What `python -m venv` installed came from here, and never was in uv's cache.
+        bundled = Path(sysconfig.get_path("stdlib")) / "ensurepip" / "_bundled"
+        from_python = ["--find-links", str(bundled)] if bundled.is_dir() else []
+        failed = ""
+        for network in [["--offline"]] if self.offline else [["--offline"], []]:
+            failed = _uv(self.source, [*install, *network, *from_python, "--requirements", str(listed)])
+            if not failed:
+                break
+        if failed:
+            raise _Gone(_named_in(failed, self.recorded), failed)
+        if failed := _uv(self.source, [*install, "--offline", "--no-cache", str(self.wheel)]):
+            raise errors.NotReady(
+                f"whence could not be installed in {venv}:\n{failed}", ErrorKind.EXTRA_MISSING
+            )
+
+    def _create(self, venv: Path) -> None:
+        """An empty environment on the recorded Python, or else on another patch of it."""
+        recorded = self.recorded
+        name = recorded.implementation.lower()
+        never = {"UV_PYTHON_DOWNLOADS": "never"}
+        tries = [(f"{name}@{recorded.python}", never), (f"{name}@{recorded.minor}", never)]
+        here = environment.capture()
+        if (here.implementation, here.python) == (recorded.implementation, recorded.python):
+            tries.insert(0, (str(getattr(sys, "_base_executable", sys.executable)), never))
+        if not self.offline:
+            tries.append((f"{name}@{recorded.minor}", {}))  # as the person's own settings have it
+        failed = ""
+        for python, variables in tries:
+            command = ["venv", "--no-project", "--relocatable", "--python", python, str(venv)]
+            failed = _uv(self.source, command, variables)
+            if not failed:
+                return
+        raise errors.NotReady(
+            f"no {recorded.implementation} {recorded.minor} to run in; install one, for example with "
+            f"uv python install {recorded.minor}\n{failed}",
+            ErrorKind.EXTRA_MISSING,
+        )
+
+
+def _uv(folder: Path, arguments: Sequence[str], variables: Mapping[str, str] | None = None) -> str:
+    """What uv said on failing; empty on success. Run in the source, where a project names its own index.
+
+    Raises:
+        NotReady: the disk is full.
+    """
+    kept = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_UV}
+    done = subprocess.run(
+        [_uv_binary(), "--quiet", *arguments],
+        cwd=folder,
+        env=kept | _NO_AGE_LIMIT | dict(variables or {}),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    if done.returncode and re.search(r"os error (28|122|27)\b", done.stderr):  # no space, quota, too large
+        raise errors.NotReady(
+            f"the disk is full; nothing was recorded; make room and call again. uv says:\n{done.stderr.strip()}",
+            ErrorKind.DISK_FULL,
+        )
+    return "" if done.returncode == 0 else done.stderr.strip() or f"uv exited with {done.returncode}"
+
+
+def _uv_binary() -> str:
+    try:
+        import uv  # optional: comes with whence[local]
+
+        return uv.find_uv_bin()
+    except (ImportError, FileNotFoundError):
+        if found := shutil.which("uv"):
+            return found
+    raise errors.NotReady(
+        "reruns make their environments with uv: pip install 'whence[local]'", ErrorKind.EXTRA_MISSING
+    )
+
+
+# ── what is in it ────────────────────────────────────────────────────────────────────────────────
+
+
+def _requirements(recorded: Environment) -> list[str]:
+    return [_requirement(each) for each in _installed(recorded)]
+
+
+def _requirement(each: Distribution) -> str:
+    return f"{each.name} @ {each.url}" if each.url else f"{each.name}=={each.version}"
+
+
+def _installed(recorded: Environment) -> list[Distribution]:
+    """What is installed: all that was and can be, and what whence needs besides. whence itself comes apart."""
+    found = [each for each in recorded.distributions if not each.is_local and each.name != "whence"]
+    return found + _added(recorded)
+
+
+def _added(recorded: Environment) -> list[Distribution]:
+    """What the running whence needs and the recorded environment did not have."""
+    had = {each.name for each in recorded.distributions}
+    needed = {
+        re.split(r"[^\w.-]", each)[0].lower()
+        for whence in [*metadata.distributions(name="whence")][:1]
+        for each in whence.requires or ()
+        if "extra ==" not in each
+    }
+    return [each for each in environment.capture().distributions if each.name in needed - had]
+
+
+def _named_in(said: str, recorded: Environment) -> list[Distribution]:
+    """The distributions that uv's words name; those that it says it has no version of, where it says so."""
+    lacking = set(re.findall(r"no versions? of ([\w.-]+)==", said))
+    found = [
+        each
+        for each in recorded.distributions
+        if re.search(rf"(?<![\w.-]){re.escape(each.name)}(?![\w-])", said)
+    ]
+    return [each for each in found if each.name in lacking] or found
+
+
+def _python_of(venv: Path) -> Path:
+    return venv / "Scripts" / "python.exe" if _IS_WINDOWS else venv / "bin" / "python"
+
+
+def _version(python: Path) -> str | None:
+    """What the interpreter says that it is; None where it does not run, as when what it stands on is gone."""
+    asked = [str(python), "-I", "-S", "-c", "import platform; print(platform.python_version())"]
+    try:
+        done = subprocess.run(asked, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() or None
+
+
+def _differences(recorded: Environment, python: str) -> Iterator[str]:
+    here = environment.capture()
+    facts = {
+        "Python": (recorded.python, python),
+        "operating system": (_words(recorded.platform), _words(here.platform)),
+        "processor": (_words(recorded.cpu), _words(here.cpu)),
+        "graphics processors": (", ".join(recorded.gpus) or "none", ", ".join(here.gpus) or "none"),
+        "image": (recorded.image or "none", here.image or "none"),
+        "whence": (recorded.whence, here.whence),
+    }
+    for name, (before, now) in facts.items():
+        if before != now:
+            yield f"{name}: was {before}, is {now}"
+    if "PYTHONHASHSEED" not in recorded.variables:
+        yield "hash seed: was random, and not recorded"
+
+
+def _words(facts: environment.Platform | environment.Cpu) -> str:
+    return " ".join(str(each) for each in dataclasses.astuple(facts) if each is not None)
+
+
+# ── whence itself ────────────────────────────────────────────────────────────────────────────────
+
+
+def wheel_of_whence(dest: Path) -> Path:
+    """A wheel of the whence that runs, written in `dest`; the same bytes for the same code.
+
+    Packed from the imported packages, so that it needs neither network nor build, and is the same from a
+    development install as from a wheel.
+    """
+    version = environment.whence_version()
+    files: dict[str, bytes] = {}
+    for name in bundle.OWN_PACKAGES:
+        spec = importlib.util.find_spec(name)
+        for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+            for file in sorted(Path(folder).rglob("*")):
+                if file.is_file() and file.suffix != ".pyc":
+                    files[f"{name}/{file.relative_to(folder).as_posix()}"] = file.read_bytes()
+    about = f"whence-{version}.dist-info"
+    files[f"{about}/METADATA"] = f"Metadata-Version: 2.1\nName: whence\nVersion: {version}\n".encode()
+    installed = next(iter(metadata.distributions(name="whence")), None)
+    for name in ("METADATA", "entry_points.txt"):
+        if installed is not None and (text := installed.read_text(name)):
+            files[f"{about}/{name}"] = text.encode()
+    files[f"{about}/WHEEL"] = (
+        b"Wheel-Version: 1.0\nGenerator: whence\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    )
+    lines = [f"{path},sha256={_hash(data)},{len(data)}\n" for path, data in files.items()]
+    files[f"{about}/RECORD"] = "".join([*lines, f"{about}/RECORD,,\n"]).encode()
+    wheel = dest / f"whence-{version}-py3-none-any.whl"
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path, data in files.items():
+            entry = zipfile.ZipInfo(path, _ZIP_TIME)
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
+    wheel.write_bytes(packed.getvalue())
+    return wheel
+
+
+def _hash(data: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
