@@ -215,6 +215,7 @@ def capture(seen: model.Capture) -> Body:
         command=list(seen.command),
         closure=dict(seen.closure),
         diff=_raw(seen.diff),
+        places=dict(seen.places),
     )
 
 
@@ -360,6 +361,7 @@ def read_capture(body: Body) -> model.Capture:
         command=tuple(cast("Sequence[str]", body.get("command", []))),
         closure=cast("Body", body.get("closure", {})),
         diff=read_digest(body.get("diff")),
+        places=cast("Mapping[str, str]", body.get("places", {})),
     )
 
 

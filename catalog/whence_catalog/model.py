@@ -196,7 +196,7 @@ class Capture:
     `source` is None where nothing was captured. `argv` is the program's command line; `command` that of a Run
     which is a command. `cwd` and `search`, the project's entries of `sys.path` in their order, are relative to
     the root of the Bundle; what lies outside of it is absolute. `closure` are the values of the entry's free
-    variables, as parameters stand in a Run.
+    variables, as parameters stand in a Run. `places` are where the inputs and outputs of a command lie, by role.
     """
 
     entry: str | None = None
@@ -214,6 +214,7 @@ class Capture:
     command: tuple[str, ...] = ()
     closure: Mapping[str, digest.Framed] = field(default_factory=dict)
     diff: digest.Digest | None = None
+    places: Mapping[str, str] = field(default_factory=dict)
 
 
 class Watching(StrEnum):
