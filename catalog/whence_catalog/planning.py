@@ -1,0 +1,671 @@
+"""The rule of plans: which of Reuse, Execute, Conditional and Blocked each recorded Run comes to.
+
+Runs are looked at in the order in which data goes, a level at a time. One whose inputs are all known gets the key that
+it would have now, from the components of the one it had and what is no longer as it was; that key has a usable
+entry, or it has none. What an entry's Run made is what goes on from there: where that is the same bytes as before,
+nothing behind it changes (early cutoff).
+
+A Run without a key says nothing of what it depends on. As long as all that it took is as it was, what it made stands;
+else it is run.
+
+Leaves to others: what is recorded (`Known`), and which Runs are looked at (`gather`, by what is asked for).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol, TypeAlias
+from uuid import UUID
+
+from whence_catalog import cache, digest, flow, model
+from whence_catalog.errors import InvalidInput
+from whence_catalog.plans import (
+    Blocked,
+    Conditional,
+    Execute,
+    Expected,
+    Made,
+    NewCode,
+    PlannedRun,
+    PlanRequest,
+    Read,
+    ReadType,
+    Replacement,
+    Reuse,
+    Step,
+    Taken,
+)
+
+# An Artifact, and the digest of the Version of it that is replaced; None: every one of it.
+Swaps: TypeAlias = Mapping[tuple[model.Artifact, digest.Digest | None], Replacement]
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """What a Run took: a Version, and the Runs that it can have been taken from, the newest first."""
+
+    role: str
+    ordinal: int
+    artifact: model.Artifact
+    content: model.Content
+    producers: tuple[UUID, ...] = ()
+    may_be: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A recorded Run as a plan looks at it. `made_by` is the Run that executed: itself, or its origin.
+
+    `made` is what it made, and `condemned` why nobody may use that.
+    """
+
+    run: UUID
+    made_by: UUID
+    project: str
+    job: str
+    state: model.RunState
+    key: str | None
+    takes: tuple[Take, ...]
+    made: tuple[Made, ...]
+    condemned: cache.Reason | None = None
+
+
+class Entry(NamedTuple):
+    """What a look-up of a key finds, and what is wrong with it."""
+
+    run: UUID
+    outputs: tuple[Made, ...]
+    wrong: cache.Reason | None = None
+
+
+class Known(Protocol):
+    """What is recorded. Each question is about many at once."""
+
+    def entries(self, keys: Sequence[str]) -> Mapping[str, Entry]:
+        """The live entries of these keys."""
+        ...
+
+    def components(self, runs: Sequence[UUID]) -> Mapping[UUID, Sequence[model.Component]]:
+        """The components of the keys of these Runs."""
+        ...
+
+    def obstacles(self, runs: Sequence[UUID]) -> Mapping[UUID, tuple[str, ...]]:
+        """Why some of these Runs cannot be made again, whatever they take."""
+        ...
+
+    def states(
+        self, versions: Sequence[tuple[model.Artifact, digest.Digest]]
+    ) -> Mapping[tuple[model.Artifact, digest.Digest], model.VersionState]:
+        """Where some of these Versions stand; one that is live may be absent."""
+        ...
+
+    def history(self, jobs: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Expected]:
+        """What the last Runs of these jobs of projects took."""
+        ...
+
+
+# ── which Runs ───────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(slots=True)
+class Gathered:
+    """Rows of Runs, and what each took: (Run, role, ordinal, Version, producers, whether these are a guess).
+
+    `reasons` say what was left out; `unmade` are the inputs that nobody is known to have made.
+    """
+
+    runs: dict[int, None] = field(default_factory=dict)
+    started: dict[int, int] = field(default_factory=dict)
+    origins: dict[int, int] = field(default_factory=dict)
+    takes: dict[int, list[tuple[str, int, int, tuple[int, ...], bool]]] = field(default_factory=dict)
+    ambiguous: int = 0
+    unmade: int = 0
+    reasons: list[str] = field(default_factory=list)
+
+
+def gather(
+    ask: flow.Edges,
+    targets: Iterable[int],
+    roots: Iterable[int],
+    replaced: AbstractSet[int],
+    most: int,
+) -> Gathered:
+    """The Runs that `targets` came from, and those that came of the Versions `roots`; of both, what lies between.
+
+    What is replaced is followed no further up.
+
+    Args:
+        targets: rows of Runs; `roots`, `replaced`: rows of Versions.
+        most: how many Runs at most.
+    """
+    targets, roots = list(targets), list(roots)
+    up = _upstream(ask, targets, replaced, most) if targets or not roots else None
+    if not roots:
+        assert up is not None
+        return up
+    wanted = _downstream(ask, roots, most)
+    if up is not None:
+        between = Gathered(reasons=[*up.reasons, *wanted.reasons])
+        between.runs = {run: None for run in up.runs if run in wanted.runs}
+        wanted = between
+    _look(ask, wanted, list(wanted.runs), replaced)
+    return wanted
+
+
+def _upstream(ask: flow.Edges, targets: Sequence[int], replaced: AbstractSet[int], most: int) -> Gathered:
+    found = Gathered()
+    level = list(dict.fromkeys(targets))
+    while level:
+        if len(found.runs) + len(level) > most:
+            found.reasons.append(f"of more than {most:,} runs upstream only the nearest were looked at")
+            level = level[: max(0, most - len(found.runs))]
+        found.runs.update(dict.fromkeys(level))
+        reached = _look(ask, found, level, replaced)
+        if found.reasons:
+            break
+        level = [run for run in reached if run not in found.runs]
+    return found
+
+
+def _downstream(ask: flow.Edges, roots: Sequence[int], most: int) -> Gathered:
+    found = Gathered()
+    versions = list(roots)
+    level = sorted({run for run, *_ in ask.consumers_of(versions)})
+    while level:
+        if len(found.runs) + len(level) > most:
+            found.reasons.append(f"of more than {most:,} runs downstream only the nearest were looked at")
+            level = level[: max(0, most - len(found.runs))]
+        found.runs.update(dict.fromkeys(level))
+        if found.reasons:
+            break
+        out = flow.out_of(ask, level)
+        level = sorted({hop.target for hop in out.hops if hop.target not in found.runs})
+    return found
+
+
+def _look(ask: flow.Edges, found: Gathered, runs: Sequence[int], replaced: AbstractSet[int]) -> Sequence[int]:
+    """Note what these Runs took; answers the rows of those that made it, each once."""
+    if not runs:
+        return ()
+    # A reused Run took what its origin did, unless it says what it took itself.
+    rows = list(ask.taken_by(runs))
+    bare = {run: origin for run, _, origin, role, *_ in rows if origin is not None and role is None}
+    own = [row for row in rows if row[0] not in bare]
+    of_origin: dict[int, list[flow.Took]] = {}
+    for row in ask.taken_by(sorted(set(bare.values()))) if bare else ():
+        of_origin.setdefault(row[0], []).append(row)
+    for run, started, origin, *_ in rows:
+        found.started[run] = started
+        if origin is not None:
+            found.origins[run] = origin
+    taken: list[tuple[int, int, str, int, int, int | None]] = []
+    for run, started, _, role, ordinal, version, producer in own:
+        if role is not None and ordinal is not None and version is not None:
+            taken.append((run, started, role, ordinal, version, producer))
+    for run, origin in bare.items():
+        for _, started, _, role, ordinal, version, producer in of_origin.get(origin, ()):
+            if role is not None and ordinal is not None and version is not None:
+                taken.append((run, started, role, ordinal, version, producer))
+    unnamed = sorted({version for *_, version, producer in taken if producer is None} - replaced)
+    makers: dict[int, list[tuple[int, int]]] = {}
+    for maker, _, version, position, _ in ask.producers_of(unnamed) if unnamed else ():
+        makers.setdefault(version, []).append((position, maker))
+    reached: dict[int, None] = {}
+    for run, started, role, ordinal, version, producer in sorted(taken):
+        producers: tuple[int, ...] = ()
+        if version in replaced:
+            pass
+        elif producer is not None:
+            producers = (producer,)
+        else:
+            before = sorted((place for place in makers.get(version, ()) if place[0] < started), reverse=True)
+            producers = tuple(maker for _, maker in before)
+            found.ambiguous += len(before) > 1
+            found.unmade += not before
+        found.takes.setdefault(run, []).append(
+            (role, ordinal, version, producers, producer is None and len(producers) > 1)
+        )
+        reached.update(dict.fromkeys(producers[:1]))
+    return list(reached)
+
+
+# ── the rule ─────────────────────────────────────────────────────────────────────────────────────
+
+
+class Planned(NamedTuple):
+    """What each Run comes to, in the order in which data goes, and what that rests on."""
+
+    steps: tuple[PlannedRun, ...]
+    read: tuple[Read, ...]
+
+
+def plan(request: PlanRequest, swaps: Swaps, recipes: Sequence[Recipe], known: Known) -> Planned:
+    """What becomes of each of these Runs.
+
+    Raises:
+        InvalidInput: what is changed by the request is nothing that these Runs have.
+    """
+    _refuse_what_is_not_there(request, swaps, recipes)
+    rule = _Rule(request, swaps, known)
+    for level in _levels(recipes):
+        rule.decide(level)
+    return rule.planned()
+
+
+def _refuse_what_is_not_there(request: PlanRequest, swaps: Swaps, recipes: Sequence[Recipe]) -> None:
+    jobs = {recipe.job for recipe in recipes}
+    for job in (*request.params, *request.code):
+        if job not in jobs:
+            raise InvalidInput(f"no run of {job} is in this plan; there are runs of {_listed(jobs)}")
+    taken = {(take.artifact, take.content.digest) for recipe in recipes for take in recipe.takes}
+    artifacts = {artifact for artifact, _ in taken}
+    for artifact, named in swaps:
+        if (artifact, named) not in taken and (named is not None or artifact not in artifacts):
+            which = f"{artifact}@{named.short}" if named else str(artifact)
+            raise InvalidInput(
+                f"none of these {len(recipes)} runs took {which}; they took {_listed(map(str, artifacts))}"
+            )
+
+
+def _listed(names: Iterable[str], most: int = 8) -> str:
+    ordered = sorted(names)
+    more = f" and {len(ordered) - most} more" if len(ordered) > most else ""
+    return ", ".join(ordered[:most]) + more if ordered else "nothing"
+
+
+def _levels(recipes: Sequence[Recipe]) -> list[list[Recipe]]:
+    """The Runs in levels: each after all that it takes something from; within one in the order given."""
+    by_run = {recipe.run: recipe for recipe in recipes}
+    before = {
+        recipe.run: {
+            p for take in recipe.takes for p in take.producers[:1] if p in by_run and p != recipe.run
+        }
+        for recipe in recipes
+    }
+    after: dict[UUID, list[UUID]] = {}
+    for run, sources in before.items():
+        for source in sources:
+            after.setdefault(source, []).append(run)
+    left = {run: len(sources) for run, sources in before.items()}
+    level = [recipe.run for recipe in recipes if not left[recipe.run]]
+    levels = []
+    while level:
+        levels.append([by_run[run] for run in level])
+        reached: dict[UUID, None] = {}
+        for run in level:
+            for target in after.get(run, ()):
+                left[target] -= 1
+                if not left[target]:
+                    reached[target] = None
+        level = list(reached)
+    return levels
+
+
+@dataclass(slots=True)
+class _Looked:
+    """A Run whose inputs were looked at: what it takes, what of it changed, what it waits for, and what it lacks."""
+
+    recipe: Recipe
+    takes: tuple[Taken, ...]
+    changed: tuple[str, ...] = ()
+    pending: tuple[UUID, ...] = ()
+    blocked: tuple[UUID, ...] = ()
+    lacking: tuple[str, ...] = ()
+    key: str | None = None
+    has_unknown_key: bool = False
+    components: tuple[model.Component, ...] = ()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether all that it takes is there."""
+        return all(taken.content is not None for taken in self.takes)
+
+
+class _Rule:
+    def __init__(self, request: PlanRequest, swaps: Swaps, known: Known) -> None:
+        self._request = request
+        self._swaps = swaps
+        self._known = known
+        self._steps: dict[UUID, PlannedRun] = {}
+        self._outputs: dict[UUID, Mapping[str, Made]] = {}
+        self._recipes: dict[UUID, Recipe] = {}
+        self._by_key: dict[str, UUID] = {}
+        self._read: dict[tuple[ReadType, str], Read] = {}
+
+    def planned(self) -> Planned:
+        return Planned(tuple(self._steps.values()), tuple(self._read.values()))
+
+    def decide(self, level: Sequence[Recipe]) -> None:
+        """Say what becomes of the Runs of one level, all those before them being known."""
+        standing = self._states(level)
+        looked = [self._look(recipe, standing) for recipe in level]
+        self._find_keys(looked)
+        keys = list(dict.fromkeys(each.key for each in looked if each.key is not None))
+        entries = self._known.entries(keys) if keys else {}
+        settled = [(each, self._reuse(each, entries)) for each in looked]
+        running = [each for each, reuse in settled if reuse is None]
+        self._give_components(running)
+        obstacles = self._known.obstacles([each.recipe.made_by for each in running]) if running else {}
+        history = self._known.history(sorted({(each.recipe.project, each.recipe.job) for each in running}))
+        for each, reuse in settled:
+            recipe = each.recipe
+            step: Step
+            if reuse is not None:
+                step = reuse
+                self._outputs[recipe.run] = {made.role: made for made in reuse.outputs}
+            else:
+                step = self._step(each, entries, obstacles.get(recipe.made_by, ()))
+            self._recipes[recipe.run] = recipe
+            if each.key is not None:
+                self._by_key.setdefault(each.key, recipe.run)
+                self._note_entry(each, entries)
+            self._steps[recipe.run] = PlannedRun(
+                run=recipe.run,
+                recipe=recipe.made_by,
+                project=recipe.project,
+                job=recipe.job,
+                step=step,
+                takes=each.takes,
+                key=each.key,
+                components=each.components if isinstance(step, Execute | Conditional) else (),
+                changed=each.changed,
+                expected=history.get((recipe.project, recipe.job), Expected())
+                if isinstance(step, Execute | Conditional)
+                else None,
+            )
+
+    def _note_entry(self, each: _Looked, entries: Mapping[str, Entry]) -> None:
+        assert each.key is not None
+        entry = entries.get(each.key)
+        said = "none" if entry is None else f"run {entry.run}" + (f", {entry.wrong}" if entry.wrong else "")
+        self._read[ReadType.ENTRY, each.key] = Read(
+            ReadType.ENTRY, each.key, said, None if entry is None else entry.run
+        )
+
+    # ── inputs ───────────────────────────────────────────────────────────────────────────────────
+
+    def _swap(self, take: Take) -> Replacement | None:
+        exact = self._swaps.get((take.artifact, take.content.digest))
+        return exact or self._swaps.get((take.artifact, None))
+
+    def _states(
+        self, level: Sequence[Recipe]
+    ) -> Mapping[tuple[model.Artifact, digest.Digest], model.VersionState]:
+        """Where that stands which these Runs take from no Run of the plan."""
+        outside: dict[tuple[model.Artifact, digest.Digest], None] = {}
+        for recipe in level:
+            for take in recipe.takes:
+                swap = self._swap(take)
+                if swap is not None:
+                    if swap.path is None:
+                        outside[swap.artifact, swap.content.digest] = None
+                elif not take.producers or take.producers[0] not in self._steps:
+                    outside[take.artifact, take.content.digest] = None
+        found = self._known.states(list(outside)) if outside else {}
+        for artifact, named in outside:
+            state = found.get((artifact, named), model.VersionState.LIVE)
+            name = f"{artifact}@{named.text}"
+            self._read[ReadType.STATE, name] = Read(ReadType.STATE, name, state.value)
+        return found
+
+    def _look(
+        self,
+        recipe: Recipe,
+        standing: Mapping[tuple[model.Artifact, digest.Digest], model.VersionState],
+    ) -> _Looked:
+        takes: list[Taken] = []
+        pending: dict[UUID, None] = {}
+        blocked: dict[UUID, None] = {}
+        lacking: list[str] = []
+        changed: dict[str, None] = {}
+        for take in recipe.takes:
+            taken = self._taken(take)
+            if isinstance(taken, str):
+                lacking.append(taken)
+                taken = Taken(take.role, take.ordinal, take.artifact)
+            takes.append(taken)
+            if taken.step is not None and taken.content is None:
+                is_blocked = isinstance(self._steps[taken.step].step, Blocked)
+                (blocked if is_blocked else pending)[taken.step] = None
+            if taken.content is not None:
+                why = self._unfit(taken, standing)
+                lacking += [why] if why else []
+                was = (take.content.strength, take.content.digest)
+                if (taken.content.strength, taken.content.digest) != was:
+                    changed[f"inputs/{take.role}"] = None
+        changed |= dict.fromkeys(self._changed_otherwise(recipe))
+        return _Looked(recipe, tuple(takes), tuple(changed), tuple(pending), tuple(blocked), tuple(lacking))
+
+    def _taken(self, take: Take) -> Taken | str:
+        """What is taken in the place of what was; a text says why nothing can be."""
+        swap = self._swap(take)
+        if swap is not None:
+            return Taken(take.role, take.ordinal, swap.artifact, swap.content, swap.producer)
+        as_it_was = Taken(
+            take.role,
+            take.ordinal,
+            take.artifact,
+            take.content,
+            take.producers[0] if take.producers and not take.may_be else None,
+            may_be=take.may_be,
+        )
+        source = take.producers[0] if take.producers else None
+        if source is None or source not in self._steps:
+            return as_it_was
+        role = self._role(source, take)
+        if role is None:
+            return as_it_was
+        made = self._outputs.get(source)
+        if made is None:
+            return Taken(take.role, take.ordinal, take.artifact, step=source, output=role, may_be=take.may_be)
+        there = made.get(role)
+        if there is None:
+            return (
+                f"input {take.role}: run {source} made {role}, and what is reused for it has no such output"
+            )
+        return Taken(
+            take.role,
+            take.ordinal,
+            there.artifact,
+            there.content,
+            there.run,
+            step=source,
+            output=role,
+            may_be=take.may_be,
+        )
+
+    def _role(self, source: UUID, take: Take) -> str | None:
+        """The role under which the Run made what was taken from it."""
+        return next(
+            (
+                made.role
+                for made in self._recipes[source].made
+                if (made.artifact, made.content.digest) == (take.artifact, take.content.digest)
+            ),
+            None,
+        )
+
+    def _unfit(
+        self,
+        taken: Taken,
+        standing: Mapping[tuple[model.Artifact, digest.Digest], model.VersionState],
+    ) -> str | None:
+        """Why what is known cannot be handed to a Run that is run."""
+        content = taken.content
+        assert content is not None
+        named = f"input {taken.role} ({taken.artifact}@{content.digest.short})"
+        state = standing.get((taken.artifact, content.digest), model.VersionState.LIVE)
+        if taken.step is None and state is not model.VersionState.LIVE:
+            return f"{named} is {state}"
+        if content.strength is not model.Strength.CONTENT:
+            return f"{named} is identified by {content.strength} only, so its bytes were not kept"
+        if content.digest in self._request.unavailable:
+            return f"the bytes of {named}, {content.digest}, are missing or altered in the store"
+        return None
+
+    def _changed_otherwise(self, recipe: Recipe) -> list[str]:
+        """Those parts of its key, beside its inputs, for which the request has others."""
+        code = self._request.code.get(recipe.job)
+        return [f"params/{name}" for name in self._request.params.get(recipe.job, ())] + (
+            [] if code is None else [part.name for part in code.components]
+        )
+
+    # ── keys ─────────────────────────────────────────────────────────────────────────────────────
+
+    def _find_keys(self, looked: Sequence[_Looked]) -> None:
+        """Give each of these the key that it would have now; none where that cannot be known."""
+        moved = []
+        for each in looked:
+            if not each.is_known:
+                continue
+            if not each.changed:
+                each.key = each.recipe.key
+            elif each.recipe.key is not None:
+                moved.append(each)
+        parts = self._known.components([each.recipe.made_by for each in moved]) if moved else {}
+        for each in moved:
+            recorded = parts.get(each.recipe.made_by, ())
+            now = recomputed(
+                recorded,
+                each.takes,
+                each.changed,
+                self._request.params.get(each.recipe.job, {}),
+                self._request.code.get(each.recipe.job),
+            )
+            if now is None:
+                each.has_unknown_key = True
+                continue
+            before = {part.name: part.digest for part in recorded}
+            each.components = now
+            each.key = cache.key(now)
+            each.changed = tuple(part.name for part in now if before.get(part.name) != part.digest)
+
+    def _give_components(self, running: Sequence[_Looked]) -> None:
+        """Give those that may be run the parts of their keys: what they take may be known only then."""
+        bare = [
+            each
+            for each in running
+            if each.recipe.key is not None and not each.components and not each.has_unknown_key
+        ]
+        parts = self._known.components([each.recipe.made_by for each in bare]) if bare else {}
+        for each in bare:
+            recorded = parts.get(each.recipe.made_by, ())
+            job = each.recipe.job
+            now = recomputed(recorded, (), (), self._request.params.get(job, {}), self._request.code.get(job))
+            each.components = now or ()
+
+    # ── what becomes of it ───────────────────────────────────────────────────────────────────────
+
+    def _reuse(self, each: _Looked, entries: Mapping[str, Entry]) -> Reuse | None:
+        """What stands in its place, if it need not be run."""
+        recipe = each.recipe
+        if not each.is_known or each.has_unknown_key:
+            return None
+        if each.key is not None:
+            entry = entries.get(each.key)
+            if entry is None or entry.wrong is not None or self._gone(entry.outputs):
+                return None
+            if entry.run == recipe.made_by:
+                why = "nothing that it depends on changed"
+            else:
+                why = "the same call gave this" if not each.changed else "what it would take gave this before"
+            return Reuse(entry.run, why, entry.outputs)
+        stands = (
+            not each.changed
+            and recipe.key is None
+            and recipe.state is not model.RunState.RUNNING
+            and recipe.condemned is None
+            and bool(recipe.made)
+            and not self._gone(recipe.made)
+        )
+        if not stands:
+            return None
+        return Reuse(recipe.made_by, "it has no key, and nothing that it took changed", recipe.made)
+
+    def _gone(self, outputs: Iterable[Made]) -> list[Made]:
+        return [made for made in outputs if made.content.digest in self._request.unavailable]
+
+    def _step(self, each: _Looked, entries: Mapping[str, Entry], of_recipe: tuple[str, ...]) -> Step:
+        lost = tuple(f"it takes what run {source} would make, which is blocked" for source in each.blocked)
+        obstacles = (*of_recipe, *each.lacking)
+        if lost or (each.lacking and not each.pending):
+            return Blocked((*lost, *obstacles))
+        if each.pending:
+            # The key depends on bytes that do not exist yet; if they come out as they were, it is a hit.
+            return Conditional(each.pending, obstacles)
+        twin = self._by_key.get(each.key) if each.key is not None else None
+        if twin is not None and not isinstance(self._steps[twin].step, Blocked):
+            return Conditional((twin,), obstacles)
+        if obstacles:
+            return Blocked(obstacles)
+        return Execute(self._why(each, entries))
+
+    def _why(self, each: _Looked, entries: Mapping[str, Entry]) -> str:
+        what = f"{_listed(each.changed)} changed" if each.changed else ""
+        if each.has_unknown_key:
+            return f"{what}; what it would then read is not known before"
+        if each.key is None:
+            state = each.recipe.state
+            if state in (model.RunState.FAILED, model.RunState.ABORTED):
+                return what or f"it {'failed' if state is model.RunState.FAILED else 'was aborted'}"
+            if each.recipe.condemned is not None:
+                return what or f"what it made is {each.recipe.condemned}, and it has no key"
+            return f"{what}; it has no key" if what else "what it made is not there any more"
+        entry = entries.get(each.key)
+        if entry is None:
+            why = "no result of that is known"
+        elif entry.wrong is not None:
+            why = f"the result of run {entry.run} is {entry.wrong}"
+        else:
+            why = f"what run {entry.run} made is missing or altered"
+        return f"{what}; {why}" if what else why
+
+
+def recomputed(
+    recorded: Sequence[model.Component],
+    takes: Sequence[Taken],
+    changed: Iterable[str],
+    params: Mapping[str, digest.Framed],
+    code: NewCode | None,
+) -> tuple[model.Component, ...] | None:
+    """The components that a key has when these inputs, parameters and code stand in the place of the recorded.
+
+    None where what stands there says nothing of how another would: a tracked argument is in it as it was read.
+
+    Args:
+        takes: all that it takes; of the roles in `changed`, which are as `inputs/role`, the parts are made anew.
+    """
+    changed = tuple(changed)
+    if any(part.kind == "reads" for part in recorded):
+        return None if changed or params or code else tuple(recorded)
+    ignored = {part.name: part.ignored for part in recorded}
+    new: dict[str, model.Component] = {}
+    for name in changed:
+        if name.startswith(_INPUTS):
+            new[name] = _inputs(name, takes, ignored.get(name, False))
+    for parameter, value in params.items():
+        name = f"params/{parameter}"
+        new[name] = cache.component("params", value, name, _shown(value), ignored.get(name, False))
+    if not new.keys() <= ignored.keys():
+        # It has no such part: whatever that is, it is in the key in another way.
+        return None
+    new |= {part.name: part for part in (code.components if code is not None else ())}
+    return tuple(new.pop(part.name, part) for part in recorded) + tuple(new.values())
+
+
+_INPUTS = "inputs/"
+_SHOWN_CHARACTERS = 100
+
+
+def _inputs(name: str, takes: Sequence[Taken], is_ignored: bool) -> model.Component:
+    role = name.removeprefix(_INPUTS)
+    members = sorted((take for take in takes if take.role == role), key=lambda take: take.ordinal)
+    there = [(take.artifact, take.content) for take in members if take.content is not None]
+    ordered: list[digest.Framed] = [[content.strength.value, content.digest.raw] for _, content in there]
+    shown = ", ".join(f"{artifact} {content.digest.short}" for artifact, content in there)
+    return cache.component("inputs", ordered, name, shown, is_ignored)
+
+
+def _shown(value: digest.Framed) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"

@@ -1,0 +1,264 @@
+"""Plans: what bringing recorded Runs up to date would do, before anything of it is done.
+
+A plan is a value: it can be printed, kept in a file, read back elsewhere, and carried out there. It says of each Run
+what would become of it, and what it rests on, so that whoever carries it out can tell that this still stands.
+
+Leaves to others: which step a Run comes to (`planning`), and carrying a plan out (`whence.applying`).
+"""
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias, assert_never
+from uuid import UUID
+
+from whence_catalog import digest, model
+from whence_catalog.rerun import Blocked, Conditional, Execute
+
+__all__ = [
+    "Blocked",
+    "Conditional",
+    "Execute",
+    "Expected",
+    "Made",
+    "NewCode",
+    "PlanRequest",
+    "PlannedRun",
+    "Read",
+    "ReadType",
+    "Replacement",
+    "RerunPlan",
+    "Reuse",
+    "Step",
+    "Taken",
+]
+
+# How many Runs a plan has at most, unless more are asked for.
+MOST_RUNS = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """Content in the place of a recorded Version.
+
+    It is a recorded production (`producer` made it), or lies at `path`, to be published when the plan is carried out.
+    """
+
+    artifact: model.Artifact
+    content: model.Content
+    producer: UUID | None = None
+    path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewCode:
+    """Code in the place of that which a job ran: its parts of a key, and how it would be run."""
+
+    components: tuple[model.Component, ...]
+    capture: model.Capture
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRequest:
+    """What is to be brought up to date, and with what changed.
+
+    Args:
+        uid: of the Run that carrying the plan out will be.
+        targets: Versions by a reference, and Runs by their ids: they, and all that they came from.
+        downstream_of: Versions: all that came of them. With targets too, what lies between.
+        inputs: what is taken in the place of a Version (`kind:name@3`), or of every Version of an Artifact
+            (`kind:name`).
+        params: other values of parameters, for each job.
+        code: other code, for each job.
+        unavailable: Blobs that were found to be gone or altered.
+        as_of: the position up to which Runs are looked at; that of now unless given. What the cache would answer,
+            and what aliases mean, is always that of now.
+        max_runs: how many Runs at most; what is farther away is taken as it stands, and the plan says so.
+    """
+
+    uid: UUID
+    targets: tuple[str, ...] = ()
+    downstream_of: tuple[str, ...] = ()
+    inputs: Mapping[str, Replacement] = field(default_factory=dict)
+    params: Mapping[str, Mapping[str, digest.Framed]] = field(default_factory=dict)
+    code: Mapping[str, NewCode] = field(default_factory=dict)
+    unavailable: frozenset[digest.Digest] = frozenset()
+    as_of: int | None = None
+    max_runs: int = MOST_RUNS
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An output that is there: what Run `run` made under that role."""
+
+    role: str
+    artifact: model.Artifact
+    content: model.Content
+    run: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a Run would take: content that is known, or what the planned Run `step` will make as its `output`.
+
+    `producer` is the Run that made what is known. One that `may_be` was not recorded with the production it was taken
+    from: the newest that it can have been stands in.
+    """
+
+    role: str
+    ordinal: int
+    artifact: model.Artifact
+    content: model.Content | None = None
+    producer: UUID | None = None
+    step: UUID | None = None
+    output: str | None = None
+    may_be: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reuse:
+    """Nothing is run: what Run `run` made is what it would make."""
+
+    run: UUID
+    why: str
+    outputs: tuple[Made, ...] = ()
+
+
+Step: TypeAlias = Reuse | Execute | Conditional | Blocked
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What running it may take, by the last `runs` Runs of its job. None: not known."""
+
+    seconds: float | None = None
+    size_bytes: int | None = None
+    runs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """What becomes of one Run.
+
+    `recipe` is the Run whose parameters, code and environment it has: itself, or its origin where it was reused.
+    `key` is its new key, where that can be known before anything runs. `changed` are the parts of it that are no
+    longer as they were. What may be run has its `components`: those of the key, but for the inputs that are not
+    known yet; none where it will have no key.
+    """
+
+    run: UUID
+    recipe: UUID
+    project: str
+    job: str
+    step: Step
+    takes: tuple[Taken, ...] = ()
+    key: str | None = None
+    components: tuple[model.Component, ...] = ()
+    changed: tuple[str, ...] = ()
+    expected: Expected | None = None
+
+
+class ReadType(StrEnum):
+    """What a plan can rest on."""
+
+    ENTRY = "entry"
+    ALIAS = "alias"
+    STATE = "state"
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One thing that a plan rests on, and what it was: the entry of a key, an alias, the state of a Version.
+
+    `run` is the Run behind an entry.
+    """
+
+    type: ReadType
+    name: str
+    said: str
+    run: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RerunPlan:
+    """What bringing Runs up to date would do, each after those that it takes something from.
+
+    `uid` is of the Run that carrying it out is; `position` is up to which Runs were looked at; `targets` are the Runs
+    that the request named. `read` is what it rests on. A plan that is not `complete` says in `reasons` what
+    was not known: what it says of the rest stands.
+    """
+
+    uid: UUID
+    position: int
+    request: PlanRequest
+    targets: tuple[UUID, ...]
+    steps: tuple[PlannedRun, ...]
+    read: tuple[Read, ...] = ()
+    complete: bool = True
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether nothing in it is blocked."""
+        return not any(isinstance(planned.step, Blocked) for planned in self.steps)
+
+    @property
+    def pending(self) -> tuple[PlannedRun, ...]:
+        """What is to be run, or may have to be."""
+        return tuple(each for each in self.steps if isinstance(each.step, Execute | Conditional))
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many Runs come to what: `reuse`, `execute`, `conditional`, `blocked`."""
+        found = dict.fromkeys(("reuse", "execute", "conditional", "blocked"), 0)
+        for planned in self.steps:
+            found[name(planned.step)] += 1
+        return found
+
+
+def name(step: Step) -> str:
+    """In a word."""
+    match step:
+        case Reuse():
+            return "reuse"
+        case Execute():
+            return "execute"
+        case Conditional():
+            return "conditional"
+        case Blocked():
+            return "blocked"
+        case _:
+            assert_never(step)
+
+
+def total(plan: RerunPlan) -> tuple[Expected, Expected]:
+    """What running may take: what is sure to be run, and all that may have to be.
+
+    Seconds of work, one after the other. What is not known is not in it: `runs` counts the steps of which it is.
+    """
+    sure = [each.expected for each in plan.steps if isinstance(each.step, Execute)]
+    every = [each.expected for each in plan.pending]
+    return _sum(sure), _sum(every)
+
+
+def _sum(expected: list[Expected | None]) -> Expected:
+    known = [each for each in expected if each is not None and each.seconds is not None]
+    if not known:
+        return Expected(0.0 if not expected else None, 0 if not expected else None, 0)
+    return Expected(
+        sum(each.seconds or 0.0 for each in known), sum(each.size_bytes or 0 for each in known), len(known)
+    )
+
+
+def differences(before: RerunPlan, now: RerunPlan, own: AbstractSet[UUID] = frozenset()) -> tuple[str, ...]:
+    """What a plan read that is no longer so, a line for each. Entries of the Runs `own`, which it made, are no change."""
+    read = {(each.type, each.name): each for each in now.read}
+    found = []
+    for was in before.read:
+        there = read.get((was.type, was.name))
+        if there is None:
+            found.append(f"{was.type} {was.name}: was {was.said}; it is not looked at any more")
+        elif there.said != was.said and there.run not in own:
+            found.append(f"{was.type} {was.name}: was {was.said}, is {there.said}")
+    return tuple(found)

@@ -1,0 +1,342 @@
+"""Which of Reuse, Execute, Conditional and Blocked a recorded Run comes to."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from whence_catalog import cache, digest, model, planning, plans, wire
+from whence_catalog.errors import InvalidInput
+
+PROJECT = "default"
+
+
+def run_id(number: int) -> uuid.UUID:
+    return uuid.UUID(int=number)
+
+
+def artifact(name: str) -> model.Artifact:
+    return model.Artifact(PROJECT, "file", name)
+
+
+def content(text: str) -> model.Content:
+    return model.Content(digest.digest_of_bytes(text.encode()), size_bytes=len(text))
+
+
+def made(run: int, role: str, text: str) -> plans.Made:
+    return plans.Made(role, artifact(role), content(text), run_id(run))
+
+
+def took(role: str, name: str, text: str, *producers: int, may_be: bool = False) -> planning.Take:
+    return planning.Take(
+        role, 0, artifact(name), content(text), tuple(run_id(p) for p in producers), may_be=may_be
+    )
+
+
+@dataclass
+class Recorded:
+    """What is recorded, by hand: recipes with keys of real components, and the entries that there are."""
+
+    recipes: list[planning.Recipe] = field(default_factory=list)
+    parts: dict[uuid.UUID, tuple[model.Component, ...]] = field(default_factory=dict)
+    found: dict[str, planning.Entry] = field(default_factory=dict)
+    why_not: dict[uuid.UUID, tuple[str, ...]] = field(default_factory=dict)
+    bad: dict[tuple[model.Artifact, digest.Digest], model.VersionState] = field(default_factory=dict)
+    past: dict[tuple[str, str], plans.Expected] = field(default_factory=dict)
+
+    def step(
+        self,
+        number: int,
+        takes: Sequence[planning.Take] = (),
+        output: str = "out",
+        *,
+        c: object = 1,
+        job: str | None = None,
+        is_entered: bool = True,
+        is_keyed: bool = True,
+        state: model.RunState = model.RunState.COMPLETE,
+    ) -> planning.Recipe:
+        """A recorded Run of job `j<number>`, which made `output` in the role of that name."""
+        job = job or f"j{number}"
+        components = components_of(job, c, {take.role: [take.content] for take in takes})
+        key = cache.key(components) if is_keyed else None
+        outputs = (made(number, f"o{number}", output),) if state is model.RunState.COMPLETE else ()
+        recipe = planning.Recipe(
+            run_id(number), run_id(number), PROJECT, job, state, key, tuple(takes), outputs
+        )
+        self.recipes.append(recipe)
+        self.parts[recipe.run] = components
+        if key is not None and is_entered and outputs:
+            self.found[key] = planning.Entry(recipe.run, outputs)
+        return recipe
+
+    def entries(self, keys: Sequence[str]) -> Mapping[str, planning.Entry]:
+        return {key: self.found[key] for key in keys if key in self.found}
+
+    def components(self, runs: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, Sequence[model.Component]]:
+        return {run: self.parts[run] for run in runs}
+
+    def obstacles(self, runs: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, tuple[str, ...]]:
+        return {run: self.why_not[run] for run in runs if run in self.why_not}
+
+    def states(
+        self, versions: Sequence[tuple[model.Artifact, digest.Digest]]
+    ) -> Mapping[tuple[model.Artifact, digest.Digest], model.VersionState]:
+        return {each: self.bad[each] for each in versions if each in self.bad}
+
+    def history(self, jobs: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], plans.Expected]:
+        return {job: self.past[job] for job in jobs if job in self.past}
+
+    def plan(self, *swaps: tuple[str, str], **asked: object) -> dict[int, plans.PlannedRun]:
+        """What becomes of each, by its number; a swap puts text in the place of an artifact's content."""
+        request = plans.PlanRequest(run_id(99), **asked)  # type: ignore[arg-type]
+        replaced = {
+            (artifact(name), None): plans.Replacement(artifact(name), content(text), run_id(50))
+            for name, text in swaps
+        }
+        planned = planning.plan(request, replaced, self.recipes, self)
+        return {each.run.int: each for each in planned.steps}
+
+
+def components_of(
+    job: str, c: object, inputs: Mapping[str, Sequence[model.Content]]
+) -> tuple[model.Component, ...]:
+    rows: list[model.Component] = [
+        cache.component("scope", PROJECT),
+        cache.component("job", job),
+        cache.component("params", c, "params/c"),  # type: ignore[arg-type]
+    ]
+    for role, members in inputs.items():
+        ordered: list[digest.Framed] = [[m.strength.value, m.digest.raw] for m in members]
+        rows.append(cache.component("inputs", ordered, f"inputs/{role}"))
+    return tuple(rows)
+
+
+def chain(recorded: Recorded) -> None:
+    """x → 1 → 2 → 3, each with an entry."""
+    recorded.step(1, [took("data", "x", "x1")], "one")
+    recorded.step(2, [took("data", "o1", "one", 1)], "two")
+    recorded.step(3, [took("data", "o2", "two", 2)], "three")
+
+
+def words(planned: Mapping[int, plans.PlannedRun]) -> dict[int, str]:
+    return {number: plans.name(each.step) for number, each in planned.items()}
+
+
+def test_where_nothing_changed_all_is_reused() -> None:
+    recorded = Recorded()
+    chain(recorded)
+    assert words(recorded.plan()) == {1: "reuse", 2: "reuse", 3: "reuse"}
+
+
+def test_a_changed_input_is_executed_and_what_takes_its_output_waits_for_that() -> None:
+    recorded = Recorded()
+    chain(recorded)
+    planned = recorded.plan(("x", "x2"))
+    assert words(planned) == {1: "execute", 2: "conditional", 3: "conditional"}
+    assert planned[2].step == plans.Conditional((run_id(1),))
+    assert planned[3].step == plans.Conditional((run_id(2),))
+    assert planned[1].changed == ("inputs/data",)
+
+
+def test_the_new_key_is_that_of_an_ordinary_call() -> None:
+    recorded = Recorded()
+    chain(recorded)
+    ordinary = cache.key(components_of("j1", 1, {"data": [content("x2")]}))
+    planned = recorded.plan(("x", "x2"))
+    assert planned[1].key == ordinary
+    assert cache.key(planned[1].components) == ordinary
+
+
+def test_what_the_same_call_made_before_is_reused_and_goes_on_from_there() -> None:
+    recorded = Recorded()
+    chain(recorded)
+    before = cache.key(components_of("j1", 1, {"data": [content("x0")]}))
+    recorded.found[before] = planning.Entry(run_id(7), (made(7, "o1", "other"),))
+    planned = recorded.plan(("x", "x0"))
+    assert words(planned) == {1: "reuse", 2: "execute", 3: "conditional"}
+    assert planned[2].takes[0].producer == run_id(7)
+
+
+def test_the_same_bytes_from_another_run_end_the_change() -> None:
+    recorded = Recorded()
+    chain(recorded)
+    before = cache.key(components_of("j1", 1, {"data": [content("x0")]}))
+    recorded.found[before] = planning.Entry(run_id(7), (made(7, "o1", "one"),))
+    assert words(recorded.plan(("x", "x0"))) == {1: "reuse", 2: "reuse", 3: "reuse"}
+
+
+def test_a_changed_parameter_changes_the_key_of_its_job_alone() -> None:
+    recorded = Recorded()
+    chain(recorded)
+    planned = recorded.plan(params={"j2": {"c": 2}})
+    assert words(planned) == {1: "reuse", 2: "execute", 3: "conditional"}
+    assert planned[2].changed == ("params/c",)
+
+
+def test_a_parameter_that_has_that_value_already_changes_nothing() -> None:
+    recorded = Recorded()
+    chain(recorded)
+    assert words(recorded.plan(params={"j2": {"c": 1}})) == {1: "reuse", 2: "reuse", 3: "reuse"}
+
+
+def test_other_code_changes_the_key_and_says_how_it_would_be_run() -> None:
+    recorded = Recorded()
+    chain(recorded)
+    new = plans.NewCode((cache.component("code", {"f": b"2"}),), model.Capture(rerunnable=True))
+    planned = recorded.plan(code={"j3": new})
+    assert words(planned) == {1: "reuse", 2: "reuse", 3: "execute"}
+    assert planned[3].changed == ("code",)
+
+
+def test_a_run_without_a_key_stands_while_what_it_took_does() -> None:
+    recorded = Recorded()
+    recorded.step(1, [took("data", "x", "x1")], "one", is_keyed=False)
+    recorded.step(2, [took("data", "o1", "one", 1)], "two")
+    assert words(recorded.plan()) == {1: "reuse", 2: "reuse"}
+    assert words(recorded.plan(("x", "x2"))) == {1: "execute", 2: "conditional"}
+
+
+def test_an_entry_that_is_gone_is_executed_again() -> None:
+    recorded = Recorded()
+    recorded.step(1, [took("data", "x", "x1")], "one", is_entered=False)
+    planned = recorded.plan()
+    assert planned[1].step == plans.Execute("no result of that is known")
+
+
+def test_an_entry_that_will_not_do_says_why() -> None:
+    recorded = Recorded()
+    recipe = recorded.step(1, [took("data", "x", "x1")], "one")
+    assert recipe.key is not None
+    recorded.found[recipe.key] = planning.Entry(recipe.run, recipe.made, cache.Reason.REVOKED)
+    assert recorded.plan()[1].step == plans.Execute(f"the result of run {recipe.run} is revoked")
+
+
+def test_a_failed_run_is_executed_and_what_it_needs_is_reused() -> None:
+    recorded = Recorded()
+    recorded.step(1, [took("data", "x", "x1")], "one")
+    recorded.step(2, [took("data", "o1", "one", 1)], state=model.RunState.FAILED)
+    assert words(recorded.plan()) == {1: "reuse", 2: "execute"}
+
+
+def test_what_cannot_be_made_again_is_blocked_and_all_behind_it() -> None:
+    recorded = Recorded()
+    chain(recorded)
+    recorded.why_not[run_id(1)] = ("its source was not kept",)
+    planned = recorded.plan(("x", "x2"))
+    assert planned[1].step == plans.Blocked(("its source was not kept",))
+    assert words(planned) == {1: "blocked", 2: "blocked", 3: "blocked"}
+
+
+def test_what_may_have_to_be_run_and_cannot_says_so() -> None:
+    recorded = Recorded()
+    chain(recorded)
+    recorded.why_not[run_id(2)] = ("its source was not kept",)
+    assert recorded.plan(("x", "x2"))[2].step == plans.Conditional((run_id(1),), ("its source was not kept",))
+
+
+@pytest.mark.parametrize("state", [model.VersionState.QUARANTINED, model.VersionState.TAINTED])
+def test_an_input_that_nobody_may_use_blocks(state: model.VersionState) -> None:
+    recorded = Recorded()
+    recorded.step(1, [took("data", "x", "x1")], "one", is_entered=False)
+    recorded.bad[artifact("x"), content("x1").digest] = state
+    step = recorded.plan()[1].step
+    assert isinstance(step, plans.Blocked)
+    assert str(state) in step.why[0]
+
+
+def test_an_input_whose_bytes_are_gone_blocks_only_what_has_to_be_run() -> None:
+    recorded = Recorded()
+    chain(recorded)
+    gone = frozenset({content("x1").digest})
+    assert words(recorded.plan(unavailable=gone)) == {1: "reuse", 2: "reuse", 3: "reuse"}
+    recorded.found.clear()
+    assert words(recorded.plan(unavailable=gone))[1] == "blocked"
+
+
+def test_a_result_whose_bytes_are_gone_is_made_again() -> None:
+    recorded = Recorded()
+    chain(recorded)
+    planned = recorded.plan(unavailable=frozenset({content("two").digest}))
+    assert words(planned) == {1: "reuse", 2: "execute", 3: "conditional"}
+
+
+def test_the_same_call_twice_is_executed_once() -> None:
+    recorded = Recorded()
+    recorded.step(1, [took("data", "x", "x1")], "one", job="j")
+    recorded.step(2, [took("data", "x", "x1")], "one", job="j")
+    planned = recorded.plan(("x", "x2"))
+    assert planned[1].key == planned[2].key
+    assert words(planned) == {1: "execute", 2: "conditional"}
+
+
+def test_what_was_read_of_a_tracked_argument_says_nothing_of_another() -> None:
+    recorded = Recorded()
+    recipe = recorded.step(1, [took("data", "x", "x1")], "one")
+    recorded.parts[recipe.run] += (cache.component("reads", [], "reads/data"),)
+    planned = recorded.plan(("x", "x2"))
+    assert words(planned) == {1: "execute"}
+    assert (planned[1].key, planned[1].components) == (None, ())
+
+
+def test_an_ignored_input_does_not_change_the_key() -> None:
+    recorded = Recorded()
+    recipe = recorded.step(1, [took("data", "x", "x1")], "one")
+    parts = (*components_of("j1", 1, {}), cache.component("inputs", [], "inputs/data", ignored=True))
+    key = cache.key(parts)
+    recorded.recipes[0] = replace(recipe, key=key)
+    recorded.parts[recipe.run] = parts
+    recorded.found[key] = planning.Entry(recipe.run, recipe.made)
+    assert words(recorded.plan(("x", "x2"))) == {1: "reuse"}
+
+
+def test_an_input_of_unknown_production_takes_the_newest_and_says_so() -> None:
+    recorded = Recorded()
+    recorded.step(1, [took("data", "x", "x1")], "one")
+    recorded.step(2, [took("data", "o1", "one", 1, may_be=True)], "two")
+    planned = recorded.plan(("x", "x2"))
+    assert planned[2].takes[0].may_be
+    assert planned[2].step == plans.Conditional((run_id(1),))
+
+
+def test_what_is_expected_is_that_of_the_last_runs_of_the_job() -> None:
+    recorded = Recorded()
+    chain(recorded)
+    recorded.past[PROJECT, "j1"] = plans.Expected(2.0, 10, 3)
+    planned = recorded.plan(("x", "x2"))
+    assert planned[1].expected == plans.Expected(2.0, 10, 3)
+    assert planned[2].expected == plans.Expected(None, None, 0)
+    whole = plan_of(planned)
+    assert plans.total(whole) == (plans.Expected(2.0, 10, 1), plans.Expected(2.0, 10, 1))
+
+
+def test_to_change_what_no_run_has_is_refused_with_what_there_is() -> None:
+    recorded = Recorded()
+    chain(recorded)
+    with pytest.raises(InvalidInput, match="there are runs of j1, j2, j3"):
+        recorded.plan(params={"nobody": {"c": 2}})
+    with pytest.raises(InvalidInput, match="they took file:o1, file:o2, file:x"):
+        recorded.plan(("y", "x2"))
+
+
+def plan_of(planned: Mapping[int, plans.PlannedRun]) -> plans.RerunPlan:
+    return plans.RerunPlan(run_id(99), 7, plans.PlanRequest(run_id(99)), (), tuple(planned.values()))
+
+
+def test_a_plan_reads_back_as_it_was() -> None:
+    recorded = Recorded()
+    chain(recorded)
+    recorded.why_not[run_id(3)] = ("because",)
+    plan = plan_of(recorded.plan(("x", "x2"), params={"j1": {"c": (1, 2)}}))
+    codec = wire.codec(plans.RerunPlan)
+    assert wire.decode_as(codec, wire.encode_as(codec, plan)) == plan
+
+
+def test_what_a_plan_read_that_is_no_longer_so_is_named() -> None:
+    entry = plans.Read(plans.ReadType.ENTRY, "wk1:1", "none")
+    before = replace(plan_of({}), read=(entry,))
+    now = replace(before, read=(replace(entry, said=f"run {run_id(5)}", run=run_id(5)),))
+    assert plans.differences(before, before) == ()
+    assert plans.differences(before, now) == (f"entry wk1:1: was none, is run {run_id(5)}",)
+    assert plans.differences(before, now, own=frozenset({run_id(5)})) == ()
