@@ -1,12 +1,11 @@
-"""Within a lineage Graph: its order, its roots, what lies above, below and between its nodes.
+"""Within a lineage Graph: its order, its roots, what lies above and below its nodes.
 
 These answer for what is in the Graph: what lies past where it was cut is in none of them.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import NamedTuple
 
 from whence_catalog import lineage
@@ -124,42 +123,6 @@ def downstream(graph: lineage.Graph, node: str) -> tuple[lineage.Node, ...]:
     runs = _reach(_takers(graph, node), _onward(hops(graph)))
     versions = {e.target for e in graph.edges if e.type is lineage.EdgeType.OUTPUT and e.source in runs}
     return tuple(n for n in graph.nodes if n.id in runs | versions and n.id != node)
-
-
-def between(graph: lineage.Graph, start: str, end: str) -> tuple[lineage.Node, ...]:
-    """All that lies on a way from `start` to `end`, both included; nothing where there is no way."""
-    runs, ways = _runs_between(graph, start, end)
-    kept = {start, end, *runs, *(hop.version for hop in ways)} if runs else set()
-    return tuple(node for node in graph.nodes if node.id in kept)
-
-
-def paths(graph: lineage.Graph, start: str, end: str, limit: int = 5) -> tuple[tuple[str, ...], ...]:
-    """At most `limit` of the ways from `start` to `end`, each as the nodes passed, both included."""
-    return tuple(islice(_paths(graph, start, end), limit))
-
-
-def _paths(graph: lineage.Graph, start: str, end: str) -> Iterator[tuple[str, ...]]:
-    runs, ways = _runs_between(graph, start, end)
-    onward: dict[str, list[Hop]] = {}
-    for hop in ways:
-        onward.setdefault(hop.source, []).append(hop)
-    makers = _makers(graph, end)
-    # Every Run left leads to the end, so that the search never backs out of a dead end.
-    stack = [(run,) if run == start else (start, run) for run in sorted(_takers(graph, start) & runs)]
-    while stack:
-        path = stack.pop()
-        if path[-1] in makers:
-            yield path if path[-1] == end else (*path, end)
-        for hop in onward.get(path[-1], ()):
-            if hop.target not in path:
-                stack.append((*path, *([hop.version] if hop.version else []), hop.target))
-
-
-def _runs_between(graph: lineage.Graph, start: str, end: str) -> tuple[set[str], list[Hop]]:
-    ways = hops(graph)
-    back = _onward(Hop(hop.target, hop.source, hop.version) for hop in ways)
-    runs = _reach(_takers(graph, start), _onward(ways)) & _reach(_makers(graph, end), back)
-    return runs, [hop for hop in ways if hop.source in runs and hop.target in runs]
 
 
 def _reach(starts: Iterable[str], ways: Mapping[str, Iterable[str]]) -> set[str]:

@@ -120,8 +120,10 @@ def test_what_came_from_a_thing_is_what_networkx_reaches_and_each_way_there_is_a
         node for node in reached if isinstance(node, str) and node[0] == "r"
     }
     assert found.versions.keys() == {int(node[4:]) for node in reached if str(node).startswith("to v")}
-    for version in found.versions:
-        way = tuple(names(found.way(version)))
+    ways = found.ways()
+    assert list(ways.versions) == [version for version in found.versions if version != start.version]
+    for number, version in enumerate(ways.versions):
+        way = tuple(names(ways.way(number)))
         shortest = networkx.all_shortest_paths(graph, end_of(start, "from"), f"to v{version}")
         assert way in {plain_way(some) for some in shortest}
     depths = [depth for _, depth in found.depths() if depth]

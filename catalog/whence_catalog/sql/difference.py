@@ -11,7 +11,6 @@ from whence_catalog.errors import InvalidInput
 from whence_catalog.lineage import NodeKey
 from whence_catalog.sql import artifacts, engine, questions, runs, tables
 from whence_catalog.sql.engine import Statement, Transaction
-from whence_catalog.sql.flow import SqlEdges
 
 _RUN = tables.RUN
 _JOB = tables.JOB
@@ -63,7 +62,7 @@ def _evidence(tx: Transaction, text: str) -> difference.Evidence:
 
 
 def _upstream(tx: Transaction, rows: Sequence[int], first: int) -> difference.Upstream:
-    ask = SqlEdges(tx, engine.NOW)
+    ask = questions.edges(tx, engine.NOW)
     left, right = (closure.upstream(ask, Start(run=row)) for row in rows)
     runs_of = [set(found.runs[1:]) for found in (left, right)]
     versions_of = [found.versions.keys() for found in (left, right)]

@@ -4,41 +4,36 @@ Each reads what was known at one position, and the pages of a list are all of th
 Leaves to others: the search (`closure`, `ways`), and how it is read from the tables (`graph`).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import NamedTuple
-from uuid import UUID
+from typing import NamedTuple, TypeVar
 
 from sqlalchemy import bindparam, func, or_, select
 
-from whence_catalog import closure, lineage, model, replies, ways
-from whence_catalog.closure import Closure, Start, Way
-from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
+from whence_catalog import closure, lineage, replies, ways
+from whence_catalog.closure import Closure, Start, Way, Ways
+from whence_catalog.errors import InvalidInput
 from whence_catalog.lineage import Node, NodeKey, NodeType
 from whence_catalog.replies import ImpactType
-from whence_catalog.sql import artifacts, engine, graph, judgements, named, pages, runs, tables, times
+from whence_catalog.sql import artifacts, engine, graph, judgements, pages, tables, times
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Statement, Transaction
-from whence_catalog.sql.flow import SqlEdges
+from whence_catalog.sql.remembered import Remembered, Sized
 
 _VERSION = tables.VERSION
 _ARTIFACT = tables.ARTIFACT
 _ALIAS = tables.ALIAS
 _DEPLOYMENT = tables.DEPLOYMENT
-_PROJECT = tables.PROJECT
-_RUN = tables.RUN
+_FACT = tables.FACT
 
-_DEPLOYED = "deployment/"
 # How many Versions are looked at together for those of the kinds that are asked for.
 _STRIDE = 5000
 
-_deployment_named = Statement(
-    select(_DEPLOYMENT.c.id, _DEPLOYMENT.c.version_id, _PROJECT.c.name)
-    .join(_PROJECT, _PROJECT.c.id == _DEPLOYMENT.c.project_id)
-    .where(_DEPLOYMENT.c.uid == bindparam("uid"), engine.known(_DEPLOYMENT.c.fact))
-)
-_run_known = Statement(select(_RUN.c.id).where(_RUN.c.id == bindparam("id"), engine.known(_RUN.c.start_fact)))
+_served = Statement(select(_DEPLOYMENT.c.version_id).where(_DEPLOYMENT.c.id == bindparam("id")))
+_leaf = Statement(select(_FACT.c.leaf).where(_FACT.c.position == bindparam("position")))
 _kinds = Statement(
     select(_ARTIFACT.c.kind, func.count())
     .select_from(_VERSION)
@@ -79,45 +74,47 @@ class _Subject(NamedTuple):
 
     start: Start
     deployment: int | None = None
-    project: str = ""
 
 
-def _subject(tx: Transaction, text: str, as_of: int, is_now: bool) -> _Subject:
-    """What a reference, a Run's id or `deployment/…` named as of a position; `is_now`: who asks named none.
+def _subject(tx: Transaction, text: str, position: int, as_of: int | None) -> _Subject:
+    """What a reference, a Run's id or `deployment/…` named at a position; `as_of` is None where nobody named one.
 
     Raises:
         NotFound: nothing that is recorded, or that was at that position.
         InvalidInput: it is none of these.
     """
-    if text.startswith(_DEPLOYED):
-        row = tx.one(_deployment_named, uid=_uid(text).bytes, as_of=as_of)
-        if row is None:
-            raise NotFound(f"no {text} is recorded", ErrorKind.NO_SUCH_JUDGEMENT)
-        return _Subject(Start(version=row[1]), row[0], row[2])
-    if ":" in text:
-        reference = model.Reference.parse(text)
+    if as_of is None:
         # With near names, where nothing is meant by it now.
-        version = artifacts.version_id(tx, reference) if is_now else 0
-        return _Subject(
-            Start(version=version if as_of == engine.NOW else named.known_version(tx, reference, as_of))
-        )
-    run = runs.get(tx, runs.prefixed(tx, text)).id
-    if tx.one(_run_known, id=run, as_of=as_of) is None:
-        raise NotFound(f"no run {text} was recorded{_then(as_of)}", ErrorKind.NO_SUCH_RUN)
-    return _Subject(Start(run=run))
+        key = graph.root(tx, text)
+    if position != engine.NOW:
+        key = graph.root(tx, text, position)
+    if key % 3 != 2:
+        return _Subject(Start.at(key))
+    served = tx.one(_served, id=key // 3)
+    assert served is not None, "a Deployment has a Version"
+    return _Subject(Start(version=served[0]), key // 3)
 
 
-def _uid(text: str) -> UUID:
-    try:
-        return UUID(text.removeprefix(_DEPLOYED))
-    except ValueError as error:
-        raise InvalidInput(
-            f"not a deployment: {text!r}; expected {_DEPLOYED} and its id", ErrorKind.BAD_REFERENCE
-        ) from error
+def edges(tx: Transaction, position: int) -> graph.SqlNeighbours:
+    """`flow.Edges` as far as they were known at a position; `engine.NOW` is no bound."""
+    return graph.SqlNeighbours(tx, None if position == engine.NOW else position)
 
 
-def _then(as_of: int) -> str:
-    return "" if as_of == engine.NOW else f" up to position {as_of:,}"
+T = TypeVar("T", bound=Sized)
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """One transaction, and what was found out about positions before."""
+
+    tx: Transaction
+    remembered: Remembered
+
+    def at(self, position: int, asked: Hashable, find: Callable[[], T]) -> T:
+        """What was found for that at a position, or is now."""
+        # By the fact there, too: a database that was restored may have gone on otherwise.
+        leaf = self.tx.one(_leaf, position=position)
+        return self.remembered.get((position, leaf and bytes(leaf[0]), asked), find)
 
 
 # ── ways ─────────────────────────────────────────────────────────────────────────────────────────
@@ -126,13 +123,13 @@ def _then(as_of: int) -> str:
 def paths(tx: Transaction, start: str, end: str, limit: int, as_of: int | None) -> replies.Paths:
     """The shortest ways from one thing to another."""
     position = times.checked(tx, as_of)
-    first, last = (_subject(tx, text, position, as_of is None) for text in (start, end))
+    first, last = (_subject(tx, text, position, as_of) for text in (start, end))
     if first.deployment is not None:
         # Data goes into a Deployment, and no further.
         ends = (_deployments(tx, [first.deployment], as_of)[first.deployment],)
         whole = lineage.Completeness(complete=True)
         return replies.Paths((ends,) if first == last else (), whole)
-    found = ways.find(SqlEdges(tx, position), first.start, last.start, limit)
+    found = ways.find(edges(tx, position), first.start, last.start, limit)
     passed = nodes(tx, [key for way in found.found for key in way], as_of)
     shown = [_walked(passed, way) for way in found.found]
     if last.deployment is not None:
@@ -167,7 +164,7 @@ def _walked(nodes: Mapping[NodeKey, Node], way: Way) -> tuple[Node, ...]:
 def _deployments(tx: Transaction, ids: Sequence[int], up_to: int | None) -> Mapping[int, Node]:
     return {
         row: Node(
-            f"{_DEPLOYED}{found.uid}",
+            f"{lineage.DEPLOYMENT}{found.uid}",
             lineage.NodeType.DEPLOYMENT,
             found.target,
             "serving" if found.until is None else "ended",
@@ -182,14 +179,14 @@ def _deployments(tx: Transaction, ids: Sequence[int], up_to: int | None) -> Mapp
 
 
 def roots_of(
-    tx: Transaction, of: Sequence[str], as_of: int | None, first: int, after: str | None
+    ask: Asking, of: Sequence[str], as_of: int | None, first: int, after: str | None
 ) -> replies.NodePage:
     """Where the flow of data into these begins."""
-    return _page(tx, "roots", of, as_of, first, after, closure.roots)
+    return _page(ask, "roots", of, as_of, first, after, closure.roots)
 
 
 def common_ancestors(
-    tx: Transaction, of: Sequence[str], as_of: int | None, first: int, after: str | None
+    ask: Asking, of: Sequence[str], as_of: int | None, first: int, after: str | None
 ) -> replies.NodePage:
     """What all of these came from.
 
@@ -198,11 +195,32 @@ def common_ancestors(
     """
     if len(of) < 2:
         raise InvalidInput(f"common ancestors of {len(of)} things: name two or more")
-    return _page(tx, "common ancestors", of, as_of, first, after, closure.common)
+    return _page(ask, "common ancestors", of, as_of, first, after, closure.common)
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """All of a list, in order, as numbers; and how much of it is sure."""
+
+    depths: "array[int]"
+    keys: "array[int]"
+    completeness: lineage.Completeness
+
+    @property
+    def size_bytes(self) -> int:
+        return 16 * len(self.keys)
+
+    def behind(self, key: tuple[int | str, ...] | None, many: int) -> list[tuple[int, NodeKey]]:
+        """So many of its items behind one."""
+        begin = 0
+        if key is not None:
+            begin = bisect_right(range(len(self.keys)), key, key=lambda at: (self.depths[at], self.keys[at]))
+        end = begin + many
+        return [(d, NodeKey(k)) for d, k in zip(self.depths[begin:end], self.keys[begin:end], strict=True)]
 
 
 def _page(
-    tx: Transaction,
+    ask: Asking,
     what: str,
     of: Sequence[str],
     as_of: int | None,
@@ -212,12 +230,21 @@ def _page(
 ) -> replies.NodePage:
     if not of:
         raise InvalidInput(f"{what} of nothing: name a version or a run")
+    tx = ask.tx
     asked, position, key = _place(tx, what, of, as_of, first, after, (int, int))
-    ask = SqlEdges(tx, position)
-    starts = {_subject(tx, text, position, as_of is None).start: None for text in of}
-    closures = [closure.upstream(ask, start) for start in starts]
-    every = rule(closures)
-    shown = [item for item in every if key is None or item > key][: first + 1]
+    starts = tuple({_subject(tx, text, position, as_of).start: None for text in of})
+
+    def find() -> _Listed:
+        closures = [closure.upstream(edges(tx, position), start) for start in starts]
+        every = rule(closures)
+        return _Listed(
+            array("q", (depth for depth, _ in every)),
+            array("q", (key for _, key in every)),
+            completeness(closures),
+        )
+
+    every = ask.at(position, (what, starts), find)
+    shown = every.behind(key, first + 1)
     described = nodes(tx, [item[1] for item in shown[:first]], _shown_at(as_of, after, position))
     cursors = [asked.cursor(position, item) for item in shown[:first]]
     return replies.NodePage(
@@ -225,8 +252,8 @@ def _page(
         end=cursors[-1] if len(shown) > first else None,
         masked=0,
         items=tuple(described[item]._replace(depth=depth) for depth, item in shown[:first]),
-        total=len(every),
-        completeness=completeness(closures),
+        total=len(every.keys),
+        completeness=every.completeness,
     )
 
 
@@ -262,20 +289,42 @@ def completeness(closures: Sequence[Closure]) -> lineage.Completeness:
 # ── impact ───────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """One line of an impact: the Version, and the row of the Deployment or alias."""
+# Before the first of all that came of it: the Version itself that is asked of.
+_ITSELF = -1
+
+
+class _Item(NamedTuple):
+    """One line of an impact: which of the Versions that came of it, or `_ITSELF`; and the row of the Deployment or alias."""
 
     type: ImpactType
-    version: int
+    number: int
     row: int = 0
 
 
 _SECTIONS = (ImpactType.DEPLOYMENT, ImpactType.ALIAS, ImpactType.VERSION)
 
 
+@dataclass(frozen=True, slots=True)
+class _Impact:
+    """All that came of something, as it was known at a position.
+
+    `serving` and `aliases` are (number of the Version, row): the Deployments that served and the aliases that stood.
+    """
+
+    ways: Ways
+    serving: Sequence[tuple[int, int]]
+    aliases: Sequence[tuple[int, int]]
+    runs: int
+    kinds: Mapping[str, int]
+    completeness: lineage.Completeness
+
+    @property
+    def size_bytes(self) -> int:
+        return self.ways.size_bytes + 120 * (len(self.serving) + len(self.aliases))
+
+
 def impact(
-    tx: Transaction,
+    ask: Asking,
     of: str,
     kinds: frozenset[str],
     as_of: int | None,
@@ -287,96 +336,85 @@ def impact(
     Raises:
         InvalidInput: it is of a Deployment, of which nothing comes.
     """
+    tx = ask.tx
     asked, position, key = _place(tx, "impact", [of, *sorted(kinds)], as_of, first, after, (int, int))
-    start, deployment, _ = _subject(tx, of, position, as_of is None)
+    start, deployment = _subject(tx, of, position, as_of)
     if deployment is not None:
         raise InvalidInput(f"nothing comes of {of}; ask of the version that it serves")
-    found = closure.downstream(SqlEdges(tx, position), start)
-    serving, aliases = _standing(tx, found, position)
-    listed = _listed(tx, found, kinds, serving, aliases, key)
-    shown = list(islice(listed, first + 1))
+    found = ask.at(position, ("impact", start), lambda: _impact(tx, start, position))
+    shown = list(islice(_listed(tx, found, kinds, key), first + 1))
     cursors = [asked.cursor(position, place) for place, _ in shown[:first]]
-    others = [version for version in found.versions if version != start.version]
-    by_kind: dict[str, int] = dict(tx.all(_kinds, ids=others)) if others else {}
     up_to = _shown_at(as_of, after, position)
-    subject = nodes(tx, [start.key], up_to)[start.key]
     return replies.Impact(
         cursors=tuple(cursors),
         end=cursors[-1] if len(shown) > first else None,
         masked=0,
-        subject=subject,
+        subject=nodes(tx, [start.key], up_to)[start.key],
         counts={
-            "deployments": len(serving),
-            "aliases": len(aliases),
-            "versions": len(others),
-            "runs": len(found.runs) - bool(start.run),
+            "deployments": len(found.serving),
+            "aliases": len(found.aliases),
+            "versions": len(found.ways.versions),
+            "runs": found.runs,
         },
-        kinds=by_kind,
-        items=_described(tx, found, up_to, [item for _, item in shown[:first]]),
+        kinds=dict(found.kinds),
+        items=_described(tx, found.ways, up_to, [item for _, item in shown[:first]]),
         position=position,
-        completeness=completeness([found]),
+        completeness=found.completeness,
     )
 
 
-def _standing(
-    tx: Transaction, found: Closure, position: int
-) -> tuple[Sequence[tuple[int, int]], Sequence[tuple[int, int]]]:
-    """The Deployments that served, and the aliases that stood, at a position: (Version, row), the nearest first."""
-    nearness = {version: place for place, version in enumerate(_reached(found))}
+def _impact(tx: Transaction, start: Start, position: int) -> _Impact:
+    found = closure.downstream(edges(tx, position), start)
+    came = found.ways()
+    others = list(came.versions)
+    by_kind: dict[str, int] = dict(tx.all(_kinds, ids=others)) if others else {}
+    nearness = {version: number for number, version in enumerate(others)}
+    if start.version:
+        nearness[start.version] = _ITSELF
     ids = list(nearness)
-    serving = [(version, row) for row, version in tx.all(_serving, ids=ids, as_of=position)]
+    serving = [(nearness[version], row) for row, version in tx.all(_serving, ids=ids, as_of=position)]
     last = {
         (artifact, name): (v, row) for artifact, name, row, v in tx.all(_aliased, ids=ids, as_of=position)
     }
-    aliases = [(version, row) for version, row in last.values() if version in nearness]
-
-    def order(item: tuple[int, int]) -> tuple[int, int]:
-        return nearness[item[0]], item[1]
-
-    return sorted(serving, key=order), sorted(aliases, key=order)
-
-
-def _reached(found: Closure) -> Iterator[int]:
-    """The Versions that came of it, after itself, if it is one; the nearest first."""
-    if found.start.version:
-        yield found.start.version
-    yield from (version for version in found.versions if version != found.start.version)
+    aliases = [(nearness[version], row) for version, row in last.values() if version in nearness]
+    return _Impact(
+        came,
+        sorted(serving),
+        sorted(aliases),
+        len(found.runs) - bool(start.run),
+        by_kind,
+        completeness([found]),
+    )
 
 
 def _listed(
-    tx: Transaction,
-    found: Closure,
-    kinds: frozenset[str],
-    serving: Sequence[tuple[int, int]],
-    aliases: Sequence[tuple[int, int]],
-    after: tuple[int | str, ...] | None,
+    tx: Transaction, found: _Impact, kinds: frozenset[str], after: tuple[int | str, ...] | None
 ) -> Iterator[tuple[tuple[int, int], _Item]]:
     """All items behind that one, each with its place: the section, and the place in that."""
     section, begin = (0, 0) if after is None else (int(after[0]), int(after[1]) + 1)
-    for number, of in ((0, serving), (1, aliases)):
+    for number, of in ((0, found.serving), (1, found.aliases)):
         if section <= number:
             for place in range(begin if section == number else 0, len(of)):
                 yield (number, place), _Item(_SECTIONS[number], *of[place])
-    others = enumerate(version for version in found.versions if version != found.start.version)
-    rest = islice(others, begin if section == 2 else 0, None)
-    while chunk := list(islice(rest, _STRIDE)):
-        fitting = {version for _, version in chunk}
+    versions = found.ways.versions
+    for at in range(begin if section == 2 else 0, len(versions), _STRIDE):
+        chunk = versions[at : at + _STRIDE]
+        fitting = set(chunk)
         if kinds:
             told = tx.all(_kind_of, ids=sorted(fitting))
             fitting = {version for version, kind in told if kind in kinds}
         yield from (
-            ((2, place), _Item(ImpactType.VERSION, version)) for place, version in chunk if version in fitting
+            ((2, place), _Item(ImpactType.VERSION, place))
+            for place, version in enumerate(chunk, at)
+            if version in fitting
         )
 
 
 def _described(
-    tx: Transaction, found: Closure, up_to: int | None, items: Sequence[_Item]
+    tx: Transaction, came: Ways, up_to: int | None, items: Sequence[_Item]
 ) -> tuple[replies.Impacted, ...]:
     routes = {
-        item.version: found.way(item.version)
-        if item.version in found.versions and item.version != found.start.version
-        else (lineage.version_key(item.version),)
-        for item in items
+        item.number: (came.start.key,) if item.number == _ITSELF else came.way(item.number) for item in items
     }
     passed = nodes(tx, [key for way in routes.values() for key in way], up_to)
     rows = {of: [item.row for item in items if item.type is of] for of in _SECTIONS}
@@ -384,7 +422,7 @@ def _described(
     aliases = artifacts.aliases_with_ids(tx, rows[ImpactType.ALIAS])
     described = []
     for item in items:
-        path = _walked(passed, routes[item.version])
+        path = _walked(passed, routes[item.number])
         told = replies.Impacted(item.type, path[-1], path)
         if item.type is ImpactType.DEPLOYMENT:
             # What ended it since was not known then.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         past,
         questions,
         reaching,
+        remembered,
         savings,
         search,
         states,
@@ -40,13 +42,12 @@ else:
     following, differences, evicting, inventories = later.modules(
         "whence_catalog.sql", "changes", "difference", "eviction", "inventory"
     )
-    explaining, graph, history, pages, past, questions, reaching, savings, search, states, times = (
-        later.modules(
-            "whence_catalog.sql",
-            *("explaining", "graph", "history", "pages", "past", "questions"),
-            *("reaching", "savings", "search", "states", "times"),
-        )
+    explaining, graph, history, pages, past, questions, reaching, remembered, savings, search = later.modules(
+        "whence_catalog.sql",
+        *("explaining", "graph", "history", "pages", "past", "questions"),
+        *("reaching", "remembered", "savings", "search"),
     )
+    states, times = later.modules("whence_catalog.sql", "states", "times")
 
 I = TypeVar("I")  # noqa: E741 - an item of a batch
 R = TypeVar("R")
@@ -199,12 +200,14 @@ class Reading:
     def roots_of(
         self, of: Sequence[str], as_of: int | None = None, first: int = 100, after: str | None = None
     ) -> replies.NodePage:
-        return self._page(first, lambda tx: questions.roots_of(tx, of, as_of, first, after))
+        return self._page(first, lambda tx: questions.roots_of(self._asking(tx), of, as_of, first, after))
 
     def common_ancestors(
         self, of: Sequence[str], as_of: int | None = None, first: int = 100, after: str | None = None
     ) -> replies.NodePage:
-        return self._page(first, lambda tx: questions.common_ancestors(tx, of, as_of, first, after))
+        return self._page(
+            first, lambda tx: questions.common_ancestors(self._asking(tx), of, as_of, first, after)
+        )
 
     def impact(
         self,
@@ -215,7 +218,16 @@ class Reading:
         after: str | None = None,
     ) -> replies.Impact:
         wanted = frozenset(kinds)
-        return self._page(first, lambda tx: questions.impact(tx, of, wanted, as_of, first, after))
+        return self._page(
+            first, lambda tx: questions.impact(self._asking(tx), of, wanted, as_of, first, after)
+        )
+
+    @functools.cached_property
+    def _remembered(self) -> remembered.Remembered:
+        return remembered.Remembered()
+
+    def _asking(self, tx: Transaction) -> questions.Asking:
+        return questions.Asking(tx, self._remembered)
 
     def difference(self, left: str, right: str, first: int = 100) -> difference.Difference:
         return self._page(first, lambda tx: differences.difference_of(tx, left, right, first))
