@@ -82,11 +82,10 @@ def _recorded(name: str, many: int, in_wal: bool = False) -> Iterator[measure.Co
 @contextmanager
 def _recorded_over_http() -> Iterator[measure.Contenders]:
     with _folder() as folder, contextlib.ExitStack() as stack:
-        catalog.SqlCatalog.open(folder / "ours.db").close()
-        served = servers.Process(str(folder / "ours.db"))
-        stack.callback(served.kill)
-        ours = http.HttpCatalog(served.url)
-        stack.callback(ours.close)
+        (folder / "ours").mkdir()
+        catalog.SqlCatalog.open(folder / "ours" / "catalog.db").close()
+        served = stack.enter_context(servers.process(str(folder / "ours"), WHENCE_REQUESTS_PER_SECOND="0"))
+        ours = stack.enter_context(contextlib.closing(http.connect(served.url)))
         url = stack.enter_context(_mlflow_server(folder))
         theirs = stack.enter_context(_started("mlflow", folder, url))
         yield measure.Contenders(*_recording(ours, theirs, 0, 1), folder)
