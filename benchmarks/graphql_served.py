@@ -8,6 +8,7 @@ sql: the catalog. kept: the catalog, whose lineage is walked once; what is left 
 Prints its address, and ends when its standard input does.
 """
 
+import dataclasses
 import gc
 import sys
 import threading
@@ -28,19 +29,24 @@ from strawberry.schema.config import StrawberryConfig
 from whence_api import __main__ as server
 from whence_api import access, app, auth, settings
 from whence_api.graphql import execution, limits, loaders
-from whence_catalog import lineage
+from whence_catalog import columns, lineage
 from whence_catalog.sql import catalog
 
 
 class Kept(catalog.SqlCatalog):
-    """A catalog that walks a lineage once, and answers with what it found from then on."""
+    """A catalog that walks a lineage once, and answers with what it found from then on: a Graph as fresh each time as
+    one that was just read, of which no node and no id was made yet."""
 
     _found: lineage.Graph | None = None
 
     def lineage(self, *arguments: Any, **named: Any) -> lineage.Graph:
         if self._found is None:
             self._found = super().lineage(*arguments, **named)
-        return self._found
+        found = self._found.columns
+        assert isinstance(found, columns.Found)
+        described = {type: dataclasses.replace(of, _ids=None) for type, of in found.described.items()}
+        fresh = dataclasses.replace(found, described=described)
+        return lineage.Graph.kept(self._found.roots, fresh, self._found.completeness)
 
 
 def stock(kept: catalog.SqlCatalog) -> FastAPI:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import chain, compress, repeat
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from whence_catalog.lineage import Edge, EdgeType, Node, NodeType
@@ -191,3 +192,69 @@ class Found:
             strict=False,
         )
         return map(tuple.__new__, repeat(Edge), made)
+
+
+class Laid:
+    """What is told of the nodes of `found`, without making them: a column of it is laid of all that was described,
+    one type behind the other, and nodes, and the ends of edges, are places in it.
+    """
+
+    def __init__(self, found: Found) -> None:
+        self._found = found
+        self._described = [of for of in found.described.values() if of.rows]
+        self._places: dict[NodeType, Mapping[int, int]] = {}
+        length = 0
+        for of in self._described:
+            self._places[of.type] = dict(zip(of.rows, range(length, length + len(of.rows)), strict=True))
+            length += len(of.rows)
+        self._length = length
+        self.counts = (
+            sum(len(rows) for _, _, rows in found.order),
+            sum(len(steps.source) for steps in found.steps),
+        )
+        self.of_nodes: Callable[[Sequence[Any]], Sequence[Any]] = _picked(
+            chain.from_iterable(
+                map(self._places[type].__getitem__, rows) for type, _, rows in found.order if rows
+            )
+        )
+
+    def column(self, told: Callable[[Described], Iterable[T]]) -> list[T]:
+        """What is told of each that was described, `told` of those of one type."""
+        return list(chain.from_iterable(map(told, self._described)))
+
+    def of_ends(self, end: int, column: Sequence[T]) -> Sequence[T]:
+        """What a column tells of the node that each edge comes from (0) or goes to (1)."""
+        return _picked(
+            chain.from_iterable(
+                map(self._places[ENDS[steps.type][end]].__getitem__, steps.target if end else steps.source)
+                for steps in self._found.steps
+                if steps.source
+            )
+        )(column)
+
+    def of_producers(self, column: Sequence[T]) -> Sequence[T | None]:
+        """What a column tells of the Run that each edge names beside its ends; None where it names none."""
+        places = {NONE: self._length, **self._places.get(NodeType.RUN, {})}
+        named = chain.from_iterable(map(places.__getitem__, steps.producer) for steps in self._found.steps)
+        return _picked(named)([*column, None])
+
+    def hidden(self, of: Described, side: str) -> Iterable[int]:
+        """How many neighbours of each of these are hidden on that side, as `Hidden` has it; 0 where nobody asked."""
+        beyond = (self._found.hidden or {}).get(of.type, Hidden())
+        return map(getattr(beyond, side).get, of.rows, repeat(0))
+
+    def by_group(self, place: int) -> list[Any]:
+        """The type (0) or the depth (1) of each node."""
+        return list(chain.from_iterable([group[place]] * len(group[2]) for group in self._found.order))
+
+    def of_steps(self, told: Callable[[Steps], Iterable[T]]) -> list[T]:
+        """What is told of each edge, `told` of those of one type."""
+        return list(chain.from_iterable(map(told, self._found.steps)))
+
+
+def _picked(places: Iterable[int]) -> Callable[[Sequence[Any]], Sequence[Any]]:
+    """Takes what is at these places of a column, all at once."""
+    several = tuple(places)
+    if len(several) < 2:  # of which itemgetter makes something else
+        return lambda column: [column[place] for place in several]
+    return itemgetter(*several)

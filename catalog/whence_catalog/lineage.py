@@ -258,6 +258,11 @@ class Graph(_Kept):
         object.__setattr__(graph, "_columns", columns)
         return graph
 
+    @property
+    def columns(self) -> Columns | None:
+        """The columns that its nodes and edges are made of; None where they were objects from the first."""
+        return getattr(self, "_columns", None)
+
 
 # ── rows ─────────────────────────────────────────────────────────────────────────────────────────
 

@@ -14,6 +14,7 @@ from strawberry.types.nodes import SelectedField, Selection
 from whence_api.graphql import columns, relay, rows, values
 from whence_api.graphql.loaders import Info, LineageBounds
 from whence_catalog import lineage, model
+from whence_catalog.columns import Found, Laid
 from whence_catalog.errors import InvalidInput
 
 
@@ -260,6 +261,17 @@ def _bounds(asked: Bounds, most: LineageBounds) -> lineage.Bounds:
 
 def shown(graph: lineage.Graph) -> Lineage:
     """A Graph as it is shown."""
+    found = graph.columns
+    if isinstance(found, Found):
+        laid = Laid(found)
+        of_nodes, of_edges = columns.of_laid(laid)
+        many_nodes, many_edges = laid.counts
+        return Lineage(
+            roots=columns.Names(()).of(graph.roots),
+            nodes=rows.Table(many_nodes, LineageNode, of_nodes),
+            edges=rows.Table(many_edges, LineageEdge, of_edges),
+            completeness=completeness(graph.completeness),
+        )
     names = columns.Names(graph.nodes)
     return Lineage(
         roots=names.of(graph.roots),

@@ -210,6 +210,9 @@ def _check_of(leaf: Any) -> _Check:
 
 
 def _or_null(check: _Check) -> _Check:
+    if check is _texts:
+        return _texts_or_null
+
     def checked(values: Sequence[Any]) -> Sequence[Any]:
         if None not in values:
             return check(values)
@@ -224,6 +227,11 @@ def _texts(values: Sequence[Any]) -> Sequence[Any]:
         "".join(values)  # the cheapest way to see that each is a text
     except TypeError:
         raise _NotPlain from None
+    return values
+
+
+def _texts_or_null(values: Sequence[Any]) -> Sequence[Any]:
+    _require(values, str, type(None))
     return values
 
 
@@ -246,8 +254,8 @@ def _numbers(values: Sequence[Any]) -> Sequence[Any]:
     return values
 
 
-def _require(values: Sequence[Any], expected: type) -> None:
-    if not set(map(type, values)) <= {expected}:
+def _require(values: Sequence[Any], *expected: type) -> None:
+    if not set(map(type, values)).issubset(expected):
         raise _NotPlain
 
 
