@@ -86,7 +86,15 @@ def create_app(catalog: SqlCatalog, settings: Settings) -> FastAPI:
             *_about(served),
         ]
     )
-    graphql.mount(app, catalog, served.gate.viewer, served.threads, settings.graphql_limits, served.feed)
+    graphql.mount(
+        app,
+        catalog,
+        served.gate.viewer,
+        served.threads,
+        settings.graphql_limits,
+        served.feed,
+        served.gate.recall,
+    )
     app.add_exception_handler(HTTPException, _refused_route)
     paths = frozenset(route.path for route in app.routes if isinstance(route, Route)) | {graphql.PATH}
     # From the inside outwards.

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import httpx
 import pytest
 import strawberry
-from fastapi import FastAPI
+from starlette.applications import Starlette
 from strawberry.fastapi import BaseContext
 
 from whence_api.graphql import over_http
@@ -42,10 +42,11 @@ class Answer(NamedTuple):
     body: dict[str, object]
 
 
-APP = FastAPI()
-APP.include_router(
-    over_http.Router(strawberry.Schema(Query, Mutation), context_getter=BaseContext), prefix="/graphql"
-)
+async def context_of(_: object) -> BaseContext:
+    return BaseContext()
+
+
+APP = Starlette(routes=over_http.Endpoint(strawberry.Schema(Query, Mutation), context_of).routes("/graphql"))
 
 
 def send(method: str, url: str, body: bytes | None = None, **headers: str) -> httpx.Response:

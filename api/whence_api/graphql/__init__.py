@@ -7,7 +7,7 @@ printed schema, `schema.graphql`, is reviewed as an API.
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import FastAPI
 from starlette.requests import HTTPConnection, Request
@@ -26,6 +26,8 @@ from whence_api.threads import Threads
 from whence_catalog import catalog, verbs, wire
 from whence_catalog.access import Viewer
 from whence_catalog.errors import WhenceError
+
+V = TypeVar("V", bound=Viewer | None)
 
 SCHEMA = Path(__file__).parent / "schema.graphql"
 PATH = "/graphql"
@@ -46,6 +48,7 @@ def mount(
     threads: Threads,
     limits: GraphqlLimits | None = None,
     feed: Feed | None = None,
+    recall: Callable[[Scope], Viewer | None] = lambda _: None,
 ) -> None:
     """Let `app` answer at `/graphql`: requests, the page that asks them, and the page's files.
 
@@ -55,6 +58,7 @@ def mount(
         threads: where calls of the catalog are carried out.
         limits: how much one request may ask.
         feed: what subscriptions follow; else one of its own.
+        recall: as `viewer_of`, if that can be told without blocking; else None.
     """
     bounds = limits or GraphqlLimits()
     kept = LineageBounds(bounds.lineage_nodes, bounds.lineage_seconds)
@@ -66,7 +70,9 @@ def mount(
         # Who is shown the page has no token yet; it holds nothing of the catalog. Who opens a WebSocket shows it then.
         is_socket = request.scope["type"] == "websocket"
         is_page = not is_socket and over_http.shows_page(request.scope["method"], request.query_params)
-        viewer = None if is_page or is_socket else await threads.read(_told, viewer_of, request.scope)
+        viewer = None if is_page or is_socket else _told(recall, request.scope)
+        if viewer is None and not (is_page or is_socket):
+            viewer = await threads.read(_told, viewer_of, request.scope)
 
         async def look() -> Viewer:
             nonlocal viewer
@@ -83,12 +89,11 @@ def mount(
         return made
 
     app.mount(f"{PATH}/ide", StaticFiles(directory=over_http.IDE))
-    app.include_router(
-        over_http.Router(
-            execution.Schema(bounds), context_getter=context, subscription_protocols=_PROTOCOLS, **_SOCKETS
-        ),
-        prefix=PATH,
+    endpoint = over_http.Endpoint(
+        execution.Schema(bounds), context, subscription_protocols=_PROTOCOLS, **_SOCKETS
     )
+    # In front: each route that does not fit costs a look.
+    app.router.routes[:0] = endpoint.routes(PATH)
     app.add_exception_handler(WhenceError, _refused)
 
 
@@ -107,7 +112,7 @@ def _showing(scope: Scope, shown: Any) -> Scope:
     return {**scope, "headers": [*others, given]}
 
 
-def _told(viewer_of: Callable[[Scope], Viewer], scope: Scope) -> Viewer:
+def _told(viewer_of: Callable[[Scope], V], scope: Scope) -> V:
     with answers.discreet(scope):
         return viewer_of(scope)
 

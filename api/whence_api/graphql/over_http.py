@@ -7,19 +7,20 @@ https://graphql.github.io/graphql-over-http/draft/
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 from urllib.parse import urlsplit
 
 import msgspec
 from cross_web import AsyncHTTPRequestAdapter, HTTPException
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
-from strawberry.asgi import ASGIWebSocketAdapter
+from strawberry.asgi import ASGIWebSocketAdapter, GraphQL
 from strawberry.exceptions import ConnectionRejectionError
-from strawberry.fastapi import BaseContext, GraphQLRouter
+from strawberry.fastapi import BaseContext
 from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData
 from strawberry.http.base import BaseRequestProtocol
 from strawberry.http.exceptions import WebSocketDisconnected
@@ -57,21 +58,37 @@ class _Socket(ASGIWebSocketAdapter):
             raise WebSocketDisconnected from gone
 
 
-class Router(GraphQLRouter[BaseContext, None]):
-    """The routes of GraphQL: a GET that asks or shows the page, and a POST that asks.
+class Endpoint(GraphQL[BaseContext, None]):
+    """What answers at the address of GraphQL: a GET that asks or shows the page, a POST that asks, a WebSocket.
 
     Args:
         schema: what is asked.
+        context_of: what resolvers of a request are given. What it raises is the answer.
         documents: those that may be asked for by their hash; else some of its own.
     """
 
     websocket_adapter_class = _Socket
 
     def __init__(
-        self, schema: BaseSchema, documents: persisted.Documents | None = None, **strawberrys: Any
+        self,
+        schema: BaseSchema,
+        context_of: Callable[[HTTPConnection], Awaitable[BaseContext]],
+        documents: persisted.Documents | None = None,
+        **strawberrys: Any,
     ) -> None:
         super().__init__(schema, **strawberrys)
+        self._context_of = context_of
         self._documents = documents or persisted.Documents(_KEPT_CHARACTERS, _LONGEST_KEPT)
+
+    def routes(self, path: str) -> Sequence[BaseRoute]:
+        """The routes that lead here."""
+        return (Route(path, self, methods=["GET", "POST"]), WebSocketRoute(path, self))
+
+    async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> BaseContext:
+        """What resolvers of this request are given."""
+        context = await self._context_of(request)
+        context.request = request
+        return context
 
     @overload
     async def run(
