@@ -117,7 +117,9 @@ def files(before: Path, after: Path, form: str | None, tolerance: Tolerance) -> 
             case _:
                 return _text(before, after)
     except tables.Lacking as lacking:
-        return Unread(f"not comparable as {_AS.get(kind, _TABLE)}: {lacking} is not here; {_bytes(before, after)}")
+        return Unread(
+            f"not comparable as {_AS.get(kind, _TABLE)}: {lacking} is not here; {_bytes(before, after)}"
+        )
     except tables.Unreadable as error:
         return Unread(f"not comparable as {_AS.get(kind, _TABLE)}: {error}; {_bytes(before, after)}")
 
