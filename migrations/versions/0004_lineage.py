@@ -29,6 +29,7 @@ def upgrade() -> None:
     _index_deployments()
     _index_metrics()
     _index_names()
+    _name_artifacts()
     op.create_index("run_by_time", "run", ["started_at", "id"])
     op.create_index("version_by_time", "version", ["created_at", "id"])
 
@@ -109,6 +110,17 @@ def _index_names() -> None:
                     for row in grams.rows(*one)
                 ],
             )
+
+
+def _name_artifacts() -> None:
+    """What is said of a Version is found by its Artifact too."""
+    for table in ("quarantine", "hold", "approval", "deployment"):
+        op.execute(f"ALTER TABLE {table} ADD COLUMN artifact_id BIGINT REFERENCES artifact (id)")
+        op.execute(
+            f"UPDATE {table} SET artifact_id ="
+            f" (SELECT artifact_id FROM version WHERE version.id = {table}.version_id)"
+        )
+        op.create_index(f"{table}_by_artifact", table, ["artifact_id", "fact"])
 
 
 def _measured(metrics: object) -> Iterator[tuple[int, float]]:

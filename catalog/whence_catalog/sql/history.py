@@ -263,7 +263,7 @@ def _events(
 def _timeline(of_version: bool) -> Statement:
     """Each branch gives one page of its own at most: the page of all is among those."""
     if of_version:
-        mine: Any = lambda column: column == bindparam("subject")  # noqa: E731
+        mine = "version_id"
         before = _ALIAS.alias("before")
         moves = [
             _events(_ALIAS.c.fact, _ALIASED, _ALIAS.c.id).where(_ALIAS.c.version_id == bindparam("subject")),
@@ -274,14 +274,11 @@ def _timeline(of_version: bool) -> Statement:
             )
             .where(before.c.version_id == bindparam("subject"), _ALIAS.c.version_id != bindparam("subject")),
         ]
-        made = _OUTPUT.c.version_id == bindparam("subject")
     else:
-        versions = select(_VERSION.c.id).where(_VERSION.c.artifact_id == bindparam("subject"))
-        mine = lambda column: column.in_(versions)  # noqa: E731
+        mine = "artifact_id"
         moves = [
             _events(_ALIAS.c.fact, _ALIASED, _ALIAS.c.id).where(_ALIAS.c.artifact_id == bindparam("subject"))
         ]
-        made = _OUTPUT.c.artifact_id == bindparam("subject")
     said = [
         (_DEPLOYMENT, _DEPLOYMENT.c.end_fact, _ENDED),
         (_DEPLOYMENT, _DEPLOYMENT.c.fact, _DEPLOYED),
@@ -293,10 +290,13 @@ def _timeline(of_version: bool) -> Statement:
     ]
     branches = [
         *moves,
-        *(_events(fact, what, table.c.id).where(mine(table.c.version_id)) for table, fact, what in said),
+        *(
+            _events(fact, what, table.c.id).where(table.c[mine] == bindparam("subject"))
+            for table, fact, what in said
+        ),
         _events(
             _OUTPUT.c.fact, _PRODUCED, _OUTPUT.c.run_id, minor=_OUTPUT.c.place, role=_OUTPUT.c.role
-        ).where(made),
+        ).where(_OUTPUT.c[mine] == bindparam("subject")),
     ]
 
     def newest(listed: Select[Any]) -> Select[Any]:
@@ -309,7 +309,7 @@ def _timeline(of_version: bool) -> Statement:
     )
 
 
-_timeline_of_version, _timeline_of_artifact = _timeline(of_version=True), _timeline(of_version=False)
+TIMELINE_OF_VERSION, TIMELINE_OF_ARTIFACT = _timeline(of_version=True), _timeline(of_version=False)
 _recorded_at = Statement(
     select(_FACT.c.position, _FACT.c.sequenced_at).where(engine.among(_FACT.c.position, "positions"))
 )
@@ -329,7 +329,7 @@ def timeline(
     if isinstance(found, WhenceError):
         raise found
     row_id, statement = (
-        (found.id, _timeline_of_version) if isinstance(found, named.Named) else (found, _timeline_of_artifact)
+        (found.id, TIMELINE_OF_VERSION) if isinstance(found, named.Named) else (found, TIMELINE_OF_ARTIFACT)
     )
     bound, minor = (pages.HIGHEST, 0) if key is None else cast("tuple[int, int]", key)
     rows = tx.all(statement, subject=row_id, head=head, bound=bound, minor=minor, many=first + 1)

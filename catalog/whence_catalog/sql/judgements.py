@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
-from sqlalchemy import Select, Table, bindparam, insert, select, update
+from sqlalchemy import Insert, Select, Table, bindparam, insert, select, update
 
 from whence_catalog import intervals, model, replies
 from whence_catalog.errors import Conflict, ErrorKind, NotFound
@@ -26,20 +26,18 @@ _ACTOR = tables.ACTOR
 _ENDER = _ACTOR.alias("ender")
 
 _SAID = ("uid", "fact", "actor_id", "version_id")
-_put_quarantine = Statement(
-    insert(_QUARANTINE)
-    .values({name: bindparam(name) for name in (*_SAID, "since")})
-    .returning(_QUARANTINE.c.id)
-)
-_put_hold = Statement(insert(_HOLD).values({name: bindparam(name) for name in (*_SAID, "since")}))
-_put_approval = Statement(
-    insert(_APPROVAL).values({name: bindparam(name) for name in (*_SAID, "at", "decision")})
-)
-_put_deployment = Statement(
-    insert(_DEPLOYMENT).values(
-        {name: bindparam(name) for name in (*_SAID, "since", "project_id", "target", "replaced_id")}
-    )
-)
+
+
+def _put(table: Table, *more: str) -> Insert:
+    artifact = select(_VERSION.c.artifact_id).where(_VERSION.c.id == bindparam("version_id"))
+    values: dict[str, Any] = {name: bindparam(name) for name in (*_SAID, *more)}
+    return insert(table).values(**values, artifact_id=artifact.scalar_subquery())
+
+
+_put_quarantine = Statement(_put(_QUARANTINE, "since").returning(_QUARANTINE.c.id))
+_put_hold = Statement(_put(_HOLD, "since"))
+_put_approval = Statement(_put(_APPROVAL, "at", "decision"))
+_put_deployment = Statement(_put(_DEPLOYMENT, "since", "project_id", "target", "replaced_id"))
 
 
 def _ending(table: Table) -> Statement:

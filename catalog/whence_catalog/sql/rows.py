@@ -398,6 +398,7 @@ class QuarantineRow(Row, table=True):
     __tablename__ = "quarantine"
     __table_args__ = (
         Index("quarantine_by_version", "version_id"),
+        Index("quarantine_by_artifact", "artifact_id", "fact"),
         Index(
             "quarantine_standing",
             "version_id",
@@ -413,6 +414,8 @@ class QuarantineRow(Row, table=True):
     end_fact: int | None = Field(sa_column=_int(optional=True))
     end_actor_id: int | None = Field(sa_column=_to("actor.id", optional=True))
     version_id: int = Field(sa_column=_to("version.id"))
+    # For the timeline of an Artifact, which may have many Versions. Never empty: but SQLite adds no other column.
+    artifact_id: int | None = Field(sa_column=_to("artifact.id", optional=True))
 
 
 class TaintRow(Row, table=True):
@@ -433,7 +436,10 @@ class HoldRow(Row, table=True):
     """A Version that must be kept, from when to when. `until` is absent while it stands."""
 
     __tablename__ = "hold"
-    __table_args__ = (Index("hold_by_version", "version_id"),)
+    __table_args__ = (
+        Index("hold_by_version", "version_id"),
+        Index("hold_by_artifact", "artifact_id", "fact"),
+    )
     id: int = Field(sa_column=_id())
     uid: bytes = Field(sa_column=Column(LargeBinary, nullable=False, unique=True))
     fact: int = Field(sa_column=_int())
@@ -443,13 +449,17 @@ class HoldRow(Row, table=True):
     end_fact: int | None = Field(sa_column=_int(optional=True))
     end_actor_id: int | None = Field(sa_column=_to("actor.id", optional=True))
     version_id: int = Field(sa_column=_to("version.id"))
+    artifact_id: int | None = Field(sa_column=_to("artifact.id", optional=True))
 
 
 class ApprovalRow(Row, table=True):
     """A decision on a Version."""
 
     __tablename__ = "approval"
-    __table_args__ = (Index("approval_by_version", "version_id"),)
+    __table_args__ = (
+        Index("approval_by_version", "version_id"),
+        Index("approval_by_artifact", "artifact_id", "fact"),
+    )
     id: int = Field(sa_column=_id())
     uid: bytes = Field(sa_column=Column(LargeBinary, nullable=False, unique=True))
     fact: int = Field(sa_column=_int())
@@ -457,6 +467,7 @@ class ApprovalRow(Row, table=True):
     version_id: int = Field(sa_column=_to("version.id"))
     at: int = Field(sa_column=_int())
     decision: str = Field(sa_column=_text())
+    artifact_id: int | None = Field(sa_column=_to("artifact.id", optional=True))
 
 
 class DeploymentRow(Row, table=True):
@@ -465,6 +476,7 @@ class DeploymentRow(Row, table=True):
     __tablename__ = "deployment"
     __table_args__ = (
         Index("deployment_by_version", "version_id"),
+        Index("deployment_by_artifact", "artifact_id", "fact"),
         Index("deployment_by_target", "project_id", "target", "id"),
         Index(
             "deployment_standing",
@@ -486,6 +498,7 @@ class DeploymentRow(Row, table=True):
     target: str = Field(sa_column=_text())
     version_id: int = Field(sa_column=_to("version.id"))
     replaced_id: int | None = Field(sa_column=_to("version.id", optional=True))
+    artifact_id: int | None = Field(sa_column=_to("artifact.id", optional=True))
 
 
 def _where(condition: str) -> dict[str, Any]:

@@ -285,6 +285,8 @@ QUARANTINE = Table(
     Column("end_fact", BigInteger, autoincrement=False),
     Column("end_actor_id", BigInteger, ForeignKey("actor.id")),
     Column("version_id", BigInteger, ForeignKey("version.id"), nullable=False),
+    Column("artifact_id", BigInteger, ForeignKey("artifact.id")),
+    Index("quarantine_by_artifact", "artifact_id", "fact"),
     Index("quarantine_by_version", "version_id"),
     Index("quarantine_standing", "version_id", sqlite_where=text("until IS NULL")),
 )
@@ -310,6 +312,8 @@ HOLD = Table(
     Column("end_fact", BigInteger, autoincrement=False),
     Column("end_actor_id", BigInteger, ForeignKey("actor.id")),
     Column("version_id", BigInteger, ForeignKey("version.id"), nullable=False),
+    Column("artifact_id", BigInteger, ForeignKey("artifact.id")),
+    Index("hold_by_artifact", "artifact_id", "fact"),
     Index("hold_by_version", "version_id"),
 )
 APPROVAL = Table(
@@ -322,6 +326,8 @@ APPROVAL = Table(
     Column("version_id", BigInteger, ForeignKey("version.id"), nullable=False),
     Column("at", BigInteger, nullable=False, autoincrement=False),
     Column("decision", Text, nullable=False),
+    Column("artifact_id", BigInteger, ForeignKey("artifact.id")),
+    Index("approval_by_artifact", "artifact_id", "fact"),
     Index("approval_by_version", "version_id"),
 )
 DEPLOYMENT = Table(
@@ -339,6 +345,8 @@ DEPLOYMENT = Table(
     Column("target", Text, nullable=False),
     Column("version_id", BigInteger, ForeignKey("version.id"), nullable=False),
     Column("replaced_id", BigInteger, ForeignKey("version.id")),
+    Column("artifact_id", BigInteger, ForeignKey("artifact.id")),
+    Index("deployment_by_artifact", "artifact_id", "fact"),
     Index("deployment_by_target", "project_id", "target", "id"),
     Index("deployment_by_version", "version_id"),
     Index("deployment_standing", "project_id", "target", unique=True, sqlite_where=text("until IS NULL")),
