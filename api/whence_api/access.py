@@ -72,6 +72,7 @@ RULES: Mapping[str, Callable[[Admission, Mapping[str, object]], object]] = {
     "explain": reading.explain,
     "explain_key": reading.explain_key,
     "explain_calls": reading.explain_calls,
+    "plan": questions.plan,
     "plan_rerun": reading.plan_rerun,
     "audit": reading.audit,
     "position_at": reading.position_at,

@@ -8,7 +8,7 @@ from typing import TypeVar, cast
 
 from whence_api import masks, reading
 from whence_api.admission import Admission
-from whence_catalog import difference, lineage, replies, verbs
+from whence_catalog import difference, lineage, model, plans, replies, verbs
 from whence_catalog import paths as rule
 from whence_catalog.errors import ErrorKind, NotFound
 
@@ -38,6 +38,21 @@ def paths(asked: Admission, arguments: Mapping[str, object]) -> object:
         found,
         paths=tuple(tuple(map(veil.node, way)) for way in found.paths),
         completeness=veil.counted(found.completeness),
+    )
+
+
+def plan(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Read in the projects of all that it names; the rest is not planned, and counted."""
+    request = cast("plans.PlanRequest", arguments["request"])
+    named = [model.Reference.parse(text) for text in (*request.downstream_of, *request.inputs)]
+    for artifact in (
+        *(reference.artifact for reference in named),
+        *(replacement.artifact for replacement in request.inputs.values()),
+    ):
+        asked.require_artifact(artifact)
+    targets = tuple(_subject(asked, text) for text in request.targets)
+    return asked.catalog.plan(
+        dataclasses.replace(request, targets=targets), reading.readable(asked, arguments)
     )
 
 

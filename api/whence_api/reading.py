@@ -177,7 +177,7 @@ def series(asked: Admission, arguments: Mapping[str, object]) -> object:
 
 def cache_key(asked: Admission, arguments: Mapping[str, object]) -> object:
     """Nothing; a key of projects that may be read is found."""
-    found = asked.catalog.cache_key(cast("str", arguments["key"]), _readable(asked, arguments))
+    found = asked.catalog.cache_key(cast("str", arguments["key"]), readable(asked, arguments))
     if asked.sees_all:
         return found
     # A preview shows the names of inputs, and of handles inside parameters: those that may be read.
@@ -200,7 +200,7 @@ def _runs_behind(found: inventory.KeyRecord) -> list[UUID]:
 def cache_statistics(asked: Admission, arguments: Mapping[str, object]) -> object:
     """Nothing; jobs of projects that may be read are counted."""
     rest = {name: value for name, value in arguments.items() if name != "projects"}
-    return asked.catalog.cache_statistics(_readable(asked, arguments), **rest)  # type: ignore[arg-type]
+    return asked.catalog.cache_statistics(readable(asked, arguments), **rest)  # type: ignore[arg-type]
 
 
 def evictable(asked: Admission, arguments: Mapping[str, object]) -> object:
@@ -209,7 +209,7 @@ def evictable(asked: Admission, arguments: Mapping[str, object]) -> object:
     return asked.shown(asked.catalog.evictable(**arguments))  # type: ignore[arg-type]
 
 
-def _readable(asked: Admission, arguments: Mapping[str, object]) -> frozenset[str] | None:
+def readable(asked: Admission, arguments: Mapping[str, object]) -> frozenset[str] | None:
     """The projects that are asked for, as far as they may be read; None for all there are."""
     wanted = cast("Iterable[str] | None", arguments.get("projects"))
     if asked.sees_all:
@@ -320,12 +320,12 @@ def explain(asked: Admission, arguments: Mapping[str, object]) -> object:
 
 def explain_key(asked: Admission, arguments: Mapping[str, object]) -> object:
     """Read in the project of the key; the rest is masked."""
-    against, readable = _against(asked, arguments), _readable(asked, arguments)
+    against, seen = _against(asked, arguments), readable(asked, arguments)
     key = cast("str", arguments["key"])
-    explained = asked.catalog.explain_key(key, readable, against)
+    explained = asked.catalog.explain_key(key, seen, against)
     if asked.sees_all:
         return explained
-    found = [asked.catalog.run(str(run)) for run in _runs_behind(asked.catalog.cache_key(key, readable))]
+    found = [asked.catalog.run(str(run)) for run in _runs_behind(asked.catalog.cache_key(key, seen))]
     return _explained(asked, explained, *found)
 
 

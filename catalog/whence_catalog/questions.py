@@ -13,7 +13,7 @@ from whence_catalog import lineage
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from whence_catalog import audit, cache, difference, digest, model, paths, replies, rerun
+    from whence_catalog import audit, cache, difference, digest, model, paths, plans, replies, rerun
     from whence_catalog.errors import Result
 
 
@@ -155,6 +155,18 @@ class Questions(Protocol):
 
     def explain_calls(self, calls: Sequence[model.Call]) -> Sequence[Result[cache.Explanation]]:
         """What `reserve` would answer to each call now, and why its key is what it is. Nothing is recorded."""
+        ...
+
+    def plan(self, request: plans.PlanRequest, projects: Iterable[str] | None = None) -> plans.RerunPlan:
+        """What bringing Versions and Runs up to date would do: reuse, execute, wait to see, or not to be done.
+
+        A Run is executed if and only if its key, computed when its inputs are known, has no usable entry. Runs of other
+        `projects` (None: of none) are not looked at: what they made is taken as it is. Nothing is recorded.
+
+        Raises:
+            NotFound: one of those that are named is not recorded, or was not then.
+            InvalidInput: nothing is named, or what is to be changed is nothing that these Runs have.
+        """
         ...
 
     def plan_rerun(self, run: str, unavailable: frozenset[digest.Digest]) -> rerun.RerunPlan:

@@ -20,7 +20,7 @@ from tests.simulator import World, artifact, claim, taken, uid
 from whence_api import access as rules
 from whence_api import app, auth
 from whence_api.settings import Settings
-from whence_catalog import access, audit, cache, inventory, lineage, model, verbs
+from whence_catalog import access, audit, cache, inventory, lineage, model, plans, verbs
 from whence_catalog.access import Grant, Grants
 from whence_catalog.errors import Denied, ErrorKind, InvalidInput, NotFound, WhenceError
 from whence_catalog.sql.catalog import SqlCatalog
@@ -254,6 +254,10 @@ TABLE: Mapping[str, Needs] = {
     "explain": Needs(Grant.READ, lambda p, o: {"run": _prefix(p, o)}),
     "explain_key": Needs(Grant.READ, lambda p, o: {"key": _key(p, o), "projects": [o]}),
     "explain_calls": Needs(Grant.READ, lambda p, o: {"calls": [World(p.catalog, o).call("train")]}, Denied),
+    "plan": Needs(
+        Grant.READ,
+        lambda p, o: {"request": plans.PlanRequest(uid(), targets=(f"{o}/model:net@1",)), "projects": [o]},
+    ),
     "plan_rerun": Needs(Grant.READ, lambda p, o: {"run": _prefix(p, o), "unavailable": frozenset()}),
     "audit": Needs(
         Grant.READ, lambda p, o: {"subject": f"{o}/model:net@1", "policy": audit.Policy.default()}
@@ -511,6 +515,8 @@ def reads(c: Crossing) -> Iterator[tuple[str, dict[str, object]]]:
             yield "paths", {"start": str(found), "end": str(other)}
             yield "common_ancestors", {"of": [str(found), str(other)], "first": 2}
         yield "roots_of", {"of": [str(found)]}
+        yield "plan", {"request": plans.PlanRequest(uid(), targets=(str(found),))}
+        yield "plan", {"request": plans.PlanRequest(uid(), downstream_of=(str(found),))}
         yield "lineage_counts", {"roots": [str(found)], "direction": ALL_WAYS}
         yield "difference", {"left": f"{OWN}/model:net@1", "right": f"{OWN}/model:net@2"}
         yield "difference", {"left": str(c.net.run), "right": str(c.score.run)}

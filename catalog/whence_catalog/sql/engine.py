@@ -33,7 +33,7 @@ else:
     postgresql = later.Later("sqlalchemy.dialects.postgresql")
 
 Value: TypeAlias = int | str | bytes | float | None
-Given: TypeAlias = Value | Sequence[int] | Sequence[bytes]
+Given: TypeAlias = Value | Sequence[int] | Sequence[bytes] | Sequence[str]
 Record: TypeAlias = tuple[Any, ...]
 T = TypeVar("T")
 C = TypeVar("C")
@@ -89,6 +89,10 @@ class _AmongBytes(_Among):
     inherit_cache = True
 
 
+class _AmongTexts(_Among):
+    inherit_cache = True
+
+
 def among(column: ColumnElement[Any], parameter: str) -> ColumnElement[bool]:
     """Whether a column is one of the numbers that `parameter` lists: one parameter, whatever their number."""
     return _Among(column, bindparam(parameter))
@@ -97,6 +101,11 @@ def among(column: ColumnElement[Any], parameter: str) -> ColumnElement[bool]:
 def among_bytes(column: ColumnElement[Any], parameter: str) -> ColumnElement[bool]:
     """As `among`, of bytes."""
     return _AmongBytes(column, bindparam(parameter))
+
+
+def among_texts(column: ColumnElement[Any], parameter: str) -> ColumnElement[bool]:
+    """As `among`, of texts."""
+    return _AmongTexts(column, bindparam(parameter))
 
 
 class _Place(FunctionElement[int]):
@@ -168,6 +177,12 @@ def _(element: _Among, compiler: Any, **keywords: Any) -> str:
 def _(element: _AmongBytes, compiler: Any, **keywords: Any) -> str:
     column, parameter = _parts(element, compiler, keywords)
     return f"{column} = ANY(CAST({parameter} AS bytea[]))"
+
+
+@compiles(_AmongTexts, "postgresql")
+def _(element: _AmongTexts, compiler: Any, **keywords: Any) -> str:
+    column, parameter = _parts(element, compiler, keywords)
+    return f"{column} = ANY(CAST({parameter} AS text[]))"
 
 
 @compiles(_Place, "sqlite")

@@ -16,7 +16,7 @@ from whence_catalog.sql.engine import Engine, Transaction
 
 # Who records asks none of what these answer.
 if TYPE_CHECKING:
-    from whence_catalog import audit, difference, inventory, rerun
+    from whence_catalog import audit, difference, inventory, plans, rerun
     from whence_catalog import paths as rule
     from whence_catalog import traces as rules
     from whence_catalog.sql import changes as following
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         history,
         pages,
         past,
+        planning,
         questions,
         reaching,
         remembered,
@@ -47,7 +48,7 @@ else:
         *("explaining", "graph", "history", "pages", "past", "questions"),
         *("reaching", "remembered", "savings", "search"),
     )
-    states, times = later.modules("whence_catalog.sql", "states", "times")
+    planning, states, times = later.modules("whence_catalog.sql", "planning", "states", "times")
 
 I = TypeVar("I")  # noqa: E741 - an item of a batch
 R = TypeVar("R")
@@ -243,6 +244,11 @@ class Reading:
 
     def explain_calls(self, calls: Sequence[model.Call]) -> Sequence[catalog.Result[cache.Explanation]]:
         return self._database.read(lambda tx: _answers(tx, calls, explaining.call))
+
+    def plan(self, request: plans.PlanRequest, projects: Iterable[str] | None = None) -> plans.RerunPlan:
+        among = _among(projects)
+        self._settle_positions()
+        return self._database.read(lambda tx: planning.plan(tx, request, among))
 
     def plan_rerun(self, run: str, unavailable: frozenset[digest.Digest] = frozenset()) -> rerun.RerunPlan:
         return self._database.read(lambda tx: rerun.plan(runs.record(tx, _named_run(tx, run)), unavailable))

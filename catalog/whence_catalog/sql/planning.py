@@ -1,0 +1,368 @@
+"""Plans over SQL: `planning.Known` in one transaction, a query for each question about however many Runs."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import median
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import bindparam, func, select
+
+from whence_catalog import cache, digest, lineage, model, planning, plans, rerun
+from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
+from whence_catalog.sql import artifacts, engine, named, runs, states, tables, taint, times
+from whence_catalog.sql.engine import Record, Statement, Transaction
+from whence_catalog.sql.flow import SqlEdges
+
+_RUN = tables.RUN
+_JOB = tables.JOB
+_PROJECT = tables.PROJECT
+_ORIGIN = _RUN.alias("origin")
+_OUTPUT = tables.OUTPUT
+_VERSION = tables.VERSION
+_ARTIFACT = tables.ARTIFACT
+_ENTRY = tables.CACHE_ENTRY
+_COMPONENT = tables.COMPONENT
+_PLACE = tables.PLACE
+
+_runs = Statement(
+    select(
+        *(_RUN.c.id, _RUN.c.uid, _PROJECT.c.name, _JOB.c.name, _RUN.c.state, _RUN.c.key),
+        *(_RUN.c.origin_id, _ORIGIN.c.uid, _RUN.c.project_id),
+    )
+    .select_from(_RUN)
+    .join(_JOB, _JOB.c.id == _RUN.c.job_id)
+    .join(_PROJECT, _PROJECT.c.id == _RUN.c.project_id)
+    .outerjoin(_ORIGIN, _ORIGIN.c.id == _RUN.c.origin_id)
+    .where(engine.among(_RUN.c.id, "ids"))
+)
+_condemned = Statement(select(_RUN.c.id, taint.WORST).where(engine.among(_RUN.c.id, "ids")))
+_uids = Statement(select(_RUN.c.id, _RUN.c.uid).where(engine.among(_RUN.c.id, "ids")))
+_versions = Statement(
+    select(
+        *(_VERSION.c.id, _PROJECT.c.name, _ARTIFACT.c.kind, _ARTIFACT.c.name),
+        *(_VERSION.c.digest, _VERSION.c.strength, _VERSION.c.form, _VERSION.c.size_bytes),
+    )
+    .join(_ARTIFACT, _ARTIFACT.c.id == _VERSION.c.artifact_id)
+    .join(_PROJECT, _PROJECT.c.id == _ARTIFACT.c.project_id)
+    .where(engine.among(_VERSION.c.id, "ids"))
+)
+_outputs = Statement(
+    select(_OUTPUT.c.run_id, _OUTPUT.c.role, _OUTPUT.c.version_id)
+    .where(engine.among(_OUTPUT.c.run_id, "ids"))
+    .order_by(_OUTPUT.c.run_id, _OUTPUT.c.place, _OUTPUT.c.role)
+)
+_entries = Statement(
+    select(_ENTRY.c.key, _ENTRY.c.run_id, _RUN.c.uid, _ENTRY.c.revoked_at, taint.WORST)
+    .join(_RUN, _RUN.c.id == _ENTRY.c.run_id)
+    .where(
+        engine.among_texts(_ENTRY.c.key, "keys"),
+        _ENTRY.c.superseded_at.is_(None),
+        _ENTRY.c.evicted_at.is_(None),
+    )
+)
+# Outputs in places outside the store where another Run has written something else since.
+_overwritten = Statement(
+    select(_OUTPUT.c.run_id)
+    .join(_RUN, _RUN.c.id == _OUTPUT.c.run_id)
+    .join(_VERSION, _VERSION.c.id == _OUTPUT.c.version_id)
+    .join(_PLACE, (_PLACE.c.project_id == _RUN.c.project_id) & (_PLACE.c.location == _OUTPUT.c.location))
+    .where(
+        engine.among(_OUTPUT.c.run_id, "ids"),
+        _OUTPUT.c.location.is_not(None),
+        _PLACE.c.digest != _VERSION.c.digest,
+    )
+)
+_components = Statement(
+    select(
+        *(_COMPONENT.c.run_id, _COMPONENT.c.name, _COMPONENT.c.kind, _COMPONENT.c.digest),
+        _COMPONENT.c.ignored,
+    )
+    .where(engine.among(_COMPONENT.c.run_id, "ids"))
+    .order_by(_COMPONENT.c.run_id, _COMPONENT.c.place)
+)
+_whole = Statement(runs.select_runs().where(engine.among(_RUN.c.id, "ids")))
+_version_rows = Statement(
+    select(_VERSION.c.id, _ARTIFACT.c.kind, _ARTIFACT.c.name, _PROJECT.c.name, _VERSION.c.digest)
+    .join(_ARTIFACT, _ARTIFACT.c.id == _VERSION.c.artifact_id)
+    .join(_PROJECT, _PROJECT.c.id == _ARTIFACT.c.project_id)
+    .where(engine.among_bytes(_VERSION.c.digest, "digests"))
+)
+_versions_of = Statement(select(_VERSION.c.id).where(_VERSION.c.artifact_id == bindparam("artifact_id")))
+_RECENT = 5
+_lately = (
+    select(_RUN.c.id, _RUN.c.started_at, _RUN.c.finished_at)
+    .join(_JOB, _JOB.c.id == _RUN.c.job_id)
+    .join(_PROJECT, _PROJECT.c.id == _JOB.c.project_id)
+    .where(
+        _PROJECT.c.name == bindparam("project"),
+        _JOB.c.name == bindparam("job"),
+        _RUN.c.state == bindparam("state"),
+        _RUN.c.finished_at.is_not(None),
+    )
+    .order_by(_RUN.c.id.desc())
+    .limit(_RECENT)
+    .subquery()
+)
+_history = Statement(
+    select(
+        _lately.c.id,
+        _lately.c.finished_at - _lately.c.started_at,
+        func.count(_OUTPUT.c.role),
+        func.sum(_VERSION.c.size_bytes),
+    )
+    .select_from(_lately)
+    .outerjoin(_OUTPUT, _OUTPUT.c.run_id == _lately.c.id)
+    .outerjoin(_VERSION, _VERSION.c.id == _OUTPUT.c.version_id)
+    .group_by(_lately.c.id, _lately.c.started_at, _lately.c.finished_at)
+)
+
+
+def plan(tx: Transaction, request: plans.PlanRequest, projects: frozenset[str] | None) -> plans.RerunPlan:
+    """What bringing up to date what the request names would do.
+
+    Raises:
+        NotFound, InvalidInput: as the verb.
+    """
+    if not request.targets and not request.downstream_of:
+        raise InvalidInput("a plan of nothing: name a version or a run, or what to follow downstream")
+    if request.max_runs < 1:
+        raise InvalidInput(f"a plan of at most {request.max_runs} runs: expected one or more")
+    position = times.head(tx, request.as_of)
+    asked = _Asked(tx, request, position)
+    targets = [asked.run(text) for text in request.targets]
+    roots = [asked.version(text) for text in request.downstream_of]
+    swaps, replaced = asked.swaps()
+    ask = SqlEdges(tx, position)
+    found = planning.gather(ask, targets, roots, replaced, request.max_runs)
+    known = _Known(tx, request, projects)
+    recipes, masked = known.recipes(found)
+    planned = planning.plan(request, swaps, recipes, known)
+    reasons = list(found.reasons)
+    if found.ambiguous:
+        reasons.append(f"{found.ambiguous} inputs may be of several productions; the newest is taken")
+    if found.unmade:
+        reasons.append(f"{found.unmade} inputs were made by nobody known; they are taken as they are")
+    if masked:
+        reasons.append(f"{masked} runs may not be seen; what they made is taken as it is")
+    return plans.RerunPlan(
+        request.uid,
+        position,
+        request,
+        tuple(known.uid(run) for run in targets),
+        planned.steps,
+        (*asked.aliases, *planned.read),
+        # What nobody made is data from outside: nothing is missing there.
+        complete=not (found.reasons or found.ambiguous or masked),
+        reasons=tuple(reasons),
+    )
+
+
+@dataclass(slots=True)
+class _Asked:
+    """What a request names, as rows; `aliases` are those that it names, and what they mean now."""
+
+    tx: Transaction
+    request: plans.PlanRequest
+    position: int
+    aliases: list[plans.Read] = field(default_factory=list)
+
+    def version(self, text: str) -> int:
+        """The row of a Version."""
+        reference = model.Reference.parse(text)
+        if reference.alias is not None:
+            self.aliases.append(plans.Read(plans.ReadType.ALIAS, str(reference), self._meaning(reference)))
+        if self.request.as_of is None:
+            return artifacts.version_id(self.tx, reference)
+        return named.known_version(self.tx, reference, self.position)
+
+    def _meaning(self, reference: model.Reference) -> str:
+        try:
+            row = artifacts.version_id(self.tx, reference)
+        except NotFound:
+            return "nothing"
+        return named.versions_with_ids(self.tx, [row])[row].version.ref
+
+    def run(self, text: str) -> int:
+        """The row of a Run, by its id; or of that which made a Version, by a reference."""
+        if ":" not in text:
+            return runs.get(self.tx, runs.prefixed(self.tx, text)).id
+        made = SqlEdges(self.tx, self.position).producers_of([self.version(text)])
+        if not made:
+            raise NotFound(f"no run is known to have made {text}", ErrorKind.NO_SUCH_RUN)
+        # A Version stands for its newest production, as everywhere.
+        return max(made, key=lambda row: (row[3], row[0]))[0]
+
+    def swaps(self) -> tuple[planning.Swaps, frozenset[int]]:
+        """What stands in the place of what, and the rows of the Versions that are replaced."""
+        found: dict[tuple[model.Artifact, digest.Digest | None], plans.Replacement] = {}
+        replaced: set[int] = set()
+        for text, replacement in self.request.inputs.items():
+            reference = model.Reference.parse(text)
+            if reference.selector is None:
+                artifact_id = artifacts.find(self.tx, reference.artifact)
+                replaced.update(row for (row,) in self.tx.all(_versions_of, artifact_id=artifact_id))
+                found[reference.artifact, None] = replacement
+            else:
+                row = self.version(text)
+                replaced.add(row)
+                found[reference.artifact, named.versions_with_ids(self.tx, [row])[row].version.digest] = (
+                    replacement
+                )
+        return found, frozenset(replaced)
+
+
+@dataclass(slots=True)
+class _Known:
+    """`planning.Known`; what is of other projects than `projects` (None: of none) is not told."""
+
+    tx: Transaction
+    request: plans.PlanRequest
+    projects: frozenset[str] | None
+    _rows: dict[UUID, int] = field(default_factory=dict)
+    _names: dict[int, UUID] = field(default_factory=dict)
+    _seen: dict[int, tuple[model.Artifact, model.Content]] = field(default_factory=dict)
+
+    def _ask(self, statement: Statement, ids: Iterable[int]) -> list[Record]:
+        rows = sorted(set(ids))
+        return self.tx.all(statement, ids=rows) if rows else []
+
+    def uid(self, row: int) -> UUID:
+        """The id of the Run in that row."""
+        if row not in self._names:
+            self._name([row])
+        return self._names[row]
+
+    def _name(self, rows: Iterable[int]) -> None:
+        for row, uid in self._ask(_uids, (row for row in rows if row not in self._names)):
+            self._names[row] = UUID(bytes=uid)
+            self._rows[self._names[row]] = row
+
+    def _look_at(self, versions: Iterable[int]) -> None:
+        fresh = [row for row in versions if row not in self._seen]
+        for row, project, kind, name, raw, strength, form, size in self._ask(_versions, fresh):
+            if self.projects is not None and project not in self.projects:
+                artifact = model.Artifact(lineage.MASKED, lineage.MASKED, f"masked-{len(self._seen)}")
+                self._seen[row] = artifact, model.Content(digest.Digest.of(bytes(32)), model.Strength.NONE)
+                continue
+            self._seen[row] = (
+                model.Artifact(project, kind, name),
+                model.Content(digest.Digest.of(raw), model.Strength(strength), model.Form(form), size),
+            )
+
+    def _made(self, of_runs: Iterable[int]) -> dict[int, tuple[plans.Made, ...]]:
+        rows = self._ask(_outputs, of_runs)
+        self._look_at(version for _, _, version in rows)
+        self._name({run for run, _, _ in rows})
+        found: dict[int, list[plans.Made]] = {}
+        for run, role, version in rows:
+            found.setdefault(run, []).append(plans.Made(role, *self._seen[version], self._names[run]))
+        return {run: tuple(each) for run, each in found.items()}
+
+    def recipes(self, found: planning.Gathered) -> tuple[list[planning.Recipe], int]:
+        """The Runs that may be seen, as a plan looks at them; and how many may not."""
+        rows = {row[0]: row for row in self._ask(_runs, found.runs)}
+        seen = [run for run in found.runs if self.projects is None or rows[run][2] in self.projects]
+        self._look_at({take[2] for run in seen for take in found.takes.get(run, ())})
+        self._name(
+            [*seen, *(producer for run in seen for take in found.takes.get(run, ()) for producer in take[3])]
+        )
+        makers = {run: rows[run][6] or run for run in seen}
+        self._name(makers.values())
+        made = self._made(makers.values())
+        keyless = [maker for run, maker in makers.items() if rows[run][5] is None]
+        worst: dict[int, int | None] = dict(self._ask(_condemned, keyless))
+        recipes = []
+        for run in seen:
+            _, uid, project, job, state, key, _, _, _ = rows[run]
+            maker = makers[run]
+            takes = tuple(
+                planning.Take(
+                    *(role, ordinal, *self._seen[version]),
+                    # Who made what may not be seen is not told either, unless they are seen themselves.
+                    tuple(
+                        self._names[p]
+                        for p in producers
+                        if p in makers or self._seen[version][0].project != lineage.MASKED
+                    ),
+                    may_be,
+                )
+                for role, ordinal, version, producers, may_be in sorted(found.takes.get(run, ()))
+            )
+            recipes.append(
+                planning.Recipe(
+                    *(UUID(bytes=uid), self._names[maker], project, job, model.RunState(state), key),
+                    takes,
+                    made.get(maker, ()),
+                    taint.condemned(worst.get(maker)),
+                )
+            )
+        return recipes, len(found.runs) - len(seen)
+
+    # ── planning.Known ───────────────────────────────────────────────────────────────────────────
+
+    def entries(self, keys: Sequence[str]) -> Mapping[str, planning.Entry]:
+        rows = self.tx.all(_entries, keys=list(keys))
+        of_runs = [row[1] for row in rows]
+        made = self._made(of_runs)
+        written_over = {run for (run,) in self._ask(_overwritten, of_runs)}
+        found = {}
+        for key, run, uid, revoked_at, worst in rows:
+            wrong = taint.condemned(worst)
+            if wrong is None and revoked_at is not None:
+                wrong = cache.Reason.REVOKED
+            if wrong is None and run in written_over:
+                wrong = cache.Reason.OVERWRITTEN
+            found[key] = planning.Entry(UUID(bytes=uid), made.get(run, ()), wrong)
+        return found
+
+    def components(self, runs: Sequence[UUID]) -> Mapping[UUID, Sequence[model.Component]]:
+        found: dict[UUID, list[model.Component]] = {}
+        for row, name, kind, raw, ignored in self._ask(_components, (self._rows[run] for run in runs)):
+            found.setdefault(self._names[row], []).append(
+                model.Component(name, kind, raw, None, bool(ignored))
+            )
+        return found
+
+    def obstacles(self, runs: Sequence[UUID]) -> Mapping[UUID, tuple[str, ...]]:
+        return {uid: why for uid, why in self._obstacles(runs) if why}
+
+    def _obstacles(self, uids: Sequence[UUID]) -> Iterator[tuple[UUID, tuple[str, ...]]]:
+        for row in self._ask(_whole, (self._rows[uid] for uid in uids)):
+            run = runs.stored_of(row).run
+            new = self.request.code.get(run.job)
+            if new is not None:
+                run = replace(run, capture=new.capture)
+            # Of its inputs the plan knows more: they may be others.
+            yield run.uid, rerun.obstacles(model.RunRecord(run, (), ()), self.request.unavailable)
+
+    def states(
+        self, versions: Sequence[tuple[model.Artifact, digest.Digest]]
+    ) -> Mapping[tuple[model.Artifact, digest.Digest], model.VersionState]:
+        wanted = set(versions)
+        rows = {}
+        for row, kind, name, project, raw in self.tx.all(
+            _version_rows, digests=list({each.raw for _, each in wanted})
+        ):
+            known = model.Artifact(project, kind, name), digest.Digest.of(raw)
+            if known in wanted:
+                rows[row] = known
+        return {rows[row]: state for row, state in states.in_rows(self.tx, rows).items()}
+
+    def history(self, jobs: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], plans.Expected]:
+        asked: list[dict[str, Any]] = [
+            {"project": project, "job": job, "state": model.RunState.COMPLETE.value} for project, job in jobs
+        ]
+        told = zip(jobs, self.tx.each(_history, asked), strict=True)
+        return {job: _expected(rows) for job, rows in told if rows}
+
+
+def _expected(rows: Sequence[Record]) -> plans.Expected:
+    """What the last Runs of a job took: the one in the middle. A size that was not recorded leaves it unknown."""
+    sizes = [0 if not made else size for _, _, made, size in rows]
+    known = [int(size) for size in sizes if size is not None]
+    return plans.Expected(
+        median(micros / 1e6 for _, micros, _, _ in rows),
+        int(median(known)) if len(known) == len(sizes) else None,
+        len(rows),
+    )

@@ -1,0 +1,333 @@
+"""The verb `plan`, over real catalogs: real keys, entries, quarantines and histories."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from tests.simulator import ACTOR, World, digest_of, one, taken, uid
+from whence_catalog import cache, digest, inventory, model, plans
+from whence_catalog.errors import InvalidInput, NotFound
+
+CAPTURE = model.Capture(
+    entry="pipeline:step",
+    bundle=digest_of(b"source"),
+    environment=digest_of(b"environment"),
+    rerunnable=True,
+    because=None,
+)
+
+
+@dataclass
+class Pipeline:
+    """Steps whose keys are made as the SDK makes them; what each made is known by the name of its job."""
+
+    world: World
+    made: dict[str, model.Output] = field(default_factory=dict)
+
+    def publish(self, name: str, content: bytes) -> model.Output:
+        """Data from outside, of a Run that has no key."""
+        (output,) = self.world.note("whence.publish", {f"dataset:{name}": content}).outputs
+        self.made[name] = output
+        return output
+
+    def step(
+        self,
+        job: str,
+        takes: Sequence[str] = (),
+        content: bytes | None = None,
+        *,
+        c: object = 1,
+        capture: model.Capture = CAPTURE,
+        state: model.RunState = model.RunState.COMPLETE,
+        **fields: object,
+    ) -> uuid.UUID:
+        """Run a step for real, publish what it made; answers its Run."""
+        world = self.world
+        inputs = tuple(replace(taken(self.made[name]), role=name) for name in takes)
+        components = components_of(job, c, {i.role: i.source.digest for i in inputs})
+        call = world.call(
+            job,
+            c,
+            inputs,
+            key=cache.key(components),
+            components=components,
+            capture=capture,
+            **fields,
+        )
+        begun = world.begin(call)
+        outputs = {f"model:{job}": content or job.encode()} if state is model.RunState.COMPLETE else {}
+        finished = world.finish(world.report(call, outputs, begun.token, state))
+        for output in finished.outputs:
+            self.made[job] = output
+        return call.run
+
+    def plan(self, *targets: str, projects: Sequence[str] | None = None, **asked: object) -> plans.RerunPlan:
+        request = plans.PlanRequest(uid(), tuple(targets), **asked)  # type: ignore[arg-type]
+        return self.world.catalog.plan(request, projects)
+
+    def instead(self, name: str, **asked: object) -> Mapping[str, plans.Replacement]:
+        """A recorded production, in place of every version of `dataset:x`."""
+        output = self.made[name]
+        return {"dataset:x": plans.Replacement(output.version.artifact, output.version.content, output.run)}
+
+
+def components_of(job: str, c: object, inputs: Mapping[str, digest.Digest]) -> tuple[model.Component, ...]:
+    parts: list[model.Component] = [
+        cache.component("scope", "default"),
+        cache.component("job", job),
+        cache.component("params", c, "params/c"),  # type: ignore[arg-type]
+    ]
+    for role, named in inputs.items():
+        parts.append(cache.component("inputs", [["content", named.raw]], f"inputs/{role}"))
+    return tuple(parts)
+
+
+def words(plan: plans.RerunPlan) -> dict[str, str]:
+    return {each.job: plans.name(each.step) for each in plan.steps}
+
+
+@pytest.fixture
+def pipeline(world: World) -> Pipeline:
+    """x → clean → train → score, and y → other, which nothing takes."""
+    made = Pipeline(world)
+    made.publish("x", b"x1")
+    made.step("clean", ["x"])
+    made.step("train", ["clean"])
+    made.step("score", ["train", "x"])
+    return made
+
+
+def test_nothing_has_to_be_done_where_nothing_changed(pipeline: Pipeline) -> None:
+    plan = pipeline.plan("model:score")
+    assert words(plan) == {
+        "whence.publish": "reuse",
+        "clean": "reuse",
+        "train": "reuse",
+        "score": "reuse",
+    }
+    assert plan.complete
+    assert plan.targets == (pipeline.made["score"].run,)
+    assert plan.position == pipeline.world.catalog.facts(0, 1000)[-1].position
+
+
+def test_other_data_is_executed_from_where_it_goes_in(pipeline: Pipeline) -> None:
+    other = pipeline.publish("x", b"x2")
+    plan = pipeline.plan("model:score@1", inputs=pipeline.instead("x"))
+    assert words(plan) == {"clean": "execute", "train": "conditional", "score": "conditional"}
+    (clean, _, score) = plan.steps
+    assert clean.takes[0].content == other.version.content
+    assert clean.takes[0].producer == other.run
+    assert clean.key == cache.key(components_of("clean", 1, {"x": other.version.digest}))
+    assert {taken.role: taken.step for taken in score.takes} == {
+        "train": pipeline.made["train"].run,
+        "x": None,
+    }
+
+
+def test_only_the_selected_version_is_replaced(pipeline: Pipeline) -> None:
+    pipeline.publish("x", b"x2")
+    swaps = pipeline.instead("x")
+    with pytest.raises(InvalidInput, match="took"):
+        pipeline.plan("model:score@1", inputs={"dataset:x@2": swaps["dataset:x"]})
+    plan = pipeline.plan("model:score@1", inputs={"dataset:x@1": swaps["dataset:x"]})
+    assert words(plan)["clean"] == "execute"
+
+
+def test_a_plan_equals_what_a_reserve_would_answer(pipeline: Pipeline) -> None:
+    """The key that is planned is found by an ordinary call, and the other way round."""
+    pipeline.publish("x", b"x2")
+    request = pipeline.instead("x")
+    pipeline.step("clean", ["x"], b"clean")  # an ordinary call, which makes the same bytes as before
+    plan = pipeline.plan("model:score@1", inputs=request)
+    assert words(plan) == {"clean": "reuse", "train": "reuse", "score": "execute"}
+    reuse = plan.steps[0].step
+    assert isinstance(reuse, plans.Reuse)
+    assert reuse.run == pipeline.made["clean"].run
+    assert [made.content.digest for made in reuse.outputs] == [digest_of(b"clean")]
+
+
+def test_another_parameter_of_one_job(pipeline: Pipeline) -> None:
+    plan = pipeline.plan("model:score", params={"train": {"c": 2}})
+    assert words(plan) == {
+        "whence.publish": "reuse",
+        "clean": "reuse",
+        "train": "execute",
+        "score": "conditional",
+    }
+    with pytest.raises(InvalidInput, match="no run of nobody"):
+        pipeline.plan("model:score", params={"nobody": {"c": 2}})
+
+
+def test_what_came_of_a_version_is_followed_downstream(pipeline: Pipeline) -> None:
+    pipeline.publish("y", b"y1")
+    pipeline.step("other", ["y", "train"])
+    plan = pipeline.plan(downstream_of=("dataset:x@1",), inputs=pipeline.instead("x"))
+    assert words(plan) == dict.fromkeys(("clean", "train", "score", "other"), "reuse")
+    pipeline.publish("x", b"x2")
+    plan = pipeline.plan(downstream_of=("dataset:x@1",), inputs=pipeline.instead("x"))
+    assert words(plan) == {
+        "clean": "execute",
+        "train": "conditional",
+        "score": "conditional",
+        "other": "conditional",
+    }
+
+
+def test_what_lies_between_is_planned_where_both_ends_are_named(pipeline: Pipeline) -> None:
+    plan = pipeline.plan("model:train", downstream_of=("dataset:x@1",))
+    assert words(plan) == {"clean": "reuse", "train": "reuse"}
+
+
+def test_a_failed_run_needs_what_it_took_and_itself(pipeline: Pipeline) -> None:
+    failed = pipeline.step("deploy", ["score"], state=model.RunState.FAILED)
+    plan = pipeline.plan(str(failed))
+    assert words(plan) == {
+        "whence.publish": "reuse",
+        "clean": "reuse",
+        "train": "reuse",
+        "score": "reuse",
+        "deploy": "execute",
+    }
+
+
+def test_a_reused_run_stands_for_its_origin(pipeline: Pipeline) -> None:
+    call = pipeline.world.call(
+        "clean",
+        1,
+        [replace(taken(pipeline.made["x"]), role="x")],
+        key=(key := cache.key(parts := components_of("clean", 1, {"x": digest_of(b"x1")}))),
+        components=parts,
+    )
+    assert isinstance(pipeline.world.ask(call), cache.Reuse), key
+    plan = pipeline.plan(str(call.run))
+    planned = plan.steps[-1]
+    assert planned.run == call.run
+    assert planned.recipe == pipeline.made["clean"].run
+    assert isinstance(planned.step, plans.Reuse)
+
+
+def test_an_entry_that_was_revoked_is_executed_again(pipeline: Pipeline) -> None:
+    key = cache.key(components_of("train", 1, {"clean": digest_of(b"clean")}))
+    revocation = inventory.Revocation(uid(), "default", (key,), ACTOR, "it is wrong")
+    one(pipeline.world.catalog.revoke_entries([revocation]))
+    before = pipeline.plan("model:score")
+    assert words(before)["train"] == "execute"
+    assert words(before)["score"] == "conditional"
+    read = {each.name: each for each in before.read}
+    assert read[key].said == f"run {pipeline.made['train'].run}, revoked"
+
+
+def test_what_a_plan_read_is_compared_with_what_is_so_now(pipeline: Pipeline) -> None:
+    before = pipeline.plan("model:score", params={"train": {"c": 2}})
+    again = pipeline.world.catalog.plan(replace(before.request, as_of=before.position))
+    assert plans.differences(before, again) == ()
+    run = pipeline.step("train", ["clean"], b"other", c=2)
+    again = pipeline.world.catalog.plan(replace(before.request, as_of=before.position))
+    (difference,) = plans.differences(before, again)
+    assert difference.endswith(f"was none, is run {run}")
+    assert plans.differences(before, again, own=frozenset({run})) == ()
+
+
+def test_an_alias_that_moved_shows_and_the_plan_is_still_of_what_it_meant(pipeline: Pipeline) -> None:
+    catalog = pipeline.world.catalog
+    made = pipeline.made["score"].version
+    one(
+        catalog.move_aliases(
+            [model.AliasMove(uid(), made.artifact, "prod", made.digest, ACTOR, "it is good")]
+        )
+    )
+    before = pipeline.plan("model:score@prod")
+    pipeline.step("score", ["train", "x"], b"better", c=3)
+    better = pipeline.made["score"].version
+    one(
+        catalog.move_aliases(
+            [model.AliasMove(uid(), better.artifact, "prod", better.digest, ACTOR, "it is better")]
+        )
+    )
+    again = catalog.plan(replace(before.request, as_of=before.position))
+    assert again.targets == before.targets
+    assert plans.differences(before, again) == (
+        "alias model:score@prod: was model:score@1, is model:score@2",
+    )
+
+
+def test_a_quarantined_input_blocks_and_a_replacement_unblocks(pipeline: Pipeline) -> None:
+    bad = pipeline.made["x"].version
+    pipeline.publish("x", b"x2")
+    one(
+        pipeline.world.catalog.quarantine(
+            [model.QuarantineClaim(uid(), bad.artifact, bad.digest, ACTOR, "mislabelled")]
+        )
+    )
+    downstream = {"downstream_of": ("dataset:x@1",)}
+    plan = pipeline.plan(**downstream)
+    assert set(words(plan).values()) == {"blocked"}
+    assert isinstance(plan.steps[0].step, plans.Blocked)
+    assert "quarantined" in plan.steps[0].step.why[0]
+    assert words(pipeline.plan(**downstream, inputs=pipeline.instead("x")))["clean"] == "execute"
+
+
+def test_a_run_that_nobody_can_make_again_is_blocked_with_the_reason(pipeline: Pipeline) -> None:
+    pipeline.step("closed", ["score"], capture=model.Capture(because="it is a lambda"))
+    plan = pipeline.plan("model:closed", params={"closed": {"c": 5}})
+    assert plan.steps[-1].step == plans.Blocked(("it is a lambda",))
+    plan = pipeline.plan("model:score", unavailable=frozenset({digest_of(b"source"), digest_of(b"score")}))
+    assert isinstance(plan.steps[-1].step, plans.Blocked)
+    assert "source" in plan.steps[-1].step.why[0]
+
+
+def test_an_input_without_a_producer_is_of_the_newest_before_and_the_plan_is_not_complete(
+    world: World,
+) -> None:
+    made = Pipeline(world)
+    made.publish("x", b"x1")
+    first = made.publish("x", b"x1")
+    inputs = (replace(taken(first, producer=False), role="x"),)
+    parts = components_of("clean", 1, {"x": digest_of(b"x1")})
+    call = world.call("clean", 1, inputs, key=cache.key(parts), components=parts, capture=CAPTURE)
+    begun = world.begin(call)
+    world.finish(world.report(call, {"model:clean": b"clean"}, begun.token))
+    plan = made.plan("model:clean")
+    assert not plan.complete
+    assert plan.reasons == ("1 inputs may be of several productions; the newest is taken",)
+    assert plan.steps[-1].takes[0].may_be
+
+
+def test_runs_beyond_the_bound_are_taken_as_they_stand_and_the_plan_says_so(pipeline: Pipeline) -> None:
+    plan = pipeline.plan("model:score", max_runs=1)
+    assert words(plan) == {"score": "reuse"}
+    assert not plan.complete
+    assert "more than 1 runs" in plan.reasons[0]
+
+
+def test_what_is_expected_comes_from_the_last_runs_of_the_job(pipeline: Pipeline) -> None:
+    plan = pipeline.plan("model:score", params={"train": {"c": 2}, "score": {"c": 2}})
+    expected = {each.job: each.expected for each in plan.steps}
+    assert expected["clean"] is None
+    train = expected["train"]
+    assert train is not None
+    assert train.runs == 1
+    assert train.seconds is not None
+    assert train.seconds >= 0
+
+
+def test_runs_of_other_projects_are_counted_and_what_they_made_is_not_told(world: World) -> None:
+    elsewhere = World(world.catalog, "secret")
+    (output,) = elsewhere.note("whence.publish", {"secret/dataset:x": b"x1"}).outputs
+    made = Pipeline(world, {"x": output})
+    made.step("clean", ["x"])
+    assert len(made.plan("model:clean").steps) == 2
+    plan = made.plan("model:clean", projects=["default"])
+    assert words(plan) == {"clean": "reuse"}
+    assert not plan.complete
+    assert "secret" not in str(plan)
+    assert digest_of(b"x1").text not in str(plan)
+
+
+def test_what_is_not_recorded_cannot_be_planned(pipeline: Pipeline) -> None:
+    with pytest.raises(NotFound):
+        pipeline.plan("model:nothing")
+    with pytest.raises(InvalidInput, match="nothing"):
+        pipeline.plan()
