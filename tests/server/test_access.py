@@ -525,6 +525,8 @@ def reads(c: Crossing) -> Iterator[tuple[str, dict[str, object]]]:
         yield "audit", {"subject": str(found), "policy": audit.Policy.default()}
         for ways in lineage.Direction:
             yield "lineage", {"roots": [str(found)], "direction": ways, "bounds": lineage.Bounds()}
+            whole = {"roots": [str(found)], "direction": ways, "bounds": lineage.Bounds()}
+            yield "lineage_with_hidden", whole
             yield "lineage", {"roots": [str(found)], "direction": ways, "bounds": lineage.Bounds(max_nodes=1)}
     for run in mine:
         yield "run", {"prefix": str(run)}

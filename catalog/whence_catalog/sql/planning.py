@@ -10,9 +10,8 @@ from sqlalchemy import bindparam, func, select
 
 from whence_catalog import cache, digest, lineage, model, planning, plans, rerun
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
-from whence_catalog.sql import artifacts, engine, named, runs, states, tables, taint, times
+from whence_catalog.sql import artifacts, engine, named, questions, runs, states, tables, taint, times
 from whence_catalog.sql.engine import Record, Statement, Transaction
-from whence_catalog.sql.flow import SqlEdges
 
 _RUN = tables.RUN
 _JOB = tables.JOB
@@ -133,7 +132,7 @@ def plan(tx: Transaction, request: plans.PlanRequest, projects: frozenset[str] |
     targets = [asked.run(text) for text in request.targets]
     roots = [asked.version(text) for text in request.downstream_of]
     swaps, replaced = asked.swaps()
-    ask = SqlEdges(tx, position)
+    ask = questions.edges(tx, position)
     found = planning.gather(ask, targets, roots, replaced, request.max_runs)
     known = _Known(tx, request, projects)
     recipes, masked = known.recipes(found)
@@ -187,7 +186,7 @@ class _Asked:
         """The row of a Run, by its id; or of that which made a Version, by a reference."""
         if ":" not in text:
             return runs.get(self.tx, runs.prefixed(self.tx, text)).id
-        made = SqlEdges(self.tx, self.position).producers_of([self.version(text)])
+        made = questions.edges(self.tx, self.position).producers_of([self.version(text)])
         if not made:
             raise NotFound(f"no run is known to have made {text}", ErrorKind.NO_SUCH_RUN)
         # A Version stands for its newest production, as everywhere.
