@@ -106,6 +106,15 @@ VERSIONS = """
     JOIN artifact ON artifact.id = version.artifact_id
     JOIN project ON project.id = artifact.project_id"""
 
+LEVEL_NARROW = """
+    SELECT version_id, producer_run_id FROM input WHERE run_id IN (SELECT value FROM json_each(?))"""
+RUN_UIDS = "SELECT uid FROM run WHERE id IN (SELECT value FROM json_each(?))"
+VERSION_NUMBERS = """
+    SELECT artifact_id, number FROM version WHERE id IN (SELECT value FROM json_each(?))"""
+ARTIFACT_NAMES = """
+    SELECT artifact.id, project.name, artifact.kind, artifact.name FROM artifact
+    JOIN project ON project.id = artifact.project_id"""
+
 
 # ── connections ──────────────────────────────────────────────────────────────────────────────────
 
@@ -443,6 +452,34 @@ def upstream(connection: sqlite3.Connection, uid: bytes, depth: int | None) -> A
         [row for row in made if row[1] in versions],
         connection.execute(RUNS, (json.dumps(list(seen)),)).fetchall(),
         connection.execute(VERSIONS, (json.dumps(list(versions)),)).fetchall(),
+    )
+    connection.execute("ROLLBACK")
+    return answer
+
+
+def closure(connection: sqlite3.Connection, uid: bytes) -> tuple[list[Row], list[Row], list[Row]]:
+    """What names all Runs, Versions and Artifacts that a run came from, where every input names its producer.
+
+    Level by level: a recursive query finds the Runs a little faster, and then has the Versions to look for.
+    """
+    connection.execute("BEGIN")
+    (root,) = connection.execute(RUN_ID, (uid,)).fetchone()
+    seen, level = {root}, [root]
+    versions: set[int] = set()
+    while level:
+        rows = connection.execute(LEVEL_NARROW, (json.dumps(level),)).fetchall()
+        found: set[int | None] = set()
+        if rows:
+            taken, producers = zip(*rows, strict=True)
+            versions.update(taken)
+            found = set(producers) - seen
+            found.discard(None)
+        seen |= found
+        level = list(found)
+    answer = (
+        connection.execute(RUN_UIDS, (json.dumps(sorted(seen)),)).fetchall(),
+        connection.execute(VERSION_NUMBERS, (json.dumps(sorted(versions)),)).fetchall(),
+        connection.execute(ARTIFACT_NAMES).fetchall(),
     )
     connection.execute("ROLLBACK")
     return answer

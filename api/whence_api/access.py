@@ -61,6 +61,7 @@ RULES: Mapping[str, Callable[[Admission, Mapping[str, object]], object]] = {
     "runs": reading.runs,
     "projects_of": reading.projects_of,
     "series": reading.series,
+    "closure": reading.closure,
     "lineage": reading.lineage,
     "lineage_with_hidden": reading.lineage_with_hidden,
     "lineage_counts": questions.lineage_counts,

@@ -10,7 +10,7 @@ from uuid import UUID
 from whence_api import admission, masks
 from whence_api.admission import Admission
 from whence_catalog import audit as audits
-from whence_catalog import cache, catalog, digest, inventory, masking, model, rerun
+from whence_catalog import cache, catalog, digest, inventory, masking, model, replies, rerun
 from whence_catalog import lineage as lineages
 from whence_catalog.access import EVERY_PROJECT, Grant
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound, WhenceError
@@ -243,6 +243,27 @@ def check(asked: Admission, arguments: Mapping[str, object]) -> object:
 def lineage(asked: Admission, arguments: Mapping[str, object]) -> object:
     """Read in the projects of the roots; the rest is masked."""
     return _lineage(asked, arguments, asked.catalog.lineage)
+
+
+def closure(asked: Admission, arguments: Mapping[str, object]) -> object:
+    """Read in the projects of the roots; what may not be read is counted, and not named."""
+    roots = [root(asked, text) for text in cast("Sequence[str]", arguments["roots"])]
+    depth, as_of = (cast("int | None", arguments.get(name)) for name in ("depth", "as_of"))
+    direction = cast("lineages.Direction", arguments["direction"])
+    if asked.sees_all:
+        return asked.catalog.closure(roots, direction, depth, as_of)
+    bounds = lineages.Bounds(depth, max_nodes=None)
+    seen = _seen(asked, asked.catalog.lineage(roots, direction, bounds, as_of=as_of), masks.new_id)
+    ids: dict[lineages.NodeType, list[str]] = {type: [] for type in lineages.NodeType}
+    for node in seen.nodes:
+        if not node.is_masked:
+            ids[node.type].append(node.id)
+    runs, versions, deployments = (
+        tuple(ids[type])
+        for type in (lineages.NodeType.RUN, lineages.NodeType.VERSION, lineages.NodeType.DEPLOYMENT)
+    )
+    completeness = dataclasses.replace(seen.completeness, frontier=None)
+    return replies.Closure(runs, versions, deployments, completeness)
 
 
 def lineage_with_hidden(asked: Admission, arguments: Mapping[str, object]) -> object:

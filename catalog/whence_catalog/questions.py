@@ -34,6 +34,23 @@ class Questions(Protocol):
         """
         ...
 
+    def closure(
+        self,
+        roots: Sequence[str],
+        direction: lineage.Direction,
+        depth: int | None = None,
+        as_of: int | None = None,
+    ) -> replies.Closure:
+        """The ids of what the roots came from, or of what came from them, themselves included: all, or `depth` Runs deep.
+
+        Those of `lineage` with the same bound, without anything else that it tells, and for a fraction of its price.
+
+        Raises:
+            NotFound: as `lineage`.
+            InvalidInput: `depth` is not 1 or more; no such position yet.
+        """
+        ...
+
     def lineage_with_hidden(
         self,
         roots: Sequence[str],

@@ -315,6 +315,20 @@ class NodePage(Page):
     completeness: lineage.Completeness
 
 
+@dataclass(frozen=True, slots=True)
+class Closure:
+    """The ids of all that something came from, or that came of it, as `lineage.Node` has them, as they were recorded.
+
+    What may not be seen is not among them, but counted as `masked`. One that was cut says so, and has no frontier: who
+    wants more asks deeper.
+    """
+
+    runs: tuple[str, ...]
+    versions: tuple[str, ...]
+    deployments: tuple[str, ...]
+    completeness: lineage.Completeness
+
+
 class ImpactType(StrEnum):
     """Of what an item of an impact tells: of what serves, of an alias that stands, or of a Version."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -59,6 +60,10 @@ def whole(told: histories.Told, roots: list[str], direction: Direction, as_of: i
     return set().union(*(told.reached(root, direction, as_of) for root in roots))
 
 
+def of_type(graph: lineage.Graph, type: NodeType) -> list[str]:
+    return sorted(node.id for node in graph.nodes if node.type is type)
+
+
 def _check(
     asked: catalog.Catalog, told: histories.Told, roots: list[str], direction: Direction, as_of: int | None
 ) -> None:
@@ -70,6 +75,9 @@ def _check(
     assert identities(graph) == told.edges(nodes, as_of)
     ambiguous, unknown = told.ambiguous(nodes, as_of)
     assert (graph.completeness.ambiguous, graph.completeness.unknown_producers) == (ambiguous, unknown)
+    closure = asked.closure(roots, direction, as_of=as_of)
+    assert sorted([*closure.runs, *closure.versions, *closure.deployments]) == sorted(nodes)
+    assert closure.completeness == graph.completeness
     for node in graph.nodes:
         if node.type is NodeType.VERSION:
             assert node.state == told.state(node.id, as_of)
@@ -126,6 +134,25 @@ def test_all_pages_together_are_the_whole_whatever_is_recorded_meanwhile(kind: s
             more.record()
         assert sorted(found) == sorted(nodes)
         assert set(seen) == edges
+
+    asking(kind, test, tmp_path)
+
+
+@opened
+def test_a_closure_is_the_lineage_of_the_same_depth_by_its_ids(kind: str, tmp_path: Path) -> None:
+    def test(asked: catalog.Catalog, told: histories.Told, chance: Random) -> None:
+        as_of = chance.choice([None, chance.randint(0, told.position)])
+        if not (known := told.nodes(as_of)):
+            return
+        for direction in Direction:
+            for depth in (1, 2, 3):
+                roots = chance.choices(known, k=2)
+                graph = asked.lineage(roots, direction, Bounds(depth, None), as_of=as_of)
+                found = asked.closure(roots, direction, depth, as_of)
+                assert sorted(found.runs) == of_type(graph, NodeType.RUN)
+                assert sorted(found.versions) == of_type(graph, NodeType.VERSION)
+                assert sorted(found.deployments) == of_type(graph, NodeType.DEPLOYMENT)
+                assert found.completeness == replace(graph.completeness, frontier=None)
 
     asking(kind, test, tmp_path)
 

@@ -242,6 +242,9 @@ TABLE: Mapping[str, Needs] = {
     "projects_of": Needs(Grant.READ, lambda p, o: {"runs": [p.models[o].run]}, None),
     "series": Needs(Grant.READ, lambda p, o: {"run": p.models[o].run}),
     "lineage": Needs(Grant.READ, _up),
+    "closure": Needs(
+        Grant.READ, lambda p, o: {"roots": [f"{o}/model:net@1"], "direction": lineage.Direction.UP}
+    ),
     "lineage_with_hidden": Needs(Grant.READ, _up),
     "lineage_counts": Needs(
         Grant.READ, lambda p, o: {"roots": [f"{o}/model:net@1"], "direction": lineage.Direction.UP}

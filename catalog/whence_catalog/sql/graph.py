@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from operator import itemgetter
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -36,7 +37,7 @@ _AT_ONCE = 10_000
 _Known: TypeAlias = Callable[[ColumnElement[Any]], ColumnElement[bool]]
 
 
-class _Twice:
+class Twice:
     """A question as it is put now, and as of a position: `known` says of a fact whether it was known then."""
 
     def __init__(self, question: Callable[[_Known], Any]) -> None:
@@ -67,14 +68,14 @@ _MADE = (
     engine.place(_OUTPUT.c.fact),
     _OUTPUT.c.derives,
 )
-_takings = _Twice(_taken_by)
-_makings = _Twice(
+_takings = Twice(_taken_by)
+_makings = Twice(
     lambda known: select(*_MADE).where(engine.among(_OUTPUT.c.run_id, "ids"), known(_OUTPUT.c.fact))
 )
-_producers = _Twice(
+_producers = Twice(
     lambda known: select(*_MADE).where(engine.among(_OUTPUT.c.version_id, "ids"), known(_OUTPUT.c.fact))
 )
-_consumers = _Twice(
+_consumers = Twice(
     lambda known: (
         select(
             _INPUT.c.run_id, engine.place(_RUN.c.start_fact), _INPUT.c.version_id, _INPUT.c.producer_run_id
@@ -83,10 +84,10 @@ _consumers = _Twice(
         .where(engine.among(_INPUT.c.version_id, "ids"), known(_INPUT.c.fact))
     )
 )
-_reuses = _Twice(
+reuses = Twice(
     lambda known: select(_RUN.c.id).where(engine.among(_RUN.c.origin_id, "ids"), known(_RUN.c.start_fact))
 )
-_deployments = _Twice(
+deployments = Twice(
     lambda known: select(_DEPLOYMENT.c.id).where(
         engine.among(_DEPLOYMENT.c.version_id, "ids"), known(_DEPLOYMENT.c.fact)
     )
@@ -103,7 +104,7 @@ def _counted(
 
 
 _degrees = {
-    type: _Twice(_counted(of, other, fact))
+    type: Twice(_counted(of, other, fact))
     for type, of, other, fact in (
         (lineage.EdgeType.INPUT, _INPUT.c.version_id, _INPUT.c.run_id, _INPUT.c.fact),
         (lineage.EdgeType.OUTPUT, _OUTPUT.c.version_id, _OUTPUT.c.run_id, _OUTPUT.c.fact),
@@ -126,6 +127,10 @@ _versions = Statement(
         engine.among(_VERSION.c.id, "ids")
     )
 )
+_numbered = Statement(
+    select(_VERSION.c.id, _VERSION.c.artifact_id, _VERSION.c.number).where(engine.among(_VERSION.c.id, "ids"))
+)
+_uids = Statement(select(_RUN.c.id, _RUN.c.uid).where(engine.among(_RUN.c.id, "ids")))
 _artifacts = Statement(
     select(_ARTIFACT.c.id, _PROJECT.c.name, _ARTIFACT.c.kind, _ARTIFACT.c.name)
     .join(_PROJECT, _PROJECT.c.id == _ARTIFACT.c.project_id)
@@ -196,7 +201,7 @@ class SqlNeighbours:
     def _ask(self, statement: Statement, ids: Sequence[int]) -> list[Record]:
         return self._tx.all(statement, ids=list(ids))
 
-    def _put(self, question: _Twice, ids: Sequence[int]) -> list[Record]:
+    def _put(self, question: Twice, ids: Sequence[int]) -> list[Record]:
         if self._as_of is None:
             return self._tx.all(question.now, ids=list(ids))
         return self._tx.all(question.then, ids=list(ids), as_of=self._as_of)
@@ -218,10 +223,10 @@ class SqlNeighbours:
         return self._put(_consumers, versions)
 
     def reuses_of(self, runs: Sequence[int]) -> Sequence[int]:
-        return [row[0] for row in self._put(_reuses, runs)]
+        return [row[0] for row in self._put(reuses, runs)]
 
     def deployments_of(self, versions: Sequence[int]) -> Sequence[int]:
-        return [row[0] for row in self._put(_deployments, versions)]
+        return [row[0] for row in self._put(deployments, versions)]
 
     def served_by(self, deployments: Sequence[int]) -> Sequence[tuple[int, int, int]]:
         return sorted(self._ask(_served, deployments))
@@ -251,6 +256,35 @@ class SqlNeighbours:
             return {}
         return self.described(type, rows).nodes(dict.fromkeys(rows, 0))
 
+    def ids(self, type: NodeType, rows: Sequence[int]) -> tuple[str, ...]:
+        """The ids of these rows as nodes; the rows rise, and the ids are in their order."""
+        match type:
+            case NodeType.VERSION:
+                of, numbers = columns.numbers(), columns.numbers()
+                for some in _parts(rows):
+                    _, artifacts_of, numbers_of = zip(
+                        *sorted(self._ask(_numbered, some), key=_row), strict=True
+                    )
+                    of.extend(artifacts_of)
+                    numbers.extend(numbers_of)
+                texts = {row: f"{text}@" for row, (text, _, _) in self._artifacts(set(of)).items()}
+                return tuple(map(str.__add__, map(texts.__getitem__, of), map(str, numbers)))
+            case NodeType.RUN:
+                uids = bytearray()
+                for some in _parts(rows):
+                    uids += b"".join([uid for _, uid in sorted(self._ask(_uids, some), key=_row)])
+                return tuple(_uid_texts(uids))
+            case NodeType.DEPLOYMENT:
+                named = self._deployments(rows).ids if rows else {}
+                return tuple(map(named.__getitem__, rows))
+
+    def _artifacts(self, rows: Iterable[int]) -> dict[int, tuple[str, str, str]]:
+        """Of each, its text, its kind and its project."""
+        return {
+            row: (str(model.Artifact(project, kind, name)), kind, project)
+            for row, project, kind, name in self._ask(_artifacts, sorted(rows))
+        }
+
     def _versions(self, rows: Sequence[int]) -> columns.Described:
         of, numbers = columns.numbers(), columns.numbers()
         described = columns.Described(NodeType.VERSION)
@@ -261,10 +295,7 @@ class SqlNeighbours:
                 strict=False,
             ):
                 column.extend(values)
-        known = {
-            row: (str(model.Artifact(project, kind, name)), kind, project)
-            for row, project, kind, name in self._ask(_artifacts, sorted(set(of)))
-        }
+        known = self._artifacts(set(of))
         texts = {row: text for row, (text, _, _) in known.items()}
         described.identities = (of, numbers)
         described.text = lambda each: [
@@ -370,6 +401,7 @@ def _outputs(rows: Iterable[traversal.Made]) -> Iterator[lineage.Link]:
         yield lineage.Link(lineage.EdgeType.OUTPUT, run, version, role, position=position)
 
 
+_row = itemgetter(0)
 _STATES = {state.value: state.value for state in model.RunState}
 
 
@@ -397,7 +429,8 @@ def walk(
     as_of: int | None = None,
 ) -> lineage.Graph:
     """The part of history that hangs on `roots`."""
-    position, neighbours = _neighbours(tx, as_of, frontier)
+    position, then = known(tx, as_of, frontier)
+    neighbours = SqlNeighbours(tx, then)
     return traversal.traverse(
         neighbours, roots, direction, bounds, time.monotonic, frontier, filter, as_of, position
     )
@@ -413,14 +446,18 @@ def walk_with_hidden(
     as_of: int | None = None,
 ) -> lineage.Graph:
     """As `walk`, and of each node how many neighbours are hidden."""
-    position, neighbours = _neighbours(tx, as_of, frontier)
+    position, then = known(tx, as_of, frontier)
+    neighbours = SqlNeighbours(tx, then)
     return traversal.traverse_with_hidden(
         neighbours, roots, direction, bounds, time.monotonic, frontier, filter, as_of, position
     )
 
 
-def _neighbours(tx: Transaction, as_of: int | None, frontier: str | None = None) -> tuple[int, SqlNeighbours]:
-    """The edges as of a position, and which that is; of a page after the first, that of the first."""
+def known(tx: Transaction, as_of: int | None, frontier: str | None = None) -> tuple[int, int | None]:
+    """As of which position a question is answered, and the same for what is read: None where that is all.
+
+    Of a page after the first it is the position of the first.
+    """
     head = fact_log.head(tx)
     if as_of is not None and not 0 <= as_of <= head:
         raise InvalidInput(f"as of position {as_of}: the log goes from 0 to {head}")
@@ -431,7 +468,7 @@ def _neighbours(tx: Transaction, as_of: int | None, frontier: str | None = None)
             raise InvalidInput(f"a frontier as of position {position}: the log goes from 0 to {head}")
     # What has no position yet is on no page: the next one could not tell it from what came later.
     is_all = position == head and (tx.is_sequencing or tx.one(_unsequenced) is None)
-    return position, SqlNeighbours(tx, None if is_all else position)
+    return position, None if is_all else position
 
 
 def roots(

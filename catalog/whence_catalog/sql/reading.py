@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from whence_catalog.sql import eviction as evicting
     from whence_catalog.sql import (
         explaining,
+        extent,
         graph,
         history,
         pages,
@@ -43,10 +44,12 @@ else:
     following, differences, evicting, inventories = later.modules(
         "whence_catalog.sql", "changes", "difference", "eviction", "inventory"
     )
-    explaining, graph, history, pages, past, questions, reaching, remembered, savings, search = later.modules(
-        "whence_catalog.sql",
-        *("explaining", "graph", "history", "pages", "past", "questions"),
-        *("reaching", "remembered", "savings", "search"),
+    explaining, extent, graph, history, pages, past, questions, reaching, remembered, savings, search = (
+        later.modules(
+            "whence_catalog.sql",
+            *("explaining", "extent", "graph", "history", "pages", "past", "questions"),
+            *("reaching", "remembered", "savings", "search"),
+        )
     )
     planning, states, times = later.modules("whence_catalog.sql", "planning", "states", "times")
 
@@ -157,6 +160,19 @@ class Reading:
     ) -> rule.Counts:
         whole = lineage.Bounds(max_nodes=None)
         return rule.counts(self.lineage(roots, direction, whole, None, filter, as_of))
+
+    def closure(
+        self,
+        roots: Sequence[str],
+        direction: lineage.Direction,
+        depth: int | None = None,
+        as_of: int | None = None,
+    ) -> replies.Closure:
+        bounds = lineage.Bounds(depth)
+        self._settle_positions()
+        return self._database.read(
+            lambda tx: extent.closure(tx, graph.roots(tx, roots, as_of, None), direction, bounds.depth, as_of)
+        )
 
     def lineage_with_hidden(
         self,
