@@ -112,6 +112,7 @@ class Call:
         tracked: names of inputs of which only what the function really asks counts; see `whence.step`.
         reads: how closely to watch what it touches, where a function runs in this process; see `whence.step`.
         root: the folder of the project; that of the function, or the working folder, unless given.
+        captured: what making it again needs, where no function runs and the caller knows it.
     """
 
     job: str
@@ -138,6 +139,7 @@ class Call:
     tracked: Sequence[str] = ()
     reads: ReadsName | None = None
     root: Path | None = None
+    captured: model.Capture | None = None
 
     def __post_init__(self) -> None:
         modes.mode(self.mode, "mode")
@@ -345,6 +347,8 @@ class _Description:
 
     def _captured(self) -> model.Capture:
         call = self.call
+        if call.captured is not None:
+            return call.captured
         if call.runs is None or self.code is None:
             return model.Capture(
                 bundle=self._bundle(),
@@ -548,7 +552,11 @@ def _stated(policy: str, raw: bytes, preview: str) -> model.Component:
 def project_root(function: Callable[..., object]) -> Path:
     """The folder of the project that a function belongs to: the nearest one upwards that looks like one."""
     file = inspect.unwrap(function).__code__.co_filename
-    folder = Path(file).resolve().parent if os.path.exists(file) else Path.cwd()
+    return root_around(Path(file).resolve().parent if os.path.exists(file) else Path.cwd())
+
+
+def root_around(folder: Path) -> Path:
+    """The folder of the project that `folder` lies in: itself, where none upwards looks like one."""
     for candidate in (folder, *folder.parents):
         if any(os.path.exists(f"{candidate}{os.sep}{marker}") for marker in _MARKERS):
             return candidate

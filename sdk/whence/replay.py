@@ -20,7 +20,6 @@ from whence import (
     environment,
     environments,
     handles,
-    likeness,
     parameters,
     places,
     recorder,
@@ -179,12 +178,11 @@ class _Execution:
             comparison = None
             if given.is_as_it_was:
                 self.progress("comparing")
-                read = likeness.readings(client, record.outputs, claims, self.tolerance)
-                comparison = rules.compare(record.outputs, claims, self.tolerance, read)
+                comparison = rules.compare(record.outputs, claims, self.tolerance)
             outputs = began.end(model.RunState.COMPLETE, outputs=claims)
         restored = (
             f"source {given.capture.bundle}",
-            *made.made.restored,
+            f"Python {made.made.version} and {made.made.packages} packages",
             *(
                 f"input {used.role}: {output.version.ref} {output.version.digest}"
                 for used, output, _ in taken

@@ -273,10 +273,11 @@ def _publication(
         # It may have become so since the step was told why to run.
         revoked = None if found.entry.revoked_at is None else cache.Reason.REVOKED
         fenced = found.condemned or revoked or fenced
-    live = None if found is None else found.digests
     condemned = taint.foresee(tx, before.id, report.inputs, report.outputs)
-    weak = cache.placed((*earlier, *report.outputs))
-    return cache.settle(run, report, live, made, fenced, condemned, weak)
+    outputs: tuple[model.Output | model.OutputClaim, ...] = (*earlier, *report.outputs)
+    live = None if found is None else cache.results(found.digests, outputs)
+    results = cache.results(made, outputs)
+    return cache.settle(run, report, live, results, fenced, condemned, cache.placed(outputs))
 
 
 Item: TypeAlias = tuple[model.Call, model.Report]

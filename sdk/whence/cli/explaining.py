@@ -38,10 +38,10 @@ def of_call(opened: client.Client, what: str, given: Sequence[str]) -> changes.W
     signature = inspect.signature(step)
     taken: dict[str, object] = {}
     for text in given:
-        name, equals, value = text.partition("=")
+        name, equals, given_as = text.partition("=")
         if not equals or not name.isidentifier():
             raise InvalidInput(f"not an argument: {text!r}; expected name=value, such as c=1.0")
-        taken[name] = opened.get(value) if _takes_handles(step, name) else _value(value)
+        taken[name] = opened.get(given_as) if _takes_handles(step, name) else value(given_as)
     try:
         signature.bind(**taken)
     except TypeError as error:
@@ -78,7 +78,8 @@ def _takes_handles(step: Callable[..., object], name: str) -> bool:
     return isinstance(hint, type) and issubclass(hint, handles.Handle)
 
 
-def _value(text: str) -> object:
+def value(text: str) -> object:
+    """What `NAME=VALUE` gives: JSON, or else text."""
     try:
         return codec.loads(text)
     except ValueError:

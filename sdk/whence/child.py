@@ -1,0 +1,195 @@
+"""A program as a child process: what it says is passed on and kept, and signals go through to it.
+
+Leaves to others: what it is a Run of (`commands`), and what it may read, or is seen to (`sandbox`, `tracing`).
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import BinaryIO, cast
+
+# What whoever started us may send, and means for the program.
+_FORWARDED = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
+# Those that ask it to end: a program that ends after one was stopped, and did not fail.
+STOPPING = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
+_CHUNK_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What is to be started.
+
+    `stdout` and `stderr` are files that are made, and keep what it says. Without `takes_input` it reads nothing
+    from our standard input. `confine` is called in the child before the program is loaded.
+    """
+
+    argv: Sequence[str]
+    folder: Path
+    variables: Mapping[str, str]
+    stdout: Path
+    stderr: Path
+    takes_input: bool = False
+    confine: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How it ended: by itself, with an exit code, or by a signal; `stopped` are the signals that we passed on."""
+
+    code: int | None
+    by: signal.Signals | None = None
+    stopped: tuple[signal.Signals, ...] = ()
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it says that it did what it was to do."""
+        return self.code == 0
+
+    @property
+    def is_aborted(self) -> bool:
+        """Whether somebody ended it, rather than an error of its own."""
+        return not self.is_well and any(each in STOPPING for each in self.stopped)
+
+    def __str__(self) -> str:
+        if self.by is not None:
+            return f"it was ended by {self.by.name}"
+        return f"it ended with exit code {self.code}"
+
+
+@dataclass(slots=True)
+class _Streams:
+    """Where what it says goes: ours, as long as somebody reads that, and the files."""
+
+    threads: list[threading.Thread] = field(default_factory=list)
+
+    def follow(self, pipe: BinaryIO, to: int, kept: Path) -> None:
+        thread = threading.Thread(target=_copy, args=(pipe, to, kept), daemon=True)
+        thread.start()
+        self.threads.append(thread)
+
+    def settle(self) -> None:
+        for thread in self.threads:
+            thread.join()
+
+
+def _copy(pipe: BinaryIO, to: int, kept: Path) -> None:
+    with pipe, kept.open("wb") as file:
+        while data := os.read(pipe.fileno(), _CHUNK_BYTES):
+            file.write(data)
+            try:
+                _write(to, data)
+            except OSError:
+                return  # nobody reads it any more: the program is told so, as it would be without us
+
+
+def _write(to: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(to, data) :]
+
+
+def run(program: Program, watch: Callable[[int], int] | None = None) -> Ended:
+    """Start it, pass on what it says and what is sent to it, and wait for its end.
+
+    Args:
+        watch: is told the process's id, waits until it has ended, and answers its exit code, or the number of the
+            signal that ended it, negative.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    passed: list[signal.Signals] = []
+    with _forwarding(passed, program.takes_input) as told:
+        process = subprocess.Popen(
+            program.argv,
+            cwd=program.folder,
+            env=dict(program.variables),
+            stdin=None if program.takes_input else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            # What reads from a terminal has to be in the group that the terminal talks to.
+            process_group=None if program.takes_input else 0,
+            preexec_fn=program.confine,
+            # Ours are closed by themselves; to look for others would be calls that a trace stops at, too early.
+            close_fds=watch is None,
+        )
+        told(process.pid)
+        streams = _Streams()
+        streams.follow(cast("BinaryIO", process.stdout), 1, program.stdout)
+        streams.follow(cast("BinaryIO", process.stderr), 2, program.stderr)
+        if watch is None:
+            code = process.wait()
+        else:
+            code = process.returncode = watch(process.pid)
+        streams.settle()
+    if code < 0:
+        return Ended(None, signal.Signals(-code), tuple(passed))
+    return Ended(code, None, tuple(passed))
+
+
+@contextlib.contextmanager
+def _forwarding(passed: list[signal.Signals], shares_terminal: bool) -> Iterator[Callable[[int], None]]:
+    """While it lasts, signals that reach us go to the process that we are told of, and to its children."""
+    process: list[int] = []
+    early: list[int] = []
+
+    def forward(number: int, _: FrameType | None) -> None:
+        passed.append(signal.Signals(number))
+        if not process:
+            early.append(number)
+        else:
+            _send(process[0], number, shares_terminal)
+
+    def told(pid: int) -> None:
+        process.append(pid)
+        for number in early:
+            _send(pid, number, shares_terminal)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield told
+        return
+    # What we were told to ignore (`nohup`) the program ignores, too.
+    before = {each: signal.getsignal(each) for each in _FORWARDED}
+    mine = [each for each, handler in before.items() if handler is not signal.SIG_IGN]
+    for each in mine:
+        signal.signal(each, forward)
+    try:
+        yield told
+    finally:
+        for each in mine:
+            signal.signal(each, before[each])
+
+
+def _send(pid: int, number: int, shares_terminal: bool) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        if not shares_terminal:
+            os.killpg(pid, number)
+        elif number not in (signal.SIGINT, signal.SIGQUIT):  # the terminal sent these to it, too
+            os.kill(pid, number)
+
+
+def end_like(ended: Ended) -> int:
+    """The exit code of a process that passes `ended` on; where a signal ended it, it is ended by the same."""
+    if ended.by is None:
+        return cast("int", ended.code)
+    with contextlib.suppress(OSError, ValueError):  # SIGKILL has no handler to be reset
+        signal.signal(ended.by, signal.SIG_DFL)
+    # A core of ours would say nothing of the program.
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.kill(os.getpid(), ended.by)
+    return 128 + ended.by

@@ -1,0 +1,582 @@
+"""Any command as a Run, in whatever language it is written: `whence exec` stands on it.
+
+    run(client, Command(argv=("python", "train.py", "{data}", "{model}", "--rate", "{rate}"),
+                        inputs={"data": "dataset:images@latest"}, outputs={"model": "out/model.bin"},
+                        params={"rate": 0.1}))
+
+Decides what a command is known by: its words, where `{name}` stands for an input, an output or a parameter; the
+program that it starts; the source of the project around it, without those inputs and outputs; and what its inputs
+hold. Then it is reserved, executed or reused as a step is. Leaves to others: the process (`child`), what it may
+read (`sandbox`) and was seen to (`tracing`).
+"""
+
+import itertools
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from whence import (
+    child,
+    described,
+    environment,
+    handles,
+    modes,
+    programs,
+    reads,
+    recorder,
+    sandbox,
+    searching,
+    sources,
+    split,
+    tracing,
+)
+from whence_catalog import cache, model, observation, replies
+from whence_catalog.blobs import BlobStore
+from whence_catalog.digest import Digest
+from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound
+
+if TYPE_CHECKING:
+    from whence.client import Client
+
+Say = Callable[[str], None]
+LOG, METRICS = "log", "metrics"
+STREAMS = ("stdout", "stderr")
+# Where an output lay, from the root of its project: what takes a file from there takes that production.
+PATH = "whence.path"
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_SHOWN_LINES = 15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A command, and what it depends on.
+
+    Args:
+        argv: its words. `{name}` in one stands for where an input or output of that name lies, or for a parameter;
+            other braces are left alone. The variables WHENCE_IN_NAME, WHENCE_OUT_NAME and WHENCE_PARAM_NAME say the same.
+        inputs: by name, a reference (`dataset:images@3`) or a path.
+        outputs: by name, the path at which it leaves a file or a folder.
+        artifacts: by the name of an input or output, the kind and name of the artifact that it is; `file:` and its
+            path from the project's root unless given.
+        params: by name, plain values.
+        job: the name of the unit of work; that of its script or program unless given.
+        code: files and folders that are its code, from here; the whole project's source unless given.
+        variables: environment variables that its result depends on.
+        mode, max_age, max_wait: as for a step.
+        labels: of the Run.
+        metrics: a file that it leaves, a JSON object of numbers: metrics of the Run, and an output of that name.
+        takes_input: whether it reads our standard input; then it is not reused.
+        overwrite: whether an output may take the place of a file that is recorded nowhere.
+        trace: see which files it reads, and tell those that are none of its inputs or code.
+        sandbox: let it read nothing else, and write nothing but its outputs.
+    """
+
+    argv: tuple[str, ...]
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, object] = field(default_factory=dict)
+    job: str | None = None
+    code: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
+    mode: modes.ModeName = "reuse"
+    max_age: float | None = None
+    max_wait: float | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    metrics: str | None = None
+    takes_input: bool = False
+    overwrite: bool = False
+    trace: bool = False
+    sandbox: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.argv or not self.argv[0]:
+            raise InvalidInput(
+                "no command is given; put it last: whence exec --out model=m.bin -- python train.py"
+            )
+        names = [*self.inputs, *self.outputs, *self.params]
+        for name in names:
+            if not _NAME.fullmatch(name):
+                raise InvalidInput(
+                    f"not a name: {name!r}; expected letters, digits, '_', '.' and '-'", ErrorKind.BAD_NAME
+                )
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise InvalidInput(
+                f"{twice[0]} names two things; inputs, outputs and parameters each have a name of their own"
+            )
+        if LOG in names:
+            raise InvalidInput(f"nothing can be called {LOG}: what the command says is kept under that name")
+        if self.metrics is not None and METRICS in names and self.outputs.get(METRICS) != self.metrics:
+            raise InvalidInput(
+                f"nothing else can be called {METRICS} where --metrics is said: its file is an output of that name"
+            )
+        if self.metrics is not None:
+            names.append(METRICS)
+        if unknown := sorted(self.artifacts.keys() - names):
+            raise InvalidInput(
+                f"{unknown[0]} is neither an input nor an output; there are {', '.join(names) or 'none'}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A command that was run, or whose outputs were there. `origin` made them, where it was reused."""
+
+    run: str
+    job: str
+    state: model.RunState
+    reason: str | None
+    origin: str | None
+    outputs: Mapping[str, str]
+    how: child.Ended
+    seconds: float
+    error: str | None = None
+
+
+def run(client: "Client", command: Command, say: Say) -> Ended:
+    """Run a command, or restore what it made before; what it says comes out of our own streams.
+
+    Raises:
+        InvalidInput: it has no meaning: a name, a path, an output that others need.
+        NotFound: there is no such program, input or reference.
+        Conflict: an output would take the place of something that is recorded nowhere.
+    """
+    return _Running(client, command, say).run()
+
+
+class _Running:
+    def __init__(self, client: "Client", command: Command, say: Say) -> None:
+        self._client = client
+        self._command = command
+        self._say = say
+        self._here = Path.cwd()
+        self._root = described.root_around(self._here)
+        self._began = time.monotonic()
+        self._program = programs.find(command.argv[0], self._here)
+        self._places = dict(command.outputs)
+        if command.metrics is not None and self._absolute(command.metrics) not in map(
+            self._absolute, self._places.values()
+        ):
+            self._places[METRICS] = command.metrics
+        self._outputs = {name: self._absolute(text) for name, text in self._places.items()}
+        self._refuse_overlaps()
+        self._inputs = {name: self._input(name, text) for name, text in command.inputs.items()}
+        taken = [path for name, (_, path) in self._inputs.items() if command.inputs[name] != str(path)]
+        self._source = sources.collect(
+            self._root,
+            [self._absolute(text) for text in command.code],
+            without=[
+                *self._outputs.values(),
+                *taken,
+                *([self._absolute(command.metrics)] if command.metrics else []),
+            ],
+        )
+        self.job = command.job or self._job_name()
+
+    def run(self) -> Ended:
+        if self._command.sandbox:
+            sandbox.require()
+        if self._command.trace:
+            tracing.require()
+        self._refuse_to_overwrite()
+        opening = split.Opening(self._client, self._call())
+        while isinstance(answer := opening.ask(), split.Wait | split.Verify):
+            if isinstance(answer, split.Wait):
+                self._say_waiting(answer)
+                time.sleep(answer.seconds)
+            elif not opening.look_elsewhere():
+                raise NotFound(
+                    f"{', '.join(answer.locations)} cannot be looked at from here", ErrorKind.NO_SUCH_FILE
+                )
+        return self._reused(answer) if isinstance(answer, split.Reuse) else self._executed(answer, opening)
+
+    # ── what it is known by ──────────────────────────────────────────────────────────────────────
+
+    def _absolute(self, text: str) -> Path:
+        return Path(os.path.normpath(self._here / text))
+
+    def _told(self, path: Path) -> str:
+        """A path from the project's root, where it is in the project."""
+        return path.relative_to(self._root).as_posix() if path.is_relative_to(self._root) else str(path)
+
+    def _refuse_overlaps(self) -> None:
+        for (one, path), (other, second) in itertools.permutations(self._outputs.items(), 2):
+            if path == second or path in second.parents:
+                raise InvalidInput(f"the outputs {one} and {other} lie in one another: {path} and {second}")
+        for name, path in self._outputs.items():
+            if path == self._here or path in self._here.parents:
+                raise InvalidInput(
+                    f"the output {name} is {path}, which this command runs in; name a folder inside it"
+                )
+
+    def _input(self, name: str, text: str) -> tuple[handles.Handle, Path]:
+        path = self._absolute(text)
+        if ":" in text and not path.exists():
+            handle = self._client.get(text)
+            return handle, handle.path
+        if not path.exists():
+            raise NotFound(
+                f"no file {text} for the input {name}, and it is no reference such as dataset:images@latest",
+                ErrorKind.NO_SUCH_FILE,
+            )
+        for output, place in self._outputs.items():
+            if path == place or place in path.parents or path in place.parents:
+                raise InvalidInput(
+                    f"{text} is the input {name} and the output {output}; what a command changes in place cannot be"
+                    " made again: have it write elsewhere"
+                )
+        return self._recorded(name, path), path
+
+    def _recorded(self, name: str, path: Path) -> handles.Handle:
+        """The production that lies at `path`: the newest of these bytes that was left there, else a new one."""
+        self._say(f"reading {self._told(path)}")
+        found = BlobStore.hash_tree(path).digest if path.is_dir() else BlobStore.hash_file(path).digest
+        artifact = self._artifact(name, path)
+        for output in self._productions(found):
+            if output.metadata.get(PATH) == self._told(path) or output.version.artifact == artifact:
+                return handles.bound(output, self._client, path)
+        draft = handles.draft(artifact.kind, artifact.name, path, metadata={PATH: self._told(path)})
+        return handles.bound(self._client.publish_draft(draft).output, self._client, path)
+
+    def _productions(self, content: Digest) -> Iterator[model.Output]:
+        hits = searching.search(
+            self._client,
+            content.text,
+            types=[replies.HitType.VERSION],
+            projects=[self._client.project],
+            limit=100,
+        )
+        for version in (hit.version for hit in hits if hit.version is not None):
+            yield from (
+                output
+                for output in self._client.catalog.productions(version.artifact)
+                if output.version == version
+            )
+
+    def _artifact(self, name: str, path: Path) -> model.Artifact:
+        named = self._command.artifacts.get(name)
+        if named is None:
+            kind = "metrics" if name == METRICS and self._command.metrics is not None else "file"
+            return model.Artifact(self._client.project, kind, self._told(path))
+        return self._client.named(named)
+
+    def _job_name(self) -> str:
+        for word in self._command.argv[:3]:
+            path = self._absolute(word)
+            if path.is_file() and path.is_relative_to(self._root):
+                return ".".join(path.relative_to(self._root).with_suffix("").parts)
+        return os.path.basename(self._command.argv[0])
+
+    def _call(self) -> described.Call:
+        command = self._command
+        seen: dict[str, object] = {"command": list(command.argv), "outputs": sorted(self._outputs)}
+        if not self._program.path.is_relative_to(self._root):
+            seen["program"] = self._program.identity
+        if (packages := self._program.packages) is not None:
+            seen["packages"] = packages
+        if command.sandbox:
+            seen["sandbox"] = True
+        return described.Call(
+            job=self.job,
+            inputs={**{name: handle for name, (handle, _) in self._inputs.items()}, **command.params},
+            code=described.Bundle(self._source.identity.text),
+            labels=command.labels,
+            mode="off" if command.takes_input else command.mode,
+            max_age=command.max_age,
+            max_wait=command.max_wait,
+            environment=self._program.environment,
+            variables=command.variables,
+            extra=seen,
+            root=self._root,
+            captured=self._captured(),
+        )
+
+    def _captured(self) -> model.Capture:
+        client, command, program = self._client, self._command, self._program
+        here = environment.capture(self._root)
+        kept = client.blobs.put_bytes(environment.encode(here))
+        stored = self._source.store(client.blobs)
+        why = [] if self._source.because is None else [self._source.because]
+        if command.takes_input:
+            why.append("what it read from its standard input was not kept")
+        if program.is_foreign_python:
+            why.append(
+                f"its interpreter {program.path} is not the one that whence runs in, and is not recorded"
+            )
+        lies = {name: self._told(path) for name, path in self._outputs.items()}
+        lies |= {
+            name: self._told(path)
+            for name, (_, path) in self._inputs.items()
+            if self._absolute(command.inputs[name]) == path
+        }
+        return model.Capture(
+            bundle=stored,
+            environment=kept,
+            python=here.minor,
+            git=environment.git_facts(self._root),
+            argv=tuple(command.argv),
+            rerunnable=not why,
+            because="; ".join(why) or None,
+            blind_spots=(*self._source.notes, *program.blind_spots),
+            source=model.Reached.COMMAND,
+            cwd=self._told(self._here),
+            command=tuple(command.argv),
+            places=lies,
+        )
+
+    # ── reuse ────────────────────────────────────────────────────────────────────────────────────
+
+    def _say_waiting(self, answer: split.Wait) -> None:
+        self._say(f"waiting for {answer.holder}, which computes the same since {answer.since:%H:%M:%S}")
+
+    def _refuse_to_overwrite(self) -> None:
+        if self._command.overwrite:
+            return
+        for name, path in self._outputs.items():
+            if not path.exists() and not path.is_symlink():
+                continue
+            found = BlobStore.hash_tree(path).digest if path.is_dir() else BlobStore.hash_file(path).digest
+            if next(self._productions(found), None) is None:
+                raise Conflict(
+                    f"{self._told(path)}, the output {name}, is there already, and is recorded nowhere; move it away,"
+                    " keep it with `whence publish`, or say --overwrite",
+                    ErrorKind.WRONG_STATE,
+                )
+
+    def _clear(self) -> None:
+        for path in self._outputs.values():
+            _remove(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+
+    def _reused(self, answer: split.Reuse) -> Ended:
+        made = {output.role: output for output in answer.productions}
+        for name, path in self._outputs.items():
+            self._restore(made[name], path)
+        if LOG in made:
+            _replay(handles.bound(made[LOG], self._client).path)
+        return Ended(
+            run=answer.run,
+            job=self.job,
+            state=model.RunState.REUSED,
+            reason=None,
+            origin=answer.origin,
+            outputs={name: made[name].version.ref for name in self._outputs},
+            how=child.Ended(0),
+            seconds=time.monotonic() - self._began,
+        )
+
+    def _restore(self, output: model.Output, path: Path) -> None:
+        """Have the bytes of `output` at `path`: it is replaced by one rename, or left as it is."""
+        content = output.version.content
+        is_tree = content.form is model.Form.TREE
+        if path.exists() and path.is_dir() == is_tree:
+            there = BlobStore.hash_tree(path).digest if is_tree else BlobStore.hash_file(path).digest
+            if there == content.digest:
+                return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".whence-", dir=path.parent) as folder:
+            fresh = Path(folder) / path.name
+            (self._client.blobs.copy_tree if is_tree else self._client.blobs.copy_file)(content.digest, fresh)
+            _remove(path)
+            fresh.rename(path)
+
+    # ── execute ──────────────────────────────────────────────────────────────────────────────────
+
+    def _executed(self, answer: split.Execute, opening: split.Opening) -> Ended:
+        client = self._client
+        began = recorder.Recorder(client, cast("model.Run", answer.begun), answer.ticket)
+        began.took(opening.description.call.inputs)
+        for handle, path in self._inputs.values():
+            if handle.path == path:
+                began.lend(handle)
+        with ExitStack() as scope:
+            folder = Path(scope.enter_context(tempfile.TemporaryDirectory(prefix="whence-log-")))
+            began.begin()
+            scope.enter_context(began.recorded())
+            self._clear()
+            how = self._started(began, folder)
+            return self._told_end(began, how, answer.reason, opening, folder)
+
+    def _started(self, began: recorder.Recorder, folder: Path) -> child.Ended:
+        command = self._command
+        values = self._values()
+        touched = (*(str(path) for _, path in self._inputs.values()), *map(str, self._outputs.values()))
+        readable = (*self._source.paths, *touched, *self._program.folders)
+        variables = {
+            **os.environ,
+            **began.env,
+            # What it says is seen when it says it, as at a terminal.
+            "PYTHONUNBUFFERED": os.environ.get("PYTHONUNBUFFERED", "1"),
+            **{_variable("IN", name): values[name] for name in command.inputs},
+            **{_variable("OUT", name): values[name] for name in self._outputs},
+            **{_variable("PARAM", name): values[name] for name in command.params},
+        }
+        scratch = folder.with_name(f"{folder.name}-scratch")
+        confine: list[Callable[[], None]] = []
+        if command.sandbox:
+            scratch.mkdir()
+            variables["TMPDIR"] = str(scratch)
+            confine.append(sandbox.confinement(readable, list(self._outputs.values()), scratch))
+        trace = (
+            tracing.Trace(reads.cover(self._client, self._root, self._source.paths, readable))
+            if command.trace
+            else None
+        )
+        if trace is not None:
+            confine.append(trace.begin)
+        program = child.Program(
+            argv=[str(self._program.path), *(_filled(word, values) for word in command.argv[1:])],
+            folder=self._here,
+            variables=variables,
+            stdout=folder / STREAMS[0],
+            stderr=folder / STREAMS[1],
+            takes_input=command.takes_input,
+            confine=_all_of(confine),
+        )
+        try:
+            how = child.run(program, trace)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+            seen = observation.not_watched() if trace is None else trace.seen()
+            began.saw(seen, observation.reasons(seen))
+        for path in () if trace is None else trace.denied:
+            is_own = self._root / path in self._outputs.values()
+            what = (
+                "which it made: in a sandbox an output is only written"
+                if is_own
+                else "which is none of its inputs"
+            )
+            began.warn(f"it was not allowed to read {path}, {what}")
+        return how
+
+    def _values(self) -> dict[str, str]:
+        values = {name: str(path) for name, (_, path) in self._inputs.items()}
+        for name, text in self._command.inputs.items():
+            if self._absolute(text) == self._inputs[name][1]:
+                values[name] = text  # as it was written, so that the command sees what its author meant
+        values |= self._places
+        return values | {name: _text(value) for name, value in self._command.params.items()}
+
+    def _told_end(
+        self,
+        began: recorder.Recorder,
+        how: child.Ended,
+        reason: str,
+        opening: split.Opening,
+        folder: Path,
+    ) -> Ended:
+        missing = [name for name, path in self._outputs.items() if how.is_well and not path.exists()]
+        error = None
+        if missing:
+            error = f"it ended well, and left no {self._places[missing[0]]}, the output {missing[0]}"
+        elif not how.is_well:
+            error = "\n".join([str(how), *_last_lines(folder / STREAMS[1])])
+        state = (
+            model.RunState.COMPLETE
+            if error is None
+            else model.RunState.ABORTED
+            if how.is_aborted
+            else model.RunState.FAILED
+        )
+        drafts = {} if error is not None else self._drafts()
+        if any((folder / name).stat().st_size for name in STREAMS):
+            drafts[LOG] = handles.draft("report", f"{self.job}.log", folder, metadata={cache.ASIDE: True})
+        metrics = {} if error is not None or self._command.metrics is None else self._metrics()
+        with tempfile.TemporaryDirectory(prefix="whence-") as scratch:
+            claims = []
+            for place, (role, draft) in enumerate(drafts.items()):
+                own = Path(scratch) / str(place)
+                own.mkdir()
+                claims.append(self._client.store(draft, role=role, folder=own, run=began.uid))
+        if metrics:
+            began.log(None, **metrics)
+        made = began.end(
+            state, outputs=tuple(claims), error=error, changed=opening.description.arguments.changed()
+        )
+        return Ended(
+            run=began.id,
+            job=self.job,
+            state=state,
+            reason=reason,
+            origin=None,
+            outputs={output.role: output.version.ref for output in made},
+            how=how if not missing else child.Ended(1),
+            seconds=time.monotonic() - self._began,
+            error=error,
+        )
+
+    def _drafts(self) -> dict[str, handles.Handle]:
+        drafts = {}
+        for name, path in self._outputs.items():
+            artifact = self._artifact(name, path)
+            drafts[name] = handles.draft(
+                artifact.kind, artifact.name, path, metadata={PATH: self._told(path)}
+            )
+        return drafts
+
+    def _metrics(self) -> dict[str, float]:
+        import json
+
+        named = cast("str", self._command.metrics)
+        path = self._absolute(named)
+        try:
+            said = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise InvalidInput(f"the metrics {named} cannot be read: {error}") from error
+        if not isinstance(said, dict) or not all(type(value) in (int, float) for value in said.values()):
+            raise InvalidInput(f"the metrics {named} are not a JSON object of numbers")
+        return {name: float(value) for name, value in said.items()}
+
+
+def _all_of(calls: Sequence[Callable[[], None]]) -> Callable[[], None] | None:
+    def call_all() -> None:
+        for call in calls:
+            call()
+
+    return call_all if calls else None
+
+
+def _variable(what: str, name: str) -> str:
+    return f"WHENCE_{what}_{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}"
+
+
+def _filled(word: str, values: Mapping[str, str]) -> str:
+    return re.sub(r"\{([A-Za-z_][A-Za-z0-9_.-]*)\}", lambda found: values.get(found[1], found[0]), word)
+
+
+def _text(value: object) -> str:
+    import json
+
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _last_lines(path: Path) -> Sequence[str]:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 8192))
+        said = file.read().decode("utf-8", "replace")
+    return said.rstrip().splitlines()[-_SHOWN_LINES:]
+
+
+def _replay(log: Path) -> None:
+    """Say again what the command said."""
+    for name, stream in zip(STREAMS, (sys.stdout, sys.stderr), strict=True):
+        with (log / name).open("rb") as file:
+            stream.flush()
+            shutil.copyfileobj(file, stream.buffer)
+            stream.flush()

@@ -1,0 +1,134 @@
+"""Programs: what a command starts, and how that is told from another.
+
+A program of the project is part of its source. Any other is known by the bytes of its file, and a Python (or a
+script that starts with one) by what is installed for it, too.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from whence import environment
+from whence_catalog import digest
+from whence_catalog.blobs import BlobStore
+from whence_catalog.errors import ErrorKind, NotFound
+
+_SECONDS = 30.0
+_INSTALLED = (
+    "import importlib.metadata as m, json, sys; print(json.dumps([sys.version,"
+    " sorted((d.metadata['Name'] or '') + '==' + d.version for d in m.distributions())]))"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program: its file, and the Python that runs it, where it is one or names one in its first line."""
+
+    path: Path
+    interpreter: Path | None
+
+    @property
+    def identity(self) -> str:
+        """The digest of its file."""
+        return f"{self.path.name} {BlobStore.hash_file(os.path.realpath(self.path)).digest}"
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is run by the Python that runs whence, with what is installed for that."""
+        return self.interpreter is not None and (
+            self.interpreter.parent == Path(sys.executable).parent or self.interpreter == Path(sys.executable)
+        )
+
+    @property
+    def is_foreign_python(self) -> bool:
+        """Whether it is run by another Python, whose packages nobody recorded."""
+        return self.interpreter is not None and not self.is_ours
+
+    @property
+    def environment(self) -> str | Mapping[str, str]:
+        """What of the place counts in its key."""
+        if self.is_ours:
+            return "packages"
+        uname = os.uname()
+        image = next((os.environ[n] for n in environment.IMAGE_VARIABLES if os.environ.get(n)), None)
+        place = {"system": uname.sysname, "machine": uname.machine}
+        return place if image is None else {**place, "image": image}
+
+    @property
+    def packages(self) -> str | None:
+        """The digest of what is installed for a Python that is not ours; None for anything else.
+
+        Raises:
+            NotFound: it does not answer.
+        """
+        if not self.is_foreign_python:
+            return None
+        asked = [str(self.interpreter), "-I", "-c", _INSTALLED]
+        try:
+            said = subprocess.run(
+                asked, capture_output=True, timeout=_SECONDS, check=True, stdin=subprocess.DEVNULL
+            )
+            version, installed = json.loads(said.stdout)
+        except (OSError, subprocess.SubprocessError, ValueError) as error:
+            raise NotFound(
+                f"{self.interpreter} does not say what is installed: {error}", ErrorKind.NO_SUCH_FILE
+            ) from error
+        return digest.digest_of("whence.packages/1", version, installed).text
+
+    @property
+    def blind_spots(self) -> tuple[str, ...]:
+        """What of it a rerun takes from its machine."""
+        if self.is_ours:
+            return ()
+        return (f"the program {self.path} is its machine's, and is not kept",)
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Where what it consists of lies."""
+        if self.interpreter is None:
+            return ()
+        real = Path(os.path.realpath(self.interpreter))
+        searched = [entry for entry in sys.path if entry] if self.is_ours else []
+        return (str(self.interpreter.parent.parent), str(real.parent.parent), *searched)
+
+
+def find(name: str, here: Path) -> Program:
+    """The program that a shell would start under that name, from this folder.
+
+    Raises:
+        NotFound: there is none.
+    """
+    found = str(here / name) if os.sep in name else shutil.which(name)
+    if found is None or not os.path.isfile(found):
+        raise NotFound(f"no program {name}; is it installed, and on PATH?", ErrorKind.NO_SUCH_FILE)
+    if not os.access(found, os.X_OK):
+        raise NotFound(
+            f"{name} is no program: it may not be executed; say `chmod +x {name}`, or name its interpreter",
+            ErrorKind.NO_SUCH_FILE,
+        )
+    path = Path(os.path.normpath(found))
+    return Program(path, _interpreter(path))
+
+
+def _interpreter(path: Path) -> Path | None:
+    if os.path.basename(os.path.realpath(path)).startswith(("python", "pypy")):
+        return path
+    try:
+        with path.open("rb") as file:
+            first = file.readline(1024)
+    except OSError:
+        return None
+    if not first.startswith(b"#!"):
+        return None
+    words = os.fsdecode(first[2:]).split()
+    if words and os.path.basename(words[0]) == "env":
+        words = [word for word in words[1:] if not word.startswith("-")]
+    named = shutil.which(words[0]) if words else None
+    if named is None or not os.path.basename(named).startswith(("python", "pypy")):
+        return None
+    return Path(named)
