@@ -4,12 +4,14 @@ Every answer as of a position is asked when that is the end of the log, and once
 a Version as of any position is what the facts up to it say, as `plain_taint` reads them from the start.
 """
 
+import inspect
 import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import TypeAlias, cast
 from uuid import UUID
 
 import pytest
@@ -19,6 +21,7 @@ from hypothesis import strategies as st
 from tests import plain_taint, postgres
 from tests.simulator import ACTOR, World, claim, taken, uid
 from whence_catalog import lineage, model
+from whence_catalog.catalog import Catalog
 from whence_catalog.errors import WhenceError
 from whence_catalog.sql import recording
 from whence_catalog.sql.catalog import SqlCatalog
@@ -34,6 +37,7 @@ class History:
     """One history in a project of its own, and what was answered as it went on."""
 
     catalog: SqlCatalog
+    again: SqlCatalog
     slow: PostgresEngine | None
     world: World = field(init=False)
     made: list[model.Output] = field(default_factory=list)
@@ -158,16 +162,15 @@ class History:
 
     # ── what is known ────────────────────────────────────────────────────────────────────────────
 
-    def known(self, as_of: int, runs: Sequence[UUID]) -> str:
+    def known(self, ask: Catalog, as_of: int, runs: Sequence[UUID]) -> str:
         """All that can be asked as of a position. What is refused is refused in words of now."""
-        ask = self.catalog
         here = [
             model.Reference.parse(self.name(name) + tail)
             for name in NAMES
             for tail in ("", "@1", "@2", "@prod")
         ]
         artifacts = [model.Reference.parse(self.name(name)).artifact for name in NAMES]
-        whole = lineage.Bounds(max_nodes=None)
+        whole, few = lineage.Bounds(max_nodes=None), lineage.Bounds(max_nodes=3)
 
         def told(question: Callable[[], object]) -> object:
             try:
@@ -206,7 +209,17 @@ class History:
                 for r in here[3::4]
                 for way in lineage.Direction
             ],
+            [
+                told(lambda ask_of=ask_of: ask_of([str(here[8])], lineage.Direction.BOTH))  # type: ignore[misc]
+                for ask_of in (
+                    lambda roots, way: ask.lineage_counts(roots, way, as_of=as_of),
+                    lambda roots, way: ask.lineage_with_hidden(roots, way, few, as_of=as_of),
+                )
+            ],
             [told(lambda r=r: ask.impact(str(r), (), as_of)) for r in here[::4]],  # type: ignore[misc]
+            [told(lambda r=r: ask.paths(str(r), str(here[8]), 3, as_of)) for r in here[:8:4]],  # type: ignore[misc]
+            [told(lambda r=r: ask.roots_of([str(r)], as_of)) for r in (here[8], *runs[-1:])],  # type: ignore[misc]
+            told(lambda: ask.common_ancestors([str(r) for r in here[4:12:4]], as_of)),
         ]
         return re.sub(r"NotFound\((\"[^\"]*\"|'[^']*')\)", "unknown", repr(answers))
 
@@ -228,22 +241,29 @@ STEPS: dict[str, Callable[[History, int], None]] = {
 histories = st.lists(st.tuples(st.sampled_from(sorted(STEPS)), st.integers(0, 11)), min_size=1, max_size=12)
 
 
+Both: TypeAlias = tuple[SqlCatalog, SqlCatalog]
+
+
 @pytest.fixture(scope="module")
-def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqlCatalog]:
-    opened = SqlCatalog.open(tmp_path_factory.mktemp("positions") / "catalog.db", synchronous="OFF")
-    with closing(opened):
-        yield opened
+def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+    path = tmp_path_factory.mktemp("positions") / "catalog.db"
+    with (
+        closing(SqlCatalog.open(path, synchronous="OFF")) as opened,
+        closing(SqlCatalog.open(path, synchronous="OFF")) as again,
+    ):
+        yield opened, again
         assert opened.check().problems == ()
 
 
 @pytest.fixture(scope="module")
-def on_postgresql() -> Iterator[tuple[SqlCatalog, PostgresEngine]]:
+def on_postgresql() -> Iterator[tuple[SqlCatalog, SqlCatalog, PostgresEngine]]:
     with (
         postgres.shared().database() as url,
         closing(PostgresEngine(url)) as slow,
         closing(SqlCatalog.connect(url, timeout_seconds=20)) as opened,
+        closing(SqlCatalog.connect(url, timeout_seconds=20)) as again,
     ):
-        yield opened, slow
+        yield opened, again, slow
         assert opened.check().problems == ()
 
 
@@ -254,9 +274,10 @@ def follow(history: History, steps: Sequence[tuple[str, int]]) -> None:
         for name, n in steps:
             STEPS[name](history, n)
             head, runs = history.head(), tuple(history.runs)
-            history.told[head] = runs, history.known(head, runs)
+            history.told[head] = runs, history.known(history.catalog, head, runs)
     for position, (runs, before) in history.told.items():
-        assert history.known(position, runs) == before, position
+        # By who has never been asked, and remembers nothing.
+        assert history.known(history.again, position, runs) == before, position
     plain = plain_taint.PlainTaint()
     for stored in history.catalog.facts(history.before, 10_000):
         plain.take_in(stored)
@@ -273,19 +294,41 @@ def versions_of(plain: plain_taint.PlainTaint) -> set[plain_taint.Content]:
 
 @settings(deadline=None, max_examples=15, suppress_health_check=list(HealthCheck))
 @given(histories)
-def test_on_sqlite(on_sqlite: SqlCatalog, steps: list[tuple[str, int]]) -> None:
-    follow(History(on_sqlite, None), steps)
+def test_on_sqlite(on_sqlite: Both, steps: list[tuple[str, int]]) -> None:
+    follow(History(*on_sqlite, None), steps)
+
+
+class Noting:
+    """A catalog that notes what it is asked."""
+
+    def __init__(self, catalog: SqlCatalog) -> None:
+        self._catalog = catalog
+        self.asked: set[str] = set()
+
+    def __getattr__(self, verb: str) -> object:
+        self.asked.add(verb)
+        return getattr(self._catalog, verb)
+
+
+def test_every_verb_that_takes_a_position_is_asked(on_sqlite: Both) -> None:
+    history = History(*on_sqlite, None)
+    noting = Noting(history.catalog)
+    history.known(cast("Catalog", noting), history.head(), history.runs)
+    verbs = inspect.getmembers(Catalog, inspect.isfunction)
+    assert noting.asked == {name for name, verb in verbs if "as_of" in inspect.signature(verb).parameters}
 
 
 @settings(deadline=None, max_examples=6, suppress_health_check=list(HealthCheck))
 @given(histories)
 def test_on_postgresql_with_late_commits(
-    on_postgresql: tuple[SqlCatalog, PostgresEngine], steps: list[tuple[str, int]]
+    on_postgresql: tuple[SqlCatalog, SqlCatalog, PostgresEngine], steps: list[tuple[str, int]]
 ) -> None:
     follow(History(*on_postgresql), steps)
 
 
-def test_each_step_in_turn_with_a_late_commit(on_postgresql: tuple[SqlCatalog, PostgresEngine]) -> None:
+def test_each_step_in_turn_with_a_late_commit(
+    on_postgresql: tuple[SqlCatalog, SqlCatalog, PostgresEngine],
+) -> None:
     """What hypothesis may not come upon in one history: all of it, in an order in which each step does something."""
     steps = (
         *(
