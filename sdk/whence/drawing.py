@@ -345,7 +345,7 @@ def _in_hex(character: str) -> str:
 def _mermaid_text(text: str) -> str:
     """A text inside quotes: what could be markup, or end them, as a numeric entity (`#34;`)."""
     plain = re.sub(r"\s+", " ", one_line(text))
-    return "".join(c if c.isalnum() or c in " ./:@,+=()" else f"#{ord(c)};" for c in plain)
+    return "".join(c if c.isalnum() or c in " ./:@,+=()-_'!?→" else f"#{ord(c)};" for c in plain)
 
 
 def _mermaid_remark(text: str) -> str:

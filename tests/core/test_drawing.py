@@ -74,6 +74,17 @@ def named(text: str) -> Graph:
     return Graph((nodes[0].id,), nodes, (edge(*ends, EdgeType.OUTPUT, text),), Completeness(True))
 
 
+def served() -> Graph:
+    """A model that serves at one target, and served at another, which is over."""
+    nodes = (
+        version(MODEL),
+        Node("deployment/d1", NodeType.DEPLOYMENT, "shop/eu-central", "serving", T0, None, 1, "default"),
+        Node("deployment/d2", NodeType.DEPLOYMENT, "shop/us", "ended", T0, None, 1, "default"),
+    )
+    deployed = tuple(edge(MODEL, node.id, EdgeType.DEPLOYED, position=9) for node in nodes[1:])
+    return Graph((MODEL,), nodes, deployed, Completeness(True))
+
+
 def text_of(lines: Iterator[str]) -> str:
     return "\n".join(lines) + "\n"
 
@@ -156,8 +167,8 @@ def test_dot_keeps_to_its_grammar_whatever_a_name_holds(text: str) -> None:
 
 # What Mermaid's own lexer takes for an id and for the inside of quotes, and less than that.
 MERMAID_ID = r"n_\w*"
-MERMAID_TEXT = r'"(?:[^\W_]|[ ./:@,+=()]|#\d+;)*"'
-MERMAID_NODE = rf"  {MERMAID_ID}(?:\(\[{MERMAID_TEXT}\]\)|\[{MERMAID_TEXT}\]):::\w+"
+MERMAID_TEXT = r'"(?:\w|[ ./:@,+=()\-\'!?→]|#\d+;)*"'
+MERMAID_NODE = rf"  {MERMAID_ID}(?:\(\[{MERMAID_TEXT}\]\)|\[\[?{MERMAID_TEXT}\]\]?):::\w+"
 MERMAID_EDGE = rf"  {MERMAID_ID} (?:-->|-\.->|==>)(?:\|{MERMAID_TEXT}\|)? {MERMAID_ID}"
 
 
@@ -187,6 +198,33 @@ def test_nodes_of_other_names_have_other_ids_in_mermaid(texts: list[str]) -> Non
         next(line for line in drawing.mermaid(named(text)) if "([" in line).split("(")[0] for text in texts
     }
     assert len(ids) == len(texts)
+
+
+# ── deployments ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("format", drawing.Format)
+def test_each_drawing_shows_where_a_version_serves_and_served(format: drawing.Format) -> None:
+    drawn = text_of(drawing.draw(format, iter([served()])))
+    for told in ("shop/eu-central", "shop/us", "ended"):
+        assert told in drawn, told
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of pydot's own parser
+def test_deployments_look_their_own_way() -> None:
+    mermaid = list(drawing.mermaid(served()))
+    nodes = {line.rpartition('"')[0].partition('"')[2]: line for line in mermaid if ":::" in line}
+    assert nodes["shop/eu-central (serving)"].endswith(":::deployment")
+    assert sum(" ==>" in line for line in mermaid) == 2
+    for line in mermaid[1:4]:
+        assert re.fullmatch(MERMAID_NODE, line), line
+    (dot,) = pydot.graph_from_dot_data(text_of(drawing.dot(served()))) or ()
+    assert {e.get("style") for e in dot.get_edges()} == {'"bold"'}
+    read = networkx.read_graphml(io.BytesIO(text_of(drawing.graphml(served())).encode()))
+    assert read.nodes["deployment/d2"]["state"] == "ended"
+    assert {data["type"] for _, _, data in read.edges(data=True)} == {"deployed"}
+    tree = list(drawing.tree(served(), Direction.DOWN))
+    assert [line for line in tree if "shop/us" in line and "ended" in line]
 
 
 # ── JSON, table, tree ────────────────────────────────────────────────────────────────────────────

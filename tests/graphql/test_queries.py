@@ -340,7 +340,7 @@ def test_a_search_finds_artifacts_jobs_and_content(pipeline: World, ask: Schema)
     assert found("m") == [("Artifact", "model:m")]
     assert found(digest_of(b"N").hex) == [("Version", "model:m@2")]
     assert found("", kinds=["dataset"]) == [("Artifact", "dataset:d")]
-    assert found("", types=["JOB"]) == [("Job", "load"), ("Job", "train")]
+    assert found("", types=["JOB"]) == [("Job", "train"), ("Job", "load")]
     assert found("", projects=["other"]) == []
     assert found("nothing") == []
 

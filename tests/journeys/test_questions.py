@@ -1,11 +1,13 @@
 """What changed, where data went, where it begins and what came of it: from the command line, and in the SDK."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.journeys.test_cli import Cli, both, cli
+from whence.cli import questions
 from whence.client import Client
 
 __all__ = ["cli"]
@@ -81,8 +83,9 @@ def test_an_impact_tells_first_where_it_is_used(pipeline: Client, cli: Cli) -> N
     text, found = both(cli, "impact", "dataset:images@2")
     lines = text.splitlines()
     assert "went into 2 runs and 2 versions (1 model, 1 report)" in lines[0]
-    assert lines[1] == "serving:"
-    assert "shop/eu serves model:digits@2  dataset:images@2 → train" in lines[2]
+    assert lines[1:4] == ["deployments: 1, aliases: 1", "serving:", "  shop/eu serves model:digits@2"]
+    assert lines[4].startswith("    by train ")
+    assert max(map(len, lines)) <= 100
     assert "prod means model:digits@2" in text
     assert found["counts"]["deployments"] == 1
     assert [item["type"] for item in found["items"]] == ["deployment", "alias", "version"]
@@ -91,6 +94,23 @@ def test_an_impact_tells_first_where_it_is_used(pipeline: Client, cli: Cli) -> N
     drawn = cli("impact", "dataset:images@2", "--format", "dot").out
     assert "shop/eu" in drawn
     assert "serves" in cli("impact", "model:digits@2").out
+
+
+def test_a_long_way_is_folded_between_its_steps() -> None:
+    steps = [f"step {n} of a long way" for n in range(9)]
+    lines = list(questions.folded(steps, "  by ", "   → "))
+    assert len(lines) > 1
+    assert max(map(len, lines)) <= 98
+    assert " → ".join(re.split(r"^(?:  by |   → )", line)[1] for line in lines) == " → ".join(steps)
+    assert list(questions.folded([], "  by ", "   → ")) == []
+
+
+def test_an_option_that_is_nothing_is_refused_in_plain_words(cli: Cli) -> None:
+    for command in (["lineage", "model:m"], ["impact", "model:m"], ["paths", "model:m", "model:m"]):
+        ended = cli(*command, "--format", "nope")
+        assert ended.code == 2
+        assert "'nope' is not one of" in re.sub(r"[│\s]+", " ", ended.err)
+        assert "Value error" not in ended.err
 
 
 def test_what_was_known_then(pipeline: Client, cli: Cli) -> None:

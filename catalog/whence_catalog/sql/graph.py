@@ -511,7 +511,7 @@ def _deployment(tx: Transaction, text: str, as_of: int | None) -> lineage.NodeKe
         raise InvalidInput(f"not a deployment: {text!r}; expected {lineage.DEPLOYMENT} and its id") from None
     found = tx.one(_deployment_named, uid=uid.bytes)
     if found is None or (as_of is not None and found[1] > as_of):
-        raise NotFound(f"no deployment {uid} is recorded", ErrorKind.NO_SUCH_VERSION)
+        raise NotFound(f"no {lineage.DEPLOYMENT}{uid} is recorded", ErrorKind.NO_SUCH_JUDGEMENT)
     return lineage.deployment_key(found[0])
 
 

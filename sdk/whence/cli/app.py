@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import typer.core
 
 from whence import environment, replay, settings, times
 from whence.cli import (
@@ -29,8 +30,22 @@ from whence_catalog import audit as audits
 from whence_catalog import catalog, model
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound, WhenceError
 
+
+class _Group(typer.core.TyperGroup):
+    """What is wrong with an option is said in words for whoever typed it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            # As Pydantic says it, who may have written a program.
+            error.message = error.message.removeprefix("Value error, ").partition(", unable to parse")[0]
+            raise
+
+
 cli = typer.Typer(
     name="whence",
+    cls=_Group,
     help="Where did this model come from, and can we make it again?",
     no_args_is_help=True,
     add_completion=False,

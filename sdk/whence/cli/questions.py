@@ -1,6 +1,6 @@
 """Commands that ask more of lineage than its graph: `paths`, `roots`, `impact` and `diff`."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
@@ -227,16 +227,17 @@ def show_impact(found: questions.Impact) -> None:
     counts = first.counts
     printing.show_plain(
         f"{_name(first.subject)} went into {counts['runs']:,} runs and {counts['versions']:,} versions"
-        f"{f' ({kinds})' if kinds else ''}; deployments: {counts['deployments']:,},"
-        f" aliases: {counts['aliases']:,}"
+        f"{f' ({kinds})' if kinds else ''}"
     )
+    printing.show_plain(f"deployments: {counts['deployments']:,}, aliases: {counts['aliases']:,}")
     section, masked = None, 0
     for item in _watched(found):
         if item.type is not section:
             section = item.type
             printing.show_plain(_HEADS[section])
         masked += item.version.is_masked
-        printing.show_plain(f"  {_item(item)}")
+        for line in _item(item):
+            printing.show_plain(f"  {line}")
     if masked:
         printing.show_plain(f"{masked} of them are of projects that you may not read")
     if first.completeness.ambiguous:
@@ -250,18 +251,36 @@ _HEADS = {
 }
 
 
-def _item(item: replies.Impacted) -> str:
-    way = f"  {way_text(item.path)}" if len(item.path) > 1 else "  itself"
+def _item(item: replies.Impacted) -> Iterator[str]:
+    """What it is, and under it what lies between that and the subject."""
     named = _name(item.version)
     match item.type:
         case ImpactType.DEPLOYMENT:
             where = item.deployment.target if item.deployment else "a target that you may not see"
-            return f"{where} serves {named}{way}"
+            yield f"{drawing.one_line(where)} serves {named}"
         case ImpactType.ALIAS:
             alias = item.alias.name if item.alias else "an alias that you may not see"
-            return f"{alias} means {named}{way}"
+            yield f"{drawing.one_line(alias)} means {named}"
         case ImpactType.VERSION:
-            return way.strip()
+            yield named
+    yield from folded([_name(node) for node in item.path[1:-1]], "  by ", "   → ")
+
+
+# A terminal is often no wider.
+_WIDTH = 98
+
+
+def folded(steps: Sequence[str], first: str, others: str) -> Iterator[str]:
+    """A way in as many lines as it takes, each of whole steps."""
+    line = ""
+    for step in steps:
+        longer = f"{line} → {step}" if line else f"{first}{step}"
+        if line and len(longer) > _WIDTH:
+            yield line
+            longer = f"{others}{step}"
+        line = longer
+    if line:
+        yield line
 
 
 def _watched(found: questions.Impact) -> Iterator[replies.Impacted]:
