@@ -19,8 +19,6 @@ T = TypeVar("T")
 
 KEY_DOMAIN = "whence.key/1"
 COMPONENT_DOMAIN = "whence.component/1"
-# In an output's metadata: it is kept beside the result and is no part of it, as a log is.
-ASIDE = "whence.aside"
 
 # Kinds of components, closed. The name of a component is its kind, or `kind/…` where there can be several.
 KINDS = frozenset(
@@ -323,7 +321,7 @@ def results(
     made: Mapping[str, digest.Digest], outputs: Iterable[model.Output | model.OutputClaim]
 ) -> Mapping[str, digest.Digest]:
     """Of what was `made`, by role, what is a result: not what `outputs` say is kept beside one."""
-    aside = {output.role for output in outputs if ASIDE in output.metadata}
+    aside = {output.role for output in outputs if model.ASIDE in output.metadata}
     return {role: named for role, named in made.items() if role not in aside} if aside else made
 
 

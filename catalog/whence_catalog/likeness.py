@@ -159,8 +159,9 @@ def compare(
         readings: by role, what lies in outputs whose bytes differ. Where there is none, and a tolerance is asked
             for, the metrics recorded with an output may stand for it.
     """
-    before = {output.role: output for output in original}
-    after = {claim.role: claim for claim in again}
+    # What is kept beside a result, as a log is, is none.
+    before = {output.role: output for output in original if model.ASIDE not in output.metadata}
+    after = {claim.role: claim for claim in again if model.ASIDE not in claim.metadata}
     read = readings or {}
     return Comparison(
         tuple(

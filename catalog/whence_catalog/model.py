@@ -171,6 +171,10 @@ class Output:
     derived_from: tuple[Source, ...] | None = None
 
 
+# In an output's metadata: it is kept beside the result and is no part of it, as a log is.
+ASIDE = "whence.aside"
+
+
 class Reached(StrEnum):
     """How the code of a Run is reached, to run it again.
 

@@ -115,7 +115,7 @@ def obstacles(
         why.append("it is still running")
     if not captured.rerunnable:
         why.append(captured.because or "its recording does not say how it could be")
-    elif captured.entry is None or captured.bundle is None:
+    elif (captured.entry is None and not captured.command) or captured.bundle is None:
         why.append("its entry point or its source was not recorded")
     elif captured.environment is None:
         why.append("its environment was not recorded")

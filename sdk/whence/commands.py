@@ -11,13 +11,14 @@ read (`sandbox`) and was seen to (`tracing`).
 """
 
 import itertools
+import json
 import os
 import re
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,7 +39,7 @@ from whence import (
     split,
     tracing,
 )
-from whence_catalog import cache, model, observation, replies
+from whence_catalog import model, observation, replies
 from whence_catalog.blobs import BlobStore
 from whence_catalog.digest import Digest
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound
@@ -162,6 +163,9 @@ class _Running:
         self._root = described.root_around(self._here)
         self._began = time.monotonic()
         self._program = programs.find(command.argv[0], self._here)
+        # Ours has another folder on every machine.
+        first = self._program.path.name if self._program.is_ours else command.argv[0]
+        self._argv = (first, *command.argv[1:])
         self._places = dict(command.outputs)
         if command.metrics is not None and self._absolute(command.metrics) not in map(
             self._absolute, self._places.values()
@@ -278,7 +282,7 @@ class _Running:
 
     def _call(self) -> described.Call:
         command = self._command
-        seen: dict[str, object] = {"command": list(command.argv), "outputs": sorted(self._outputs)}
+        seen: dict[str, object] = {"command": list(self._argv), "outputs": sorted(self._outputs)}
         if not self._program.path.is_relative_to(self._root):
             seen["program"] = self._program.identity
         if (packages := self._program.packages) is not None:
@@ -323,15 +327,20 @@ class _Running:
             environment=kept,
             python=here.minor,
             git=environment.git_facts(self._root),
-            argv=tuple(command.argv),
+            argv=self._argv,
             rerunnable=not why,
             because="; ".join(why) or None,
-            blind_spots=(*self._source.notes, *program.blind_spots),
+            blind_spots=(*self._source.notes, *program.blind_spots, *self._unkept()),
             source=model.Reached.COMMAND,
             cwd=self._told(self._here),
-            command=tuple(command.argv),
+            command=self._argv,
             places=lies,
         )
+
+    def _unkept(self) -> Iterator[str]:
+        for name in self._command.variables:
+            if name in os.environ:
+                yield f"the variable {name} was set, and its value was not kept"
 
     # ── reuse ────────────────────────────────────────────────────────────────────────────────────
 
@@ -411,20 +420,18 @@ class _Running:
         values = self._values()
         touched = (*(str(path) for _, path in self._inputs.values()), *map(str, self._outputs.values()))
         readable = (*self._source.paths, *touched, *self._program.folders)
-        variables = {
+        told = {
             **os.environ,
             **began.env,
             # What it says is seen when it says it, as at a terminal.
             "PYTHONUNBUFFERED": os.environ.get("PYTHONUNBUFFERED", "1"),
-            **{_variable("IN", name): values[name] for name in command.inputs},
-            **{_variable("OUT", name): values[name] for name in self._outputs},
-            **{_variable("PARAM", name): values[name] for name in command.params},
+            **variables(values, command.inputs, self._outputs, command.params),
         }
         scratch = folder.with_name(f"{folder.name}-scratch")
         confine: list[Callable[[], None]] = []
         if command.sandbox:
             scratch.mkdir()
-            variables["TMPDIR"] = str(scratch)
+            told["TMPDIR"] = str(scratch)
             confine.append(sandbox.confinement(readable, list(self._outputs.values()), scratch))
         trace = (
             tracing.Trace(reads.cover(self._client, self._root, self._source.paths, readable))
@@ -434,9 +441,9 @@ class _Running:
         if trace is not None:
             confine.append(trace.begin)
         program = child.Program(
-            argv=[str(self._program.path), *(_filled(word, values) for word in command.argv[1:])],
+            argv=[str(self._program.path), *(filled(word, values) for word in command.argv[1:])],
             folder=self._here,
-            variables=variables,
+            variables=told,
             stdout=folder / STREAMS[0],
             stderr=folder / STREAMS[1],
             takes_input=command.takes_input,
@@ -460,11 +467,11 @@ class _Running:
 
     def _values(self) -> dict[str, str]:
         values = {name: str(path) for name, (_, path) in self._inputs.items()}
-        for name, text in self._command.inputs.items():
-            if self._absolute(text) == self._inputs[name][1]:
-                values[name] = text  # as it was written, so that the command sees what its author meant
+        for name, written in self._command.inputs.items():
+            if self._absolute(written) == self._inputs[name][1]:
+                values[name] = written  # as it was written, so that the command sees what its author meant
         values |= self._places
-        return values | {name: _text(value) for name, value in self._command.params.items()}
+        return values | {name: text(value) for name, value in self._command.params.items()}
 
     def _told_end(
         self,
@@ -489,7 +496,7 @@ class _Running:
         )
         drafts = {} if error is not None else self._drafts()
         if any((folder / name).stat().st_size for name in STREAMS):
-            drafts[LOG] = handles.draft("report", f"{self.job}.log", folder, metadata={cache.ASIDE: True})
+            drafts[LOG] = handles.draft("report", f"{self.job}.log", folder, metadata={model.ASIDE: True})
         metrics = {} if error is not None or self._command.metrics is None else self._metrics()
         with tempfile.TemporaryDirectory(prefix="whence-") as scratch:
             claims = []
@@ -524,8 +531,6 @@ class _Running:
         return drafts
 
     def _metrics(self) -> dict[str, float]:
-        import json
-
         named = cast("str", self._command.metrics)
         path = self._absolute(named)
         try:
@@ -545,16 +550,25 @@ def _all_of(calls: Sequence[Callable[[], None]]) -> Callable[[], None] | None:
     return call_all if calls else None
 
 
+def variables(
+    values: Mapping[str, str], inputs: Iterable[str], outputs: Iterable[str], params: Iterable[str]
+) -> dict[str, str]:
+    """The variables that say to a command what the names in its words stand for."""
+    named = (("IN", inputs), ("OUT", outputs), ("PARAM", params))
+    return {_variable(what, name): values[name] for what, names in named for name in names}
+
+
 def _variable(what: str, name: str) -> str:
     return f"WHENCE_{what}_{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}"
 
 
-def _filled(word: str, values: Mapping[str, str]) -> str:
+def filled(word: str, values: Mapping[str, str]) -> str:
+    """A word of a command with what its names stand for."""
     return re.sub(r"\{([A-Za-z_][A-Za-z0-9_.-]*)\}", lambda found: values.get(found[1], found[0]), word)
 
 
-def _text(value: object) -> str:
-    import json
+def text(value: object) -> str:
+    """A parameter as a command is told of it: text as it is, anything else as JSON."""
 
     return value if isinstance(value, str) else json.dumps(value)
 

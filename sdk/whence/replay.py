@@ -17,6 +17,7 @@ from uuid import UUID
 
 from whence import (
     calls,
+    commanded,
     environment,
     environments,
     handles,
@@ -149,8 +150,7 @@ class _Execution:
             for used in record.inputs
         ]
         params = {name: parameters.kept(value, client.blobs) for name, value in given.params.items()}
-        arguments = results / "arguments"
-        replayed.write(arguments, params, taken, record.run.project)
+        prepared = self._prepared(made, taken, params, results)
         call = self._call(taken)
         answer = _reserved(client, call, self.progress)
         if isinstance(answer, cache.Reuse):
@@ -166,7 +166,7 @@ class _Execution:
         began.begin()
         with began.recorded(), recorder.running(began):
             self.progress(f"executing {record.run.job}{_as_long_as(record)}")
-            ended = made.run(_entry(given.capture), arguments, results / "made", heard=self.heard)
+            ended = prepared.run(self.heard)
             if ended.returncode:
                 said = "\n".join(ended.last_lines[-_SHOWN_LINES:]).strip()
                 began.end(model.RunState.FAILED, error=said or _how(ended.returncode))
@@ -174,7 +174,7 @@ class _Execution:
                     f"run {record.run.short} was started again and failed ({_how(ended.returncode)}):\n{said}",
                     ErrorKind.NOT_RERUNNABLE,
                 )
-            claims = _collect(client, record, results / "made")
+            claims = prepared.claims(client, record, ended, results)
             comparison = None
             if given.is_as_it_was:
                 self.progress("comparing")
@@ -199,6 +199,20 @@ class _Execution:
             (*made.could_not_restore, *_touched(record)),
             comparison,
         )
+
+    def _prepared(
+        self,
+        made: room.Room,
+        taken: Sequence[tuple[model.Input, model.Output, Path]],
+        params: Mapping[str, digest.Framed],
+        results: Path,
+    ) -> "_Step | commanded.Prepared":
+        capture = self.given.capture
+        if capture.command:
+            return commanded.prepare(made, capture, taken, params)
+        arguments = results / "arguments"
+        replayed.write(arguments, params, taken, self.given.record.run.project)
+        return _Step(made, _entry(capture), arguments, results / "made")
 
     def _room(self, folder: Path) -> room.Room:
         client, capture, run = self.client, self.given.capture, self.given.record.run
@@ -252,6 +266,24 @@ class _Execution:
             claimed_at=datetime.now(UTC),
             presence_age=timedelta(0) if client.blobs.is_local else timedelta(hours=1),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A step that can be called in `made`, with what the file `arguments` holds."""
+
+    made: room.Room
+    entry: str
+    arguments: Path
+    results: Path
+
+    def run(self, heard: room.Heard | None) -> room.Ended:
+        return self.made.run(self.entry, self.arguments, self.results, heard=heard)
+
+    def claims(
+        self, client: Client, record: model.RunRecord, ended: room.Ended, scratch: Path
+    ) -> tuple[model.OutputClaim, ...]:
+        return _collect(client, record, self.results)
 
 
 def _entry(capture: model.Capture) -> str:

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import Project
-from whence_catalog import model
+from whence import environments, replay
+from whence_catalog import likeness, model
 
 _WHENCE = Path(sysconfig.get_path("scripts")) / "whence"
 _PATH = f"{_WHENCE.parent}{os.pathsep}{os.environ['PATH']}"
@@ -306,3 +307,35 @@ def test_what_cannot_be_meant_is_one_line(shell: Shell, arguments: tuple[str, ..
     assert (said.code, said.out) == (1, "")
     assert expected in said.err.splitlines()[-1]
     assert shell.project.client.catalog.runs(job="true") == []
+
+
+def test_a_command_is_made_again_from_its_record_alone(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = shell.project
+    (project.folder / "steps").mkdir()
+    (project.folder / "total.py").rename(project.folder / "steps/total.py")
+    (project.folder / "steps/total.py").write_text(
+        "import pathlib, random, sys\n"
+        "rows = [float(line) for line in open(sys.argv[1])]\n"
+        "print('at', random.random())\n"
+        "pathlib.Path(sys.argv[2]).write_text(str(sum(rows) * float(sys.argv[3])))\n"
+    )
+    argv = ("python", "steps/total.py", *_ARGV[2:])
+    made = shell("--json", *_COMMAND, "--as", "total=dataset:total", "--", *argv).told
+    project.folder.rename(tmp_path / "gone")
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setenv("HOME", str(elsewhere))
+    client = project.client
+    again = replay.execute(
+        client, client.catalog.run(made["run"]), options=environments.Options(env="current")
+    )
+    assert again.comparison is not None
+    assert isinstance(again.comparison.overall, likeness.Identical)
+    assert [output.role for output in again.comparison.outputs] == ["total"]
+    assert str(again.run.rerun_of) == made["run"]
+    refs = {output.role: output.version.ref for output in again.outputs}
+    assert refs == {"total": "dataset:total@1", "log": "report:steps.total.log@2"}, (
+        "the log differs, and is no result"
+    )
