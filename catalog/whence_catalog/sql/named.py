@@ -148,7 +148,7 @@ def _selecting(is_as_of: bool) -> _Selecting:
     return _Selecting(Statement(numbered), Statement(digested), Statement(aliased), Statement(latest))
 
 
-_NOW, _THEN = _selecting(is_as_of=False), _selecting(is_as_of=True)
+_NOW, KNOWN_THEN = _selecting(is_as_of=False), _selecting(is_as_of=True)
 _newest_known = Statement(
     select(_ids.c.id, _OUTPUT.c.run_id, _OUTPUT.c.role)
     .select_from(_ids)
@@ -296,7 +296,7 @@ def _selected(
     tx: Transaction, wanted: Mapping[model.Reference, int], as_of: int | None
 ) -> dict[model.Reference, int]:
     """The row of the Version that each reference means, of the Artifact in that row; where there is one."""
-    find, then = (_NOW, {}) if as_of is None else (_THEN, {"as_of": as_of})
+    find, then = (_NOW, {}) if as_of is None else (KNOWN_THEN, {"as_of": as_of})
     by_number = {(row, ref.number): ref for ref, row in wanted.items() if ref.number is not None}
     by_digest = {(row, ref.digest.raw): ref for ref, row in wanted.items() if ref.digest is not None}
     by_alias = {(row, ref.alias): ref for ref, row in wanted.items() if ref.alias is not None}
