@@ -129,6 +129,16 @@ class Steps:
             bytearray(compress(self.declared, which)),
         )
 
+    def keep(self, which: Sequence[bool]) -> None:
+        """Let go of those of which it is not true."""
+        rest = self.kept(which)
+        texts: dict[str, str] = {}
+        # A driver makes a text of its own for each row.
+        self.role = [texts.setdefault(role, role) for role in rest.role]
+        self.source, self.target, self.ordinal = rest.source, rest.target, rest.ordinal
+        self.producer, self.position = rest.producer, rest.position
+        self.ambiguous, self.declared = rest.ambiguous, rest.declared
+
 
 ENDS: Mapping[EdgeType, tuple[NodeType, NodeType]] = {
     EdgeType.INPUT: (NodeType.VERSION, NodeType.RUN),

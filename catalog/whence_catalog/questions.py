@@ -11,7 +11,7 @@ from whence_catalog import lineage
 
 # `verbs` resolves what signatures say: who calls in process has no need of all that a catalog can answer.
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from whence_catalog import audit, cache, difference, digest, model, paths, plans, replies, rerun
     from whence_catalog.errors import Result
@@ -48,6 +48,24 @@ class Questions(Protocol):
         Raises:
             NotFound: as `lineage`.
             InvalidInput: `depth` is not 1 or more; no such position yet.
+        """
+        ...
+
+    def lineage_pages(
+        self,
+        roots: Sequence[str],
+        direction: lineage.Direction,
+        depth: int | None = None,
+        filter: lineage.Filter = lineage.EVERYTHING,
+        as_of: int | None = None,
+    ) -> Iterator[lineage.Graph]:
+        """`lineage` of any number of nodes in pages, of which no more than one need be in memory.
+
+        It is no verb of its own: behind a server, frontiers are followed. In process it is one reading transaction,
+        which lasts until the last page was taken or the iterator is closed.
+
+        Raises:
+            NotFound, InvalidInput: as `lineage`, when the first page is taken.
         """
         ...
 

@@ -46,7 +46,7 @@ _WAYS = {
     Direction.BOTH: _UP | _DOWN | _SERVES,
 }
 # By their place in a level, and in a NodeKey.
-_TYPES = (NodeType.RUN, NodeType.VERSION, NodeType.DEPLOYMENT)
+TYPES = (NodeType.RUN, NodeType.VERSION, NodeType.DEPLOYMENT)
 _RUN, _VERSION, _DEPLOYMENT = 0, 1, 2
 
 
@@ -142,7 +142,8 @@ def traverse(
     walk, reasons, going_on = _walked(
         neighbours, roots, direction, bounds, clock, frontier, filter, as_of, position
     )
-    return _graph(walk, _shown(walk), reasons, going_on, None)
+    shown = _shown(walk)
+    return graph_of(walk, shown, _edges(walk, shown), reasons, going_on, None)
 
 
 def traverse_with_hidden(
@@ -166,7 +167,8 @@ def traverse_with_hidden(
     )
     shown = _shown(walk)
     is_all = going_on is None and replace(filter, within=None) == EVERYTHING
-    return _graph(walk, shown, reasons, going_on, {} if is_all else _beyond(walk, shown))
+    beyond = {} if is_all else _beyond(walk, shown)
+    return graph_of(walk, shown, _edges(walk, shown), reasons, going_on, beyond)
 
 
 def _walked(
@@ -179,16 +181,10 @@ def _walked(
     filter: Filter,
     as_of: int | None,
     position: int,
-) -> tuple["_Walk", tuple[str, ...], str | None]:
+) -> tuple["Walk", tuple[str, ...], str | None]:
     """A walk as far as it goes on this page, why it goes no further, and the frontier that goes on."""
     question = frontiers.Question(tuple(dict.fromkeys(roots)), direction, filter, as_of)
-    for which in (filter.show, filter.stop_at, filter.pass_through):
-        if which is not None:
-            which.refuse_unknown()
-    walk = _Walk(neighbours, question)
-    for type in (_RUN, _VERSION, _DEPLOYMENT):
-        walk.place(0, type, walk.roots[type], _WAYS[direction])
-    walk.limit = bounds.depth
+    walk = begun(neighbours, question, bounds.depth)
     if frontier is not None:
         before = frontiers.Frontier.parse(frontier)
         before.require(question)
@@ -200,7 +196,23 @@ def _walked(
     return walk, reasons, going_on
 
 
-def _go(walk: "_Walk", bounds: Bounds, clock: Callable[[], float]) -> tuple[str, ...]:
+def begun(neighbours: Neighbours, question: frontiers.Question, depth: int | None) -> "Walk":
+    """A walk before its first step.
+
+    Raises:
+        InvalidInput: the filter names a state that there is none.
+    """
+    for which in (question.filter.show, question.filter.stop_at, question.filter.pass_through):
+        if which is not None:
+            which.refuse_unknown()
+    walk = Walk(neighbours, question)
+    for type in (_RUN, _VERSION, _DEPLOYMENT):
+        walk.place(0, type, walk.roots[type], _WAYS[question.direction])
+    walk.limit = depth
+    return walk
+
+
+def _go(walk: "Walk", bounds: Bounds, clock: Callable[[], float]) -> tuple[str, ...]:
     """Take the steps that the bounds allow; answers which of them ended it."""
     deadline = None if bounds.seconds is None else clock() + bounds.seconds
     reasons = []
@@ -221,7 +233,7 @@ def _go(walk: "_Walk", bounds: Bounds, clock: Callable[[], float]) -> tuple[str,
     return tuple(reasons)
 
 
-class _Walk:
+class Walk:
     """A traversal under way."""
 
     def __init__(self, ask: Neighbours, question: frontiers.Question) -> None:
@@ -540,9 +552,9 @@ class _Walk:
         """Those rows that are among which; of what the filter does not speak of, `beyond` says whether."""
         if not rows:
             return set()
-        described = self.ask.described(_TYPES[type], sorted(rows))
+        described = self.ask.described(TYPES[type], sorted(rows))
         nodes = described.nodes(dict.fromkeys(rows, 0))
-        labels = self.ask.labels_of(_TYPES[type], sorted(rows)) if which.labels else {}
+        labels = self.ask.labels_of(TYPES[type], sorted(rows)) if which.labels else {}
         within = self.wanted.within
         return {
             row
@@ -559,7 +571,7 @@ class _Walk:
 
 
 @dataclass(slots=True)
-class _Shown:
+class Shown:
     """What of a walk is to be shown: of each type, what is on no page, and what is on some page by now."""
 
     left_out: tuple[set[int], ...]
@@ -568,7 +580,7 @@ class _Shown:
     order: list[tuple[int, int, Sequence[int]]] = field(default_factory=list)
 
 
-def _shown(walk: _Walk) -> _Shown:
+def _shown(walk: Walk) -> Shown:
     wanted = walk.wanted
     left_out = tuple(passed & walk.done[type].keys() for type, passed in enumerate(walk.passed))
     if wanted.collapse_reuse:
@@ -579,36 +591,36 @@ def _shown(walk: _Walk) -> _Shown:
             rows = walk.done[type].keys() - left_out[type] - walk.roots[type]
             left_out[type].update(rows - walk.admitted(type, rows, wanted.show, True))
     if not any(left_out):
-        return _Shown(left_out, walk.done, 0, list(walk.order))
+        return Shown(left_out, walk.done, 0, list(walk.order))
     visible = tuple(done.keys() - left_out[type] for type, done in enumerate(walk.done))
     order: list[tuple[int, int, Sequence[int]]] = [
         (type, depth, [row for row in rows if row not in left_out[type]]) for type, depth, rows in walk.order
     ]
     filtered = walk.found - sum(len(rows) for _, _, rows in order)
-    return _Shown(left_out, visible, filtered, [level for level in order if level[2]])
+    return Shown(left_out, visible, filtered, [level for level in order if level[2]])
 
 
-def _graph(
-    walk: _Walk,
-    shown: _Shown,
+def graph_of(
+    walk: Walk,
+    shown: Shown,
+    edges: Sequence[Steps],
     reasons: tuple[str, ...],
     frontier: str | None,
     beyond: Mapping[NodeType, columns.Hidden] | None,
 ) -> Graph:
-    steps = {s.type: _on_page(walk, shown, s) for s in walk.kept}
-    inputs = steps[EdgeType.INPUT]
+    """A page, of the nodes that are shown and these edges."""
+    inputs = next(steps for steps in edges if steps.type is EdgeType.INPUT)
     unnamed = _tell_ambiguous(walk, inputs)
     ambiguous = sum(inputs.ambiguous)
-    edges = list(steps.values())
     found = Found(
         _described(walk, shown, edges),
-        [(_TYPES[type], depth, rows) for type, depth, rows in shown.order],
+        [(TYPES[type], depth, rows) for type, depth, rows in shown.order],
         edges,
         beyond,
     )
     ids = {type: found.described[type].ids for type in found.described}
     return Graph.kept(
-        tuple([ids[_TYPES[root % 3]][root // 3] for root in walk.question.roots]),
+        tuple([ids[TYPES[root % 3]][root // 3] for root in walk.question.roots]),
         found,
         Completeness(
             complete=frontier is None,
@@ -622,11 +634,15 @@ def _graph(
     )
 
 
-def _beyond(walk: _Walk, shown: _Shown) -> dict[NodeType, columns.Hidden]:
+def _edges(walk: Walk, shown: Shown) -> list[Steps]:
+    return [_on_page(walk, shown, steps) for steps in walk.kept]
+
+
+def _beyond(walk: Walk, shown: Shown) -> dict[NodeType, columns.Hidden]:
     page: dict[NodeType, list[int]] = {}
     for type, _, rows in shown.order:
-        page.setdefault(_TYPES[type], []).extend(rows)
-    visible = {_TYPES[type]: rows for type, rows in enumerate(shown.visible)}
+        page.setdefault(TYPES[type], []).extend(rows)
+    visible = {TYPES[type]: rows for type, rows in enumerate(shown.visible)}
     return hidden.neighbours(walk.ask, page, walk.kept, visible)
 
 
@@ -640,14 +656,14 @@ def _count_erased(found: Found) -> int:
     )
 
 
-def _on_page(walk: _Walk, shown: _Shown, steps: Steps) -> Steps:
+def _on_page(walk: Walk, shown: Shown, steps: Steps) -> Steps:
     which = _are_on_page(walk, shown, steps)
     return steps if all(which) else steps.kept(which)
 
 
-def _are_on_page(walk: _Walk, shown: _Shown, steps: Steps) -> list[bool]:
+def _are_on_page(walk: Walk, shown: Shown, steps: Steps) -> list[bool]:
     """Of each edge, whether all of its ends are on this page or before, and one on this."""
-    source, target = (_TYPES.index(type) for type in columns.ENDS[steps.type])
+    source, target = (TYPES.index(type) for type in columns.ENDS[steps.type])
     which = map(
         and_,
         map(shown.visible[source].__contains__, steps.source),
@@ -667,7 +683,7 @@ def _are_on_page(walk: _Walk, shown: _Shown, steps: Steps) -> list[bool]:
     return list(map(and_, which, map(not_, before)))
 
 
-def _tell_ambiguous(walk: _Walk, inputs: Steps) -> int:
+def _tell_ambiguous(walk: Walk, inputs: Steps) -> int:
     """Say of each Input whether it is ambiguous; answers how many name no producer."""
     inputs.ambiguous = bytearray(len(inputs.source))
     if NONE not in inputs.producer:
@@ -680,19 +696,17 @@ def _tell_ambiguous(walk: _Walk, inputs: Steps) -> int:
     return len(unnamed)
 
 
-def _described(walk: _Walk, shown: _Shown, edges: Sequence[Steps]) -> Mapping[NodeType, Described]:
+def _described(walk: Walk, shown: Shown, edges: Sequence[Steps]) -> Mapping[NodeType, Described]:
     """Everything that the answer names, which includes nodes of other pages, and Runs of none."""
     named: tuple[set[int], ...] = tuple(set(roots) for roots in walk.roots)
     for type, _, rows in shown.order:
         named[type].update(rows)
     for steps in edges:
         source, target = columns.ENDS[steps.type]
-        named[_TYPES.index(source)].update(steps.source)
-        named[_TYPES.index(target)].update(steps.target)
+        named[TYPES.index(source)].update(steps.source)
+        named[TYPES.index(target)].update(steps.target)
         named[_RUN].update(steps.producer)
     named[_RUN].discard(NONE)
     return {
-        _TYPES[type]: walk.ask.described(_TYPES[type], sorted(rows))
-        for type, rows in enumerate(named)
-        if rows
+        TYPES[type]: walk.ask.described(TYPES[type], sorted(rows)) for type, rows in enumerate(named) if rows
     }

@@ -64,6 +64,9 @@ WRITING = frozenset(
     }
 )
 
+# What is done where the catalog is, or by other verbs.
+NOT_SAID = frozenset({"close", "lineage_pages"})
+
 # By kind where it has a status of its own, else by class.
 STATUS: Mapping[type[errors.WhenceError] | ErrorKind, HTTPStatus] = MappingProxyType(
     {
@@ -174,7 +177,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         name: _verb(name, method)
         for part in catalog.Catalog.__mro__
         for name, method in vars(part).items()
-        if inspect.isfunction(method) and not name.startswith("_") and name != "close"
+        if inspect.isfunction(method) and not name.startswith("_") and name not in NOT_SAID
     }
 )
 

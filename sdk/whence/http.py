@@ -16,7 +16,7 @@ import os
 import random
 import time
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from importlib import metadata
@@ -26,7 +26,7 @@ from typing import cast
 import urllib3
 from urllib3 import exceptions
 
-from whence_catalog import catalog, verbs
+from whence_catalog import catalog, lineage, verbs
 from whence_catalog.errors import ErrorKind, InvalidInput, NotReady, Unreachable, WhenceError
 
 TOKEN_VARIABLE = "WHENCE_TOKEN"
@@ -40,6 +40,8 @@ _CONNECT_SECONDS = 5.0
 _BEAT_SECONDS = 10.0
 _CONNECTIONS = 32
 _COMPRESSED_FROM_BYTES = 4096
+# How many nodes of a lineage are asked for in one request.
+_NODES_AT_ONCE = 50_000
 _PASSING = frozenset({429, 502, 503, 504})
 
 
@@ -114,6 +116,26 @@ class HttpCatalog:
             self._pool.clear()
 
     # ── a call ───────────────────────────────────────────────────────────────────────────────────
+
+    def lineage_pages(
+        self,
+        roots: Sequence[str],
+        direction: lineage.Direction,
+        depth: int | None = None,
+        filter: lineage.Filter = lineage.EVERYTHING,
+        as_of: int | None = None,
+    ) -> Iterator[lineage.Graph]:
+        """As the Catalog says: one request for each page, which the server finds by taking the steps before it again."""
+        bounds = lineage.Bounds(depth, _NODES_AT_ONCE)
+        verb, frontier = verbs.VERBS["lineage"], None
+        while True:
+            given = {"roots": roots, "direction": direction, "bounds": bounds, "frontier": frontier}
+            page = cast("lineage.Graph", self.say(verb, {**given, "filter": filter, "as_of": as_of}))
+            yield page
+            whole, frontier = page.completeness, page.completeness.frontier
+            # One that was cut by its depth alone is all that was asked for.
+            if frontier is None or not any("nodes reached" in reason for reason in whole.reasons):
+                return
 
     def say(self, verb: verbs.Verb, arguments: Mapping[str, object]) -> object:
         """Call a verb; answers what it answers.

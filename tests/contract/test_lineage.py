@@ -157,6 +157,25 @@ def test_a_closure_is_the_lineage_of_the_same_depth_by_its_ids(kind: str, tmp_pa
     asking(kind, test, tmp_path)
 
 
+@opened
+def test_a_stream_is_the_whole_in_pages(kind: str, tmp_path: Path) -> None:
+    def test(asked: catalog.Catalog, told: histories.Told, chance: Random) -> None:
+        as_of = chance.choice([None, chance.randint(0, told.position)])
+        if not (known := told.nodes(as_of)):
+            return
+        for direction in Direction:
+            for depth in (None, 2):
+                roots, filter = chance.choices(known, k=2), a_filter(chance)
+                bounds = Bounds(depth, None)
+                graph = asked.lineage(roots, direction, bounds, filter=filter, as_of=as_of)
+                pages = list(asked.lineage_pages(roots, direction, depth, filter, as_of))
+                assert [node for page in pages for node in page.nodes] == list(graph.nodes)
+                assert {edge for page in pages for edge in page.edges} == set(graph.edges)
+                assert pages[-1].completeness.complete == graph.completeness.complete
+
+    asking(kind, test, tmp_path)
+
+
 def a_which(chance: Random) -> Which:
     """Some nodes, by one or two of all that can be said of them."""
     said: dict[str, frozenset[object]] = {}

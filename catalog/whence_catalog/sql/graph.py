@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, bindparam, func, select, true
 
-from whence_catalog import audit, columns, digest, frontiers, lineage, model, taint, traversal
+from whence_catalog import audit, columns, digest, frontiers, lineage, model, streaming, taint, traversal
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
 from whence_catalog.lineage import NodeType
 from whence_catalog.sql import artifacts, engine, judgements, labels, named, runs, tables, times
@@ -451,6 +451,19 @@ def walk_with_hidden(
     return traversal.traverse_with_hidden(
         neighbours, roots, direction, bounds, time.monotonic, frontier, filter, as_of, position
     )
+
+
+def pages(
+    tx: Transaction,
+    roots: Sequence[lineage.NodeKey],
+    direction: lineage.Direction,
+    depth: int | None,
+    filter: lineage.Filter,
+    as_of: int | None,
+) -> Iterator[lineage.Graph]:
+    """As `walk` without bounds on nodes, a page at a time."""
+    position, then = known(tx, as_of)
+    return streaming.pages(SqlNeighbours(tx, then), roots, direction, depth, filter, as_of, position)
 
 
 def known(tx: Transaction, as_of: int | None, frontier: str | None = None) -> tuple[int, int | None]:

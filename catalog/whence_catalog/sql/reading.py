@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
@@ -173,6 +173,20 @@ class Reading:
         return self._database.read(
             lambda tx: extent.closure(tx, graph.roots(tx, roots, as_of, None), direction, bounds.depth, as_of)
         )
+
+    def lineage_pages(
+        self,
+        roots: Sequence[str],
+        direction: lineage.Direction,
+        depth: int | None = None,
+        filter: lineage.Filter = lineage.EVERYTHING,
+        as_of: int | None = None,
+    ) -> Iterator[lineage.Graph]:
+        bounds = lineage.Bounds(depth)
+        self._settle_positions()
+        with self._database.reading() as tx:
+            known = graph.roots(tx, roots, as_of, None)
+            yield from graph.pages(tx, known, direction, bounds.depth, filter, as_of)
 
     def lineage_with_hidden(
         self,

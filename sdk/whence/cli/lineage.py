@@ -1,6 +1,6 @@
 """`whence lineage`: what versions and runs came from, or what came from them, in the form that is asked for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +10,7 @@ import typer
 from whence import drawing, times
 from whence.cli import printing, session
 from whence.cli.session import Json
-from whence_catalog.lineage import Bounds, Direction, Filter, Graph, NodeType, Which
+from whence_catalog.lineage import Bounds, Completeness, Direction, Filter, Graph, NodeType, Which
 
 commands = typer.Typer()
 
@@ -101,15 +101,14 @@ def lineage(
         Which(_set(through_kind), _set(through_project)), NodeType.VERSION if through_kind else None
     )
     opened = session.open_client()
-    graph = opened.catalog.lineage(
-        [opened.full_name(text) for text in root],
-        direction,
-        Bounds(depth, None, None) if whole else Bounds(depth, max_nodes),
-        frontier,
-        Filter(show, stop, through, collapse_reuse),
-        times.position(opened, as_of),
-    )
-    write(graph, direction, Form.JSON if json else format, out)
+    roots = [opened.full_name(text) for text in root]
+    position, form = times.position(opened, as_of), Form.JSON if json else format
+    wanted = Filter(show, stop, through, collapse_reuse)
+    if whole and frontier is None and form not in (Form.TREE, Form.JSON):
+        write_pages(opened.catalog.lineage_pages(roots, direction, depth, wanted, position), form, out)
+        return
+    bounds = Bounds(depth, None, None) if whole else Bounds(depth, max_nodes)
+    write(opened.catalog.lineage(roots, direction, bounds, frontier, wanted, position), direction, form, out)
 
 
 def _set(given: Sequence[str] | None) -> frozenset[str]:
@@ -130,9 +129,26 @@ def write(graph: Graph, direction: Direction, form: Form, out: Path | None) -> N
         printing.show_lineage(graph, direction)
     else:
         printing.write_lines(_lines(graph, direction, form), out)
-    if not graph.completeness.complete:
-        told = drawing.completeness(graph.completeness)
-        printing.warn(f"{told}; go on with --after {graph.completeness.frontier}")
+    _say_what_is_left(graph.completeness)
+
+
+def write_pages(pages: Iterable[Graph], form: Form, out: Path | None) -> None:
+    """Write an answer page by page, each of which goes when it is written; what it lacks is said beside it."""
+    last: list[Completeness] = []
+
+    def passed() -> Iterator[Graph]:
+        for page in pages:
+            last[:] = [page.completeness]
+            yield page
+
+    printing.write_lines(drawing.draw(drawing.Format(form), passed()), out)
+    for completeness in last:
+        _say_what_is_left(completeness)
+
+
+def _say_what_is_left(whole: Completeness) -> None:
+    if not whole.complete:
+        printing.warn(f"{drawing.completeness(whole)}; go on with --after {whole.frontier}")
 
 
 def _lines(graph: Graph, direction: Direction, form: Form) -> Iterator[str]:
