@@ -6,26 +6,26 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from typing import Any
 
+import graphql
 import strawberry
 from graphql import GraphQLError
 from strawberry.exceptions import MissingQueryError
-from strawberry.extensions import ParserCache, ValidationCache
+from strawberry.execution import optimized_is_awaitable
 from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types import ExecutionContext, ExecutionResult
 from strawberry.types.graphql import OperationType
+from strawberry.utils.operation import get_first_operation, get_operation_type
 
 from whence_api import answers
+from whence_api.graphql import documents, mutation, rows, said, subscription, types, values
 from whence_api.graphql import limits as limiting
-from whence_api.graphql import mutation, rows, said, subscription, types, values
 from whence_api.graphql import query as root
 from whence_api.graphql.limits import GraphqlLimits
 from whence_catalog.errors import ErrorKind, InvalidInput, WhenceError
 
 log = logging.getLogger("whence.graphql")
 
-# How many documents are kept as they were parsed and validated. Each is no longer than the limit.
-_KEPT = 256
 # What no field names, but an interface stands for.
 TYPES = (types.Artifact, types.Version, types.Run, said.Deployment)
 
@@ -44,12 +44,9 @@ class Schema(strawberry.Schema):
             types=TYPES,
             execution_context_class=rows.CONTEXT,
             config=StrawberryConfig(scalar_map=values.SCALARS),
-            extensions=[
-                lambda: limiting.Limiter(limits),
-                lambda: ParserCache(maxsize=_KEPT),
-                lambda: ValidationCache(maxsize=_KEPT),
-            ],
+            extensions=[lambda: limiting.Limiter(limits)],
         )
+        self._reader = documents.Reader(self._schema, limits)
 
     async def execute(
         self,
@@ -69,14 +66,8 @@ class Schema(strawberry.Schema):
             return ExecutionResult(data=None, errors=[limiting.refusal(told)])
         try:
             async with asyncio.timeout(self.limits.seconds):
-                result = await super().execute(
-                    query,
-                    variable_values,
-                    context_value,
-                    root_value,
-                    operation_name,
-                    allowed,
-                    operation_extensions,
+                result = await self._carried_out(
+                    query, variable_values, context_value, operation_name, allowed
                 )
         except InvalidOperationTypeError as refused:
             if refused.operation_type is not OperationType.SUBSCRIPTION:
@@ -90,6 +81,49 @@ class Schema(strawberry.Schema):
             request_id = _request_id(context_value)
             result.errors = [_told(error, request_id) for error in result.errors]
         return result
+
+    async def _carried_out(
+        self,
+        query: str | None,
+        variables: dict[str, Any] | None,
+        context: Any,
+        named: str | None,
+        allowed: set[OperationType],
+    ) -> ExecutionResult:
+        """As Strawberry would, whose extensions cost as much as a small query."""
+        if not query:
+            raise MissingQueryError
+        reader = self._reader
+        try:
+            document = reader.parsed(query)
+            first = get_first_operation(document)
+            of = named if named is not None or first is None or first.name is None else first.name.value
+            try:
+                asked = get_operation_type(document, of)
+            except RuntimeError as error:
+                raise CannotGetOperationTypeError(of) from error
+            if asked not in allowed:
+                raise InvalidOperationTypeError(asked)
+            if faults := reader.faults(query):
+                return ExecutionResult(None, list(faults))
+            reader.check(query, named, variables)
+            executed = graphql.execute(
+                self._schema,
+                document,
+                context_value=context,
+                variable_values=variables,
+                operation_name=of,
+                execution_context_class=self.execution_context_class,
+                is_awaitable=optimized_is_awaitable,
+            )
+            result = executed if isinstance(executed, graphql.ExecutionResult) else await executed
+            return ExecutionResult(result.data, result.errors)
+        except (CannotGetOperationTypeError, InvalidOperationTypeError):
+            raise
+        except GraphQLError as error:
+            return ExecutionResult(None, [error])
+        except Exception as error:
+            return ExecutionResult(None, [GraphQLError(str(error), original_error=error)])
 
     async def stream(
         self,

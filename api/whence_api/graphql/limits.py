@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from graphql import (
-    ExecutionResult,
+    DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
@@ -30,7 +30,6 @@ from graphql import (
 )
 from graphql.execution.values import get_argument_values, get_variable_values
 from strawberry.extensions import SchemaExtension
-from strawberry.types.graphql import OperationType
 
 from whence_api.graphql import relay
 from whence_catalog.errors import ErrorKind
@@ -247,8 +246,42 @@ def _too_deep(most: int) -> GraphQLError:
     return refusal(f"fields stand more than {most} deep in one another; ask for less at once")
 
 
+def check(
+    limits: GraphqlLimits,
+    schema: GraphQLSchema,
+    document: DocumentNode,
+    named: str | None,
+    variables: Mapping[str, Any] | None,
+) -> None:
+    """That an operation of a document, which was found valid, asks no more than it may.
+
+    Args:
+        named: the operation that was asked for by its name.
+
+    Raises:
+        GraphQLError: it asks more, or nobody said which operation is meant.
+    """
+    several = [part for part in document.definitions if isinstance(part, OperationDefinitionNode)]
+    if len(several) > 1 and named is None:
+        # Strawberry would carry out the first of them.
+        raise refusal(
+            f"the document has {len(several)} operations; say by operationName which", ErrorKind.BAD_VALUE
+        )
+    operation = get_operation_ast(document, named)
+    root = None if operation is None else schema.get_root_type(operation.operation)
+    if operation is None or root is None:
+        return  # carrying it out says that there is none
+    given = get_variable_values(schema, operation.variable_definitions or (), dict(variables or {}))
+    if isinstance(given, list):
+        return  # carrying it out says what is wrong with each
+    fragments = {
+        part.name.value: part for part in document.definitions if isinstance(part, FragmentDefinitionNode)
+    }
+    _Measuring(limits, schema, fragments, given).check(operation, root)
+
+
 class Limiter(SchemaExtension):
-    """Refuses requests that ask for more than they may."""
+    """Refuses subscriptions that ask for more than they may, and lets their parser stop in time."""
 
     def __init__(self, limits: GraphqlLimits) -> None:
         super().__init__()
@@ -260,34 +293,9 @@ class Limiter(SchemaExtension):
         yield
 
     def on_execute(self) -> Iterator[None]:
-        """Answer with the refusal, instead of carrying it out."""
-        try:
-            self._check()
-        except GraphQLError as error:
-            if self.execution_context.operation_type is OperationType.SUBSCRIPTION:
-                raise  # of which there is no result to put in place of another
-            self.execution_context.result = ExecutionResult(None, [error])
-        yield
-
-    def _check(self) -> None:
+        """Refuse, instead of carrying it out."""
         context = self.execution_context
-        document, schema = context.graphql_document, context.schema._schema
-        assert document is not None
-        named = context._provided_operation_name
-        many = sum(isinstance(part, OperationDefinitionNode) for part in document.definitions)
-        if many > 1 and named is None:
-            # Strawberry would carry out the first of them.
-            raise refusal(
-                f"the document has {many} operations; say by operationName which", ErrorKind.BAD_VALUE
-            )
-        operation = get_operation_ast(document, context.operation_name)
-        root = None if operation is None else schema.get_root_type(operation.operation)
-        if operation is None or root is None:
-            return  # carrying it out says that there is none
-        variables = get_variable_values(schema, operation.variable_definitions or (), context.variables or {})
-        if isinstance(variables, list):
-            return  # carrying it out says what is wrong with each
-        fragments = {
-            part.name.value: part for part in document.definitions if isinstance(part, FragmentDefinitionNode)
-        }
-        _Measuring(self._limits, schema, fragments, variables).check(operation, root)
+        assert context.graphql_document is not None
+        schema, named = context.schema._schema, context._provided_operation_name
+        check(self._limits, schema, context.graphql_document, named, context.variables)
+        yield
