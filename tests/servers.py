@@ -5,11 +5,12 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 
 from whence_api import __main__ as server
 from whence_api import app
@@ -22,30 +23,39 @@ def in_thread(catalog: SqlCatalog, **settings: Any) -> Iterator[str]:
     """The address at which `catalog`, which stays the caller's to close, is served."""
     told = Settings(**{"port": 0, "shutdown_seconds": 5, **settings})
     application = app.create_app(catalog, told)
+    try:
+        with running(application, told, application.state.served.feed.end) as address:
+            yield address
+    finally:
+        application.state.served.threads.close(5)
+
+
+@contextlib.contextmanager
+def running(application: FastAPI, told: Settings, end: Callable[[], None]) -> Iterator[str]:
+    """The address at which an application is served, from a thread of its own; `end` is called when it is to end."""
     with server.bind(told.host, told.port) as listening:
         is_listening = threading.Event()
-        running = server.Server(
+        served = server.Server(
             server.config(application, told),
             listening=is_listening.set,
             ending=lambda: None,
-            closing=application.state.served.feed.end,
+            closing=end,
             delay_seconds=0,
         )
-        thread = threading.Thread(target=_run, args=(running, listening, is_listening))
+        thread = threading.Thread(target=_run, args=(served, listening, is_listening))
         thread.start()
         try:
             is_listening.wait()
-            assert running.started, "the server did not start"
+            assert served.started, "the server did not start"
             yield server.address(listening)
         finally:
-            running.should_exit = True
+            served.should_exit = True
             thread.join()
-            application.state.served.threads.close(5)
 
 
-def _run(running: uvicorn.Server, listening: Any, is_listening: threading.Event) -> None:
+def _run(served: uvicorn.Server, listening: Any, is_listening: threading.Event) -> None:
     try:
-        running.run(sockets=[listening])
+        served.run(sockets=[listening])
     finally:
         is_listening.set()
 

@@ -8,7 +8,7 @@ those of all. `patient` makes connections that are cut when the head of a reques
 import asyncio
 import time
 import zlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
@@ -198,28 +198,41 @@ class Rate:
 
 
 class Crowd:
-    """Refuses what comes while `most` requests are being served, but for `always`: how the server is, it says then too."""
+    """Refuses what comes while `most` requests are being served, but for `always`: how the server is, it says then too.
+
+    Of WebSockets, which last, it serves as many besides: they keep no request out, and none keeps them out.
+    """
 
     def __init__(self, app: ASGIApp, *, most: int, always: frozenset[str]) -> None:
         self._app = app
         self._most = most
         self._always = always
-        self._served = 0
+        self._served = Counter[str]()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        if scope["type"] != "http" or scope["path"] in self._always:
+        kind = scope["type"]
+        if kind not in ("http", "websocket") or scope["path"] in self._always:
             await self._app(scope, receive, send)
             return
-        if self._served >= self._most:
+        if self._served[kind] >= self._most:
             told = "the server serves as many requests as it can; try again later"
-            await answers.refuse(send, Unreachable(told))
+            await answers.refuse(send if kind == "http" else _unopened(send), Unreachable(told))
             return
-        self._served += 1
+        self._served[kind] += 1
         try:
             await self._app(scope, receive, send)
         finally:
-            self._served -= 1
+            self._served[kind] -= 1
+
+
+def _unopened(send: Send) -> Send:
+    """Answers a WebSocket that is not opened: by HTTP, as it was asked for."""
+
+    async def answer(message: Message) -> None:
+        await send({**message, "type": f"websocket.{message['type']}"})
+
+    return answer
 
 
 # ── heads ────────────────────────────────────────────────────────────────────────────────────────

@@ -135,7 +135,9 @@ class Settings(BaseSettings):
         description="how long a request may take to arrive, and then how long to be carried out; the database gives"
         " up a read that takes longer",
     )
-    connections: int = Field(1000, ge=1, description="how many connections are served at once")
+    connections: int = Field(
+        1000, ge=1, description="how many requests, and how many WebSockets, are served at once"
+    )
     threads: int = Field(
         16, ge=1, le=512, description="how many writes, and how many reads, are carried out side by side"
     )
