@@ -24,15 +24,18 @@ def in_thread(catalog: SqlCatalog, **settings: Any) -> Iterator[str]:
     told = Settings(**{"port": 0, "shutdown_seconds": 5, **settings})
     application = app.create_app(catalog, told)
     try:
-        with running(application, told, application.state.served.feed.end) as address:
+        with running(application, told, application.state.served.feed.end) as (address, _):
             yield address
     finally:
         application.state.served.threads.close(5)
 
 
 @contextlib.contextmanager
-def running(application: FastAPI, told: Settings, end: Callable[[], None]) -> Iterator[str]:
-    """The address at which an application is served, from a thread of its own; `end` is called when it is to end."""
+def running(
+    application: FastAPI, told: Settings, end: Callable[[], None]
+) -> Iterator[tuple[str, uvicorn.Server]]:
+    """The address at which an application is served, from a thread of its own, and who serves it; `end` is called
+    when it is to end."""
     with server.bind(told.host, told.port) as listening:
         is_listening = threading.Event()
         served = server.Server(
@@ -47,7 +50,7 @@ def running(application: FastAPI, told: Settings, end: Callable[[], None]) -> It
         try:
             is_listening.wait()
             assert served.started, "the server did not start"
-            yield server.address(listening)
+            yield server.address(listening), served
         finally:
             served.should_exit = True
             thread.join()
