@@ -3,20 +3,30 @@
 import asyncio
 import base64
 import math
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests import simulator
+from tests.contract.conftest import CATALOGS
 from tests.graphql.conftest import Schema
 from tests.simulator import World, artifact, claim, digest_of, taken
 from whence_api.graphql import relay
 from whence_api.graphql.limits import GraphqlLimits
-from whence_catalog import model
+from whence_catalog import cache, model
 from whence_catalog.access import Grant, Grants, Viewer
 
 RESOLVE = "query($ref: String!) { resolve(ref: $ref) { __typename ... on Version { id ref } ... on Error { kind message } } }"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """A world on an empty catalog, of either database."""
+    with CATALOGS[request.param](tmp_path) as opened:
+        yield World(opened)
 
 
 @pytest.fixture
@@ -573,3 +583,44 @@ def test_names_of_other_writings_are_kept(world: World, ask: Schema) -> None:
     (hit,) = ask.data(SEARCH, text="😀")["search"]["nodes"]
     assert hit["ref"] == "dataset:50%25 %40 ünïcode/😀"
     assert ask.data(RESOLVE, ref=hit["ref"])["resolve"]["ref"] == f"{artifact(hit['ref'])}@1"
+
+
+# ── as of a position ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_artifact_is_found_as_it_was_known_then(pipeline: World, ask: Schema) -> None:
+    query = """query($ref: String!, $asOf: AsOf) { artifact(ref: $ref, asOf: $asOf) { __typename
+      ... on Artifact { versions(asOf: $asOf) { totalCount } } ... on Error { kind } } }"""
+    assert ask.data(query, ref="model:m", asOf=0)["artifact"] == {
+        "__typename": "NotFound",
+        "kind": "no-such-artifact",
+    }
+    assert ask.data(query, ref="dataset:d", asOf=1)["artifact"]["versions"]["totalCount"] == 1
+    assert ask.data(query, ref="model:m", asOf=1)["artifact"]["__typename"] == "NotFound"
+    assert ask.data(query, ref="model:m")["artifact"]["versions"]["totalCount"] == 2
+
+
+def test_runs_around_a_run_are_told_as_they_were_known_then(world: World, ask: Schema) -> None:
+    parent = world.call("pipeline")
+    token = world.begin(parent).token
+    begun = world.catalog.changes(0, 500).last
+    first = world.run("train", {"model:m": b"M"}, c=1.0, parent=parent.run).run
+    one = world.catalog.changes(0, 500).last
+    again = world.ask(world.call("train", c=1.0, parent=parent.run))
+    assert isinstance(again, cache.Reuse)
+    world.finish(world.report(parent, token=token))
+    told = """query($run: ID!, $asOf: AsOf) { run(id: $run) { ... on Run {
+      parent(asOf: $asOf) { state }
+      children(asOf: $asOf) { nodes { uid } } } } }"""
+    assert [
+        len(ask.data(told, run=str(parent.run), asOf=at)["run"]["children"]["nodes"])
+        for at in (begun, one, None)
+    ] == [0, 1, 2]
+    assert ask.data(told, run=str(first.uid), asOf=one)["run"]["parent"] == {"state": "RUNNING"}
+    assert ask.data(told, run=str(first.uid))["run"]["parent"] == {"state": "COMPLETE"}
+    reused = str(again.run.uid)
+    assert ask.data(told, run=reused, asOf=begun)["run"]["origin"] is None
+    assert ask.data(told, run=reused, asOf=one)["run"]["origin"] == {
+        "uid": str(first.uid),
+        "state": "COMPLETE",
+    }

@@ -81,6 +81,8 @@ def test_every_list_that_can_grow_is_in_pages() -> None:
         "Lineage.roots",
         "Lineage.nodes",
         "Lineage.edges",
+        "LineageDelta.nodes",
+        "LineageDelta.edges",
         "Query.nodes",
         "Paths.paths",
         "Difference.parts",

@@ -15,7 +15,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from tests import postgres, servers
-from tests.simulator import ACTOR, World, one, uid
+from tests.simulator import ACTOR, World, one, taken, uid
 from whence_catalog import access, model
 from whence_catalog.sql.catalog import SqlCatalog
 
@@ -334,3 +334,88 @@ def test_a_subscription_by_plain_post_is_refused_and_says_how_to_ask(url: str) -
         (told,) = json.load(response)["errors"]
         assert told["extensions"]["code"] == "bad-value"
         assert "text/event-stream" in told["message"]
+
+
+# ── what comes to a lineage ──────────────────────────────────────────────────────────────────────
+
+CHANGED = """subscription($root: ID!, $direction: Direction!, $depth: Int = 3, $after: BigInt) {
+  lineageChanged(root: $root, direction: $direction, depth: $depth, after: $after) {
+    position complete nodes { ref name depth } edges { type role } } }"""
+
+
+def grown(told: Told) -> tuple[int, list[str], list[str]]:
+    event = told.data()
+    assert event["complete"]
+    return (
+        event["position"],
+        [node["ref"] or node["name"] for node in event["nodes"]],
+        [edge["type"] for edge in event["edges"]],
+    )
+
+
+def test_what_comes_to_a_lineage_is_told_once_each_and_again_to_who_resumes(world: World, url: str) -> None:
+    data = world.note("load", {"dataset:d": b"D"}).outputs[0]
+    world.note("elsewhere", {"dataset:e": b"E"})
+    with listening(url) as told:
+        told.subscribe(CHANGED, root="dataset:d", direction="DOWN", after=2)
+        model_ = world.note("train", {"model:m": b"M"}, [taken(data, "data")]).outputs[0]
+        world.note("apart", {"model:x": b"X"})
+        made = model_.version
+        one(world.catalog.deploy([model.DeploymentClaim(uid(), made.artifact, made.digest, "eu", ACTOR)]))
+        world.note("score", {"report:r": b"R"}, [taken(model_, "model")])
+        heard = [grown(told) for _ in range(3)]
+    assert heard == [
+        (3, ["train", "model:m@1"], ["INPUT", "OUTPUT"]),
+        (5, ["eu"], ["DEPLOYED"]),
+        (6, ["score", "report:r@1"], ["INPUT", "OUTPUT"]),
+    ]
+    with listening(url) as told:
+        told.subscribe(CHANGED, root="dataset:d", direction="DOWN", after=3)
+        assert [grown(told) for _ in range(2)] == heard[1:]
+    with listening(url) as told:
+        told.subscribe(CHANGED, root="dataset:d", direction="DOWN", depth=1, after=2)
+        assert [grown(told) for _ in range(2)] == heard[:2]  # a report is two Runs away
+
+
+def test_another_production_comes_to_the_lineage_upstream(world: World, url: str) -> None:
+    data = world.note("load", {"dataset:d": b"D"}).outputs[0]
+    world.note("train", {"model:m": b"M"}, [taken(data, "data")])
+    with listening(url) as told:
+        told.subscribe(CHANGED, root="model:m@1", direction="UP", after=2)
+        world.note("again", {"model:m": b"M"})
+        assert grown(told) == (3, ["again"], ["OUTPUT"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [
+        ({"root": "dataset:none", "direction": "UP"}, "no-such-artifact"),
+        ({"root": "artifact", "direction": "UP"}, "bad-reference"),
+        ({"root": "dataset:d", "direction": "UP", "depth": 11}, "bad-value"),
+        ({"root": "dataset:d", "direction": "UP", "depth": 0}, "bad-value"),
+    ],
+)
+def test_a_lineage_that_cannot_be_followed_is_refused(
+    world: World, url: str, asked: dict[str, Any], code: str
+) -> None:
+    world.note("load", {"dataset:d": b"D"})
+    with listening(url) as told:
+        told.subscribe(CHANGED, **asked)
+        message = told.hear()
+        errors = message["payload"] if message["type"] == "error" else message["payload"]["errors"]
+        assert errors[0]["extensions"]["code"] == code
+
+
+def test_what_may_not_be_read_does_not_come_to_a_lineage(world: World) -> None:
+    assert isinstance(world.catalog, SqlCatalog)
+    data = world.note("load", {"dataset:d": b"D"}).outputs[0]
+    secret, _ = token(world.catalog, "read:default")
+    with (
+        servers.in_thread(world.catalog, authentication="tokens") as url,
+        listening(url, {"authorization": f"Bearer {secret}"}) as told,
+    ):
+        told.subscribe(CHANGED, root="dataset:d", direction="DOWN", after=1)
+        theirs = World(world.catalog, project="hidden")
+        theirs.note("train", {"hidden/model:m": b"M"}, [taken(data, "data")])
+        world.note("train", {"model:m": b"M"}, [taken(data, "data")])
+        assert grown(told) == (3, ["train", "model:m@1"], ["INPUT", "OUTPUT"])

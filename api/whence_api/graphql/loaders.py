@@ -123,7 +123,9 @@ class Loaders:
         self._deployments: DataLoader[UUID, model.Deployment | None] = DataLoader(
             self._load_deployments, max_batch_size=_AT_ONCE
         )
-        self._runs: DataLoader[UUID, model.Run | None] = DataLoader(self._load_runs, max_batch_size=_AT_ONCE)
+        self._runs: DataLoader[tuple[UUID, int | None], model.Run | None] = DataLoader(
+            self._load_runs, max_batch_size=_AT_ONCE
+        )
 
     def _of(self, subject: type[S], verb: str, parameter: str) -> "DataLoader[S, Any]":
         async def load(subjects: list[S]) -> Sequence[Any]:
@@ -131,9 +133,13 @@ class Loaders:
 
         return DataLoader(load, max_batch_size=_AT_ONCE)
 
-    async def _load_runs(self, uids: list[UUID]) -> list[model.Run | None]:
-        found: Mapping[UUID, model.Run] = await self.ask("named_runs", runs=uids)
-        return [found.get(uid) for uid in uids]
+    async def _load_runs(self, keys: list[tuple[UUID, int | None]]) -> list[model.Run | None]:
+        found: dict[tuple[UUID, int | None], model.Run] = {}
+        for as_of in dict.fromkeys(known for _, known in keys):
+            uids = [uid for uid, known in keys if known == as_of]
+            told: Mapping[UUID, model.Run] = await self.ask("named_runs", runs=uids, as_of=as_of)
+            found.update(((uid, as_of), run) for uid, run in told.items())
+        return [found.get(key) for key in keys]
 
     async def _load_deployments(self, uids: list[UUID]) -> list[model.Deployment | None]:
         of: Mapping[UUID, model.Version] = await self.ask("judged", uids=uids)
@@ -178,9 +184,9 @@ class Loaders:
         """
         return cast("replies.Judgements", await self._judgements.load(reference, as_of))
 
-    async def run(self, uid: UUID | None) -> model.Run | None:
-        """The Run with that id; None if there is none, or none that may be read."""
-        return None if uid is None else await self._runs.load(uid)
+    async def run(self, uid: UUID | None, as_of: int | None = None) -> model.Run | None:
+        """The Run with that id, as it is or as it was known at a position; None if there is none that may be read."""
+        return None if uid is None else await self._runs.load((uid, as_of))
 
     async def deployment(self, uid: UUID) -> model.Deployment | None:
         """The Deployment with that id; None if there is none, or none of a Version that may be read."""

@@ -163,10 +163,11 @@ class Query(questions.Questions, moments.Moments):
         ref: Annotated[
             str, strawberry.argument(description="`[project/]kind:name`, such as `model:detector`.")
         ],
+        as_of: values.AsOfArgument = None,
     ) -> ArtifactResult:
         """The Artifact of that name."""
         try:
-            return await _artifact(info, relay.artifact_of(ref))
+            return await _artifact(info, relay.artifact_of(ref), await info.context.position(as_of))
         except WhenceError as error:
             return refusals.of_question(error)
 
@@ -383,9 +384,13 @@ async def _node(info: Info, id: relay.GlobalId) -> relay.Node | None:
         return None
 
 
-async def _artifact(info: Info, artifact: model.Artifact) -> Artifact:
+async def _artifact(info: Info, artifact: model.Artifact, known: int | None = None) -> Artifact:
     # A list of its Versions, which a query is likely to ask for too.
-    await info.context.loaders.versions_of.load(artifact, 1, None)
+    page: replies.VersionPage = await info.context.loaders.versions_of.load(artifact, 1, None, as_of=known)
+    if known is not None and not page.items and not page.masked:
+        raise errors.NotFound(
+            f"{artifact} has no version at position {known}", errors.ErrorKind.NO_SUCH_ARTIFACT
+        )
     return Artifact(value=artifact)
 
 

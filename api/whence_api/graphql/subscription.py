@@ -10,7 +10,8 @@ import strawberry
 from graphql import GraphQLError
 
 from whence_api import feed
-from whence_api.graphql import relay, values
+from whence_api.graphql import columns, grown, relay, rows, values
+from whence_api.graphql import lineage as history
 from whence_api.graphql.loaders import Info
 from whence_api.graphql.types import Artifact, Run, Version
 from whence_catalog import changes, digest, model
@@ -97,6 +98,23 @@ class DeploymentEvent(Event):
     artifact: Artifact = strawberry.field(description="The Artifact whose Version serves there, or did.")
     version: Version | None = strawberry.field(description="The Version; null where none serves any more.")
     actor: values.Actor | None = strawberry.field(description="Who said so.")
+
+
+@strawberry.type(
+    description="What came to a lineage: each node and each edge is told once. What you may not see is left out."
+)
+class LineageDelta(Event):
+    """What came to a lineage."""
+
+    root: strawberry.ID = strawberry.field(description="The id of the root.")
+    nodes: list[history.LineageNode] = strawberry.field(description="The nodes that came to it.")
+    edges: list[history.LineageEdge] = strawberry.field(
+        description="The edges that came to it, between these nodes and those that it had."
+    )
+    complete: bool = strawberry.field(
+        description="Whether the lineage was looked at whole; else it has more nodes than are looked at, and what"
+        " comes beyond them is not told."
+    )
 
 
 def _subscribed(text: str) -> Callable[[F], F]:
@@ -283,4 +301,39 @@ class Subscription:
                     artifact=Artifact(value=subject),
                     version=None if change.content is None else await _version(info, subject, change.content),
                     actor=_actor(change),
+                )
+
+    @_subscribed("What comes to the lineage of a root.")
+    async def lineage_changed(
+        self,
+        info: Info,
+        # Strawberry takes a parameter `root` for what a field is of.
+        of: Annotated[
+            strawberry.ID,
+            strawberry.argument(
+                name="root",
+                description="A Version, a Run or a Deployment: its id, reference or uid. A reference is what it meant"
+                " when this began.",
+            ),
+        ],
+        direction: history.DirectionArgument,
+        depth: Annotated[
+            int, strawberry.argument(description="How many Runs away from the root: 1 to 10.")
+        ] = 3,
+        after: After = None,
+    ) -> AsyncGenerator[LineageDelta, None]:
+        """What comes to a lineage."""
+        followed = grown.Followed(relay.subject_of(of), direction, depth)
+        async with aclosing(grown.follow(info, followed, after, _heard(info, after))) as told:
+            async for came in told:
+                names = columns.Names(())
+                yield LineageDelta(
+                    position=values.BigInt(came.change.position),
+                    at=came.change.at,
+                    root=names.of([came.root])[0],
+                    nodes=history.nodes(came.nodes),  # type: ignore[arg-type]
+                    edges=rows.Table(
+                        len(came.edges), history.LineageEdge, columns.of_edges(came.edges, names)
+                    ),  # type: ignore[arg-type]
+                    complete=came.complete,
                 )

@@ -423,14 +423,16 @@ class Run(told.RunTold, relay.Node):
         return None if record.observed is None else told.Reads(value=record.observed)
 
     @described("The Run whose result stands in for its own; null where it executed, or you may not read it.")
-    async def origin(self, info: Info) -> "Run | None":
+    async def origin(self, info: Info, as_of: values.AsOfArgument = None) -> "Run | None":
         """The origin."""
-        return run_if_any(await info.context.loaders.run(self.value.origin))
+        known = await info.context.position(as_of)
+        return run_if_any(await info.context.loaders.run(self.value.origin, known))
 
     @described("The Run that it is a part of; null for none, or where you may not read it.")
-    async def parent(self, info: Info) -> "Run | None":
+    async def parent(self, info: Info, as_of: values.AsOfArgument = None) -> "Run | None":
         """The parent."""
-        return run_if_any(await info.context.loaders.run(self.value.parent))
+        known = await info.context.position(as_of)
+        return run_if_any(await info.context.loaders.run(self.value.parent, known))
 
     @described("The Run that it is another attempt of; null for none, or where you may not read it.")
     async def retry_of(self, info: Info) -> "Run | None":
@@ -443,9 +445,13 @@ class Run(told.RunTold, relay.Node):
         return run_if_any(await info.context.loaders.run(self.value.rerun_of))
 
     @described("The Runs that are a part of it, the newest first.")
-    async def children(self, info: Info, first: First = 25, after: After = None) -> "relay.Connection[Run]":
+    async def children(
+        self, info: Info, as_of: values.AsOfArgument = None, first: First = 25, after: After = None
+    ) -> "relay.Connection[Run]":
         """A page of them."""
-        return run_page(await info.context.loaders.children_of.load(self.value.uid, first, after), after)
+        known = await info.context.position(as_of)
+        loader = info.context.loaders.children_of
+        return run_page(await loader.load(self.value.uid, first, after, as_of=known), after)
 
     @described("What it took, by role; of a reused Run that took nothing itself, what its origin took.")
     async def inputs(
