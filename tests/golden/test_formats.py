@@ -253,6 +253,14 @@ def test_an_alias_says_its_golden_body() -> None:
     assert facts.alias(move, redactor()) == body_of("alias")
 
 
+def test_an_alias_that_was_moved_before_it_was_said_says_since_when_and_is_read_back() -> None:
+    since = model.moment(1709200000000001)
+    move = model.AliasMove(uuid.UUID(int=0), DETECTOR, "prod", content("model"), ADA, since=since)
+    body = body_of("alias that was moved before it was said")
+    assert facts.alias(move, redactor()) == body
+    assert facts.read_alias(move.uid, body) == dataclasses.replace(move, actor=model.Actor(""))
+
+
 def test_a_start_says_why_it_executes_and_what_was_trusted() -> None:
     call = model.Call(
         run=RUN,
@@ -386,6 +394,18 @@ JUDGED: dict[str, tuple[Callable, Callable, object]] = {
         judging.deploy,
         judging.read_deploy,
         model.DeploymentClaim(UID, DETECTOR, None, "eu", ADA),
+    ),
+    "deploy that was done before it was said": (
+        judging.deploy,
+        judging.read_deploy,
+        model.DeploymentClaim(
+            UID, DETECTOR, MODEL, "eu", ADA, "version 7", since=model.moment(1709200000000002)
+        ),
+    ),
+    "deploy of nothing any more that was done before it was said": (
+        judging.deploy,
+        judging.read_deploy,
+        model.DeploymentClaim(UID, DETECTOR, None, "eu", ADA, since=model.moment(-1)),
     ),
 }
 

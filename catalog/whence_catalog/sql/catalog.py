@@ -352,14 +352,15 @@ def _hold_reported(tx: Transaction, reports: Sequence[model.Report]) -> None:
 
 
 def _hold_recorded(tx: Transaction, items: Sequence[tuple[model.Call, model.Report]]) -> None:
-    locks.hold_names(
-        tx,
-        [(call.project, call.job, call.actor) for call, _ in items],
-        made=_made(claim for _, report in items for claim in report.outputs),
-    )
-    locks.hold_places(tx, [claim for _, report in items for claim in report.outputs])
-    if not tx.is_sequencing:
-        recording.foresee_recorded(tx, items)
+    claims = [claim for _, report in items for claim in report.outputs]
+    calls = [(call.project, call.job, call.actor) for call, _ in items]
+    if any(claim.location is not None for claim in claims):
+        # What these hold is waited for before anything is looked up.
+        locks.hold_names(tx, calls, made=_made(claims))
+        locks.hold_places(tx, claims)
+        calls, claims = [], []
+    rows, asked = recording.asked_of_recorded(items)
+    locks.hold_named(tx, calls, _made(claims), rows, *asked)
 
 
 def _hold_added(tx: Transaction, additions: Sequence[model.Addition]) -> None:

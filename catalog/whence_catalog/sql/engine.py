@@ -16,11 +16,27 @@ from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
-from sqlalchemy import BigInteger, Boolean, ColumnElement, Table, bindparam
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Insert,
+    Select,
+    Table,
+    bindparam,
+    cast,
+    column,
+    func,
+    literal_column,
+    select,
+    true,
+)
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql import ClauseElement
+from sqlalchemy.sql import ClauseElement, visitors
+from sqlalchemy.sql.elements import BindParameter
 from sqlalchemy.sql.functions import FunctionElement
 
 from whence_catalog import later, model
@@ -241,11 +257,12 @@ class Statement:
     One that `INSERT … ON CONFLICT` builds is given as a function of the dialect's own `insert`.
     """
 
-    __slots__ = ("_core", "_ready")
+    __slots__ = ("_core", "_ready", "_together")
 
     def __init__(self, core: ClauseElement | Callable[[Callable[..., Any]], ClauseElement]) -> None:
         self._core = core
         self._ready: dict[str, Ready] = {}
+        self._together: Ready | None = None
 
     def on(self, dialect: str) -> Ready:
         """This statement, ready to run."""
@@ -253,15 +270,62 @@ class Statement:
 
     def _compiled(self, on: str) -> Ready:
         core = self._core if isinstance(self._core, ClauseElement) else self._core(_upsert(on))
-        compiled: Any = core.compile(dialect=dialect(on))
-        given = getattr(compiled, "params", {}) or {}
-        ready = Ready(
-            str(compiled),
-            tuple(getattr(compiled, "positiontup", None) or ()),
-            {name: value for name, value in given.items() if value is not None},
-        )
-        self._ready[on] = ready
+        ready = self._ready[on] = _compiled(core, on)
         return ready
+
+    @property
+    def is_upsert(self) -> bool:
+        """Whether a dialect's own `insert` builds it."""
+        return not isinstance(self._core, ClauseElement)
+
+    @property
+    def together(self) -> Ready:
+        """On PostgreSQL, this for any number of rows of parameters at once: each is then the array of theirs.
+
+        A query answers, before each row, the place (from 1 on) of whom it answers; rows come in the order of those.
+        What an upsert selects it writes in that order.
+        """
+        if self._together is None:
+            core = self._core if isinstance(self._core, ClauseElement) else self._core(_upsert("postgresql"))
+            if isinstance(core, Insert):
+                assert core.select is not None, "what an upsert of many writes is selected"
+                core.select = _together(core.select, is_placed=False)
+            else:
+                core = _together(core, is_placed=True)
+            self._together = _compiled(core, "postgresql")
+        return self._together
+
+
+def _compiled(core: ClauseElement, on: str) -> Ready:
+    compiled: Any = core.compile(dialect=dialect(on))
+    given = getattr(compiled, "params", {}) or {}
+    return Ready(
+        str(compiled),
+        tuple(getattr(compiled, "positiontup", None) or ()),
+        {name: value for name, value in given.items() if value is not None},
+    )
+
+
+def _together(core: Any, *, is_placed: bool) -> Select[Any]:
+    asked = {
+        each.key: each.type
+        for each in visitors.iterate(core)
+        if isinstance(each, BindParameter) and each.required
+    }
+    # PostgreSQL plans it once where it cannot see how many there are; else it does so again each time.
+    arrays = [select(cast(bindparam(name), ARRAY(kind))).scalar_subquery() for name, kind in asked.items()]
+    named = [column(name, kind) for name, kind in asked.items()]
+    given = func.unnest(*arrays).table_valued(*named, with_ordinality="place").render_derived("given")
+
+    def of_row(element: Any, **_: object) -> Any:
+        is_asked = isinstance(element, BindParameter) and element.key in asked
+        return given.c[element.key] if is_asked else None
+
+    # With an OFFSET it is planned as it is for one row: by the indexes, however small the tables are at that time.
+    each_one = visitors.replacement_traverse(core, {}, of_row).offset(literal_column("0"))
+    found = each_one.lateral("found")
+    columns = (given.c.place, *found.c) if is_placed else tuple(found.c)
+    return select(*columns).select_from(given.join(found, true())).order_by(given.c.place)
 
 
 # A statement, and with what it is asked, once or several times.
@@ -271,22 +335,24 @@ Asked: TypeAlias = tuple[Statement, Sequence[Mapping[str, Given]]]
 class Filling:
     """Columns of a table into which rows are written, as tuples in that order: by the fastest way there is."""
 
-    __slots__ = ("_ready", "columns", "copies", "table", "types")
+    __slots__ = ("_beginning", "_row", "copies", "inserts", "numbered_by", "table", "types")
 
-    def __init__(self, table: Table, *columns: str) -> None:
+    def __init__(self, table: Table, *columns: str, numbered: tuple[str, str] | None = None) -> None:
+        """`numbered` is a further column, and the sequence whose next number it gets as the row is written."""
         self.table = table.name
-        self.columns = columns
-        named = ", ".join(f'"{name}"' for name in columns)
-        self._ready = {
-            dialect: f"INSERT INTO {table.name} ({named}) VALUES ({', '.join([mark] * len(columns))})"
-            for dialect, mark in (("sqlite", "?"), ("postgresql", "%s"))
-        }
+        every = columns if numbered is None else (*columns, numbered[0])
+        named = ", ".join(f'"{name}"' for name in every)
+        self.numbered_by = None if numbered is None else numbered[1]
+        self.inserts = f"INSERT INTO {table.name} ({named}) VALUES ({', '.join('?' * len(columns))})"
+        next_one = "" if numbered is None else f", nextval('{numbered[1]}')"
+        self._row = f"({', '.join(['%s'] * len(columns))}{next_one})"
+        self._beginning = f"INSERT INTO {table.name} ({named}) VALUES "
         self.copies = f"COPY {table.name} ({named}) FROM STDIN (FORMAT BINARY)"
-        self.types = [_TYPES[type(table.columns[name].type).__name__] for name in columns]
+        self.types = [_TYPES[type(table.columns[name].type).__name__] for name in every]
 
-    def on(self, dialect: str) -> str:
-        """The statement that inserts one row."""
-        return self._ready[dialect]
+    def inserts_many(self, rows: int) -> str:
+        """The statement that inserts that many rows on PostgreSQL."""
+        return self._beginning + ", ".join([self._row] * rows)
 
 
 # How PostgreSQL calls the types of our columns.
@@ -361,6 +427,10 @@ class Transaction(ABC):
         it is then asked. `rows` says for how many new rows of which tables there will be `numbers`.
         """
 
+    @abstractmethod
+    def forget(self) -> None:
+        """Forget what was foreseen: it may have changed."""
+
     def hold(self, statement: Statement, **parameters: Given) -> None:
         """Carry it out, before anything else is done: whose answer nobody waits for, but all see what it waited for."""
         self._execute(statement, parameters)
@@ -376,6 +446,10 @@ class Transaction(ABC):
     @abstractmethod
     def fill(self, *filled: tuple[Filling, Sequence[tuple[Value, ...]]]) -> None:
         """Write these rows, one table after the other."""
+
+    def fill_at_the_end(self, filling: Filling, rows: Sequence[tuple[Value, ...]]) -> None:
+        """Write these rows when all else of this item is done: only then do they get their numbers."""
+        raise AssertionError(f"{self.dialect} numbers facts as it sequences them")
 
     @abstractmethod
     def tables(self) -> set[str]:

@@ -27,11 +27,6 @@ _APPENDED = ("id", "uid", "verb", "canonical", "leaf")
 _append = Statement(
     insert(tables.FACT).values({name: bindparam(name) for name in (*_APPENDED, "position", "sequenced_at")})
 )
-_append_unsequenced = Statement(
-    insert(tables.FACT).values(
-        {name: bindparam(name) for name in _APPENDED} | {"ordinal": tables.FACT_ORDINAL.next_value()}
-    )
-)
 _logged = select(
     _FACT.position,
     _FACT.uid,
@@ -51,6 +46,7 @@ _page_unsequenced = Statement(
     .limit(bindparam("many"))
 )
 _FACTS = Filling(tables.FACT, *_APPENDED, "position", "sequenced_at")
+_UNSEQUENCED = Filling(tables.FACT, *_APPENDED, numbered=("ordinal", tables.FACT_ORDINAL.name))
 _SALTS = Filling(tables.REDACTABLE, "fact", "path", "salt", "value")
 _keep_salt = Statement(insert(tables.REDACTABLE))
 _salts = Statement(
@@ -134,8 +130,7 @@ def append_all(tx: Transaction, all_said: Sequence[Said]) -> Sequence[int]:
     if tx.is_sequencing:
         tx.fill((_FACTS, rows), (_SALTS, salts))
     else:
-        for row in rows:
-            tx.at_the_end(_append_unsequenced, **dict(zip(_APPENDED, row[:5], strict=True)))
+        tx.fill_at_the_end(_UNSEQUENCED, [row[: len(_APPENDED)] for row in rows])
         tx.fill((_SALTS, salts))
     return numbers
 

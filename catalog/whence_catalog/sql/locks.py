@@ -7,17 +7,21 @@ one writer at a time and needs none.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Text, bindparam, func, select
+from sqlalchemy import BigInteger, Text, bindparam, func, literal_column, select
 from sqlalchemy.sql import ClauseElement
 
 from whence_catalog import model
 from whence_catalog.sql import artifacts, engine, named, runs, tables
-from whence_catalog.sql.engine import Statement, Transaction
+from whence_catalog.sql.engine import Asked, Statement, Transaction
 
+_PROJECT = tables.PROJECT
+_JOB = tables.JOB
+_ACTOR = tables.ACTOR
+_VERSION = tables.VERSION
 _RUN = tables.RUN
 _ARTIFACT = tables.ARTIFACT
 _RESERVATION = tables.RESERVATION
@@ -33,6 +37,39 @@ _lock_artifacts = Statement(
     .where(engine.among(_ARTIFACT.c.id, "ids"))
     .order_by(_ARTIFACT.c.id)
     .with_for_update(key_share=True)
+)
+_made = named.given("made", project=Text(), kind=Text(), name=Text(), digest=Text())
+_artifacts_made = _made.join(_PROJECT, _PROJECT.c.name == _made.c.project).join(
+    _ARTIFACT,
+    (_ARTIFACT.c.project_id == _PROJECT.c.id)
+    & (_ARTIFACT.c.kind == _made.c.kind)
+    & (_ARTIFACT.c.name == _made.c.name),
+)
+_called = named.given("called", project=Text(), job=Text(), actor=Text(), authenticated=BigInteger())
+_calls_named = (
+    _called.join(_PROJECT, _PROJECT.c.name == _called.c.project)
+    .join(_JOB, (_JOB.c.project_id == _PROJECT.c.id) & (_JOB.c.name == _called.c.job))
+    .join(_ACTOR, (_ACTOR.c.name == _called.c.actor) & (_ACTOR.c.authenticated == _called.c.authenticated))
+)
+_count = select(func.count())
+# The Artifacts that lack these Versions; none at all unless every name is there.
+_lock_named = Statement(
+    select(_ARTIFACT.c.id)
+    .select_from(_artifacts_made)
+    .where(
+        ~select(_VERSION.c.id)
+        .where(
+            _VERSION.c.artifact_id == _ARTIFACT.c.id,
+            _VERSION.c.digest == func.decode(_made.c.digest, literal_column("'hex'")),
+        )
+        .exists(),
+        _count.select_from(_artifacts_made).correlate(None).scalar_subquery()
+        == bindparam("many_made", type_=BigInteger),
+        _count.select_from(_calls_named).correlate(None).scalar_subquery()
+        == bindparam("many_called", type_=BigInteger),
+    )
+    .order_by(_ARTIFACT.c.id)
+    .with_for_update(key_share=True, of=_ARTIFACT)
 )
 _lock_key = Statement(
     select(_RESERVATION.c.token).where(_RESERVATION.c.key == bindparam("key")).with_for_update(key_share=True)
@@ -102,6 +139,41 @@ def hold_names(
     changing = {artifact_id for _, artifact_id, is_there in found if artifact_id is not None and not is_there}
     if changing:
         tx.hold(_lock_artifacts, ids=sorted(changing))
+
+
+def hold_named(
+    tx: Transaction,
+    calls: Iterable[tuple[str, str, model.Actor]],
+    made: Iterable[tuple[model.Artifact, bytes | None]],
+    rows: Mapping[str, int],
+    *asked: Asked,
+) -> None:
+    """As `hold_names`, with the answers to what is `asked` foreseen, and numbers for `rows`.
+
+    Where all that is named is there, as it nearly always is, that is one message.
+    """
+    if tx.is_sequencing:
+        return
+    called = sorted(set(calls), key=repr)
+    wanted = sorted(set(made), key=lambda item: (item[0], item[1] or b""))
+    locking: Mapping[str, int | str] = {
+        "made": named.listed(
+            (artifact.project, artifact.kind, artifact.name, (raw or b"").hex()) for artifact, raw in wanted
+        ),
+        "called": named.listed(
+            (project, job, actor.name, int(actor.authenticated)) for project, job, actor in called
+        ),
+        "many_made": len(wanted),
+        "many_called": len(called),
+    }
+    tx.foresee(rows, (_lock_named, [locking]), runs.asked_names(called), *asked)
+    # What is there stays there. So whoever locked some has locked all that is to change, before anything was looked up.
+    is_held = bool(tx.all(_lock_named, **locking))
+    if all(runs.are_named(tx, called).values()) and (is_held or not wanted):
+        return
+    tx.forget()
+    hold_names(tx, called, made=wanted)
+    tx.foresee(rows, *asked)
 
 
 def hold_places(tx: Transaction, claims: Iterable[model.OutputClaim]) -> None:

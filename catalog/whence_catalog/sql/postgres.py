@@ -7,6 +7,7 @@ bounded; past the bound the caller is told.
 """
 
 import contextlib
+import itertools
 import random
 import threading
 import time
@@ -15,8 +16,8 @@ from typing import Any, TypeVar, cast
 
 import psycopg
 from psycopg import conninfo
-from psycopg.types.numeric import Int8Dumper
-from sqlalchemy import bindparam, func, select
+from psycopg.types.numeric import Int8BinaryDumper
+from sqlalchemy import BigInteger, Text, bindparam, func, select
 from sqlalchemy import cast as cast_as
 from sqlalchemy.dialects.postgresql import REGCLASS
 
@@ -44,14 +45,18 @@ NUMBERS_AT_ONCE = 50
 _KEPT_IDLE = 16
 # From how many rows on COPY is faster than to insert them one behind the other.
 _COPIED_FROM = 100
+# How many rows one INSERT takes: each number of them is a statement to prepare.
+_INSERTED_AT_ONCE = 8
+# Those of all verbs are some hundreds, each prepared once for a connection.
+_KEPT_PREPARED = 500
 
 # Going down, crashed, coming up, too many connections, idle for too long, and a standby that is not yet promoted.
 _CUT_SHORT = frozenset({"57P01", "57P02", "57P03", "53300", "25P03", "0A000"})
 
 _clock = Statement(select(clock()))
 _numbers = Statement(
-    select(func.nextval(cast_as(bindparam("sequence"), REGCLASS))).select_from(
-        func.generate_series(1, bindparam("many"))
+    select(func.nextval(cast_as(bindparam("sequence", type_=Text), REGCLASS)), clock()).select_from(
+        func.generate_series(1, bindparam("many", type_=BigInteger))
     )
 )
 _TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
@@ -94,11 +99,14 @@ class PostgresTransaction(Transaction):
         self._beginning = begin
         self._next_fact = next_fact
         self._micros = 0
-        self._foreseen: dict[tuple[Statement, tuple[Given, ...]], list[Record]] = {}
+        self._foreseen: dict[tuple[Statement, tuple[object, ...]], list[Record]] = {}
         # Rows that are to be written before anything else is done.
         self._unwritten: list[tuple[Filling, tuple[Value, ...]]] = []
         # What is to be held before anything else is done.
         self._unheld: list[tuple[Statement, Mapping[str, Given]]] = []
+        # Rows that are to be written last of all of the item.
+        self._ending: list[tuple[Filling, tuple[Value, ...]]] = []
+        self._is_together = False
 
     @property
     def is_begun(self) -> bool:
@@ -115,12 +123,20 @@ class PostgresTransaction(Transaction):
     @contextlib.contextmanager
     def _together(self) -> Iterator[None]:
         """In one message, with what is to come before."""
-        with self._bare.pipeline():
-            begin, self._beginning = self._beginning, ()
-            for sql in begin:
-                self._bare.execute(sql, prepare=True)
+        if self._is_together:
             self._go_ahead()
             yield
+            return
+        with self._bare.pipeline():
+            self._is_together = True
+            try:
+                begin, self._beginning = self._beginning, ()
+                for sql in begin:
+                    self._bare.execute(sql, prepare=True)
+                self._go_ahead()
+                yield
+            finally:
+                self._is_together = False
 
     def _go_ahead(self) -> None:
         """Send what is to be held and the rows that are to be written."""
@@ -128,12 +144,43 @@ class PostgresTransaction(Transaction):
         for statement, given in unheld:
             self._send(statement, given)
         rows, self._unwritten = self._unwritten, []
-        for filling, row in rows:
-            self._bare.execute(filling.on("postgresql"), row, prepare=True, binary=True)
+        self._insert(rows)
+
+    def _insert(self, rows: Sequence[tuple[Filling, tuple[Value, ...]]]) -> None:
+        if not rows:
+            return
+        cursor = self._bare.cursor()
+        for filling, group in itertools.groupby(rows, key=lambda each: each[0]):
+            some = [row for _, row in group]
+            for first in range(0, len(some), _INSERTED_AT_ONCE):
+                now = some[first : first + _INSERTED_AT_ONCE]
+                values = list(itertools.chain.from_iterable(now))
+                cursor.execute(filling.inserts_many(len(now)), values, prepare=True)
 
     def _send(self, statement: Statement, given: Mapping[str, Given]) -> Any:
         ready = statement.on("postgresql")
         return self._bare.execute(ready.sql, ready.arguments(given), prepare=True, binary=True)
+
+    def _send_together(self, statement: Statement, rows: Sequence[Mapping[str, Given]]) -> Any:
+        ready = statement.together
+        arrays = {name: [row[name] for row in rows] for name in rows[0]}
+        return self._bare.execute(ready.sql, ready.arguments(arrays), prepare=True, binary=True)  # type: ignore[arg-type]
+
+    def _ask(self, *asked: Asked) -> list[list[list[Record]]]:
+        """The answers to each row of each of these, which are asked in one message."""
+        with self._together():
+            cursors = [
+                None
+                if not rows
+                else self._send_together(statement, rows)
+                if len(rows) > 1
+                else self._send(statement, rows[0])
+                for statement, rows in asked
+            ]
+        return [
+            [] if cursor is None else _parted(cursor.fetchall(), len(rows))
+            for cursor, (_, rows) in zip(cursors, asked, strict=True)
+        ]
 
     @property
     def micros(self) -> int:
@@ -162,24 +209,20 @@ class PostgresTransaction(Transaction):
 
     def foresee(self, rows: Mapping[str, int], *asked: Asked) -> None:
         """Ask all of it in one message; with the clock where there will be new rows."""
-        of_ours: list[tuple[Statement, Sequence[Mapping[str, Value]]]] = [
-            (_clock, [{}] if rows and not self._micros else []),
-            (_numbers, [{"sequence": f"{table}_id_seq", "many": many} for table, many in rows.items()]),
-        ]
-        with self._together():
-            cursors = [
-                (statement, row, self._send(statement, row))
-                for statement, given in (*of_ours, *asked)
-                for row in given
-            ]
-            for statement, row, cursor in cursors:
-                arguments = statement.on("postgresql").arguments(row)
-                self._foreseen[statement, tuple(arguments)] = cursor.fetchall()
+        numbered: Asked = (_numbers, [_numbering(f"{table}_id_seq", many) for table, many in rows.items()])
+        every = (*asked, numbered)
+        for (statement, given), answers in zip(every, self._ask(*every), strict=True):
+            for row, answer in zip(given, answers, strict=True):
+                self._foreseen[_asking(statement, row)] = answer
+                if statement is _numbers:
+                    self.hear(answer[0][1])
+
+    def forget(self) -> None:
+        """Forget what was foreseen."""
+        self._foreseen.clear()
 
     def _told(self, statement: Statement, given: Mapping[str, Given]) -> list[Record] | None:
-        if not self._foreseen or any(type(value) is list for value in given.values()):
-            return None
-        return self._foreseen.pop((statement, tuple(statement.on("postgresql").arguments(given))), None)
+        return self._foreseen.pop(_asking(statement, given), None) if self._foreseen else None
 
     def all(self, statement: Statement, **parameters: Given) -> list[Record]:
         """Every row."""
@@ -196,6 +239,7 @@ class PostgresTransaction(Transaction):
     def _let_go(self) -> None:
         self._foreseen.clear()
         self._unwritten.clear()
+        self._ending.clear()
 
     @property
     def _connection(self) -> "psycopg.Connection[Any]":
@@ -212,60 +256,101 @@ class PostgresTransaction(Transaction):
 
     def settle(self) -> None:
         """Carry out what was put off to the end of the item."""
-        if self._unwritten or self._put_off:
+        ending, self._ending = self._ending, []
+        if len(ending) >= _COPIED_FROM:
             with self._together():
                 super().settle()
+            for filling, group in itertools.groupby(ending, key=lambda each: each[0]):
+                rows = [row for _, row in group]
+                if filling.numbered_by is not None:
+                    taken = self._next(filling.numbered_by, len(rows))
+                    rows = [(*row, number) for row, number in zip(rows, taken, strict=True)]
+                self._copy(filling, rows)
+        elif ending or self._unwritten or self._put_off:
+            with self._together():
+                super().settle()
+                self._insert(ending)
 
     def commit(self) -> None:
         """Carry out all that was put off, and commit: in one message."""
-        is_behind = self._unwritten or self._put_off or self._last
+        if len(self._ending) >= _COPIED_FROM:
+            self.settle()  # no message holds a COPY beside something else
+        is_behind = self._unwritten or self._put_off or self._ending or self._last
         with self._together() if is_behind else contextlib.nullcontext():
             self.finish()
             if self.is_begun:
-                self._bare.execute("COMMIT")
+                self._bare.execute("COMMIT", prepare=True)
 
     def many(self, statement: Statement, rows: Sequence[Mapping[str, Value]]) -> None:
         """Carry it out once for each of `rows`, without waiting in between."""
-        if rows:
-            ready = statement.on("postgresql")
-            with self._connection.cursor() as cursor:
-                cursor.executemany(ready.sql, [ready.arguments(row) for row in rows])
+        if not rows:
+            return
+        with self._together():
+            if len(rows) > 1 and statement.is_upsert:
+                self._send_together(statement, rows)
+            else:
+                for row in rows:
+                    self._send(statement, row)
 
     def each(self, statement: Statement, rows: Sequence[Mapping[str, Given]]) -> list[list[Record]]:
-        """Every row that it answers, of each of `rows`, without waiting in between."""
+        """Every row that it answers, of each of `rows`: they are asked at once."""
         told = [self._told(statement, row) for row in rows]
-        if None not in told:
+        untold = [row for row, known in zip(rows, told, strict=True) if known is None]
+        if not untold:
             return cast("list[list[Record]]", told)
-        with self._together():
-            cursors = [
-                None if known is not None else self._send(statement, row)
-                for row, known in zip(rows, told, strict=True)
-            ]
-            return [
-                known or [] if cursor is None else cursor.fetchall()
-                for cursor, known in zip(cursors, told, strict=True)
-            ]
+        (answers,) = self._ask((statement, untold))
+        following = iter(answers)
+        return [next(following) if known is None else known for known in told]
 
     def numbers(self, table: str, many: int) -> Sequence[int]:
         """The next that the table's own sequence has. Others may have taken some in between."""
-        return [row[0] for row in self.all(_numbers, sequence=f"{table}_id_seq", many=many)]
+        return self._next(f"{table}_id_seq", many)
+
+    def _next(self, sequence: str, many: int) -> Sequence[int]:
+        rows = self.all(_numbers, **_numbering(sequence, many))
+        return sorted(row[0] for row in rows)
 
     def fill(self, *filled: tuple[Filling, Sequence[tuple[Value, ...]]]) -> None:
         """Write these rows, one table after the other: by COPY where they are many, else with what comes next."""
         if sum(len(rows) for _, rows in filled) < _COPIED_FROM:
             self._unwritten += [(filling, row) for filling, rows in filled for row in rows]
             return
-        with self._connection.cursor() as cursor:
-            for filling, rows in filled:
-                if rows:
-                    with cursor.copy(filling.copies) as copy:
-                        copy.set_types(filling.types)
-                        for row in rows:
-                            copy.write_row(row)
+        for filling, rows in filled:
+            if rows:
+                self._copy(filling, rows)
+
+    def fill_at_the_end(self, filling: Filling, rows: Sequence[tuple[Value, ...]]) -> None:
+        """Write these rows when all else of this item is done: only then do they get their numbers."""
+        self._ending += [(filling, row) for row in rows]
+
+    def _copy(self, filling: Filling, rows: Sequence[tuple[Value, ...]]) -> None:
+        with self._connection.cursor() as cursor, cursor.copy(filling.copies) as copy:
+            copy.set_types(filling.types)
+            for row in rows:
+                copy.write_row(row)
 
     def tables(self) -> set[str]:
         """The names of the tables that are there."""
         return {row[0] for row in self.script(_TABLES)}
+
+
+def _numbering(sequence: str, many: int) -> dict[str, Value]:
+    return {"sequence": sequence, "many": many}
+
+
+def _asking(statement: Statement, given: Mapping[str, Given]) -> tuple[Statement, tuple[object, ...]]:
+    arguments = statement.on("postgresql").arguments(given)
+    return statement, tuple(tuple(value) if type(value) is list else value for value in arguments)
+
+
+def _parted(rows: list[Record], many: int) -> list[list[Record]]:
+    """What was answered to each of those who asked together; to one alone, it is what was answered."""
+    if many == 1:
+        return [rows]
+    parts: list[list[Record]] = [[] for _ in range(many)]
+    for place, *row in rows:
+        parts[place - 1].append(tuple(row))
+    return parts
 
 
 class PostgresEngine(Engine["psycopg.Connection[Any]"]):
@@ -415,7 +500,8 @@ class PostgresEngine(Engine["psycopg.Connection[Any]"]):
     def _open(self) -> "psycopg.Connection[Any]":
         connection: psycopg.Connection[Any] = psycopg.connect(**self._parameters, autocommit=True)
         # One type for all integers, or each size would be a statement to prepare of its own.
-        connection.adapters.register_dumper(int, Int8Dumper)
+        connection.adapters.register_dumper(int, Int8BinaryDumper)
+        connection.prepared_max = _KEPT_PREPARED
         return connection
 
     def _dispose(self, connection: "psycopg.Connection[Any]") -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias, cast
 from uuid import UUID
 
@@ -20,7 +20,7 @@ from whence_catalog.sql import (
     whole,
 )
 from whence_catalog.sql import facts as fact_log
-from whence_catalog.sql.engine import Transaction
+from whence_catalog.sql.engine import Asked, Transaction
 
 if TYPE_CHECKING:
     from whence_catalog.sql import eviction
@@ -318,9 +318,10 @@ def record_together(tx: Transaction, items: Sequence[Item]) -> Sequence[replies.
         raise OneByOne from None
 
 
-def foresee_recorded(tx: Transaction, items: Sequence[Item]) -> None:
-    """Have ready what these ask, once all is held that they need."""
-    whole.foresee(tx, items, *(fact_log.asked(call.run) for call, _ in items if len(items) == 1))
+def asked_of_recorded(items: Sequence[Item]) -> tuple[Mapping[str, int], Sequence[Asked]]:
+    """How many rows of which tables these make, and what they ask once all is held that they need."""
+    rows, asked = whole.asked(items)
+    return rows, [*asked, *(fact_log.asked(call.run) for call, _ in items if len(items) == 1)]
 
 
 def _record_new(tx: Transaction, items: Sequence[Item]) -> list[replies.Finished]:

@@ -125,8 +125,8 @@ def _beating_on(insert: Insert) -> ClauseElement:
 def _knowing(insert: Insert) -> ClauseElement:
     row = select(
         _RUN.c.project_id,
-        cast_as(bindparam("digest"), LargeBinary),
-        cast_as(bindparam("known_at"), BigInteger),
+        cast_as(bindparam("digest", type_=LargeBinary), LargeBinary),
+        cast_as(bindparam("known_at", type_=BigInteger), BigInteger),
     )
     new = insert(_BLOB).from_select(
         ["project_id", "digest", "known_at"], row.where(_RUN.c.id == bindparam("of_run"))

@@ -61,6 +61,9 @@ class SqliteTransaction(Transaction):
     ) -> None:
         """Nothing: it is asked in this process."""
 
+    def forget(self) -> None:
+        """Nothing is foreseen."""
+
     def _let_go(self) -> None:
         """Nothing is foreseen, and what is to be written is."""
 
@@ -73,9 +76,9 @@ class SqliteTransaction(Transaction):
         """Write these rows, one table after the other."""
         for filling, rows in filled:
             if len(rows) == 1:
-                self._connection.execute(filling.on("sqlite"), rows[0])
+                self._connection.execute(filling.inserts, rows[0])
             elif rows:
-                self._connection.executemany(filling.on("sqlite"), rows)
+                self._connection.executemany(filling.inserts, rows)
 
     def tables(self) -> set[str]:
         """The names of the tables that are there."""

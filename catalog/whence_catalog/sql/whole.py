@@ -73,8 +73,10 @@ def put(tx: Transaction, wholes: Sequence[Whole]) -> list[tuple[int, tuple[model
     return answers
 
 
-def foresee(tx: Transaction, items: Sequence[tuple[model.Call, model.Report]], *asked: Asked) -> None:
-    """Have ready what `put` will ask of these, and what else is asked."""
+def asked(
+    items: Sequence[tuple[model.Call, model.Report]],
+) -> tuple[Mapping[str, int], Sequence[Asked]]:
+    """How many new rows of which tables `put` will make of these, and what it will ask."""
     batch = {call.run for call, _ in items} if len(items) > 1 else frozenset()
     sources = {
         _name(claim.source): claim.source
@@ -86,7 +88,7 @@ def foresee(tx: Transaction, items: Sequence[tuple[model.Call, model.Report]], *
         [claim for _, report in items for claim in report.outputs], sources.values()
     )
     rows = {"run": len(items), "version": versions} if versions else {"run": len(items)}
-    tx.foresee(rows, *of_these, taint.ASKED, *asked)
+    return rows, (*of_these, taint.ASKED)
 
 
 class _Sources:
