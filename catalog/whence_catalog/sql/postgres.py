@@ -16,7 +16,8 @@ from typing import Any, TypeVar, cast
 
 import psycopg
 from psycopg import conninfo
-from psycopg.types.numeric import Int8BinaryDumper
+from psycopg.types.array import ListBinaryDumper
+from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
 from sqlalchemy import BigInteger, Text, bindparam, func, select
 from sqlalchemy import cast as cast_as
 from sqlalchemy.dialects.postgresql import REGCLASS
@@ -35,6 +36,7 @@ from whence_catalog.sql.engine import (
     Value,
     clock,
 )
+from whence_catalog.sql.message import Answer, Messages
 
 T = TypeVar("T")
 
@@ -47,8 +49,6 @@ _KEPT_IDLE = 16
 _COPIED_FROM = 100
 # How many rows one INSERT takes: each number of them is a statement to prepare.
 _INSERTED_AT_ONCE = 8
-# Those of all verbs are some hundreds, each prepared once for a connection.
-_KEPT_PREPARED = 500
 
 # Going down, crashed, coming up, too many connections, idle for too long, and a standby that is not yet promoted.
 _CUT_SHORT = frozenset({"57P01", "57P02", "57P03", "53300", "25P03", "0A000"})
@@ -88,14 +88,14 @@ class PostgresTransaction(Transaction):
 
     def __init__(
         self,
-        connection: "psycopg.Connection[Any]",
+        messages: Messages,
         gate: Gate | None,
         next_fact: Callable[[], int],
         begin: Sequence[str] = (),
     ) -> None:
         """`begin` begins it; without, each statement is by itself."""
-        super().__init__(connection, gate)
-        self._bare = connection
+        super().__init__(messages.connection, gate)
+        self._messages = messages
         self._beginning = begin
         self._next_fact = next_fact
         self._micros = 0
@@ -127,12 +127,12 @@ class PostgresTransaction(Transaction):
             self._go_ahead()
             yield
             return
-        with self._bare.pipeline():
+        with self._messages.one():
             self._is_together = True
             try:
                 begin, self._beginning = self._beginning, ()
                 for sql in begin:
-                    self._bare.execute(sql, prepare=True)
+                    self._messages.say(sql)
                 self._go_ahead()
                 yield
             finally:
@@ -147,24 +147,21 @@ class PostgresTransaction(Transaction):
         self._insert(rows)
 
     def _insert(self, rows: Sequence[tuple[Filling, tuple[Value, ...]]]) -> None:
-        if not rows:
-            return
-        cursor = self._bare.cursor()
         for filling, group in itertools.groupby(rows, key=lambda each: each[0]):
             some = [row for _, row in group]
             for first in range(0, len(some), _INSERTED_AT_ONCE):
                 now = some[first : first + _INSERTED_AT_ONCE]
                 values = list(itertools.chain.from_iterable(now))
-                cursor.execute(filling.inserts_many(len(now)), values, prepare=True)
+                self._messages.say(filling.inserts_many(len(now)), values)
 
-    def _send(self, statement: Statement, given: Mapping[str, Given]) -> Any:
+    def _send(self, statement: Statement, given: Mapping[str, Given]) -> Answer:
         ready = statement.on("postgresql")
-        return self._bare.execute(ready.sql, ready.arguments(given), prepare=True, binary=True)
+        return self._messages.say(ready.sql, ready.arguments(given))
 
-    def _send_together(self, statement: Statement, rows: Sequence[Mapping[str, Given]]) -> Any:
+    def _send_together(self, statement: Statement, rows: Sequence[Mapping[str, Given]]) -> Answer:
         ready = statement.together
         arrays = {name: [row[name] for row in rows] for name in rows[0]}
-        return self._bare.execute(ready.sql, ready.arguments(arrays), prepare=True, binary=True)  # type: ignore[arg-type]
+        return self._messages.say(ready.sql, ready.arguments(arrays))  # type: ignore[arg-type]
 
     def _ask(self, *asked: Asked) -> list[list[list[Record]]]:
         """The answers to each row of each of these, which are asked in one message."""
@@ -197,11 +194,9 @@ class PostgresTransaction(Transaction):
         """A number for a fact, which nobody else has. It says nothing about order."""
         return self._next_fact()
 
-    def _execute(self, statement: Statement, given: Mapping[str, Given]) -> Any:
-        if self._beginning or self._unheld or self._unwritten:
-            with self._together():
-                return self._send(statement, given)
-        return self._send(statement, given)
+    def _execute(self, statement: Statement, given: Mapping[str, Given]) -> Answer:
+        with self._together():
+            return self._send(statement, given)
 
     def hold(self, statement: Statement, **parameters: Given) -> None:
         """Carry it out before anything else is done, in one message with that."""
@@ -276,10 +271,10 @@ class PostgresTransaction(Transaction):
         if len(self._ending) >= _COPIED_FROM:
             self.settle()  # no message holds a COPY beside something else
         is_behind = self._unwritten or self._put_off or self._ending or self._last
-        with self._together() if is_behind else contextlib.nullcontext():
-            self.finish()
-            if self.is_begun:
-                self._bare.execute("COMMIT", prepare=True)
+        if is_behind or self.is_begun:
+            with self._together():
+                self.finish()
+                self._messages.say("COMMIT")
 
     def many(self, statement: Statement, rows: Sequence[Mapping[str, Value]]) -> None:
         """Carry it out once for each of `rows`, without waiting in between."""
@@ -353,7 +348,7 @@ def _parted(rows: list[Record], many: int) -> list[list[Record]]:
     return parts
 
 
-class PostgresEngine(Engine["psycopg.Connection[Any]"]):
+class PostgresEngine(Engine[Messages]):
     """Connections to one PostgreSQL database."""
 
     dialect = "postgresql"
@@ -432,8 +427,8 @@ class PostgresEngine(Engine["psycopg.Connection[Any]"]):
         """What `work` answers; each of its statements sees what is committed by then."""
 
         def glanced() -> T:
-            with self._connection() as connection:
-                return work(PostgresTransaction(connection, None, self._next_fact))
+            with self._connection() as messages:
+                return work(PostgresTransaction(messages, None, self._next_fact))
 
         return self._persistently(glanced)
 
@@ -471,24 +466,24 @@ class PostgresEngine(Engine["psycopg.Connection[Any]"]):
     def _transaction(
         self, mode: Sequence[str], *, durable: bool = True, gate: Gate | None = None
     ) -> "Iterator[PostgresTransaction]":
-        with self._connection() as connection:
+        with self._connection() as messages:
             unsynced = () if durable else ("SET LOCAL synchronous_commit = off",)
             begin = (*mode, *unsynced, *_AT_THE_GATE[gate])
-            tx = PostgresTransaction(connection, gate, self._next_fact, begin)
+            tx = PostgresTransaction(messages, gate, self._next_fact, begin)
             try:
                 yield tx
                 tx.commit()
             except BaseException:
                 with contextlib.suppress(psycopg.Error):
                     if tx.is_begun:
-                        connection.execute("ROLLBACK")
+                        messages.connection.execute("ROLLBACK")
                 raise
 
     def _next_fact(self) -> int:
         with self._numbers_guard:
             if not self._numbers:
-                with self._connection() as connection:
-                    row = connection.execute("SELECT nextval('fact_number')").fetchone()
+                with self._connection() as messages:
+                    row = messages.connection.execute("SELECT nextval('fact_number')").fetchone()
                 first: int = row[0]  # type: ignore[index]
                 self._numbers = list(range(first + NUMBERS_AT_ONCE - 1, first - 1, -1))
             return self._numbers.pop()
@@ -497,17 +492,19 @@ class PostgresEngine(Engine["psycopg.Connection[Any]"]):
         # The parent uses them too.
         self._numbers, self._numbers_guard = [], threading.Lock()
 
-    def _open(self) -> "psycopg.Connection[Any]":
+    def _open(self) -> Messages:
         connection: psycopg.Connection[Any] = psycopg.connect(**self._parameters, autocommit=True)
         # One type for all integers, or each size would be a statement to prepare of its own.
-        connection.adapters.register_dumper(int, Int8BinaryDumper)
-        connection.prepared_max = _KEPT_PREPARED
-        return connection
+        for dumper in (Int8Dumper, Int8BinaryDumper):
+            connection.adapters.register_dumper(int, dumper)
+        connection.adapters.register_dumper(list, ListBinaryDumper)
+        return Messages(connection)
 
-    def _dispose(self, connection: "psycopg.Connection[Any]") -> None:
-        connection.close()
+    def _dispose(self, messages: Messages) -> None:
+        messages.connection.close()
 
-    def _is_usable(self, connection: "psycopg.Connection[Any]") -> bool:
+    def _is_usable(self, messages: Messages) -> bool:
+        connection = messages.connection
         is_clean = connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
         return is_clean and not connection.broken and len(self._idle) < _KEPT_IDLE
 
