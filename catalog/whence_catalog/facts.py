@@ -146,13 +146,16 @@ def _raw(named: digest.Digest | None) -> bytes | None:
 
 
 def _source(source: model.Source) -> Body:
-    return present(
-        project=source.artifact.project,
-        kind=source.artifact.kind,
-        name=source.artifact.name,
-        digest=source.digest.raw,
-        producer=_uid(source.producer),
-    )
+    named = source.artifact
+    said: Body = {
+        "project": named.project,
+        "kind": named.kind,
+        "name": named.name,
+        "digest": source.digest.raw,
+    }
+    if source.producer is not None:
+        said["producer"] = source.producer.bytes
+    return said
 
 
 def _inputs(claims: Sequence[model.InputClaim]) -> list[digest.Framed]:
@@ -190,7 +193,9 @@ def _output(claim: model.OutputClaim, redactor: Redactor, path: str) -> Body:
 def _components(components: Sequence[model.Component], redactor: Redactor) -> list[digest.Framed]:
     rows: list[digest.Framed] = []
     for place, part in enumerate(components):
-        row = present(name=part.name, kind=part.kind, digest=part.digest, ignored=part.ignored or None)
+        row: Body = {"name": part.name, "kind": part.kind, "digest": part.digest}
+        if part.ignored:
+            row["ignored"] = True
         if part.preview is not None:
             row["preview"] = redactor.commit(f"components/{place}/preview", part.preview)
         rows.append(row)

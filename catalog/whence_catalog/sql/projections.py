@@ -30,7 +30,7 @@ from whence_catalog.sql.engine import Transaction
 def start(tx: Transaction, fact: int, run: model.Run, call: model.Call) -> int:
     """A Run began; answers its row."""
     run_id = runs.insert_run(tx, run, fact, None, None)
-    runs.put_inputs(tx, run_id, fact, call.inputs)
+    runs.begin_inputs(tx, run_id, fact, call.inputs)
     runs.put_components(tx, run_id, call.components)
     labels.begin(tx, fact, model.microseconds(run.started_at), run_id, call.labels)
     return run_id
@@ -40,7 +40,7 @@ def reuse(tx: Transaction, fact: int, run: model.Run, call: model.Call, origin_i
     """A Run stands for not running. Its inputs are kept only where they are not exactly the origin's."""
     run_id = runs.insert_run(tx, run, fact, None, origin_id)
     if not runs.takes_the_same(tx, origin_id, call.inputs):
-        runs.put_inputs(tx, run_id, fact, call.inputs)
+        runs.begin_inputs(tx, run_id, fact, call.inputs)
     labels.begin(tx, fact, model.microseconds(run.started_at), run_id, call.labels)
     return run_id
 

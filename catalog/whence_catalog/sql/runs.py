@@ -385,6 +385,13 @@ def replace_metrics(tx: Transaction, run_id: int, after: model.Run) -> None:
     tx.run(_measure, of_id=run_id, new_metrics=digest.frame(dict(after.metrics)))
 
 
+def begin_inputs(tx: Transaction, run_id: int, fact: int, claims: Sequence[model.InputClaim]) -> None:
+    """Record what a Run took, of which nothing is recorded yet; raises as `put_inputs` does."""
+    if claims:
+        ids = productions.sources_ids(tx, [claim.source for claim in claims])
+        tx.fill((INPUTS, input_rows(run_id, fact, claims, ids, {})))
+
+
 def put_inputs(tx: Transaction, run_id: int, fact: int, claims: Sequence[model.InputClaim]) -> None:
     """Record what a Run took, as a fact says it. The same input in the same role said again changes nothing.
 
