@@ -16,31 +16,16 @@ from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
-from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    Boolean,
-    ColumnElement,
-    Insert,
-    Select,
-    Table,
-    bindparam,
-    cast,
-    column,
-    func,
-    literal_column,
-    select,
-    true,
-)
+from sqlalchemy import BigInteger, Boolean, ColumnElement, Table, bindparam
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql import ClauseElement, visitors
-from sqlalchemy.sql.elements import BindParameter
+from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.functions import FunctionElement
 
 from whence_catalog import later, model
 from whence_catalog.errors import Unreachable
+from whence_catalog.sql import together
 
 # A process with an embedded catalog has no use for it.
 if TYPE_CHECKING:
@@ -262,7 +247,7 @@ class Statement:
     def __init__(self, core: ClauseElement | Callable[[Callable[..., Any]], ClauseElement]) -> None:
         self._core = core
         self._ready: dict[str, Ready] = {}
-        self._together: Ready | None = None
+        self._together: tuple[Ready | None] | None = None
 
     def on(self, dialect: str) -> Ready:
         """This statement, ready to run."""
@@ -274,26 +259,16 @@ class Statement:
         return ready
 
     @property
-    def is_upsert(self) -> bool:
-        """Whether a dialect's own `insert` builds it."""
-        return not isinstance(self._core, ClauseElement)
-
-    @property
-    def together(self) -> Ready:
+    def together(self) -> Ready | None:
         """On PostgreSQL, this for any number of rows of parameters at once: each is then the array of theirs.
 
-        A query answers, before each row, the place (from 1 on) of whom it answers; rows come in the order of those.
-        What an upsert selects it writes in that order.
+        Nothing where it cannot be; see `together.of_many`.
         """
         if self._together is None:
             core = self._core if isinstance(self._core, ClauseElement) else self._core(_upsert("postgresql"))
-            if isinstance(core, Insert):
-                assert core.select is not None, "what an upsert of many writes is selected"
-                core.select = _together(core.select, is_placed=False)
-            else:
-                core = _together(core, is_placed=True)
-            self._together = _compiled(core, "postgresql")
-        return self._together
+            made = together.of_many(core)
+            self._together = (None if made is None else _compiled(made, "postgresql"),)
+        return self._together[0]
 
 
 def _compiled(core: ClauseElement, on: str) -> Ready:
@@ -304,28 +279,6 @@ def _compiled(core: ClauseElement, on: str) -> Ready:
         tuple(getattr(compiled, "positiontup", None) or ()),
         {name: value for name, value in given.items() if value is not None},
     )
-
-
-def _together(core: Any, *, is_placed: bool) -> Select[Any]:
-    asked = {
-        each.key: each.type
-        for each in visitors.iterate(core)
-        if isinstance(each, BindParameter) and each.required
-    }
-    # PostgreSQL plans it once where it cannot see how many there are; else it does so again each time.
-    arrays = [select(cast(bindparam(name), ARRAY(kind))).scalar_subquery() for name, kind in asked.items()]
-    named = [column(name, kind) for name, kind in asked.items()]
-    given = func.unnest(*arrays).table_valued(*named, with_ordinality="place").render_derived("given")
-
-    def of_row(element: Any, **_: object) -> Any:
-        is_asked = isinstance(element, BindParameter) and element.key in asked
-        return given.c[element.key] if is_asked else None
-
-    # With an OFFSET it is planned as it is for one row: by the indexes, however small the tables are at that time.
-    each_one = visitors.replacement_traverse(core, {}, of_row).offset(literal_column("0"))
-    found = each_one.lateral("found")
-    columns = (given.c.place, *found.c) if is_placed else tuple(found.c)
-    return select(*columns).select_from(given.join(found, true())).order_by(given.c.place)
 
 
 # A statement, and with what it is asked, once or several times.

@@ -158,26 +158,19 @@ class PostgresTransaction(Transaction):
         ready = statement.on("postgresql")
         return self._messages.say(ready.sql, ready.arguments(given))
 
-    def _send_together(self, statement: Statement, rows: Sequence[Mapping[str, Given]]) -> Answer:
-        ready = statement.together
-        arrays = {name: [row[name] for row in rows] for name in rows[0]}
-        return self._messages.say(ready.sql, ready.arguments(arrays))  # type: ignore[arg-type]
+    def _send_all(self, statement: Statement, rows: Sequence[Mapping[str, Given]]) -> list[Answer]:
+        """One answer for all rows, or one for each."""
+        ready = statement.together if len(rows) > 1 else None
+        if ready is None:
+            return [self._send(statement, row) for row in rows]
+        arrays: Any = {name: [row[name] for row in rows] for name in rows[0]}
+        return [self._messages.say(ready.sql, ready.arguments(arrays))]
 
     def _ask(self, *asked: Asked) -> list[list[list[Record]]]:
         """The answers to each row of each of these, which are asked in one message."""
         with self._together():
-            cursors = [
-                None
-                if not rows
-                else self._send_together(statement, rows)
-                if len(rows) > 1
-                else self._send(statement, rows[0])
-                for statement, rows in asked
-            ]
-        return [
-            [] if cursor is None else _parted(cursor.fetchall(), len(rows))
-            for cursor, (_, rows) in zip(cursors, asked, strict=True)
-        ]
+            answers = [self._send_all(statement, rows) for statement, rows in asked]
+        return [_parted(some, len(rows)) for some, (_, rows) in zip(answers, asked, strict=True)]
 
     @property
     def micros(self) -> int:
@@ -281,11 +274,7 @@ class PostgresTransaction(Transaction):
         if not rows:
             return
         with self._together():
-            if len(rows) > 1 and statement.is_upsert:
-                self._send_together(statement, rows)
-            else:
-                for row in rows:
-                    self._send(statement, row)
+            self._send_all(statement, rows)
 
     def each(self, statement: Statement, rows: Sequence[Mapping[str, Given]]) -> list[list[Record]]:
         """Every row that it answers, of each of `rows`: they are asked at once."""
@@ -338,12 +327,13 @@ def _asking(statement: Statement, given: Mapping[str, Given]) -> tuple[Statement
     return statement, tuple(tuple(value) if type(value) is list else value for value in arguments)
 
 
-def _parted(rows: list[Record], many: int) -> list[list[Record]]:
-    """What was answered to each of those who asked together; to one alone, it is what was answered."""
-    if many == 1:
-        return [rows]
+def _parted(answers: Sequence[Answer], many: int) -> list[list[Record]]:
+    """What was answered to each of so many."""
+    if len(answers) == many:
+        return [answer.fetchall() for answer in answers]
+    (together,) = answers
     parts: list[list[Record]] = [[] for _ in range(many)]
-    for place, *row in rows:
+    for place, *row in together.fetchall():
         parts[place - 1].append(tuple(row))
     return parts
 
