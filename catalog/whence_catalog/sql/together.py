@@ -34,7 +34,7 @@ def of_many(core: ClauseElement) -> ClauseElement | None:
         return given.c[element.key] if is_asked else None
 
     # With an OFFSET it is planned as it is for one row: by the indexes, however small the tables are at that time.
-    replaced: Select[Any] = visitors.replacement_traverse(selecting, {}, of_row)
+    replaced: Any = visitors.replacement_traverse(selecting, {}, of_row)
     found = replaced.offset(literal_column("0")).lateral("found")
     of_each = select(*found.c).select_from(given.join(found, true())).order_by(given.c.place)
     if not isinstance(core, Insert):
