@@ -12,7 +12,7 @@ from tests import postgres
 from tests.simulator import World, taken
 from whence_catalog.errors import InvalidInput
 from whence_catalog.sql.catalog import SqlCatalog
-from whence_catalog.sql.engine import Statement
+from whence_catalog.sql.engine import Statement, Transaction
 from whence_catalog.sql.message import Messages
 from whence_catalog.sql.postgres import PostgresEngine
 
@@ -129,3 +129,18 @@ def test_a_text_with_a_nul_is_refused(world: World) -> None:
     with pytest.raises(InvalidInput):
         world.note("make \0", {"dataset:a": b"1"})
     world.note("make", {"dataset:a": b"1"})
+
+
+def test_what_is_prepared_outlives_a_transaction_that_is_undone(url: str) -> None:
+    asked = Statement(select(func.length(bindparam("text", type_=Text))))
+
+    def undone(tx: Transaction) -> None:
+        for _ in range(10):
+            tx.script("SELECT 1")
+            tx.one(asked, text="four")
+        raise InvalidInput("it is not to be")
+
+    with closing(PostgresEngine(url)) as engine:
+        with pytest.raises(InvalidInput):
+            engine.write(undone)
+        assert engine.write(lambda tx: tx.one(asked, text="four")) == (4,)

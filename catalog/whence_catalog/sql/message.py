@@ -66,7 +66,7 @@ class Messages:
     """A connection, and what it was told to prepare: each statement at its first use in a message."""
 
     def __init__(self, connection: "psycopg.Connection[Any]") -> None:
-        """All that its adapters are to know they know by now."""
+        """All that its adapters are to know they know by now; nobody else prepares statements on it."""
         self.connection = connection
         self._pgconn = connection.pgconn
         self._transformer: Transforming = adapt.Transformer(connection)

@@ -483,7 +483,10 @@ class PostgresEngine(Engine[Messages]):
         self._numbers, self._numbers_guard = [], threading.Lock()
 
     def _open(self) -> Messages:
-        connection: psycopg.Connection[Any] = psycopg.connect(**self._parameters, autocommit=True)
+        # What psycopg prepares itself it gives up at the next ROLLBACK, and with it (DEALLOCATE ALL) what others did.
+        connection: psycopg.Connection[Any] = psycopg.connect(
+            **self._parameters, autocommit=True, prepare_threshold=None
+        )
         # One type for all integers, or each size would be a statement to prepare of its own.
         for dumper in (Int8Dumper, Int8BinaryDumper):
             connection.adapters.register_dumper(int, dumper)
