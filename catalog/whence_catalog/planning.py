@@ -372,6 +372,7 @@ class _Rule:
                 expected=history.get((recipe.project, recipe.job), Expected())
                 if isinstance(step, Execute | Conditional)
                 else None,
+                stands=isinstance(step, Conditional) and self._stands(each),
             )
 
     def _note_entry(self, each: _Looked, entries: Mapping[str, Entry]) -> None:
@@ -570,7 +571,14 @@ class _Rule:
             else:
                 why = "the same call gave this" if not each.changed else "what it would take gave this before"
             return Reuse(entry.run, why, entry.outputs)
-        stands = (
+        if not self._stands(each):
+            return None
+        return Reuse(recipe.made_by, "it has no key, and nothing that it took changed", recipe.made)
+
+    def _stands(self, each: _Looked) -> bool:
+        """Whether what it made without a key may go on being taken, as long as what it takes is as it was."""
+        recipe = each.recipe
+        return (
             not each.changed
             and recipe.key is None
             and recipe.state is not model.RunState.RUNNING
@@ -578,9 +586,6 @@ class _Rule:
             and bool(recipe.made)
             and not self._gone(recipe.made)
         )
-        if not stands:
-            return None
-        return Reuse(recipe.made_by, "it has no key, and nothing that it took changed", recipe.made)
 
     def _gone(self, outputs: Iterable[Made]) -> list[Made]:
         return [made for made in outputs if made.content.digest in self._request.unavailable]

@@ -144,7 +144,8 @@ class PlannedRun:
     `recipe` is the Run whose parameters, code and environment it has: itself, or its origin where it was reused.
     `key` is its new key, where that can be known before anything runs. `changed` are the parts of it that are no
     longer as they were. What may be run has its `components`: those of the key, but for the inputs that are not
-    known yet; none where it will have no key.
+    known yet; none where it will have no key. What `stands` has no key, and need not be run if all that it takes
+    comes out as it was.
     """
 
     run: UUID
@@ -157,6 +158,7 @@ class PlannedRun:
     components: tuple[model.Component, ...] = ()
     changed: tuple[str, ...] = ()
     expected: Expected | None = None
+    stands: bool = False
 
 
 class ReadType(StrEnum):
