@@ -222,7 +222,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     opened.close()
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(case=cases(), jobs=st.integers(1, 2))
 def test_what_is_executed_is_minimal_and_sufficient(client: Client, case: Case, jobs: int) -> None:
     world = World(client, case)
