@@ -441,7 +441,7 @@ def _attempt(client: Client, plan: plans.RerunPlan) -> tuple[int, dict[UUID, mod
             break
         found = client.catalog.named_runs([_uid(plan, len(known))])
     going_on = bool(found)
-    return len(known) - going_on, {run.uid: run for run in _children(client, known)}
+    return len(known) - going_on, {run.uid: run for run in children(client, known)}
 
 
 def _uid(plan: plans.RerunPlan, attempt: int) -> UUID:
@@ -453,7 +453,8 @@ def _uid(plan: plans.RerunPlan, attempt: int) -> UUID:
     return UUID(int=plan.uid.int >> 56 << 56 | tail)
 
 
-def _children(client: Client, parents: Sequence[UUID]) -> Iterator[model.Run]:
+def children(client: Client, parents: Sequence[UUID]) -> Iterator[model.Run]:
+    """The Runs that these began."""
     for parent in parents:
         after: str | None = None
         while True:

@@ -251,6 +251,19 @@ def describe(client: "Client", call: Call, record: arguments.Record | None = Non
     return _Description(client, call, record or _publish(client)).described()
 
 
+def code_of(client: "Client", call: Call) -> tuple[tuple[model.Component, ...], model.Capture]:
+    """The parts of a key that say which code a call runs, as it is now, and how that would be run.
+
+    Raises:
+        InvalidInput: it has no identity.
+    """
+    described = _Description(client, call, lambda draft: draft)
+    components = described._signature(), *described._code()
+    if described.obstacles:
+        raise InvalidInput(f"the code of {call.job} has no identity: {'; '.join(described.obstacles)}")
+    return components, described._captured()
+
+
 def by_what_was_read(
     whole: model.Call, tracked: Mapping[str, traces.Tracked], known: Sequence[traces.Trace]
 ) -> model.Call:

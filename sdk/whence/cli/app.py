@@ -18,6 +18,7 @@ from whence.cli import (
     history,
     judging,
     lineage,
+    planning,
     printing,
     questions,
     searching,
@@ -356,6 +357,7 @@ cli.add_typer(searching.commands)
 cli.add_typer(judging.commands)
 cli.add_typer(history.commands)
 cli.add_typer(questions.commands)
+cli.add_typer(planning.commands)
 cli.add_typer(executing.group)
 
 

@@ -1,0 +1,252 @@
+"""Plans as a person asks for them: by references, paths and names, with the bytes behind them looked at.
+
+A plan records nothing. A path that is to take the place of data is only identified; what lies there is published when
+the plan is carried out (`applying`), and refused if it is something else by then.
+
+Leaves to others: what a plan says (`whence_catalog.planning`), and how it is printed.
+"""
+
+import dataclasses
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import cast
+from uuid import UUID
+
+from whence import applying, calls, described, parameters
+from whence.client import Client
+from whence_catalog import cache, digest, model, plans
+from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound
+
+_AT_ONCE = 1000
+
+
+def plan(
+    client: Client,
+    targets: Sequence[str] = (),
+    downstream_of: Sequence[str] = (),
+    instead: Mapping[str, str] | None = None,
+    params: Mapping[str, object] | None = None,
+    *,
+    code_now: bool = False,
+) -> plans.RerunPlan:
+    """What bringing these up to date would do. Nothing is recorded.
+
+    Args:
+        targets: Versions by a reference, and Runs by their ids.
+        downstream_of: Versions of which all is followed that came of them.
+        instead: what is taken in the place of an Artifact, or of one Version of it: a path, or a reference.
+        params: other values, each by `job.name`.
+        code_now: take the code of the jobs as it is in this project now.
+
+    Raises:
+        NotFound, InvalidInput: what is named is not there.
+        Conflict: the code of a job as it is now cannot be called as it was.
+    """
+    request = plans.PlanRequest(
+        calls.new_uid(),
+        tuple(map(client.full_name, targets)),
+        tuple(map(client.full_name, downstream_of)),
+        dict(_replacement(client, name, what) for name, what in (instead or {}).items()),
+    )
+    found = client.catalog.plan(request)
+    if params:
+        request = dataclasses.replace(request, params=_params(client, found, params))
+    if code_now:
+        request = dataclasses.replace(request, code=_code_now(client, found))
+    if params or code_now:
+        found = client.catalog.plan(request)
+    return _looked_at(client, found)
+
+
+def recover(client: Client, prefix: str) -> plans.RerunPlan:
+    """What a Run that failed or was aborted needs to be brought to its end; of one with parts, its parts that did.
+
+    Raises:
+        NotFound, InvalidInput: as `Catalog.run`.
+        Conflict: nothing of it failed.
+    """
+    run = client.catalog.run(prefix).run
+    bad = (model.RunState.FAILED, model.RunState.ABORTED)
+    parts = [child for child in applying.children(client, [run.uid]) if child.state in bad]
+    own = [run] if run.state in bad and not parts else []
+    if not own and not parts:
+        raise Conflict(
+            f"run {run.uid} ({run.job}) is {run.state}, and so is all that it began: there is nothing to recover",
+            ErrorKind.WRONG_STATE,
+        )
+    return plan(client, [str(each.uid) for each in (*own, *parts)])
+
+
+def again(client: Client, before: plans.RerunPlan) -> plans.RerunPlan:
+    """The same request, as of now: another plan."""
+    request = dataclasses.replace(before.request, uid=calls.new_uid(), as_of=None, unavailable=frozenset())
+    return _looked_at(client, client.catalog.plan(request))
+
+
+# ── what is put in the place of what ─────────────────────────────────────────────────────────────
+
+
+def _replacement(client: Client, name: str, what: str) -> tuple[str, plans.Replacement]:
+    reference = model.Reference.parse(name, client.project)
+    path = Path(what)
+    if path.exists():
+        content = applying.identified(path)
+        return str(reference), plans.Replacement(reference.artifact, content, path=str(path.resolve()))
+    if ":" not in what:
+        raise NotFound(f"{what} is neither a file or a folder, nor a reference", ErrorKind.NO_SUCH_FILE)
+    output = client.get(what).output
+    return str(reference), plans.Replacement(output.version.artifact, output.version.content, output.run)
+
+
+def _params(
+    client: Client, found: plans.RerunPlan, params: Mapping[str, object]
+) -> dict[str, dict[str, digest.Framed]]:
+    """Each value by job and name, as a step would be given it."""
+    runs = _runs_of(client, found)
+    values: dict[str, dict[str, digest.Framed]] = {}
+    for named, value in params.items():
+        job, dot, name = named.rpartition(".")
+        if not dot or job not in runs:
+            raise InvalidInput(
+                f"{named} names no parameter of a job of this plan; there are the jobs {', '.join(sorted(runs))}"
+            )
+        had = runs[job].params
+        if name not in had:
+            raise InvalidInput(f"{job} has no parameter {name}; it has {', '.join(sorted(had)) or 'none'}")
+        # Who writes 1 where there was 0.5 means 1.0: the two are not the same.
+        is_float = isinstance(had[name], float) and type(value) is int
+        framed = parameters.Canonical(Path.cwd()).of(float(cast("int", value)) if is_float else value, name)
+        values.setdefault(job, {})[name] = framed
+    return values
+
+
+def _runs_of(client: Client, found: plans.RerunPlan) -> dict[str, model.Run]:
+    """The last Run of each job of a plan, by the job."""
+    last = {step.job: step.recipe for step in found.steps}
+    known = _named_runs(client, last.values())
+    return {job: known[uid] for job, uid in last.items() if uid in known}
+
+
+def _named_runs(client: Client, uids: Iterable[UUID]) -> dict[UUID, model.Run]:
+    wanted = list(dict.fromkeys(uids))
+    found: dict[UUID, model.Run] = {}
+    for at in range(0, len(wanted), _AT_ONCE):
+        found.update(client.catalog.named_runs(wanted[at : at + _AT_ONCE]))
+    return found
+
+
+# ── code as it is now ────────────────────────────────────────────────────────────────────────────
+
+
+def _code_now(client: Client, found: plans.RerunPlan) -> dict[str, plans.NewCode]:
+    """The code of each job of a plan as it is in the project here, where it can be found here."""
+    new: dict[str, plans.NewCode] = {}
+    for job, run in _runs_of(client, found).items():
+        if run.capture.entry is not None and run.key is not None:
+            new[job] = _new_code(client, run)
+    if not new:
+        raise Conflict(
+            "no run of this plan was recorded with code that could be found here", ErrorKind.NOT_RERUNNABLE
+        )
+    return new
+
+
+def _new_code(client: Client, run: model.Run) -> plans.NewCode:
+    step = _step(run)
+    names = inspect.signature(step).parameters
+    root = Path.cwd()
+    given = {
+        name: parameters.restore(parameters.kept(value, client.blobs), root)
+        for name, value in run.params.items()
+        if name in names and not _holds_inputs(value)
+    }
+    missing = {name for name, p in names.items() if p.default is p.empty and name not in given}
+    try:
+        # What it takes is no part of its code: anything stands for it.
+        call = described.call_of(step, **given, **dict.fromkeys(missing))
+    except TypeError as error:
+        raise Conflict(f"{run.job} cannot be called as it was: {error}", ErrorKind.NOT_RERUNNABLE) from error
+    components, seen = described.code_of(client, call)
+    had = {*run.params, *(used.role for used in client.catalog.run(str(run.uid)).inputs)}
+    new = [
+        cache.component(
+            "params", parameters.Canonical(root).of(value, name), f"params/{name}", parameters.preview(value)
+        )
+        for name, value in call.inputs.items()
+        if name not in had and name not in missing
+    ]
+    capture = dataclasses.replace(seen, environment=run.capture.environment, python=run.capture.python)
+    return plans.NewCode((*components, *new), capture)
+
+
+def _holds_inputs(value: digest.Framed) -> bool:
+    """Whether an Artifact stands somewhere in a parameter."""
+    if isinstance(value, digest.Record):
+        return value.name == "whence.input" or _holds_inputs(value.value)
+    if isinstance(value, Mapping):
+        return any(map(_holds_inputs, cast("Iterable[digest.Framed]", value.values())))
+    return isinstance(value, list | tuple | frozenset) and any(map(_holds_inputs, value))
+
+
+def _step(run: model.Run) -> Callable[..., object]:
+    """The step that a Run was of, as it is in the project in this folder."""
+    module, _, name = cast("str", run.capture.entry).partition(":")
+    here = Path.cwd()
+    sys.path[:0] = [str(here / place) for place in (".", *run.capture.search)]
+    try:
+        found: object = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise Conflict(
+            f"the code of {run.job} is not found in {here}: {error}", ErrorKind.NOT_RERUNNABLE
+        ) from error
+    return cast("Callable[..., object]", found)
+
+
+# ── bytes ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _looked_at(client: Client, found: plans.RerunPlan) -> plans.RerunPlan:
+    """The plan, once all that it would use is there; what is not there is no result, and nothing to take."""
+    seen: set[digest.Digest] = set()
+    while True:
+        wanted, trees = _used(client, found)
+        fresh = wanted - seen
+        seen |= fresh
+        _, missing, altered = client.look(frozenset(fresh), frozenset(trees & fresh))
+        gone = missing | altered
+        if not gone:
+            return found
+        request = dataclasses.replace(
+            found.request, unavailable=found.request.unavailable | gone, as_of=found.position
+        )
+        found = client.catalog.plan(request)
+
+
+def _used(client: Client, found: plans.RerunPlan) -> tuple[set[digest.Digest], set[digest.Digest]]:
+    """What carrying a plan out reads, and hands out in the end: of that, what is a tree."""
+    ours: set[model.Content] = set()
+    trees: set[digest.Digest] = set()
+    for step in found.pending:
+        ours.update(taken.content for taken in step.takes if taken.content is not None)
+    for step in found.steps:
+        if step.run in found.targets and isinstance(step.step, plans.Reuse):
+            ours.update(made.content for made in step.step.outputs)
+    paths = {each.content.digest for each in found.request.inputs.values() if each.path is not None}
+    kept = {
+        content
+        for content in ours
+        if content.strength is model.Strength.CONTENT and content.digest not in paths
+    }
+    trees |= {content.digest for content in kept if content.form is model.Form.TREE}
+    wanted = {content.digest for content in kept}
+    for run in _named_runs(client, (step.recipe for step in found.pending)).values():
+        new = found.request.code.get(run.job)
+        capture = run.capture if new is None else new.capture
+        wanted |= {named for named in (capture.bundle, capture.environment) if named is not None}
+        trees |= {capture.bundle} if capture.bundle is not None else set()
+    return wanted, trees
