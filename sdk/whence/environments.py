@@ -77,11 +77,11 @@ AS_RECORDED = Options()
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A Python to run in, and what of the recorded environment is otherwise there."""
+    """A Python to run in, and what of the recorded environment is there as it was, and what otherwise."""
 
     python: Path
     version: str
-    packages: int
+    restored: tuple[str, ...]
     could_not_restore: tuple[str, ...]
 
     @property
@@ -140,7 +140,13 @@ def make(
         ),
         *(f"{each.name}: {each.version} was added, since whence needs it" for each in _added(recorded)),
     )
-    return Made(python, version, len(wanted), told)
+    as_they_were = len(_installed(recorded)) - len(_added(recorded)) - len(replaced)
+    return Made(python, version, _as_it_was(recorded, version, as_they_were), told)
+
+
+def _as_it_was(recorded: Environment, python: str, packages: int) -> tuple[str, ...]:
+    same = (f"Python {python}",) if python == recorded.python else ()
+    return (*same, f"{packages} packages at their versions") if packages else same
 
 
 def _current(recorded: Environment) -> Made:
@@ -158,7 +164,8 @@ def _current(recorded: Environment) -> Made:
     if extra := sorted(has.keys() - had.keys()):
         more = f" and {len(extra) - _NAMED} more" if len(extra) > _NAMED else ""
         told.append(f"packages that were not there: {', '.join(extra[:_NAMED])}{more}")
-    return Made(Path(sys.executable), here.python, len(has), tuple(told))
+    same = sum(has.get(name) == each for name, each in had.items())
+    return Made(Path(sys.executable), here.python, _as_it_was(recorded, here.python, same), tuple(told))
 
 
 def _told(each: Distribution) -> str:

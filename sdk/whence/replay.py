@@ -21,6 +21,7 @@ from whence import (
     environment,
     environments,
     handles,
+    likeness,
     parameters,
     places,
     recorder,
@@ -178,11 +179,12 @@ class _Execution:
             comparison = None
             if given.is_as_it_was:
                 self.progress("comparing")
-                comparison = rules.compare(record.outputs, claims, self.tolerance)
+                read = likeness.readings(client, record.outputs, claims, self.tolerance)
+                comparison = rules.compare(record.outputs, claims, self.tolerance, read)
             outputs = began.end(model.RunState.COMPLETE, outputs=claims)
         restored = (
             f"source {given.capture.bundle}",
-            f"Python {made.made.version} and {made.made.packages} packages",
+            *made.made.restored,
             *(
                 f"input {used.role}: {output.version.ref} {output.version.digest}"
                 for used, output, _ in taken

@@ -22,7 +22,7 @@ from whence.steps import REPLAY_VARIABLE
 from whence_catalog import blobs, catalog, digest, facts, model
 
 # The descriptor at whose end this process knows that whoever started it is gone.
-GUARD_VARIABLE = "WHENCE_ROOM_GUARD"
+GUARD_VARIABLE = "_WHENCE_ROOM_GUARD"
 
 STORE = "blobs"
 OUTPUTS = "outputs"

@@ -225,3 +225,28 @@ def test_a_page_looks_at_so_many_and_goes_on_from_there(tmp_path: Path) -> None:
         assert page.end is not None, "it has not looked at all of them"
         (hit,) = opened.search(labels=asked, types=[HitType.RUN], after=page.end).items
         assert named(hit) == rare
+
+
+def test_who_may_read_some_projects_is_not_told_how_much_others_have(tmp_path: Path) -> None:
+    """No page is empty and goes on for what lies elsewhere, nor does its cursor say where that lies."""
+    with closing(SqlCatalog.open(tmp_path / "catalog.db", synchronous="OFF")) as opened:
+        mine, theirs = World(opened, project="mine"), World(opened, project="theirs")
+        run = trained(mine, labels={"a": "1"}, auc=0.1)
+        version = made(mine, "mine/model:m", b"1", auc=0.1)
+        calls = [theirs.plain_call("train", labels={"a": "1"}) for _ in range(candidates.MOST_LOOKED_AT + 1)]
+        opened.record_runs(
+            [
+                (call, theirs.report(call, {"theirs/model:m": b"%d" % n}, metrics={"auc": 0.9}))
+                for n, call in enumerate(calls)
+            ]
+        )
+        for asked in ({"labels": [("a", "1")]}, {"metrics": above("auc", 0.0)}, {"types": list(HitType)}):
+            page = opened.search(projects=["mine"], **asked)  # type: ignore[arg-type]
+            assert page.end is None, asked
+            assert run in map(named, page.items), asked
+        assert [named(hit) for hit in opened.search(projects=["mine"], metrics=above("auc", 0.0)).items] == [
+            version,
+            run,
+        ]
+        first = opened.search(projects=["mine"], types=[HitType.VERSION, HitType.RUN], first=1)
+        assert first.end == first.cursors[-1]

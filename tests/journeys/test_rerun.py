@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import Project
 from whence import environments, replay
-from whence.cli import printing
+from whence.cli import rerunning
 from whence.client import Client
 from whence_catalog import model
 from whence_catalog.errors import Conflict, ErrorKind
@@ -267,7 +267,7 @@ def test_every_kind_of_call_is_made_again_or_says_why_not(
     differs = again("pipeline.lucky")
     assert not differs.identical
     assert [output.role for output in differs.outputs] == ["return"]
-    printing.show_rerun(differs)
+    rerunning.show(differs)
     assert "all in all: different" in capsys.readouterr().out
 
     with pytest.raises(Conflict, match=r"beside\.txt") as failed:

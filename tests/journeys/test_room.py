@@ -110,7 +110,7 @@ def test_recorded_code_runs_after_its_project_is_gone(
         "PATH",
         "PYTHONHASHSEED",
         "PYTHONPATH",
-        "WHENCE_ROOM_GUARD",
+        "_WHENCE_ROOM_GUARD",
     }
     installed = made.python(
         ["-c", "from importlib import metadata as m; print(*(d.name for d in m.distributions()))"]

@@ -5,7 +5,7 @@ many names costs the same however many there are. The rows of a gram lie project
 passes over nothing of others, so neither a page nor its cursor tells how much there is of those.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Table, Text, bindparam, exists, func, literal_column, select, tuple_
@@ -135,6 +135,11 @@ _projects = Statement(
 )
 
 
+def projects_named(tx: Transaction, names: Iterable[str]) -> list[int]:
+    """The rows of those of these projects that are recorded, the last first."""
+    return [row[0] for row in tx.all(_projects, projects=named.listed([name] for name in names))]
+
+
 def look(tx: Transaction, of: Subject, wanted: Wanted, head: int, after: Place, many: int) -> Looked:
     """The next of those with such a name, `many` at most, among so many names behind `after`.
 
@@ -142,7 +147,7 @@ def look(tx: Transaction, of: Subject, wanted: Wanted, head: int, after: Place, 
     """
     among = None
     if wanted.projects is not None:
-        among = [row[0] for row in tx.all(_projects, projects=named.listed([p] for p in wanted.projects))]
+        among = projects_named(tx, wanted.projects)
     gram = _rarest(tx, of, wanted.text, among)
     found: list[tuple[Place, replies.Hit]] = []
     left, size = MOST_LOOKED_AT, max(many, _AT_ONCE)

@@ -4,18 +4,22 @@ A search for labels, metrics or times follows one index, that of the most tellin
 digest, else the first metric range (the highest value first), else a label, else the time of recording
 (the newest first). What it gives is looked at some at a time, and whatever else is asked for is checked
 on it. So a look at so many candidates costs the same however large the catalog is.
+
+Where it is said in which projects to look, the index is followed past what is of others: nothing of those is a
+candidate, so that neither a page that holds little nor its cursor tells how much there is of them. The price: in a
+catalog that holds little else, a page of few projects costs time for what it passes over.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
-from sqlalchemy import ColumnElement, bindparam, literal_column, select, tuple_
+from sqlalchemy import ColumnElement, bindparam, literal_column, select, true, tuple_
 
 from whence_catalog import digest, model
-from whence_catalog.sql import engine, labels, metrics, pages, tables
+from whence_catalog.sql import by_name, engine, labels, metrics, pages, tables
 from whence_catalog.sql.engine import Statement, Transaction
 
 _PROJECT = tables.PROJECT
@@ -96,38 +100,78 @@ def _in_range(table: Any) -> tuple[Any, ...]:
     )
 
 
-_runs_measured = _by_value(_RUN_METRIC.c.value, _RUN_METRIC.c.run_id, *_in_range(_RUN_METRIC))
-_versions_measured = _by_value(
-    _OUTPUT_METRIC.c.value, _OUTPUT_METRIC.c.version_id, *_in_range(_OUTPUT_METRIC)
-)
-_runs_labelled = _by_row(_LABEL.c.run_id, _LABEL.c.mark == bindparam("mark"))
-_versions_labelled = _by_row(_LABEL.c.version_id, _LABEL.c.mark == bindparam("mark"))
-_runs_by_time = _by_value(_RUN.c.started_at, _RUN.c.id, _RUN.c.started_at >= bindparam("low"))
-_versions_by_time = _by_value(_VERSION.c.created_at, _VERSION.c.id, _VERSION.c.created_at >= bindparam("low"))
-_versions_of_content = _by_row(_VERSION.c.id, _VERSION.c.digest == bindparam("digest"))
+class Indexes(NamedTuple):
+    """How candidates are come upon: by a range of a metric, a label, the time, or the content."""
+
+    measured: Statement
+    labelled: Statement
+    by_time: Statement
+    of_content: Statement | None = None
 
 
-def _next(tx: Transaction, wanted: Wanted, after: Place, many: int, of: "_Subject") -> list[Place]:
-    if wanted.digest is not None:
-        rows = tx.all(_versions_of_content, digest=wanted.digest.raw, row=after.row, many=many)
+# As values, and not as joins or EXISTS, which PostgreSQL makes joins of: then it begins with the projects, and sorts.
+def _run_in_projects(row: ColumnElement[Any]) -> ColumnElement[bool]:
+    other = _RUN.alias("of_project")
+    return engine.among(select(other.c.project_id).where(other.c.id == row).scalar_subquery(), "projects")
+
+
+def _version_in_projects(row: ColumnElement[Any]) -> ColumnElement[bool]:
+    other = _VERSION.alias("of_project")
+    found = select(_ARTIFACT.c.project_id).join(other, other.c.artifact_id == _ARTIFACT.c.id)
+    return engine.among(found.where(other.c.id == row).scalar_subquery(), "projects")
+
+
+def _every(_: ColumnElement[Any]) -> ColumnElement[bool]:
+    return true()
+
+
+_Narrow: TypeAlias = Callable[[ColumnElement[Any]], ColumnElement[bool]]
+
+
+def _runs_by(narrow: _Narrow) -> Indexes:
+    of, label, run = _RUN_METRIC.c, _LABEL.c, _RUN.c
+    return Indexes(
+        _by_value(of.value, of.run_id, *_in_range(_RUN_METRIC), narrow(of.run_id)),
+        _by_row(label.run_id, label.mark == bindparam("mark"), narrow(label.run_id)),
+        _by_value(run.started_at, run.id, run.started_at >= bindparam("low"), narrow(run.id)),
+    )
+
+
+def _versions_by(narrow: _Narrow) -> Indexes:
+    of, label, version = _OUTPUT_METRIC.c, _LABEL.c, _VERSION.c
+    return Indexes(
+        _by_value(of.value, of.version_id, *_in_range(_OUTPUT_METRIC), narrow(of.version_id)),
+        _by_row(label.version_id, label.mark == bindparam("mark"), narrow(label.version_id)),
+        _by_value(version.created_at, version.id, version.created_at >= bindparam("low"), narrow(version.id)),
+        _by_row(version.id, version.digest == bindparam("digest"), narrow(version.id)),
+    )
+
+
+def _next(
+    tx: Transaction, by: Indexes, wanted: Wanted, among: Sequence[int], after: Place, many: int
+) -> list[Place]:
+    if wanted.digest is not None and by.of_content is not None:
+        rows = tx.all(by.of_content, digest=wanted.digest.raw, row=after.row, many=many, projects=among)
     elif wanted.metrics:
         first = wanted.metrics[0]
         rows = tx.all(
-            of.measured,
+            by.measured,
             mark=metrics.mark(first.name),
             low=-math.inf if first.low is None else first.low,
             high=math.inf if first.high is None else first.high,
             value=after.value,
             row=after.row,
             many=many,
+            projects=among,
         )
     elif wanted.labels:
-        rows = tx.all(of.labelled, mark=labels.mark(*min(wanted.labels)), row=after.row, many=many)
+        mark = labels.mark(*min(wanted.labels))
+        rows = tx.all(by.labelled, mark=mark, row=after.row, many=many, projects=among)
     else:
         latest = _HIGHEST if wanted.until is None else model.microseconds(wanted.until)
         bound, row = (latest, 0) if after == START else (int(after.value), after.row)
         low = -_HIGHEST if wanted.since is None else model.microseconds(wanted.since)
-        rows = tx.all(of.by_time, low=low, value=bound, row=row, many=many)
+        rows = tx.all(by.by_time, low=low, value=bound, row=row, many=many, projects=among)
     return [Place(*row) for row in rows]
 
 
@@ -219,14 +263,13 @@ def _labelled(wanted: Wanted, known: Mapping[int, Mapping[str, str]], rows: Mapp
 
 
 class _Subject(NamedTuple):
-    measured: Statement
-    labelled: Statement
-    by_time: Statement
+    everywhere: Indexes
+    in_projects: Indexes
     passing: Callable[[Transaction, Wanted, int, Sequence[Place]], list[Place]]
 
 
-RUNS = _Subject(_runs_measured, _runs_labelled, _runs_by_time, _passing_runs)
-VERSIONS = _Subject(_versions_measured, _versions_labelled, _versions_by_time, _passing_versions)
+RUNS = _Subject(_runs_by(_every), _runs_by(_run_in_projects), _passing_runs)
+VERSIONS = _Subject(_versions_by(_every), _versions_by(_version_in_projects), _passing_versions)
 
 # How many candidates are looked at for one page, and how many at once at first.
 MOST_LOOKED_AT = 5000
@@ -244,8 +287,12 @@ def look(tx: Transaction, of: _Subject, wanted: Wanted, head: int, after: Place,
     """The next of what is looked for, `many` at most, among so many candidates behind `after`."""
     found: list[Place] = []
     left, size = MOST_LOOKED_AT, max(many, _AT_ONCE)
+    by: Indexes = of.everywhere
+    among: Sequence[int] = ()
+    if wanted.projects is not None:
+        by, among = of.in_projects, by_name.projects_named(tx, wanted.projects)
     while left:
-        places = _next(tx, wanted, after, min(size, left), of)
+        places = _next(tx, by, wanted, among, after, min(size, left))
         found += of.passing(tx, wanted, head, places)
         if len(found) >= many:
             return Looked(found[:many], found[many - 1])

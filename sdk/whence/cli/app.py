@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
-from whence import environment, replay, settings, times
+from whence import environment, settings, times
 from whence.cli import (
     caching,
     coding,
@@ -21,12 +21,13 @@ from whence.cli import (
     planning,
     printing,
     questions,
+    rerunning,
     searching,
     session,
     tokens,
 )
 from whence.cli import outbox as outboxes
-from whence.cli.session import Json, Ref, RunId
+from whence.cli.session import Json, Ref
 from whence_catalog import audit as audits
 from whence_catalog import catalog, model
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound, WhenceError
@@ -179,23 +180,6 @@ def why(
         return
     found = explaining.of_call(opened, what, given or ()) if dry else opened.explain(what, against)
     session.show(json, explaining.plain(found), lambda: explaining.show(found, diff))
-
-
-@cli.command(epilog="Example: `whence rerun 01a2139b-beef`")
-def rerun(
-    run: RunId,
-    keep: Annotated[
-        Path | None, typer.Option(help="Leave the room (source, environment) in this folder.")
-    ] = None,
-    json: Json = False,
-) -> None:
-    """Make a run again, in a fresh environment and an empty folder, and compare what it makes.
-
-    Exit code 0: identical; 2: it differs; 1: it could not be made.
-    """
-    outcome = replay.rerun(session.open_client(), run, keep=keep, progress=printing.progress(json))
-    session.show(json, outcome, lambda: printing.show_rerun(outcome))
-    raise typer.Exit(0 if outcome.identical else 2)
 
 
 @cli.command(
@@ -353,6 +337,7 @@ cli.add_typer(caching.group, name="cache")
 outbox = typer.Typer(help="What could not be told to the catalog yet.", no_args_is_help=True)
 cli.add_typer(outbox, name="outbox")
 cli.add_typer(lineage.commands)
+cli.add_typer(rerunning.commands)
 cli.add_typer(searching.commands)
 cli.add_typer(judging.commands)
 cli.add_typer(history.commands)

@@ -4,15 +4,15 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
-from whence import drawing, replay
-from whence_catalog import audit, likeness, lineage, model, observation, replies, wire
+from whence import drawing
+from whence_catalog import audit, lineage, model, observation, replies, wire
 from whence_catalog.errors import ErrorKind, InvalidInput
 
 if TYPE_CHECKING:
@@ -245,33 +245,6 @@ def _branch(branch: drawing.Branch) -> str:
     remark = f"  [dim]{escape(drawing.one_line(branch.remark))}[/dim]" if branch.remark else ""
     again = "  [dim]↑ shown above[/dim]" if branch.is_again else ""
     return f"[dim]{branch.rails}[/dim]{named}{remark}{again}"
-
-
-def _likeness(found: likeness.Likeness) -> str:
-    match found:
-        case likeness.Identical():
-            return "[green]identical[/green]"
-        case likeness.WithinTolerance(how):
-            return f"[green]equal within tolerance: {escape('; '.join(how))}[/green]"
-        case likeness.Different(how):
-            return f"[red]different: {escape('; '.join(how))}[/red]"
-        case likeness.NotComparable(why):
-            return f"[yellow]not comparable: {escape(why)}[/yellow]"
-        case _:
-            assert_never(found)
-
-
-def show_rerun(done: replay.Rerun) -> None:
-    _out.print(f"[bold]{escape(done.job)}[/bold] was made again as run {done.run}, in {done.seconds:.1f} s")
-    table = _table("output", "version", "before", "after", "")
-    for output in done.outputs:
-        before = "" if output.before is None else output.before.short
-        after = "" if output.after is None else output.after.short
-        table.add_row(escape(output.role), escape(output.ref), before, after, _likeness(output.likeness))
-    _out.print(table)
-    for text in done.could_not_restore:
-        _out.print(f"[dim]could not be restored: {escape(text)}[/dim]")
-    _out.print(f"all in all: {_likeness(done.likeness)}")
 
 
 def show_audit(report: audit.AuditReport) -> None:

@@ -16,7 +16,7 @@ from importlib import util
 from pathlib import Path
 
 from whence import replay
-from whence.cli import printing
+from whence.cli import printing, rerunning
 from whence.client import Client
 from whence.described import SALT_VARIABLE
 from whence_catalog import audit, cache, lineage, model
@@ -196,7 +196,7 @@ def show(tour: Tour) -> None:
     ):
         printing.show_pass(title, done.executed, done.reused, done.seconds, done.why)
     printing.heading("the training run, made again from its record")
-    printing.show_rerun(tour.rerun)
+    rerunning.show(tour.rerun)
     printing.heading("where the model came from")
     printing.show_lineage(tour.graph, lineage.Direction.UP)
     printing.heading("what an auditor would be told")
