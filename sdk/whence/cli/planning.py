@@ -5,11 +5,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
+from uuid import UUID
 
 import typer
 from rich.console import Console
@@ -214,10 +215,12 @@ def show(found: plans.RerunPlan, every: bool, out: Path | None) -> None:
     shown = [step for step in found.steps if every or not isinstance(step.step, plans.Reuse)]
     if shown:
         table = Table(box=None, header_style="dim", pad_edge=False)
-        for head, justify in (("#", "right"), ("job", "left"), ("", "left"), ("why", "left")):
-            table.add_column(head, justify=justify, overflow="fold")  # type: ignore[arg-type]
-        for head in ("seconds", "makes"):
-            table.add_column(head, justify="right", no_wrap=True)
+        table.add_column("#", justify="right", no_wrap=True)
+        table.add_column("job", no_wrap=True)
+        table.add_column("", no_wrap=True)
+        table.add_column("why", overflow="fold")
+        table.add_column("seconds", justify="right", no_wrap=True)
+        table.add_column("makes", justify="right", no_wrap=True)
         table.add_column("run", no_wrap=True)
         for step in shown:
             table.add_row(
@@ -242,10 +245,10 @@ def show(found: plans.RerunPlan, every: bool, out: Path | None) -> None:
         _out.print(f"carry it out with: whence apply {escape(str(out))}")
 
 
-def _why(step: plans.Step, named: dict[object, int]) -> str:
+def _why(step: plans.Step, named: Mapping[UUID, int]) -> str:
     match step:
-        case plans.Reuse(run, why):
-            return f"{why} (run {str(run)[:18]})"
+        case plans.Reuse(_, why):
+            return why
         case plans.Execute(why):
             return why
         case plans.Conditional(on, obstacles):
