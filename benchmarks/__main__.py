@@ -27,6 +27,7 @@ from benchmarks import (
     recording,
     recording_elsewhere,
     reusing,
+    streamed,
     upstream,
 )
 
@@ -60,7 +61,7 @@ def catalogue(quick: bool) -> list[measure.Benchmark]:
         found += [*catalogs.benchmarks(), *processes.benchmarks()]
     if not quick:
         found += [*growth.look_ups(), *growth.benchmarks()]
-    return found if quick else [*found, *upstream.benchmarks(_MANY_RUNS)]
+    return found if quick else [*found, *upstream.benchmarks(_MANY_RUNS), *streamed.benchmarks(_MANY_RUNS)]
 
 
 def beside_peers() -> list[measure.Benchmark]:
