@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -135,9 +136,12 @@ def write(graph: Graph, direction: Direction, form: Form, out: Path | None) -> N
 def write_pages(pages: Iterable[Graph], form: Form, out: Path | None) -> None:
     """Write an answer page by page, each of which goes when it is written; what it lacks is said beside it."""
     last: list[Completeness] = []
+    coming = iter(pages)
+    # What is refused is refused with the first page, before a file is written over.
+    first = next(coming)
 
     def passed() -> Iterator[Graph]:
-        for page in pages:
+        for page in chain([first], coming):
             last[:] = [page.completeness]
             yield page
 
