@@ -158,6 +158,9 @@ def test_lineage_is_written_in_the_form_that_is_asked_for(catalog: Client, cli: 
         assert cli(*asked, form, "--out", str(written)) == Said(0, "", "")
         assert written.read_text() == said.out
     assert "cannot be written" in cli(*asked, "dot", "--out", str(tmp_path / "no" / "folder")).err
+    before = (tmp_path / "dot").read_text()
+    assert cli(*asked, "dot", "--as-of", "999999", "--out", str(tmp_path / "dot")).code == 1
+    assert (tmp_path / "dot").read_text() == before
 
 
 def test_why_names_what_changed(catalog: Client, cli: Cli) -> None:
