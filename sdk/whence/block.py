@@ -6,6 +6,7 @@ adds to the one that WHENCE_RUN names; its owner ends it.
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,11 +14,14 @@ from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
 from whence import calls, parameters, reads, recorder
-from whence_catalog import cache, model
+from whence_catalog import cache, later, model
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound, Unreachable
 
 if TYPE_CHECKING:
+    from whence import bundle, capture, origins
     from whence.client import Client
+else:
+    bundle, capture, origins = later.modules("whence", "bundle", "capture", "origins")
 
 
 @contextlib.contextmanager
@@ -45,7 +49,7 @@ def begin(
         parent=recorder.current_uid(),
         retry_of=retry_of,
         labels=dict(labels),
-        capture=model.Capture(because="it was recorded as a block of code, not as a step"),
+        capture=_captured(client),
         claimed_at=datetime.now(UTC),
     )
     answer = cast("cache.Execute", client.writer.reserve(call))
@@ -56,6 +60,18 @@ def begin(
             yield begun
         if begun.is_own:
             begun.end(model.RunState.COMPLETE)
+
+
+def _captured(client: "Client") -> model.Capture:
+    """The program that the block stands in, by the file that says `with`."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and (
+        frame.f_globals.get("__name__") == "contextlib" or bundle.is_own(frame.f_code.co_filename)
+    ):
+        frame = frame.f_back
+    file = frame.f_code.co_filename
+    at = file if os.path.isfile(file) else None
+    return capture.capture_block(client, at, origins.root_of(at))
 
 
 @contextlib.contextmanager

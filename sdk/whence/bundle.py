@@ -1,46 +1,38 @@
 """Bundle: the source code that a Run ran, as a tree.
 
-Decides which files belong to it, and whether a function can be made to run again from them. In it are:
-the files that the code's identity covers, the project's loaded modules, whatever those import (found by
+Decides which files belong to it. In it are: of a git work tree, what `selection` takes of all that git lists; the
+files that the code's identity covers, the project's loaded modules, whatever those import (found by
 reading them, so that a late import is there too), and the project's metadata. A module from elsewhere,
 a folder on `sys.path` or an editable install, comes under `@outside/` if one of the others imports it.
-Never in it: Python's and installed packages, whence's own, and files whose name says that they are secret.
+Where all that is too much, it is what the code imports alone, and `stands_in` says that commit and diff have to
+stand in for the rest. Never in it: Python's and installed packages, whence's own, and what looks secret.
 
-Leaves to others: what of this changes a result (`fingerprint`), and running it again (`room`).
+Leaves to others: what of this changes a result (`fingerprint`), whether a function can be made to run again from
+it (`entries`), and running it again (`room`).
 """
 
-import ast
-import fnmatch
 import functools
 import importlib.util
 import inspect
 import marshal
 import operator
 import os
-import re
 import sys
 import time
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from whence import environment
+from whence import contents, environment, selection, worktree
 from whence_catalog import digest, errors, manifest
 from whence_catalog.blobs import BlobStore
 from whence_catalog.digest import Digest
 
 OUTSIDE = "@outside"
 OWN_PACKAGES = ("whence", "whence_catalog", "whence_api", "whence_migrations")
-LIMIT_BYTES = 64 << 20
 
 _METADATA = ("pyproject.toml", "setup.cfg", "setup.py", "requirements*.txt")
-_SECRET = (".env*", "*.pem", "*key*", "credentials*")
-# A module is code whatever it is called, and the rest may import it: only names that mean the secret itself.
-_SECRET_MODULE = re.compile(
-    r"(.*[._-])?(credentials?|secrets?|passwords?|(api|access|private|secret)_?keys?)\.py", re.IGNORECASE
-)
-_PASSWORD_IN_URL = re.compile(rb"://[^/\s@$]*:[^/\s@$]+@")
 _REMEMBERED = 64
 
 
@@ -49,60 +41,90 @@ class Bundle:
     """Source files by their path from the project's root, and the digest of the tree that they are.
 
     `root_digest` is None where there is none, and `because` then says why. `obstacles` are the notes for
-    which code restored from this Bundle would not be the code that ran.
+    which code restored from this Bundle would not be the code that ran. `stands_in` is whether commit and diff
+    have to stand in for source that is too much; `elsewhere` are the files that do not lie at their path, and `made`
+    those that lie nowhere.
     """
 
-    entries: tuple[manifest.Entry, ...]
+    root: str
+    contents: Mapping[str, contents.Content]
     root_digest: Digest | None
-    files: Mapping[str, str]
     notes: tuple[str, ...] = ()
     obstacles: tuple[str, ...] = ()
     because: str | None = None
+    stands_in: bool = False
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
+    made: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def entries(self) -> tuple[manifest.Entry, ...]:
+        """The entries of the tree."""
+        return _entries(self.contents)
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """Where each file lies, by its path."""
+        return {path: self.file_of(path) for path in self.contents}
+
+    def file_of(self, path: str) -> str:
+        """Where the file of that path lies."""
+        return self.elsewhere.get(path) or os.path.join(self.root, *path.split("/"))
+
+    def path_of(self, file: str) -> str | None:
+        """The path that a file has in it; None where it is not in it."""
+        for path, at in self.elsewhere.items():
+            if file == at:
+                return path
+        for candidate in (os.path.abspath(file), os.path.realpath(file)):
+            for base in {os.path.abspath(self.root), os.path.realpath(self.root)}:
+                path = candidate[len(base) + 1 :].replace(os.sep, "/")
+                if candidate.startswith(base + os.sep) and path in self.contents:
+                    return path
+        return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """A file as it was read; `imports` are (level, module, names) of its import statements."""
-
-    size_bytes: int
-    digest: Digest
-    is_executable: bool
-    imports: tuple[tuple[int, str, tuple[str, ...]], ...]
-    has_password: bool
+def with_made(source: Bundle, made: Mapping[str, bytes]) -> Bundle:
+    """`source` with files that lie nowhere beside it."""
+    if source.root_digest is None or not made:
+        return source
+    everything = {**source.contents, **{path: contents.of_bytes(data) for path, data in made.items()}}
+    root_digest = manifest.build(_entries(everything), manifest.BUNDLE).root
+    return replace(source, contents=everything, root_digest=root_digest, made=made)
 
 
-_Stamp = tuple[int, int, int]
-_sources: dict[tuple[str, _Stamp], _Source] = {}
-_bundles: dict[object, tuple[Bundle, Mapping[str, _Stamp]]] = {}
+_bundles: dict[object, tuple[Bundle, Mapping[str, contents.Stamp]]] = {}
 
 
 def collect(
-    root: Path, files: Mapping[str, str], entry_module_file: str | None, limit_bytes: int = LIMIT_BYTES
+    root: Path, files: Mapping[str, str], entry_module_file: str | None, limit_bytes: int | None = None
 ) -> Bundle:
     """The source as loaded now. `files` are those that the code's identity covers, by path from `root`.
 
     It raises nothing for what the project looks like: what could not be taken is in the notes. The same
     call again costs one `stat` for each file, as long as no file and no set of loaded modules changed.
+
+    Args:
+        limit_bytes: how much it may be; as the project's settings say unless given.
     """
+    tree = worktree.of(root)
     loaded = _loaded_files()
     covered = tuple(sorted(files.items()))
-    key = (root, covered, entry_module_file, limit_bytes, frozenset(loaded), tuple(sys.path))
+    told = (tree.state, tree.left_out) if tree is not None else None
+    key = (root, covered, entry_module_file, limit_bytes, frozenset(loaded), tuple(sys.path), told)
     known, stamps = _bundles.get(key, (None, {}))
-    if known is not None and all(_stamp(file) == stamp for file, stamp in stamps.items()):
+    if known is not None and all(contents.stamp(file) == stamp for file, stamp in stamps.items()):
         return known
-    found = _Collection(root, loaded)
-    for path, file in files.items():
-        found.add(found.place(file, path), file)
-    if entry_module_file is not None:
-        file = entry_module_file
-        found.add(found.place(file, f"{OUTSIDE}/{os.path.basename(file)}"), file)
-    for file in loaded.values():
-        if path := found.place(file, ""):
-            found.add(path, file)
-    for pattern in _METADATA:
-        for each in sorted(root.glob(pattern)):
-            found.add(each.name, str(each))
-    bundle = found.bundle(limit_bytes)
+    chosen = selection.settings(root)
+    limit = chosen.limit_bytes if limit_bytes is None else limit_bytes
+    found = _Collection(root, loaded, {} if tree is None else tree.contents)
+    found.gather(files, entry_module_file, chosen)
+    if tree is None or tree.size_bytes + found.size_bytes <= limit:
+        bundle = found.bundle(limit, tree)
+    else:
+        alone = _Collection(root, loaded, {})
+        alone.gather(files, entry_module_file, chosen)
+        bundle = alone.part(limit, tree)
+        found = alone
     if len(_bundles) >= _REMEMBERED:
         _bundles.clear()
     _bundles[key] = (bundle, found.stamps)
@@ -112,38 +134,57 @@ def collect(
 def store(bundle: Bundle, blobs: BlobStore) -> Digest:
     """The digest of the Bundle, once all of it is in `blobs`.
 
-    Where a file changed after it was collected, its bytes of now are stored, and the digest is theirs.
+    Where a file changed after it was collected, its bytes of now are stored, and the digest is theirs; where it
+    was deleted, it is not in it.
 
     Raises:
         InvalidInput: for a Bundle without a digest.
-        NotFound, Conflict, NotReady: as `BlobStore.put_file`.
+        Conflict, NotReady: as `BlobStore.put_file`.
     """
     if bundle.root_digest is None:
         raise errors.InvalidInput(f"this bundle cannot be stored: {bundle.because}")
     if not blobs.missing([bundle.root_digest]):  # written last: where it is, the rest is
         return bundle.root_digest
-    missing = blobs.missing(entry.digest for entry in bundle.entries if entry.digest)
-    entries = []
-    for entry in bundle.entries:
-        if entry.digest in missing:
-            stored = blobs.put_file(bundle.files[entry.path])
-            entry = replace(entry, digest=stored.digest, size_bytes=stored.size_bytes)
-        entries.append(entry)
-    tree = manifest.build(entries, manifest.BUNDLE)
+    found = {entry.path: entry for entry in bundle.entries}
+    absent = blobs.missing(entry.digest for entry in found.values() if entry.digest)
+    wanted = [path for path, entry in found.items() if entry.digest in absent]
+    files = {path: bundle.file_of(path) for path in wanted}
+    for path in bundle.made.keys() & files.keys():
+        blobs.put_bytes(bundle.made[path])
+        del files[path]
+    for path in [path for path in files if not os.path.isfile(files[path])]:
+        del found[path], files[path]
+    for (path, file), stored in zip(files.items(), blobs.put_files(list(files.values())), strict=True):
+        bit = bool(os.stat(file).st_mode & 0o100)
+        found[path] = manifest.Entry(path, "f", stored.size_bytes, stored.digest, bit)
+    tree = manifest.build(found.values(), manifest.BUNDLE)
     blobs.put_nodes(tree)
     return tree.root
+
+
+def _entries(found: Mapping[str, contents.Content]) -> tuple[manifest.Entry, ...]:
+    return tuple(
+        manifest.Entry(path, "f", each.size_bytes, Digest.of(each.raw), each.executable)
+        for path, each in sorted(found.items())
+    )
 
 
 # ── collecting ───────────────────────────────────────────────────────────────────────────────────
 
 
 class _Collection:
-    """The files found so far; each one that is added brings what it imports."""
+    """The files found so far; each one that is added brings what it imports.
 
-    def __init__(self, root: Path, loaded: Mapping[str, str]) -> None:
-        self.stamps: dict[str, _Stamp] = {}
+    What is in `taken` is in the tree already, and brings what it imports all the same.
+    """
+
+    def __init__(self, root: Path, loaded: Mapping[str, str], taken: Mapping[str, contents.Content]) -> None:
+        self.stamps: dict[str, contents.Stamp] = {}
+        self._root = root
+        self._taken = taken
         self._files: dict[str, str] = {}
-        self._found: dict[str, _Source] = {}
+        self._found: dict[str, contents.Content] = {}
+        self._seen: set[str] = set()
         self._notes: list[str] = []
         self._obstacles: list[str] = []
         self._searched: set[str] = set()
@@ -155,6 +196,32 @@ class _Collection:
         search = dict.fromkeys(os.path.abspath(entry) for entry in (str(root), *sys.path))
         self._search = [folder for folder in search if not environment.is_installed(folder + os.sep)]
 
+    @property
+    def size_bytes(self) -> int:
+        """Of what is not in the tree already."""
+        return sum(content.size_bytes for content in self._found.values())
+
+    def gather(
+        self, files: Mapping[str, str], entry_module_file: str | None, chosen: selection.Settings
+    ) -> None:
+        """Take what is covered, the entry, what is loaded and declared, and the metadata."""
+        for path, file in files.items():
+            self.add(self.place(file, path), file)
+        if entry_module_file is not None:
+            file = entry_module_file
+            self.add(self.place(file, f"{OUTSIDE}/{os.path.basename(file)}"), file)
+        for file in self._loaded.values():
+            if path := self.place(file, ""):
+                self.add(path, file)
+        for pattern in _METADATA:
+            for each in sorted(self._root.glob(pattern)):
+                self.add(each.name, str(each))
+        for pattern in chosen.include:
+            for each in sorted(self._root.glob(pattern)):
+                self.add(self.place(str(each), each.name), str(each), is_declared=True)
+        if chosen.fault is not None:
+            self._notes.append(chosen.fault)
+
     def place(self, file: str, otherwise: str) -> str:
         """The path of `file` from the root; `otherwise` where it is not under the root."""
         for candidate in (os.path.abspath(file), os.path.realpath(file)):
@@ -163,44 +230,98 @@ class _Collection:
                     return candidate[len(base) :].replace(os.sep, "/")
         return otherwise
 
-    def add(self, path: str, file: str) -> None:
+    def add(self, path: str, file: str, is_declared: bool = False) -> None:
         """Take `file` under `path`, and what it imports."""
         waiting = [(path, file)]
         while waiting:
             path, file = waiting.pop()
-            if path not in self._files and not _is_foreign(file) and self._take(path, file):
-                waiting.extend(self._imported(path, file))
+            if path not in self._seen and not is_foreign(file):
+                self._seen.add(path)
+                if self._take(path, file, is_declared):
+                    waiting.extend(self._imported(path, file))
 
-    def bundle(self, limit_bytes: int) -> Bundle:
-        """What was found, as one tree."""
-        for name, file in self._loaded.items():
-            if file in self.stamps and file.endswith(".py") and _is_edited(sys.modules.get(name), file):
-                self._obstacles.append(f"module {name} differs from its file (edited after import)")
-        entries = tuple(
-            manifest.Entry(path, "f", source.size_bytes, source.digest, source.is_executable)
-            for path, source in sorted(self._found.items())
+    def bundle(self, limit_bytes: int, tree: worktree.WorkTree | None) -> Bundle:
+        """What was found with all of the work tree, as one tree."""
+        self._look_for_edits()
+        if tree is not None:
+            self._notes += tree.left_out
+        elif worktree.is_in_repository(self._root):
+            self._notes.append(
+                "git did not say what is in the work tree: only what the code imports was taken"
+            )
+        if self.size_bytes > limit_bytes:
+            return self._too_large(self.size_bytes, limit_bytes, stands_in=False)
+        everything = {**self._taken, **self._found}
+        if tree is None:
+            return self._made(everything, manifest.build(_entries(everything), manifest.BUNDLE).root)
+        rows: list[digest.Framed] = [
+            [path, each.raw, each.executable] for path, each in sorted(self._found.items())
+        ]
+        others = digest.digest_of_bytes(digest.frame(rows)).raw
+        root_digest = tree.root_of(others)
+        if root_digest is None:
+            root_digest = manifest.build(_entries(everything), manifest.BUNDLE).root
+            tree.remember(
+                others, root_digest, [everything[path].raw for path in self._seen & everything.keys()]
+            )
+        return self._made(everything, root_digest)
+
+    def part(self, limit_bytes: int, tree: worktree.WorkTree) -> Bundle:
+        """What was found, without the rest of a work tree that is too much."""
+        self._look_for_edits()
+        told = f"the work tree is {tree.size_bytes:,} bytes of source, more than the limit of {limit_bytes:,}"
+        rest = (
+            f"commit {tree.facts['commit']} and a diff stand" if "commit" in tree.facts else "a diff stands"
         )
-        size_bytes = sum(entry.size_bytes for entry in entries)
-        notes, obstacles = (*self._notes, *self._obstacles), tuple(self._obstacles)
-        if size_bytes > limit_bytes:
-            because = f"the source is {size_bytes:,} bytes, more than the limit of {limit_bytes:,}"
-            return Bundle(entries, None, self._files, (*notes, because), obstacles, because)
-        root_digest = manifest.build(entries, manifest.BUNDLE).root
-        return Bundle(entries, root_digest, self._files, notes, obstacles)
+        if self.size_bytes > limit_bytes:
+            self._notes.append(f"{rest} in for it")
+            return self._too_large(self.size_bytes, limit_bytes, stands_in=True)
+        self._notes.append(f"{told}: what the code imports was taken, and {rest} in for the rest")
+        root_digest = manifest.build(_entries(self._found), manifest.BUNDLE).root
+        return self._made(self._found, root_digest, stands_in=True)
 
-    def _take(self, path: str, file: str) -> bool:
+    def _made(
+        self, everything: Mapping[str, contents.Content], root_digest: Digest, stands_in: bool = False
+    ) -> Bundle:
+        notes, obstacles = (*self._notes, *self._obstacles), tuple(self._obstacles)
+        elsewhere = self._elsewhere()
+        return Bundle(str(self._root), everything, root_digest, notes, obstacles, None, stands_in, elsewhere)
+
+    def _too_large(self, size_bytes: int, limit_bytes: int, stands_in: bool) -> Bundle:
+        because = f"the source is {size_bytes:,} bytes, more than the limit of {limit_bytes:,}"
+        notes, obstacles = (*self._notes, *self._obstacles, because), tuple(self._obstacles)
+        return Bundle(
+            str(self._root), self._found, None, notes, obstacles, because, stands_in, self._elsewhere()
+        )
+
+    def _elsewhere(self) -> Mapping[str, str]:
+        return {
+            path: file
+            for path, file in self._files.items()
+            if os.path.abspath(file) != os.path.join(os.path.abspath(self._root), *path.split("/"))
+        }
+
+    def _look_for_edits(self) -> None:
+        for name, file in self._loaded.items():
+            path = self.place(file, "")
+            if not file.endswith(".py") or (file not in self.stamps and path not in self._taken):
+                continue
+            if _is_edited(sys.modules.get(name), file):
+                self._obstacles.append(f"module {name} differs from its file (edited after import)")
+
+    def _take(self, path: str, file: str, is_declared: bool) -> bool:
+        if path in self._taken:
+            return True
+        if not is_declared and selection.is_secret(path, is_tracked=False):
+            return self._leave_out(path, "its name says that it holds secrets")
         try:
             manifest.check_path(path)
-            stamp = _stamp(file)
-            source = _sources.get((file, stamp)) or _read(file)
+            stamp, content = contents.of(file)
         except (OSError, errors.InvalidInput) as error:
             return self._leave_out(path, str(error))
-        if _is_secret(path):
-            return self._leave_out(path, "its name says that it holds secrets")
-        if source.has_password and not path.endswith(".py"):
-            return self._leave_out(path, "an address in it holds a password")
-        _sources[file, stamp] = source
-        self._files[path], self.stamps[file], self._found[path] = file, stamp, source
+        if content.objection is not None and not is_declared:
+            return self._leave_out(path, content.objection)
+        self._files[path], self.stamps[file], self._found[path] = file, stamp, content
         return True
 
     def _leave_out(self, path: str, why: str) -> bool:
@@ -210,7 +331,8 @@ class _Collection:
         return False
 
     def _imported(self, path: str, file: str) -> Iterator[tuple[str, str]]:
-        for level, module, names in self._found[path].imports:
+        content = self._found.get(path) or self._taken[path]
+        for level, module, names in contents.imports(file, content):
             wanted = dict.fromkeys((module, *(f"{module}.{name}".lstrip(".") for name in names)))
             if level == 0:
                 for name in wanted:
@@ -268,20 +390,21 @@ def _loaded_files() -> Mapping[str, str]:
     for name, module in modules.items():
         # Not getattr: a lazy module would import something to answer.
         file = getattr(module, "__dict__", {}).get("__file__")
-        if isinstance(file, str) and not _is_foreign(file):
+        if isinstance(file, str) and not is_foreign(file):
             found[name] = file
     _asked = (modules, found)
     return found
 
 
 @functools.cache
-def _is_foreign(file: str) -> bool:
+def is_foreign(file: str) -> bool:
     """Whether `file` is Python's, an installed package's or whence's own, or no file at all."""
     at = os.path.abspath(file)
-    return environment.is_installed(at) or _is_own(at) or not os.path.isfile(at)
+    return environment.is_installed(at) or is_own(at) or not os.path.isfile(at)
 
 
-def _is_own(file: str) -> bool:
+def is_own(file: str) -> bool:
+    """Whether `file` is in one of whence's own packages."""
     return file.startswith(_own_folders())
 
 
@@ -292,39 +415,6 @@ def _own_folders() -> tuple[str, ...]:
         spec = importlib.util.find_spec(name)
         folders += list(spec.submodule_search_locations or ()) if spec is not None else []
     return tuple(folder + os.sep for folder in folders)
-
-
-def _is_secret(path: str) -> bool:
-    name = path.rpartition("/")[2].lower()
-    if name.endswith(".py"):
-        return name.startswith(".env") or _SECRET_MODULE.fullmatch(name) is not None
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in _SECRET)
-
-
-def _stamp(file: str) -> _Stamp:
-    try:
-        found = os.stat(file)
-    except OSError:
-        return (0, -1, 0)
-    return (found.st_mtime_ns, found.st_size, found.st_mode & 0o100)
-
-
-def _read(file: str) -> _Source:
-    data = Path(file).read_bytes()
-    imports: list[tuple[int, str, tuple[str, ...]]] = []
-    if file.endswith(".py"):
-        try:
-            tree = ast.parse(data)
-        except (SyntaxError, ValueError):
-            tree = ast.Module([], [])  # it is covered, but not Python of this version: it names nothing
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Import):
-                imports += [(0, each.name, ()) for each in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                imports.append((node.level, node.module or "", tuple(each.name for each in node.names)))
-    is_executable = bool(os.stat(file).st_mode & 0o100)
-    has_password = _PASSWORD_IN_URL.search(data) is not None
-    return _Source(len(data), digest.digest_of_bytes(data), is_executable, tuple(imports), has_password)
 
 
 # ── what ran, and what the file says ─────────────────────────────────────────────────────────────
@@ -354,29 +444,30 @@ def _is_edited(module: types.ModuleType | None, file: str) -> bool:
     except (OSError, SyntaxError, ValueError):
         return True
     now: dict[str, list[types.CodeType]] = {}
-    for code in _codes(compiled):
+    for code in codes(compiled):
         now.setdefault(code.co_qualname, []).append(code)
     for value in list(vars(module).values()):
         function = inspect.unwrap(value) if isinstance(value, types.FunctionType) else None
         if isinstance(function, types.FunctionType) and function.__code__.co_filename == file:
             same = now.get(function.__code__.co_qualname, ())
-            if not any(_alike(function.__code__, code) for code in same):
+            if not any(alike(function.__code__, code) for code in same):
                 return True
     try:
         cached = Path(module.__dict__["__cached__"]).read_bytes()
-        return not _alike(marshal.loads(cached[16:]), compiled)
+        return not alike(marshal.loads(cached[16:]), compiled)
     except (OSError, KeyError, TypeError, ValueError, EOFError):
         return False
 
 
-def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+def codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    """`code`, and all that it holds."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            yield from _codes(constant)
+            yield from codes(constant)
 
 
-def _alike(one: object, other: object) -> bool:
+def alike(one: object, other: object) -> bool:
     """Whether two constants or two pieces of code are the same but for where they stand."""
     if not isinstance(one, types.CodeType) or not isinstance(other, types.CodeType):
         return type(one) is type(other) and (one == other or repr(one) == repr(other))
@@ -384,109 +475,5 @@ def _alike(one: object, other: object) -> bool:
     return (
         all(getattr(one, fact) == getattr(other, fact) for fact in facts)
         and len(one.co_consts) == len(other.co_consts)
-        and all(map(_alike, one.co_consts, other.co_consts))
+        and all(map(alike, one.co_consts, other.co_consts))
     )
-
-
-# ── whether it can be made to run again ──────────────────────────────────────────────────────────
-
-
-def rerunnable(function: Callable[..., object], root: Path, bundle: Bundle) -> tuple[bool, str | None]:
-    """Whether `function` can be called again from `bundle`, and if not, why not.
-
-    It can, if it can be reached by importing a file of the Bundle, if the code there is what ran, and if
-    importing that file runs no step. The last is judged on the statements that an import executes, so
-    not on function bodies nor on what stands under `if __name__ == "__main__"`: none may call a step, or
-    hand one to a call, or use a whence client, or call a function of the source that does so in turn.
-    """
-    function = inspect.unwrap(function)
-    code = getattr(function, "__code__", None)
-    qualname = str(getattr(function, "__qualname__", function))
-    if not isinstance(function, types.FunctionType) or not isinstance(code, types.CodeType):
-        return False, f"{qualname} is not a Python function"
-    if "<locals>" in qualname or "<lambda>" in qualname:
-        return (
-            False,
-            f"{qualname} is made inside a function, so that no import reaches it; move it to its module",
-        )
-    taken = {file: path for path, file in bundle.files.items()}
-    path = taken.get(code.co_filename) or taken.get(os.path.realpath(code.co_filename))
-    if path is None and not os.path.isfile(code.co_filename):
-        return False, f"{qualname} was typed into a session; no file holds it"
-    if bundle.root_digest is None:
-        return False, bundle.because
-    if path is None:
-        return False, f"{code.co_filename} is not among the recorded source"
-    if bundle.obstacles:
-        return False, "; ".join(bundle.obstacles)
-    if called := _called_at_import(code.co_filename, function):
-        return False, (
-            f"importing {path} would run the whole pipeline again, since it calls {called}; "
-            'put that under if __name__ == "__main__":'
-        )
-    return True, None
-
-
-def _called_at_import(file: str, function: types.FunctionType) -> str | None:
-    """What an import of `file` would call that is, or leads to, a step."""
-    names = function.__globals__
-    try:
-        calls = _calls_at_import(file, _stamp(file))
-    except (OSError, SyntaxError, ValueError):
-        return "what could not be read"
-    for node in calls:
-        if _leads_to_step(_named(node.func, names), function, set()):
-            return ast.unparse(node.func) + "()"
-        for argument in (*node.args, *(keyword.value for keyword in node.keywords)):
-            if _is_step(_named(argument, names), function):
-                return f"{ast.unparse(node.func)}({ast.unparse(argument)})"
-    return None
-
-
-@functools.lru_cache(maxsize=64)
-def _calls_at_import(file: str, stamp: _Stamp) -> tuple[ast.Call, ...]:
-    body = ast.parse(Path(file).read_bytes()).body
-    return tuple(node for node in _executed(body) if isinstance(node, ast.Call))
-
-
-def _executed(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
-    """What runs when a module is imported: no bodies of functions, nothing under the guard, no decorators."""
-    for node in nodes:
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            yield from _executed([*node.args.defaults, *filter(None, node.args.kw_defaults)])
-        elif isinstance(node, ast.ClassDef):
-            yield from _executed(node.body)
-        elif isinstance(node, ast.If) and "'__main__'" in ast.unparse(node.test):
-            yield from _executed(node.orelse)
-        elif not isinstance(node, ast.Lambda):
-            yield node
-            yield from _executed(ast.iter_child_nodes(node))
-
-
-def _named(node: ast.expr, names: Mapping[str, object]) -> object:
-    """What a name or a dotted name stands for; beyond modules, the thing that an attribute is asked of."""
-    if isinstance(node, ast.Attribute):
-        owner = _named(node.value, names)
-        return vars(owner).get(node.attr) if isinstance(owner, types.ModuleType) else owner
-    return names.get(node.id) if isinstance(node, ast.Name) else None
-
-
-def _is_step(value: object, function: types.FunctionType) -> bool:
-    """Whether it is `function`, or something of whence's: a step, a client, a Run."""
-    if isinstance(value, types.FunctionType):
-        inner = inspect.unwrap(value)
-        return inner is function or (inner is not value and _is_own(value.__code__.co_filename))
-    is_instance = not isinstance(value, (type, types.ModuleType))
-    return is_instance and type(value).__module__.partition(".")[0] in OWN_PACKAGES
-
-
-def _leads_to_step(value: object, function: types.FunctionType, seen: set[object]) -> bool:
-    if _is_step(value, function):
-        return True
-    if not isinstance(value, types.FunctionType) or value in seen or _is_foreign(value.__code__.co_filename):
-        return False
-    seen.add(value)
-    used = {name for code in _codes(value.__code__) for name in code.co_names}
-    found = [value.__globals__.get(name) for name in used]
-    found += [vars(each).get(name) for each in found if isinstance(each, types.ModuleType) for name in used]
-    return any(_leads_to_step(each, function, seen) for each in found)

@@ -1,58 +1,160 @@
-"""Captures, as a step starts, what making it again would need: source, environment, entry point.
+"""Captures, as a Run starts, what making it again would need: source, environment, entry point.
 
 All of it is remembered in the process, so that the second step costs next to nothing.
 """
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from whence import bundle, environment, fingerprint, origins
-from whence_catalog import digest, model
+from whence import bundle, environment, origins, parameters, worktree
+from whence_catalog import digest, later, model
 
 if TYPE_CHECKING:
+    from whence import entries, fingerprint
     from whence.client import Client
+else:
+    (entries,) = later.modules("whence", "entries")
 
 # What nobody looked at. An audit says so, instead of passing over it.
 UNCHECKED = ("the code that was executed was not compared with the code that was covered",)
+# Of a diff that stands in for source.
+LARGEST_DIFF_BYTES = 64 << 20
 
 _stored: dict[tuple[str, digest.Digest], bool] = {}
 _encoded: tuple[environment.Environment, bytes, digest.Digest] | None = None
+_patches: dict[tuple[str, bytes], bytes | None] = {}
+_with_made: dict[object, bundle.Bundle] = {}
 
 
 def capture(
-    client: "Client", function: Callable[..., object], root: Path, code: fingerprint.CodeIdentity
+    client: "Client",
+    function: Callable[..., object],
+    root: Path,
+    code: "fingerprint.CodeIdentity",
+    arguments: Sequence[object] = (),
 ) -> model.Capture:
-    """What a Run of `function` keeps, with its Blobs stored."""
+    """What a Run of `function`, called with these arguments, keeps, with its Blobs stored."""
     found = environment.capture(root)
     source = bundle.collect(root, code.files, function.__code__.co_filename)
-    rerunnable, because = bundle.rerunnable(function, root, source)
-    stored = None
-    if source.root_digest is not None:
-        stored = source.root_digest
-        if (client.url, stored) not in _stored:
-            stored = bundle.store(source, client.blobs)
-            _stored[client.url, stored] = True
+    entry = entries.find(function, root, source, arguments)
+    source = _beside(source, entry.made)
+    diff, notes = _diff(client, root, source)
+    closure = {name: parameters.keep(value, client.blobs) for name, value in entry.closure.items()}
     return model.Capture(
-        entry=f"{_module_of(function, root)}:{function.__qualname__}",
-        bundle=stored,
+        entry=entry.name,
+        bundle=_store_source(client, source),
         environment=_store_environment(client, found),
         python=found.minor,
-        git=environment.git_facts(root),
-        argv=tuple(sys.argv),
-        rerunnable=rerunnable,
-        because=because,
-        blind_spots=(*UNCHECKED, *code.widened, *source.notes),
+        git=worktree.facts(root),
+        argv=_texts(sys.argv),
+        rerunnable=entry.rerunnable,
+        because=entry.because,
+        blind_spots=(*UNCHECKED, *code.widened, *source.notes, *notes),
+        source=entry.source,
+        cwd=_from_root(origins.current_folder(), root),
+        search=_search(root),
+        closure=closure,
+        diff=diff,
     )
 
 
-def _module_of(function: Callable[..., object], root: Path) -> str:
-    """What an import calls its module; for a script, what an import from the project's root would."""
-    named = function.__module__
-    in_script = named in origins.MAIN_MODULES
-    return origins.module_name(function.__globals__, os.path.realpath(root)) if in_script else named
+def capture_block(client: "Client", file: str | None, root: Path) -> model.Capture:
+    """What a Run of a block of code keeps: the program that it is inside of. `file` is where it is written."""
+    found = environment.capture(root)
+    source = bundle.collect(root, {}, file)
+    diff, notes = _diff(client, root, source)
+    return model.Capture(
+        bundle=_store_source(client, source),
+        environment=_store_environment(client, found),
+        python=found.minor,
+        git=worktree.facts(root),
+        argv=_texts(sys.argv),
+        because="it is a block inside a program, which nothing can call alone: make it a step, or run the whole"
+        " program with `whence exec`",
+        blind_spots=(*source.notes, *notes),
+        source=model.Reached.BLOCK,
+        cwd=_from_root(origins.current_folder(), root),
+        search=_search(root),
+        diff=diff,
+    )
+
+
+def restored_closure(client: "Client", captured: model.Capture) -> Mapping[str, digest.Framed]:
+    """The values of the entry's free variables, those that were stored for their size among them.
+
+    Raises:
+        NotFound, Damaged: one of those is gone.
+    """
+    return {name: parameters.kept(value, client.blobs) for name, value in captured.closure.items()}
+
+
+def _beside(source: bundle.Bundle, made: Mapping[str, bytes]) -> bundle.Bundle:
+    if not made:
+        return source
+    key = (source.root_digest, tuple(sorted(made.items())))
+    if key not in _with_made:
+        _with_made.clear()  # a notebook only goes on
+        _with_made[key] = bundle.with_made(source, made)
+    return _with_made[key]
+
+
+def _store_source(client: "Client", source: bundle.Bundle) -> digest.Digest | None:
+    stored = source.root_digest
+    if stored is not None and (client.url, stored) not in _stored:
+        stored = bundle.store(source, client.blobs)
+        _stored[client.url, stored] = True
+    return stored
+
+
+def _diff(
+    client: "Client", root: Path, source: bundle.Bundle
+) -> tuple[digest.Digest | None, tuple[str, ...]]:
+    """The Blob of the diff that stands in for source that is too much, and what is to be said of it."""
+    tree = worktree.of(root) if source.stands_in else None
+    if tree is None:
+        return None, ()
+    key = (tree.root, tree.state)
+    if key not in _patches:
+        _patches.clear()
+        _patches[key] = worktree.patch(root, LARGEST_DIFF_BYTES)
+    made = _patches[key]
+    if made is None:
+        return None, ("there is no diff: git could not make it, or it is too large",)
+    return client.blobs.put_bytes(made), ()
+
+
+def _texts(values: list[str]) -> tuple[str, ...]:
+    """What the system hands over as bytes may be no text."""
+    return tuple(value.encode("utf-8", "replace").decode() for value in values)
+
+
+def _from_root(path: str, root: Path) -> str:
+    """A path relative to the project's root; itself where it is outside of it, or nowhere."""
+    if not path:
+        return path
+    base, real = os.path.realpath(root), os.path.realpath(path)
+    if real == base:
+        return "."
+    inside = real.startswith(base + os.sep)
+    (text,) = _texts([real[len(base) + 1 :].replace(os.sep, "/") if inside else real])
+    return text
+
+
+def _search(root: Path) -> tuple[str, ...]:
+    """The entries of `sys.path` that are somebody's source, in their order."""
+    folders = [entry or origins.current_folder() for entry in sys.path]
+    ours = (
+        folder
+        for folder in folders
+        if os.path.isdir(folder)
+        and not environment.is_installed(folder + os.sep)
+        and os.path.realpath(folder) != os.path.dirname(os.path.realpath(sys.executable))
+        and not any(bundle.is_own(os.path.join(folder, name, "_")) for name in bundle.OWN_PACKAGES)
+    )
+    return tuple(dict.fromkeys(_from_root(folder, root) for folder in ours))
 
 
 def _store_environment(client: "Client", found: environment.Environment) -> digest.Digest:

@@ -30,6 +30,7 @@ from whence import (
     environment,
     handles,
     modes,
+    origins,
     programs,
     reads,
     recorder,
@@ -38,6 +39,7 @@ from whence import (
     sources,
     split,
     tracing,
+    worktree,
 )
 from whence_catalog import model, observation, replies
 from whence_catalog.blobs import BlobStore
@@ -160,7 +162,7 @@ class _Running:
         self._command = command
         self._say = say
         self._here = Path.cwd()
-        self._root = described.root_around(self._here)
+        self._root = origins.root_around(self._here)
         self._began = time.monotonic()
         self._program = programs.find(command.argv[0], self._here)
         # Ours has another folder on every machine.
@@ -326,7 +328,7 @@ class _Running:
             bundle=stored,
             environment=kept,
             python=here.minor,
-            git=environment.git_facts(self._root),
+            git=worktree.facts(self._root),
             argv=self._argv,
             rerunnable=not why,
             because="; ".join(why) or None,

@@ -28,6 +28,7 @@ from whence import (
     further,
     handles,
     modes,
+    origins,
     parameters,
     reads,
     recorder,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from whence.client import Client
 
 SALT_VARIABLE = "WHENCE_SALT"
-_MARKERS = ("pyproject.toml", "setup.py", "setup.cfg", ".git", ".whence")
 P = ParamSpec("P")
 _SHA256 = re.compile(r"(?:.*@)?sha256:([0-9a-f]{64})")
 
@@ -367,7 +367,7 @@ class _Description:
                 bundle=self._bundle(),
                 because="who opened it did not say which function runs, so that none can be called",
             )
-        captured = capture.capture(self.client, call.runs, self.root, self.code)
+        captured = capture.capture(self.client, call.runs, self.root, self.code, list(call.inputs.values()))
         obstacles = [
             *self.taken.refused,
             *(
@@ -563,14 +563,5 @@ def _stated(policy: str, raw: bytes, preview: str) -> model.Component:
 
 
 def project_root(function: Callable[..., object]) -> Path:
-    """The folder of the project that a function belongs to: the nearest one upwards that looks like one."""
-    file = inspect.unwrap(function).__code__.co_filename
-    return root_around(Path(file).resolve().parent if os.path.exists(file) else Path.cwd())
-
-
-def root_around(folder: Path) -> Path:
-    """The folder of the project that `folder` lies in: itself, where none upwards looks like one."""
-    for candidate in (folder, *folder.parents):
-        if any(os.path.exists(f"{candidate}{os.sep}{marker}") for marker in _MARKERS):
-            return candidate
-    return folder
+    """The folder of the project that a function belongs to."""
+    return origins.root_of(inspect.unwrap(function).__code__.co_filename)

@@ -1,4 +1,4 @@
-"""Environment: what a Run ran in, and what git says of its source.
+"""Environment: what a Run ran in.
 
 Decides which facts about Python, packages, machine and variables are kept, and their canonical bytes.
 Leaves to others: making such a place again (`room`), the source itself (`bundle`), and which of the
@@ -7,26 +7,28 @@ code's packages make a result another one (`fingerprint`).
 Nothing here holds a secret: only the variables named below are read, and URLs lose their credentials.
 """
 
+import dataclasses
 import functools
 import json
 import os
 import platform
 import re
-import subprocess
 import sys
 import sysconfig
-import time
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-import msgspec
-
-from whence_catalog import digest
+from whence_catalog import digest, later
 from whence_catalog.errors import ErrorKind, InvalidInput
+
+if TYPE_CHECKING:
+    import msgspec
+else:
+    msgspec = later.Later("msgspec")
 
 DOMAIN = "whence.environment/1"
 # The image that this process runs in: `registry/name@sha256:…`, or its digest alone.
@@ -47,10 +49,6 @@ _HEAD = digest.frame(DOMAIN)
 _NAME = re.compile(r"^Name:[ \t]*(\S+)", re.MULTILINE)
 _VERSION = re.compile(r"^Version:[ \t]*(\S+)", re.MULTILINE)
 _SCP_LIKE = re.compile(r"[^@/\s]+@([^:/\s]+:.*)")
-_GIT_SECONDS = 5.0
-_GIT_FRESH_SECONDS = 10.0
-# Set inside hooks, where they would answer for another repository.
-_GIT_REDIRECTIONS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +128,7 @@ def capture(root: Path | None = None) -> Environment:
 
 def encode(environment: Environment) -> bytes:
     """The canonical bytes of an Environment: equal bytes exactly where all recorded facts are equal."""
-    return _HEAD + digest.frame(cast("digest.Framed", _present(msgspec.to_builtins(environment))))
+    return _HEAD + digest.frame(cast("digest.Framed", _present(dataclasses.asdict(environment))))
 
 
 def decode(data: bytes) -> Environment:
@@ -161,7 +159,9 @@ def key_environment(environment: Environment, policy: str = "python") -> dict[st
     if environment.image is not None:
         value["image"] = environment.image
     if policy == "packages":
-        rows = cast("digest.Framed", _present(msgspec.to_builtins(environment.distributions)))
+        rows = cast(
+            "digest.Framed", _present([dataclasses.asdict(each) for each in environment.distributions])
+        )
         value["packages"] = digest.digest_of(DOMAIN, rows).text
     return value
 
@@ -197,22 +197,6 @@ def whence_version() -> str:
         return metadata.version("whence")
     except metadata.PackageNotFoundError:
         return "0+unknown"
-
-
-def git_facts(root: Path) -> Mapping[str, str]:
-    """What git says of the work tree at `root`: remote, commit, branch and dirty (`yes` or `no`).
-
-    Dirty counts files that are neither committed nor ignored. A fact that does not exist (a branch of a
-    detached head, a commit before the first) is left out; outside a repository, or without git, or where
-    git takes more than a few seconds, there are none. Asked again once the index or the head moves, and
-    after ten seconds, since an edited file moves neither.
-    """
-    folder = root.absolute()
-    git = next((at / ".git" for at in (folder, *folder.parents) if (at / ".git").exists()), None)
-    if git is None:
-        return {}
-    stamps = _stamps([str(git / "index"), str(git / "HEAD"), str(git / "logs/HEAD")])
-    return _git_facts(str(folder), (*stamps, int(time.monotonic() // _GIT_FRESH_SECONDS)))
 
 
 # ── capture ──────────────────────────────────────────────────────────────────────────────────────
@@ -358,38 +342,3 @@ def _present(value: object) -> object:
     if isinstance(value, dict):
         return {key: _present(item) for key, item in value.items() if item is not None}
     return [_present(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-# ── git ──────────────────────────────────────────────────────────────────────────────────────────
-
-
-@functools.lru_cache(maxsize=16)
-def _git_facts(folder: str, stamps: tuple[int, ...]) -> Mapping[str, str]:
-    status = _git(folder, "status", "--porcelain=v2", "--branch", "--untracked-files=normal")
-    if status is None:
-        return {}
-    lines = status.splitlines()
-    facts = {"dirty": "yes" if any(not line.startswith("# ") for line in lines) else "no"}
-    for line in lines:
-        match line.split(" "):
-            case ["#", "branch.oid", commit] if commit != "(initial)":
-                facts["commit"] = commit
-            case ["#", "branch.head", branch] if branch != "(detached)":
-                facts["branch"] = branch
-    remotes = _git(folder, "config", "--get-regexp", r"^remote\..*\.url$") or ""
-    urls = [line.split(" ", 1) for line in remotes.splitlines() if " " in line]
-    for _, url in sorted(urls, key=lambda named: named[0] != "remote.origin.url")[:1]:
-        facts["remote"] = without_credentials(url)
-    return facts
-
-
-def _git(folder: str, *arguments: str) -> str | None:
-    """What git answers; None where there is no git, or it fails, or it takes too long."""
-    variables = {name: value for name, value in os.environ.items() if name not in _GIT_REDIRECTIONS}
-    variables |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
-    command = ["git", "-c", "core.fsmonitor=false", "-C", folder, *arguments]
-    try:
-        done = subprocess.run(command, env=variables, capture_output=True, timeout=_GIT_SECONDS, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.decode(errors="replace") if done.returncode == 0 else None

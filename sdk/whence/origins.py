@@ -36,6 +36,7 @@ OWN_PACKAGES = frozenset({"whence", "whence_catalog", "whence_api", "whence_migr
 OWN_DISTRIBUTIONS = frozenset({"whence", "whence-catalog", "whence-api"})
 MAIN_MODULES = frozenset({"__main__", "__mp_main__"})
 
+_MARKERS = ("pyproject.toml", "setup.py", "setup.cfg", ".git", ".whence")
 _SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages", "dist-packages"})
 _INSTALLED = ("site-packages", "dist-packages")
 _INFO_FOLDERS = ("*.dist-info", "*.egg-info")
@@ -129,6 +130,25 @@ def _project_folders(path: tuple[str, ...], current: str) -> tuple[str, ...]:
     led = (entry or current for entry in path)
     real = (os.path.realpath(entry) for entry in led if current or os.path.isabs(entry))
     return tuple(folder for folder in real if of_file(os.path.join(folder, "_.py")) is Origin.PROJECT)
+
+
+def root_of(file: str | None) -> pathlib.Path:
+    """The folder of the project that a file belongs to: the nearest one upwards that looks like one.
+
+    Of what is in no file, such as a notebook's cell: that of the working folder.
+    """
+    is_there = file is not None and os.path.exists(file)
+    return root_around(
+        pathlib.Path(file).resolve().parent if file is not None and is_there else pathlib.Path.cwd()
+    )
+
+
+def root_around(folder: pathlib.Path) -> pathlib.Path:
+    """The folder of the project that `folder` lies in: itself, where none upwards looks like one."""
+    for candidate in (folder, *folder.parents):
+        if any(os.path.exists(f"{candidate}{os.sep}{marker}") for marker in _MARKERS):
+            return candidate
+    return folder
 
 
 def is_of_project(top: str) -> bool:

@@ -17,6 +17,7 @@ from uuid import UUID
 
 from whence import (
     calls,
+    capture,
     commanded,
     environment,
     environments,
@@ -209,12 +210,13 @@ class _Execution:
         params: Mapping[str, digest.Framed],
         results: Path,
     ) -> "_Step | commanded.Prepared":
-        capture = self.given.capture
-        if capture.command:
-            return commanded.prepare(made, capture, taken, params)
+        captured = self.given.capture
+        if captured.command:
+            return commanded.prepare(made, captured, taken, params)
         arguments = results / "arguments"
-        replayed.write(arguments, params, taken, self.given.record.run.project)
-        return _Step(made, _entry(capture), arguments, results / "made")
+        around = capture.restored_closure(self.client, captured)
+        replayed.write(arguments, params, taken, self.given.record.run.project, captured, around)
+        return _Step(made, _entry(captured), arguments, results / "made")
 
     def _room(self, folder: Path) -> room.Room:
         client, capture, run = self.client, self.given.capture, self.given.record.run

@@ -6,37 +6,37 @@ ARGUMENTS is a frame of what `replay` wrote; RESULTS is a folder, in which `outp
 store appear. There is no catalog here: steps called by the step run as plain functions.
 """
 
-import importlib
+import importlib.util
 import inspect
 import os
 import signal
 import sys
 import threading
+import types
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 from uuid import UUID
 
-from whence import calls, client, handles, outputs, parameters
+from whence import calls, client, closures, handles, notebook, outputs, parameters
 from whence.steps import REPLAY_VARIABLE
 from whence_catalog import blobs, catalog, digest, facts, model
 
 # The descriptor at whose end this process knows that whoever started it is gone.
 GUARD_VARIABLE = "_WHENCE_ROOM_GUARD"
 
+NOTHING: Mapping[str, digest.Framed] = MappingProxyType({})
 STORE = "blobs"
 OUTPUTS = "outputs"
 
 
 def main(entry: str, arguments: Path, results: Path) -> None:
     """Call `entry` and leave what it made in `results`."""
-    module, _, qualname = entry.partition(":")
-    function: object = importlib.import_module(module)
-    for part in qualname.split("."):
-        function = getattr(function, part)
-    step = inspect.unwrap(cast("Callable[..., object]", function))
-    root = Path.cwd()
-    bound = _bind(step, _read(arguments), root)
+    root, said = Path.cwd(), _read(arguments)
+    _take_place(said, root)
+    step = _found(entry, said, root)
+    bound = _bind(step, said, root)
     made = step(*bound.args, **bound.kwargs)
     if inspect.iscoroutine(made):
         import asyncio
@@ -46,9 +46,76 @@ def main(entry: str, arguments: Path, results: Path) -> None:
     staging = results / "staging"
     staging.mkdir(parents=True)
     claims = outputs.store(outputs.take_apart(made, entry.replace(":", "."), root), own, staging)
-    said = model.Addition(calls.new_uid(), calls.new_uid(), own.actor, outputs=claims)
-    body = facts.add(said, facts.Redactor(lambda _: b""))
+    said_of = model.Addition(calls.new_uid(), calls.new_uid(), own.actor, outputs=claims)
+    body = facts.add(said_of, facts.Redactor(lambda _: b""))
     (results / OUTPUTS).write_bytes(digest.frame(body))
+
+
+def _take_place(said: Mapping[str, digest.Framed], root: Path) -> None:
+    """Have this process stand where the recorded one did: command line, search path, working folder.
+
+    What lay outside of the project is nowhere: then it stands at the root.
+    """
+    if argv := cast("Sequence[str]", said.get("argv", ())):
+        sys.argv[:] = argv
+    search = [str(root / path) for path in cast("Sequence[str]", said.get("search", ()))]
+    inside = [folder for folder in dict.fromkeys(search) if Path(folder).is_relative_to(root)]
+    sys.path[:] = [*inside, *(entry for entry in sys.path if entry not in inside)]
+    folder = root / cast("str", said.get("cwd", "."))
+    if folder.is_relative_to(root):
+        folder.mkdir(parents=True, exist_ok=True)
+        os.chdir(folder)
+
+
+def _found(entry: str, said: Mapping[str, digest.Framed], root: Path) -> Callable[..., object]:
+    """What was made a step, reached as it was recorded that it can be."""
+    name, _, qualname = entry.partition(":")
+    around = cast("Mapping[str, digest.Framed]", said.get("closure", {}))
+    is_notebook = said.get("source") == model.Reached.NOTEBOOK.value
+    module = _notebook(root, around) if is_notebook else _module(name, root)
+    if closures.is_nested(qualname):
+        rebuilt = closures.rebuild(qualname, around, module, root)
+        if not is_notebook:
+            closures.restore_globals(around, inspect.unwrap(rebuilt).__code__.co_freevars, module, root)
+        return rebuilt
+    if not is_notebook:
+        closures.restore_globals(around, (), module, root)
+    found: object = module
+    for part in qualname.split("."):
+        found = getattr(found, part)
+    return cast("Callable[..., object]", closures.without_step(found))
+
+
+def _module(name: str, root: Path) -> types.ModuleType:
+    """The module of that name; a script is in no package, and may be in a folder that no import goes through."""
+    try:
+        return parameters.module_named(name, root)
+    except ModuleNotFoundError:
+        file = next((at for at in (root, root / "src") if (at / _path(name)).is_file()), None)
+        spec = importlib.util.spec_from_file_location(name, file / _path(name)) if file is not None else None
+        if spec is None or spec.loader is None:
+            raise
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _path(name: str) -> Path:
+    return Path(*name.split(".")).with_suffix(".py")
+
+
+def _notebook(root: Path, around: Mapping[str, digest.Framed]) -> types.ModuleType:
+    """The module that was made from a notebook's cells. It is `__main__`, as their classes are called."""
+    file = root / notebook.MODULE_PATH
+    module = types.ModuleType("__main__")
+    sys.modules["__main__"] = module
+    # Not as __file__: what stands in no file of the project is named by that it has none.
+    vars(module)[closures.FILE] = str(file)
+    closures.restore_globals(around, (), module, root, only_values=True)
+    exec(compile(file.read_bytes(), str(file), "exec", dont_inherit=True), vars(module))
+    closures.restore_globals(around, (), module, root)
+    return module
 
 
 def guard() -> None:
@@ -76,8 +143,14 @@ def write(
     params: Mapping[str, digest.Framed],
     taken: Sequence[tuple[model.Input, model.Output, Path]],
     project: str,
+    captured: model.Capture | None = None,
+    closure: Mapping[str, digest.Framed] = NOTHING,
 ) -> None:
-    """Write the arguments of a call: its parameters, and where each input lies."""
+    """Write the arguments of a call: its parameters, where each input lies, and where the process stood.
+
+    `closure` is that of `captured`, with what was stored for its size in place.
+    """
+    captured = captured or model.Capture()
     claims = tuple(
         model.OutputClaim(
             role=f"{place}",
@@ -101,6 +174,11 @@ def write(
                 "params": dict(params),
                 "inputs": facts.add(said, facts.Redactor(lambda _: b"")),
                 "places": places,
+                "argv": list(captured.argv),
+                "cwd": captured.cwd or ".",
+                "search": list(captured.search),
+                "source": (captured.source or model.Reached.MODULE).value,
+                "closure": dict(closure),
             }
         )
     )

@@ -48,12 +48,14 @@ class Source:
         if self.because is not None:
             return None
         missing = blobs.missing(entry.digest for entry in self.entries if entry.digest)
-        entries = []
-        for entry in self.entries:
-            if entry.digest in missing:
-                stored = blobs.put_file(self.files[entry.path])
-                entry = replace(entry, digest=stored.digest, size_bytes=stored.size_bytes)
-            entries.append(entry)
+        wanted = [entry.path for entry in self.entries if entry.digest in missing]
+        stored = dict(zip(wanted, blobs.put_files([self.files[path] for path in wanted]), strict=True))
+        entries = [
+            replace(entry, digest=stored[entry.path].digest, size_bytes=stored[entry.path].size_bytes)
+            if entry.path in stored
+            else entry
+            for entry in self.entries
+        ]
         tree = manifest.build(entries, manifest.BUNDLE)
         blobs.put_nodes(tree)
         return tree.root
@@ -75,16 +77,17 @@ def collect(root: Path, only: Sequence[Path], without: Sequence[Path]) -> Source
     is_tree = any((folder / ".git").exists() for folder in (root, *root.parents))
     named = {} if is_tree and not only else dict(_walked(root, only or [root]))
     found = bundle.collect(root, named, None)
+    files = found.files
 
     def is_wanted(path: str) -> bool:
-        at = Path(found.files[path])
+        at = Path(files[path])
         if any(at == place or place in at.parents for place in without):
             return False
         return not only or any(at == place or place in at.parents for place in only)
 
     entries = tuple(entry for entry in found.entries if is_wanted(entry.path))
     because = found.because if found.root_digest is None else None
-    return Source(entries, found.files, (*found.notes, *found.obstacles), because)
+    return Source(entries, files, (*found.notes, *found.obstacles), because)
 
 
 def _walked(root: Path, places: Sequence[Path]) -> Iterator[tuple[str, str]]:

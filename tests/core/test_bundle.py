@@ -2,10 +2,9 @@
 
 import importlib
 import os
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -214,110 +213,3 @@ def test_a_second_step_is_answered_from_memory(project: Project) -> None:
     first = project.collect()
     assert len(first.files) == 100
     assert project.collect() is first
-
-
-SCRIPT = """
-import functools
-
-def step(function):
-    @functools.wraps(function)
-    def run(*args):
-        return function(*args)
-    return run
-
-class Config:
-    size = int("3")
-
-@step
-def fit(x=max(1, 2)):
-    return x
-
-def main():
-    return fit()
-
-def load():
-    return Config()
-
-CONFIG, NAMES = load(), [print("loading")]
-"""
-
-
-@pytest.mark.parametrize(
-    ("ending", "called"),
-    [
-        ("", None),
-        ('if __name__ == "__main__":\n    main()\n', None),
-        ("if '__main__' == __name__:\n    fit()\nelse:\n    load()\n", None),
-        ("main()\n", "main()"),
-        ("RESULT = [fit(1)]\n", "fit()"),
-        ("with open(__file__) as f:\n    fit(f)\n", "fit()"),
-        ("RESULT = list(map(fit, [1, 2]))\n", "map(fit)"),
-        ("for x in range(2):\n    if x:\n        main()\n", "main()"),
-        ("class Later:\n    made = main()\n", "main()"),
-        ("run = lambda: main()\n", None),
-        ('if __name__ != "elsewhere":\n    main()\n', "main()"),
-    ],
-)
-def test_code_whose_import_would_run_a_step_cannot_run_again(
-    project: Project, ending: str, called: str | None
-) -> None:
-    project.write({"bscript.py": SCRIPT + ending})
-    script = project.load("bscript")
-    can, why = bundle.rerunnable(script.fit, project.root, project.collect())
-    assert can is (called is None)
-    assert (why is None) if can else (f"since it calls {called};" in str(why))
-
-
-def test_a_function_that_no_import_reaches_cannot_run_again(project: Project) -> None:
-    project.write(
-        {"bnested.py": "def make():\n    def inner():\n        pass\n    return inner\n\nshort = lambda: 1\n"}
-    )
-    nested = project.load("bnested")
-    found = project.collect()
-    for function in (nested.make(), nested.short):
-        can, why = bundle.rerunnable(function, project.root, found)
-        assert not can
-        assert "no import reaches it" in str(why)
-    typed: dict[str, Callable[..., object]] = {}
-    exec("def fit():\n    pass\n", typed)
-    assert bundle.rerunnable(typed["fit"], project.root, found) == (
-        False,
-        "fit was typed into a session; no file holds it",
-    )
-
-
-def test_code_that_was_not_recorded_or_has_changed_cannot_run_again(project: Project) -> None:
-    project.write({"blost.py": "def fit():\n    pass\n"})
-    lost = project.load("blost")
-    found = project.collect()
-    assert bundle.rerunnable(lost.fit, project.root, found) == (True, None)
-    cases = {
-        "is not among the recorded source": bundle.Bundle((), found.root_digest, {}),
-        "too large": bundle.Bundle(found.entries, None, found.files, because="too large"),
-        "edited": bundle.Bundle(found.entries, found.root_digest, found.files, obstacles=("edited",)),
-    }
-    for expected, each in cases.items():
-        can, why = bundle.rerunnable(lost.fit, project.root, each)
-        assert not can
-        assert expected in str(why)
-
-
-def test_a_script_is_recorded_and_judged_like_a_module(project: Project) -> None:
-    judge = f"""
-import sys
-from pathlib import Path
-from whence import bundle
-import bbeside
-
-def fit():
-    return bbeside.x
-
-if __name__ == "__main__":
-    found = bundle.collect(Path({str(project.root)!r}), {{}}, None)
-    print(sorted(found.files), bundle.rerunnable(fit, Path({str(project.root)!r}), found))
-"""
-    project.write({"scripts/btrain.py": judge, "scripts/bbeside.py": "x = 1\n"})
-    done = subprocess.run(
-        [sys.executable, str(project.root / "scripts/btrain.py")], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "['scripts/bbeside.py', 'scripts/btrain.py'] (True, None)"

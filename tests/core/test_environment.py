@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -168,41 +167,6 @@ def test_search_paths_are_recorded_from_the_root_and_installed_ones_are_not(
     monkeypatch.syspath_prepend(str(tmp_path))
     assert environment.capture(tmp_path).paths == (".", "scripts", "src")
     assert environment.capture().paths == ()
-
-
-def test_git_tells_remote_commit_branch_and_whether_all_is_committed(tmp_path: Path) -> None:
-    assert environment.git_facts(tmp_path) == {}
-    git(tmp_path, "init", "--initial-branch", "main")
-    (tmp_path / "a.py").write_text("a = 1\n")
-    assert environment.git_facts(tmp_path) == {"branch": "main", "dirty": "yes"}
-    git(tmp_path, "add", "a.py")
-    git(tmp_path, "commit", "--message", "a")
-    git(tmp_path, "remote", "add", "aside", "https://example.org/other.git")
-    git(tmp_path, "remote", "add", "origin", "https://me:hunter2@example.org/a.git")
-    facts = environment.git_facts(tmp_path)
-    commit = facts["commit"]
-    expected = {"remote": "https://example.org/a.git", "commit": commit, "branch": "main", "dirty": "no"}
-    assert facts == expected
-    (tmp_path / "sub").mkdir()
-    assert environment.git_facts(tmp_path / "sub") == expected
-    git(tmp_path, "checkout", "--detach")
-    (tmp_path / "a.py").write_text("a = 1000\n")
-    assert environment.git_facts(tmp_path) == {
-        "remote": "https://example.org/a.git",
-        "commit": commit,
-        "dirty": "yes",
-    }
-
-
-def test_without_git_there_are_no_facts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    git(tmp_path, "init")
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert environment.git_facts(tmp_path) == {}
-
-
-def git(folder: Path, *arguments: str) -> None:
-    who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
-    subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True)
 
 
 def install(site: Path, name: str, version: str, origin: dict[str, object] | None = None) -> None:

@@ -286,7 +286,7 @@ def test_every_kind_of_call_is_made_again_or_says_why_not(
             "path is the path of beside.txt, whose bytes were not kept; hand it in as an artifact",
         ),
         ("pipeline.takes", "thing is a builtins.object, which has no stable identity"),
-        ("block", "it was recorded as a block of code, not as a step"),
+        ("block", "it is a block inside a program, which nothing can call alone"),
         ("whence.publish", None),
     ):
         uid = next(run.uid for run in every_kind.catalog.runs(limit=100) if run.job == job)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from whence import bundle, environment, environments
+from whence import bundle, entries, environment, environments
 from whence.environment import Distribution, Environment
 from whence.room import Room
 from whence_catalog import digest
@@ -82,7 +82,7 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blobs: BlobStore) ->
     importlib.invalidate_caches()
     fit = importlib.import_module("rsteps.fit")
     found = bundle.collect(project, {}, None)
-    assert bundle.rerunnable(fit.fit, project, found) == (True, None)
+    assert entries.find(fit.fit, project, found).rerunnable
     stored = bundle.store(found, blobs)
     shutil.rmtree(project)
     shutil.rmtree(elsewhere)

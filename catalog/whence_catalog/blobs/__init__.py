@@ -26,7 +26,7 @@ import stat
 import tempfile
 import urllib.parse
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -151,6 +151,16 @@ class BlobStore:
         with self._putting() as staged:
             taken = tree.take_file(os.fspath(path), self._blobs, staged)
         return Stored(taken.digest, taken.size_bytes)
+
+    def put_files(self, paths: Sequence[str]) -> list[Stored]:
+        """Keep the bytes of many files, made durable together; all of them or none.
+
+        Raises:
+            InvalidInput, NotFound, Denied, Conflict, NotReady: as `put_file`, for the first that fails.
+        """
+        with self._putting() as staged:
+            taken = [tree.take_file(path, self._blobs, staged) for path in paths]
+        return [Stored(each.digest, each.size_bytes) for each in taken]
 
     def put_tree(
         self,

@@ -1,0 +1,538 @@
+"""Work tree: what git says is in a project, and what stands in those files now.
+
+One call of `git status` answers which files are not in git, whether anything was changed, and the commit. The list
+of tracked files is asked for only where git's index is another one. While git looks, every file that is known from
+before is looked at here, by its stamp; only what has another one is read. All of it is kept on the user's shelf, so that a
+new process does the same. In a process that has asked, a look at each file and each folder is all, for ten seconds.
+
+Leaves to others: which of the files are taken (`selection`), and what is made of them (`bundle`).
+"""
+
+import dataclasses
+import marshal
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from whence import contents, environment, selection, shelf
+from whence_catalog import digest
+
+# A folder without a file that git lists may get one and look the same; a commit moves nothing that is looked at.
+_FRESH_SECONDS = 10.0
+_GIT_SECONDS = 20.0
+# Set inside hooks, where they would answer for another repository.
+_REDIRECTIONS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR")
+_EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+_LINK, _SUBMODULE = "120000", "160000"
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WorkTree:
+    """What is in a project that git knows. The same object answers for as long as nothing changed.
+
+    `facts` are remote, commit, branch and dirty (`yes` or `no`), as far as they exist; dirty counts files that
+    are neither committed nor ignored. `contents` are of the files that are taken, by their paths from `root`;
+    `left_out` says of the others why. `state` names all of it: equal ones are the same files with the same
+    contents, in this process or another.
+    """
+
+    root: str
+    facts: Mapping[str, str]
+    contents: Mapping[str, contents.Content]
+    left_out: tuple[str, ...]
+    size_bytes: int
+    state: bytes
+    kept: "_Kept" = field(repr=False)
+
+    def root_of(self, others: bytes) -> digest.Digest | None:
+        """The digest of the Bundle of all of it with `others`, if it was made before."""
+        raw = self.kept.roots.get(others)
+        return None if raw is None else digest.Digest.of(raw)
+
+    def remember(self, others: bytes, made: digest.Digest, of_contents: Iterable[bytes]) -> None:
+        """Keep the digest of the Bundle of all of it with `others`, and what these files import."""
+        if len(self.kept.roots) >= _MOST_ROOTS:
+            self.kept.roots.clear()
+        self.kept.roots[others] = made.raw
+        self.kept.imports.update(contents.known_imports(of_contents))
+        _keep(self.root, self.kept)
+
+
+_MOST_ROOTS = 64
+
+
+@dataclass(slots=True)
+class _Kept:
+    """What is on the shelf. `rows` are of all files that may be taken by their names."""
+
+    index: tuple[int, ...] = ()
+    config: tuple[int, ...] = ()
+    remote: str | None = None
+    tracked: dict[str, str] = field(default_factory=dict)  # by path, the mode
+    untracked: list[str] = field(default_factory=list)
+    rows: dict[str, contents.Row] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)  # for what stands in them, or for their names
+    state: bytes = b""
+    roots: dict[bytes, bytes] = field(default_factory=dict)
+    imports: dict[bytes, contents.Imports] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    tree: WorkTree
+    watched: tuple[tuple[str, contents.Stamp], ...]  # files, from the root
+    folders: Mapping[str, int]
+    places: tuple[int, ...]
+    asked_at: float
+
+
+_known: dict[str, _Known | None] = {}
+_refused: dict[str, float] = {}
+_guard = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_guard.acquire, after_in_parent=_guard.release, after_in_child=_guard.release)
+
+
+def of(root: Path) -> WorkTree | None:
+    """The work tree at `root`, as it is now; None outside a repository, or where git does not answer."""
+    folder = os.path.realpath(root)
+    git = _git_folder(folder)
+    if git is None:
+        return None
+    with _guard:
+        now = time.monotonic()
+        known = _known.get(folder)
+        if known is not None and now - known.asked_at < _FRESH_SECONDS and _holds(known, folder, git):
+            return known.tree
+        if now - _refused.get(folder, -_FRESH_SECONDS) < _FRESH_SECONDS:
+            return None
+        found = _ask(folder, git, known)
+        if found is None:
+            _refused[folder] = now
+            return None
+        _known[folder] = found
+        return found.tree
+
+
+def is_in_repository(root: Path) -> bool:
+    """Whether there is a repository around `root`, be there a git or not."""
+    return _git_folder(os.path.realpath(root)) is not None
+
+
+def facts(root: Path) -> Mapping[str, str]:
+    """What git says of the work tree at `root`: remote, commit, branch and dirty; nothing outside a repository."""
+    tree = of(root)
+    return {} if tree is None else tree.facts
+
+
+def patch(root: Path, limit_bytes: int) -> bytes | None:
+    """What `git apply` makes of the commit, to have the work tree as it is: changed files, and new code.
+
+    Nothing is written in the repository: new files go into an index, and a store of objects, that are
+    thrown away. What a Bundle would not take for its name is not in it. None where git fails, or where it is
+    more than `limit_bytes`.
+    """
+    folder = os.path.realpath(root)
+    git, tree = _git_folder(folder), of(root)
+    if git is None or tree is None:
+        return None
+    new = sorted(path for path in tree.kept.untracked if path in tree.contents)
+    hidden = [f":(exclude,literal,top){path}" for path in _secret(folder)]
+    hidden += [f":(exclude,literal){path}" for path in tree.kept.hidden]
+    with tempfile.TemporaryDirectory(prefix="whence-") as scratch:
+        variables = {
+            "GIT_INDEX_FILE": os.path.join(scratch, "index"),
+            "GIT_OBJECT_DIRECTORY": os.path.join(scratch, "objects"),
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": os.path.join(_common_folder(git), "objects"),
+        }
+        os.mkdir(variables["GIT_OBJECT_DIRECTORY"])
+        if os.path.exists(os.path.join(git, "index")):
+            shutil.copyfile(os.path.join(git, "index"), variables["GIT_INDEX_FILE"])
+        added = _git(folder, ["add", "--update", "--", ":/"], variables)
+        if added is not None and new:
+            listed = "\0".join(new).encode("utf-8", "surrogateescape")
+            said = ["--literal-pathspecs", "add", "--force", "--pathspec-from-file=-", "--pathspec-file-nul"]
+            added = _git(folder, said, variables, listed)
+        if added is None:
+            return None
+        made = _git(
+            folder,
+            [
+                "diff",
+                "--cached",
+                "--binary",
+                "--full-index",
+                "--no-color",
+                "--no-ext-diff",
+                "--no-renames",
+                tree.facts.get("commit", _EMPTY_TREE),
+                "--",
+                ":/",
+                *hidden,
+            ],
+            variables,
+        )
+    return made if made is not None and len(made) <= limit_bytes else None
+
+
+def _secret(folder: str) -> list[str]:
+    listed = _git(folder, ["ls-files", "-z", "--full-name", ":/"]) or b""
+    paths = os.fsdecode(listed).split("\0")
+    return [path for path in paths if path and selection.is_secret(path, is_tracked=True)]
+
+
+# ── looking ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def _holds(known: _Known, folder: str, git: str) -> bool:
+    """Whether all is as it was, as far as stamps tell."""
+    if _places(git) != known.places:
+        return False
+    if not all(stamp for _, stamp in known.watched):
+        return False
+    look = os.stat
+    try:
+        at = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        # A name from an open folder is found in half the time that a whole path takes; a call less is a third more.
+        for path, (modified, changed, size) in known.watched:
+            found = look(path, dir_fd=at)
+            if found.st_mtime_ns != modified or found.st_ctime_ns != changed or found.st_size != size:
+                return False
+        return _folders(known.folders, at) == known.folders
+    except OSError:
+        return False
+    finally:
+        os.close(at)
+
+
+def _folders(paths: Iterable[str], at: int) -> dict[str, int]:
+    found = {}
+    for path in paths:
+        try:
+            found[path] = os.stat(path or ".", dir_fd=at).st_mtime_ns
+        except OSError:
+            found[path] = -1
+    return found
+
+
+def _places(git: str) -> tuple[int, ...]:
+    """What moves with the index, the head and the settings of a repository."""
+    found: tuple[int, ...] = ()
+    for name in ("index", "HEAD", "logs/HEAD"):
+        found += contents.stamp(os.path.join(git, name)) or (0,)
+    return found + (contents.stamp(os.path.join(_common_folder(git), "config")) or (0,))
+
+
+def _ask(folder: str, git: str, known: _Known | None) -> _Known | None:
+    asked_at, places = time.monotonic(), _places(git)
+    status = _start(
+        folder, ["status", "--porcelain=v2", "--branch", "-z", "--untracked-files=all", "--ignore-submodules"]
+    )
+    if status is None:
+        return None
+    kept = known.tree.kept if known is not None else _from_shelf(folder)
+    at = os.open(folder, os.O_RDONLY)
+    try:
+        # While git looks: the same files, as far as they are known.
+        stamps = {path: contents.stamp(path, at) for path in kept.rows}
+        folders = _folders({os.path.dirname(path) for path in kept.rows} | {""}, at)
+        said = _end(status)
+        if said is None:
+            return None
+        facts, untracked = _status(said, folder, git)
+        tracked = kept.tracked
+        index = contents.stamp(os.path.join(git, "index")) or ()
+        if index != kept.index or not index:
+            listed = _git(folder, ["ls-files", "-z", "--stage"])
+            if listed is None:
+                return None
+            tracked = dict(_listed(listed))
+        chosen = selection.settings(Path(folder))
+        is_known = bool(kept.state) and (tracked, untracked) == (kept.tracked, kept.untracked)
+        # What is declared may be ignored by git, which then does not tell of it.
+        is_known = is_known and not chosen.include
+        if not (is_known and all(row[0] == stamps[path] for path, row in kept.rows.items())):
+            kept = _read(folder, at, kept, tracked, untracked, stamps, chosen)
+        config = contents.stamp(os.path.join(_common_folder(git), "config")) or ()
+        is_other = (index, config) != (kept.index, kept.config)
+        if config != kept.config or not kept.config:
+            kept.remote, kept.config = _remote(folder), config
+        if kept.remote is not None:
+            facts["remote"] = kept.remote
+        kept.index = index
+        taken = {path: row[1] for path, row in kept.rows.items() if row[1] is not None}
+        watched = tuple((path, row[0]) for path, row in kept.rows.items())
+        folders |= _folders({os.path.dirname(path) for path in kept.rows} - folders.keys(), at)
+    finally:
+        os.close(at)
+    if is_other and kept.roots:  # where it has none, its first Bundle keeps it
+        _keep(folder, kept)
+    tree = WorkTree(
+        folder,
+        facts,
+        taken,
+        tuple(kept.left_out),
+        sum(content.size_bytes for content in taken.values()),
+        kept.state,
+        kept,
+    )
+    return _Known(tree, watched, folders, places, asked_at)
+
+
+def _read(
+    folder: str,
+    at: int,
+    kept: _Kept,
+    tracked: dict[str, str],
+    untracked: list[str],
+    stamps: Mapping[str, contents.Stamp | None],
+    chosen: selection.Settings,
+) -> _Kept:
+    """What is there now: of files whose stamp is another one, read anew."""
+    rows: dict[str, contents.Row] = {}
+    left_out: dict[str, list[str]] = {}
+    if chosen.fault is not None:
+        left_out[chosen.fault] = []
+    hidden: list[str] = []
+    for path, is_tracked, is_link in _candidates(folder, tracked, untracked, chosen):
+        if why := _unfit(folder, path, is_link):
+            left_out.setdefault(why, []).append(path)
+            continue
+        now = stamps[path] if path in stamps else contents.stamp(path, at)
+        if now is None:
+            continue  # deleted, or a link to a folder
+        if why := selection.why_not(path, now[2], is_tracked, chosen):
+            left_out.setdefault(why, []).append(path)
+            if why == selection.LARGE:
+                rows[path] = (now, None)
+            elif why == selection.SECRET:
+                hidden.append(path)
+            continue
+        before = kept.rows.get(path)
+        if before is not None and before[0] == now and before[1] is not None:
+            rows[path] = before
+        else:
+            try:
+                rows[path] = contents.read(os.path.join(folder, path))
+            except OSError as error:
+                left_out.setdefault(str(error), []).append(path)
+                continue
+        content = rows[path][1]
+        if content is not None and content.objection is not None:
+            left_out.setdefault(content.objection, []).append(path)
+            hidden.append(path)
+            rows[path] = (rows[path][0], None)
+    same = {p: r[1] for p, r in rows.items()} == {p: r[1] for p, r in kept.rows.items()}
+    return _Kept(
+        remote=kept.remote,
+        config=kept.config,
+        tracked=tracked,
+        untracked=untracked,
+        rows=rows,
+        left_out=[*_told(left_out), *_submodules(tracked)],
+        hidden=hidden,
+        state=kept.state if same and kept.state else secrets.token_bytes(16),
+        roots=kept.roots if same else {},
+        imports=kept.imports,
+    )
+
+
+def _candidates(
+    folder: str, tracked: Mapping[str, str], untracked: Sequence[str], chosen: selection.Settings
+) -> Iterator[tuple[str, bool, bool]]:
+    """(Path, whether it is tracked, whether it is a link) of each file that may be taken, once."""
+    for path, mode in tracked.items():
+        if mode != _SUBMODULE:
+            yield path, True, mode == _LINK
+    for path in untracked:
+        yield path, False, os.path.islink(os.path.join(folder, path))
+    listed = tracked.keys() | set(untracked)
+    for pattern in chosen.include:
+        for file in sorted(Path(folder).glob(pattern)):
+            path = file.relative_to(folder).as_posix()
+            if path not in listed and file.is_file():
+                listed.add(path)
+                yield path, False, file.is_symlink()
+
+
+def _unfit(folder: str, path: str, is_link: bool) -> str | None:
+    """Why a path cannot be in any tree."""
+    if path.endswith("/"):
+        return "each is a repository of its own, which nothing names"
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return "their names are not UTF-8"
+    real = os.path.realpath(os.path.join(folder, path)) if is_link else ""
+    if is_link and not real.startswith(os.path.realpath(folder) + os.sep):
+        return "they are links that lead out of the project"
+    return None
+
+
+def _told(left_out: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    for why, paths in left_out.items():
+        if not paths:
+            yield why
+            continue
+        shown = ", ".join(path.encode("utf-8", "replace").decode() for path in paths[:_SHOWN])
+        more = f" and {len(paths) - _SHOWN:,} more" if len(paths) > _SHOWN else ""
+        yield f"{shown}{more} left out: {why}"
+
+
+def _submodules(tracked: Mapping[str, str]) -> Iterator[str]:
+    for path, mode in tracked.items():
+        if mode == _SUBMODULE:
+            yield f"{path} left out: it is a repository of its own, which the commit names"
+
+
+# ── git ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _git_folder(folder: str) -> str | None:
+    """Where the repository around `folder` keeps what is of this work tree."""
+    at = folder
+    while True:
+        found = os.path.join(at, ".git")
+        if os.path.isdir(found):
+            return found
+        if os.path.isfile(found):  # of a work tree beside the first one, or of a submodule
+            with open(found, encoding="utf-8", errors="surrogateescape") as file:
+                said = file.read().partition("gitdir:")[2].strip()
+            return os.path.normpath(os.path.join(at, said)) if said else None
+        above = os.path.dirname(at)
+        if above == at:
+            return None
+        at = above
+
+
+def _common_folder(git: str) -> str:
+    try:
+        with open(os.path.join(git, "commondir"), encoding="utf-8", errors="surrogateescape") as file:
+            return os.path.normpath(os.path.join(git, file.read().strip()))
+    except OSError:
+        return git
+
+
+def _status(said: bytes, folder: str, git: str) -> tuple[dict[str, str], list[str]]:
+    """The facts, and the paths from `folder` of the files below it that are not tracked."""
+    found = {"dirty": "no"}
+    untracked: list[str] = []
+    prefix = _prefix(folder)
+    lines = iter(os.fsdecode(said).split("\0"))
+    for line in lines:
+        match line[:2]:
+            case "":
+                pass
+            case "# ":
+                match line.split(" ", 2):
+                    case ["#", "branch.oid", commit] if commit != "(initial)":
+                        found["commit"] = commit
+                    case ["#", "branch.head", branch] if branch != "(detached)":
+                        found["branch"] = branch
+            case "? ":
+                found["dirty"] = "yes"
+                if line.startswith(prefix, 2):
+                    untracked.append(line[2 + len(prefix) :])
+            case _:
+                found["dirty"] = "yes"
+                if line.startswith("2 "):
+                    next(lines, None)  # where it was before it was renamed
+    return found, untracked
+
+
+def _prefix(folder: str) -> str:
+    """The path of `folder` from the top of its work tree, with a slash behind it unless it is the top."""
+    at, below = folder, ""
+    while not os.path.exists(os.path.join(at, ".git")):
+        below = f"{os.path.basename(at)}/{below}"
+        at = os.path.dirname(at)
+    return below
+
+
+def _listed(said: bytes) -> Iterator[tuple[str, str]]:
+    for line in os.fsdecode(said).split("\0"):
+        head, _, path = line.partition("\t")
+        if path:
+            yield path, head[:6]
+
+
+def _remote(folder: str) -> str | None:
+    said = _git(folder, ["config", "--get-regexp", r"^remote\..*\.url$"]) or b""
+    urls = [line.split(" ", 1) for line in said.decode(errors="replace").splitlines() if " " in line]
+    for _, url in sorted(urls, key=lambda named: named[0] != "remote.origin.url"):
+        return environment.without_credentials(url)
+    return None
+
+
+def _git(
+    folder: str, arguments: Sequence[str], variables: Mapping[str, str] | None = None, given: bytes = b""
+) -> bytes | None:
+    """What git answers; None where there is no git, or it fails, or it takes too long."""
+    process = _start(folder, arguments, variables)
+    return None if process is None else _end(process, given)
+
+
+def _start(
+    folder: str, arguments: Sequence[str], variables: Mapping[str, str] | None = None
+) -> "subprocess.Popen[bytes] | None":
+    kept = {name: value for name, value in os.environ.items() if name not in _REDIRECTIONS}
+    kept |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", **(variables or {})}
+    command = ["git", "-c", "core.fsmonitor=false", "-C", folder, *arguments]
+    pipe = subprocess.PIPE
+    try:
+        return subprocess.Popen(command, env=kept, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
+    except OSError:
+        return None
+
+
+def _end(process: "subprocess.Popen[bytes]", given: bytes = b"") -> bytes | None:
+    try:
+        said, _ = process.communicate(given, timeout=_GIT_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return None
+    return said if process.returncode == 0 else None
+
+
+# ── the shelf ────────────────────────────────────────────────────────────────────────────────────
+
+
+def _from_shelf(folder: str) -> _Kept:
+    data = shelf.read(_name(folder))
+    try:
+        kept = _Kept(*marshal.loads(data)) if data is not None else _Kept()
+    except (ValueError, TypeError, EOFError):
+        return _Kept()  # what is intact, and yet not ours, is made anew
+    # What is kept are plain tuples.
+    made = contents.Content._make
+    kept.rows = {
+        path: (stamp, None if said is None else made(said)) for path, (stamp, said) in kept.rows.items()
+    }
+    contents.know_imports(kept.imports)
+    return kept
+
+
+def _keep(folder: str, kept: _Kept) -> None:
+    rows = {path: (stamp, None if said is None else tuple(said)) for path, (stamp, said) in kept.rows.items()}
+    values = [rows if each.name == "rows" else getattr(kept, each.name) for each in dataclasses.fields(_Kept)]
+    shelf.write(_name(folder), marshal.dumps(values))
+
+
+def _name(folder: str) -> str:
+    # What marshal writes, only the same Python reads; another form of it is under another name.
+    made_of = f"1 {sys.implementation.cache_tag} ".encode() + os.fsencode(folder)
+    return f"tree-{digest.digest_of_bytes(made_of).hex}"
