@@ -495,8 +495,8 @@ def _judged_anew(
         as_of=report.as_of,
     )
     anew = audits.review(evidence, policy, report.at)
-    # How often it was made again, and whether the same came out, is of the Version: it names no Run.
-    counted = {finding.id: finding for finding in report.findings if finding.id == "remade"}
+    # How often it was made again, and whether the same came out, is of the Version; by which Runs may not be seen.
+    counted = {f.id: dataclasses.replace(f, evidence=()) for f in report.findings if f.id == "remade"}
     findings = tuple(counted.get(finding.id, finding) for finding in anew.findings)
     counts = {**anew.counts, **{v.value: sum(f.verdict is v for f in findings) for v in audits.Verdict}}
     return dataclasses.replace(anew, findings=findings, counts=counts, verdict=_verdict(findings))

@@ -104,13 +104,24 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class Remade:
+    """A Run by which one that made the subject was made again, of the same inputs, parameters and source.
+
+    `digest` is of what it made in the subject's place, None where it made nothing there.
+    """
+
+    run: model.Run
+    digest: digest.Digest | None
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """All that a review goes by.
 
     `graph` is upstream of the subject; `runs` are the records of its Runs; `aliases` all that any Version
     of the subject's Artifact was ever called; `as_of` the position up to which all this holds. `approvals`
-    are of the subject, the newest first; `taints` are what now reaches its productions. The last two count the
-    reruns of the Runs that made the subject, by whether they made the same bytes.
+    are of the subject, the newest first; `taints` are what now reaches its productions; `reruns` are of the Runs
+    that made it.
     """
 
     subject: model.Version
@@ -121,8 +132,7 @@ class Evidence:
     approvals: Sequence[model.Approval] = ()
     taints: Sequence[model.Taint] = ()
     presence: Mapping[digest.Digest, Presence] = field(default_factory=dict)
-    identical_reruns: int = 0
-    other_reruns: int = 0
+    reruns: Sequence[Remade] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,12 +382,24 @@ def _rerunnable(case: _Case) -> _Answer:
 
 
 def _remade(case: _Case) -> _Answer:
-    same, other = case.evidence.identical_reruns, case.evidence.other_reruns
+    reruns = sorted(case.evidence.reruns, key=lambda again: (again.run.started_at, str(again.run.uid)))
+    other = sum(again.digest != case.subject.digest for again in reruns)
+    lines = [
+        f"made again with {_outcome(again.digest, case.subject.digest)} by run {again.run.short} of"
+        f" {_who(again.run.actor)} on {_when(again.run.started_at)}"
+        for again in reruns
+    ]
     if other:
-        return Verdict.FAIL, f"made again {same + other} times, it came out otherwise {other} times", []
-    if same:
-        return Verdict.PASS, f"it was made again {same} times, with the same bytes", []
+        return Verdict.FAIL, f"made again {len(reruns)} times, it came out otherwise {other} times", lines
+    if reruns:
+        return Verdict.PASS, f"it was made again {len(reruns)} times, with the same bytes", lines
     return Verdict.UNKNOWN, "nobody has made it again", []
+
+
+def _outcome(made: digest.Digest | None, subject: digest.Digest) -> str:
+    if made is None:
+        return "no output in its place"
+    return "identical outputs" if made == subject else f"other bytes, {made},"
 
 
 def _sound(case: _Case) -> _Answer:

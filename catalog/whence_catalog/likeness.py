@@ -233,6 +233,22 @@ def _compare(
     return WithinTolerance((*told, f"all its metrics ({count}) are within the tolerance"))
 
 
+def is_as_it_was(original: model.RunRecord, again: model.RunRecord) -> bool:
+    """Whether a rerun was given what its original had: the same inputs, parameters and source, in its project.
+
+    Only then does what came out of it say something of the original. In which environment it was is no part of
+    that: of the same code and data, another one has to make the same.
+    """
+    return _given(original) == _given(again)
+
+
+def _given(record: model.RunRecord) -> tuple[object, ...]:
+    run = record.run
+    taken = {(used.role, used.ordinal): used.version.digest for used in record.inputs}
+    source = (run.capture.entry, run.capture.bundle, run.capture.command)
+    return run.project, digest.frame(dict(run.params)), source, taken
+
+
 # ── several times ────────────────────────────────────────────────────────────────────────────────
 
 

@@ -132,6 +132,23 @@ def obstacles(
     return tuple(why)
 
 
+def unfit(taken: model.Input, taints: Sequence[model.Taint]) -> tuple[str, ...]:
+    """Why nothing is to be made of what a Run took: the Quarantines that reach it, by `taints` of its Version."""
+    named = f"input {taken.role} ({taken.version.ref})"
+    reached = (t.quarantine for t in taints if taken.producer in (None, t.run))
+    found = {each.uid: each for each in reached if each.until is None}
+    return tuple(
+        f"{named} {_how_unfit(each, taken.version)} by {each.actor.name}, because {each.reason or 'of what was erased'}"
+        for each in sorted(found.values(), key=lambda each: (each.since, str(each.uid)))
+    )
+
+
+def _how_unfit(quarantine: model.Quarantine, version: model.Version) -> str:
+    if quarantine.version == version:
+        return "is quarantined"
+    return f"came from {quarantine.version.ref}, which is quarantined"
+
+
 def _restored(record: model.RunRecord) -> tuple[tuple[str, ...], tuple[str, ...]]:
     captured = record.run.capture
     restored = []

@@ -26,7 +26,7 @@ import sysconfig
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -77,10 +77,10 @@ AS_RECORDED = Options()
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A Python to run in, and what of the recorded environment is there as it was, and what otherwise."""
+    """A Python to run in, what it is, and what of the recorded environment is there as it was, and what otherwise."""
 
     python: Path
-    version: str
+    environment: Environment
     restored: tuple[str, ...]
     could_not_restore: tuple[str, ...]
 
@@ -131,6 +131,10 @@ def make(
                 ]
         version = _version(python)
         assert version is not None
+    has = [
+        replace(each, version=replaced[each.name]) if each.name in replaced else each
+        for each in _installed(recorded)
+    ]
     versions = {each.name: each.version for each in _installed(recorded)}
     told = (
         *_differences(recorded, version),
@@ -141,7 +145,20 @@ def make(
         *(f"{each.name}: {each.version} was added, since whence needs it" for each in _added(recorded)),
     )
     as_they_were = len(_installed(recorded)) - len(_added(recorded)) - len(replaced)
-    return Made(python, version, _as_it_was(recorded, version, as_they_were), told)
+    here = replace(environment.capture(), implementation=recorded.implementation, python=version)
+    return Made(python, _inside(here, recorded, has), _as_it_was(recorded, version, as_they_were), told)
+
+
+def _inside(here: Environment, recorded: Environment, distributions: Sequence[Distribution]) -> Environment:
+    """What a room with these distributions is, on this machine: the variables and search paths are the recorded ones."""
+    own = Distribution("whence", here.whence)
+    every = {each.name: each for each in (*distributions, own)}
+    return replace(
+        here,
+        distributions=tuple(every[name] for name in sorted(every)),
+        variables=recorded.variables,
+        paths=recorded.paths,
+    )
 
 
 def _as_it_was(recorded: Environment, python: str, packages: int) -> tuple[str, ...]:
@@ -165,7 +182,8 @@ def _current(recorded: Environment) -> Made:
         more = f" and {len(extra) - _NAMED} more" if len(extra) > _NAMED else ""
         told.append(f"packages that were not there: {', '.join(extra[:_NAMED])}{more}")
     same = sum(has.get(name) == each for name, each in had.items())
-    return Made(Path(sys.executable), here.python, _as_it_was(recorded, here.python, same), tuple(told))
+    inside = _inside(here, recorded, here.distributions)
+    return Made(Path(sys.executable), inside, _as_it_was(recorded, here.python, same), tuple(told))
 
 
 def _told(each: Distribution) -> str:

@@ -35,7 +35,7 @@ from whence_catalog import blobs, cache, digest, facts, model, observation
 from whence_catalog import likeness as rules
 from whence_catalog import rerun as plans
 from whence_catalog.blobs import disk
-from whence_catalog.errors import Conflict, ErrorKind
+from whence_catalog.errors import Conflict, ErrorKind, WhenceError
 
 Progress = Callable[[str], None]
 # Whose place an input has: its role, and its place among those of that role.
@@ -153,7 +153,7 @@ class _Execution:
         ]
         params = {name: parameters.kept(value, client.blobs) for name, value in given.params.items()}
         prepared = self._prepared(made, taken, params, results)
-        call = self._call(taken)
+        call = self._call(taken, self._captured(made))
         answer = _reserved(client, call, self.progress)
         if isinstance(answer, cache.Reuse):
             return Executed(cast("model.Run", answer.run), answer.outputs, reused=True)
@@ -241,7 +241,15 @@ class _Execution:
             progress=self.progress,
         )
 
-    def _call(self, taken: Sequence[tuple[model.Input, model.Output, Path]]) -> model.Call:
+    def _captured(self, made: room.Room) -> model.Capture:
+        """What this Run keeps: the code that it was given, and the environment that it really has."""
+        inside = made.made.environment
+        stored = self.client.blobs.put_bytes(environment.encode(inside))
+        return replace(self.given.capture, environment=stored, python=inside.minor)
+
+    def _call(
+        self, taken: Sequence[tuple[model.Input, model.Output, Path]], captured: model.Capture
+    ) -> model.Call:
         client, run, uid = self.client, self.given.record.run, calls.new_uid()
         return model.Call(
             run=uid,
@@ -265,7 +273,7 @@ class _Execution:
             components=() if self.keyed is None else self.keyed.components,
             parent=self.parent or recorder.current_uid(),
             rerun_of=run.uid,
-            capture=self.given.capture,
+            capture=captured,
             owner=recorder.owner_of(uid),
             claimed_at=datetime.now(UTC),
             presence_age=timedelta(0) if client.blobs.is_local else timedelta(hours=1),
@@ -462,12 +470,14 @@ def rerun(
     if record.run.origin is not None:
         record = client.catalog.run(str(record.run.origin))
     plan = client.catalog.plan_rerun(str(record.run.uid), _unavailable(client, record))
-    for planned in plan.steps:
-        if isinstance(planned.step, plans.Blocked):
-            raise Conflict(
-                f"run {planned.run} ({planned.job}) cannot be made again: {'; '.join(planned.step.why)}",
-                ErrorKind.NOT_RERUNNABLE,
-            )
+    why = [
+        text for planned in plan.steps if isinstance(planned.step, plans.Blocked) for text in planned.step.why
+    ]
+    if why := [*why, *_unfit(client, record)]:
+        raise Conflict(
+            f"run {record.run.uid} ({record.run.job}) cannot be made again: {'; '.join(why)}",
+            ErrorKind.NOT_RERUNNABLE,
+        )
     made = []
     for time_ in range(1, times + 1):
         if times > 1:
@@ -498,6 +508,18 @@ def rerun(
         seconds=sum(each.seconds for each in made),
         runs=tuple(str(each.run.uid) for each in made),
     )
+
+
+def _unfit(client: Client, record: model.RunRecord) -> list[str]:
+    """Why nothing is to be made of its inputs any more."""
+    named = [model.Reference.parse(used.version.ref) for used in record.inputs]
+    told = client.catalog.judgements(named, None) if named else ()
+    why: list[str] = []
+    for used, judged in zip(record.inputs, told, strict=True):
+        if isinstance(judged, WhenceError):
+            raise judged
+        why += plans.unfit(used, judged.taints)
+    return why
 
 
 def _unavailable(client: Client, record: model.RunRecord) -> frozenset[digest.Digest]:

@@ -92,9 +92,17 @@ def alias(name: str, of: model.Version, since: int, until: int | None, **changes
     return replace(moved, **changes)  # type: ignore[arg-type]
 
 
+OTHER = digest.digest_of_bytes(b"other weights")
 IMPORT = record(1, "whence.publish", IMAGES, capture=model.Capture())
 PREPARE = record(2, "prepare", FEATURES, (IMAGES, 1))
 TRAIN = record(3, "train", MODEL, (FEATURES, 2))
+
+
+def made_again(number: int, made: digest.Digest | None) -> audit.Remade:
+    again = replace(
+        TRAIN.run, uid=UUID(int=number), rerun_of=TRAIN.run.uid, started_at=T0 + timedelta(days=number)
+    )
+    return audit.Remade(again, made)
 
 
 def evidence(*records: model.RunRecord) -> audit.Evidence:
@@ -108,7 +116,7 @@ def evidence(*records: model.RunRecord) -> audit.Evidence:
         as_of=42,
         aliases=(alias("prod", MODEL, 1, None, reason="it passed the trials"),),
         presence={item.digest: Presence.PRESENT for item in versions},
-        identical_reruns=1,
+        reruns=(made_again(20, MODEL.digest),),
     )
 
 
@@ -362,7 +370,17 @@ def test_source_that_was_lost_cannot_be_made_to_run() -> None:
 def test_one_rerun_that_came_out_otherwise_outweighs_those_that_did_not(
     same: int, other: int, expected: Verdict
 ) -> None:
-    assert verdict(replace(evidence(), identical_reruns=same, other_reruns=other), "remade") is expected
+    reruns = [made_again(20 + n, MODEL.digest) for n in range(same)] + [made_again(30, OTHER)] * other
+    assert verdict(replace(evidence(), reruns=reruns), "remade") is expected
+
+
+def test_a_rerun_is_evidence_that_names_its_run_its_time_and_who_asked_for_it() -> None:
+    reruns = (made_again(22, None), made_again(21, OTHER), made_again(20, MODEL.digest))
+    assert finding(replace(evidence(), reruns=reruns), "remade").evidence == (
+        f"made again with identical outputs by run {str(UUID(int=20))[:18]} of ada on 2026-05-23 09:00:00 UTC",
+        f"made again with other bytes, {OTHER}, by run {str(UUID(int=21))[:18]} of ada on 2026-05-24 09:00:00 UTC",
+        f"made again with no output in its place by run {str(UUID(int=22))[:18]} of ada on 2026-05-25 09:00:00 UTC",
+    )
 
 
 @pytest.mark.parametrize(

@@ -138,3 +138,87 @@ def test_identical_means_bit_for_bit(before: dict[str, float], after: dict[str, 
 def test_a_tolerance_that_means_nothing_is_refused(wrong: tuple[float, float]) -> None:
     with pytest.raises(InvalidInput):
         likeness.Tolerance(*wrong)
+
+
+def record(**changes: object) -> model.RunRecord:
+    capture = model.Capture(
+        entry="m:f", bundle=digest.digest_of_bytes(b"source"), rerunnable=True, because=None
+    )
+    run = model.Run(
+        uid(1),
+        "default",
+        "m.f",
+        model.RunState.COMPLETE,
+        model.Actor("ada"),
+        T0,
+        params={"c": 1},
+        capture=capture,
+    )
+    inputs = changes.pop("inputs", (model.Input("data", version("images", b"images"), uid(7)),))
+    return model.RunRecord(replace(run, **changes), inputs, ())  # type: ignore[arg-type]
+
+
+def test_a_rerun_says_something_of_its_original_only_if_it_was_given_the_same() -> None:
+    original = record()
+    elsewhere = replace(original.run.capture, environment=digest.digest_of_bytes(b"environment"))
+    assert likeness.is_as_it_was(original, record(uid=uid(2), capture=elsewhere))
+    assert likeness.is_as_it_was(
+        original, record(inputs=(model.Input("data", version("copies", b"images"), uid(8)),))
+    )
+    for other in (
+        record(params={"c": True}),
+        record(project="other"),
+        record(inputs=()),
+        record(inputs=(model.Input("data", version("images", b"new"), uid(7)),)),
+        record(capture=replace(original.run.capture, bundle=digest.digest_of_bytes(b"edited"))),
+    ):
+        assert not likeness.is_as_it_was(original, other)
+
+
+def test_what_varies_is_told_apart_from_what_is_stably_otherwise() -> None:
+    times = [
+        [claimed("a", b"a"), claimed("b", b"1")],
+        [claimed("b", b"2"), claimed("a", b"a")],
+        [claimed("a", b"a")],
+    ]
+    found = {each.role: each for each in likeness.stability(times)}
+    assert (found["a"].varies, found["b"].varies) == (False, True)
+    assert found["b"].digests[-1] is None
+
+
+def test_the_worst_of_several_judgements_stands_for_all() -> None:
+    same, near = likeness.Identical(), likeness.WithinTolerance(("x",))
+    assert likeness.worst([same, near]) == near
+    assert likeness.worst([near, likeness.NotComparable("y"), same]) == likeness.NotComparable("y")
+    assert likeness.worst([likeness.NotComparable("y"), likeness.Different(("z",))]) == likeness.Different(
+        ("z",)
+    )
+    with pytest.raises(InvalidInput):
+        likeness.worst([])
+
+
+def test_what_was_read_in_other_bytes_decides_what_they_are() -> None:
+    def judge(
+        read: likeness.Reading | likeness.Unread, tolerance: likeness.Tolerance, **metrics: float
+    ) -> object:
+        before, after = made("m", b"1", f1=0.5), claimed("m", b"2", **{"f1": 0.5, **metrics})
+        assert [pair[0].role for pair in likeness.unequal([before], [after])] == ["m"]
+        return likeness.compare([before], [after], tolerance, {"m": read}).outputs[0].likeness
+
+    wide = likeness.Tolerance(rtol=0.1)
+    written = likeness.Reading("table")
+    assert judge(written, likeness.EXACT) == likeness.WithinTolerance(
+        ("the table holds the same values, written otherwise",)
+    )
+    assert isinstance(judge(written, wide, f1=0.9), likeness.Different)
+    assert judge(likeness.Reading("table", ("near",)), wide) == likeness.WithinTolerance(("near",))
+    assert judge(likeness.Reading("table", ("near",), ("far",)), wide) == likeness.Different(("far", "near"))
+    assert isinstance(judge(likeness.Unread("a pickle"), likeness.EXACT), likeness.Different)
+    assert isinstance(judge(likeness.Unread("a pickle"), wide), likeness.WithinTolerance)
+
+
+def test_bytes_are_read_only_where_that_tells_more_than_their_digests() -> None:
+    weak = model.Output("w", version("w", b"1", model.Strength.WEAK), uid(1))
+    before = [made("same", b"1"), weak, made("gone", b"1"), made("other", b"1")]
+    after = [claimed("same", b"1"), claimed("w", b"2"), claimed("other", b"2"), claimed("new", b"2")]
+    assert [(old.role, new.role) for old, new in likeness.unequal(before, after)] == [("other", "other")]

@@ -94,6 +94,26 @@ def test_an_input_that_was_not_kept_blocks() -> None:
     )
 
 
+def test_an_input_that_is_quarantined_or_came_from_what_is_says_by_whom_and_why() -> None:
+    (taken,) = recorded().inputs
+    raw = version("raw", b"raw")
+    ada = model.Actor("ada")
+    marks = {
+        "is quarantined by ada, because a child is in it": model.Quarantine(
+            uid(20), taken.version, T0, None, ada, "a child is in it"
+        ),
+        "came from dataset:raw@1, which is quarantined by ada, because of what was erased": model.Quarantine(
+            uid(21), raw, T0, None, ada, None
+        ),
+    }
+    taints = [model.Taint(uid(7), taken.version, quarantine) for quarantine in marks.values()]
+    assert rerun.unfit(taken, taints) == tuple(f"input data (dataset:images@1) {why}" for why in marks)
+    elsewhere = [replace(taint, run=uid(8)) for taint in taints]
+    assert rerun.unfit(taken, elsewhere) == (), "another production of the same bytes is another"
+    ended = [replace(t, quarantine=replace(t.quarantine, until=T0)) for t in taints]
+    assert rerun.unfit(taken, ended) == ()
+
+
 def test_a_reused_run_points_to_the_one_that_ran() -> None:
     step = rerun.plan(recorded(state=model.RunState.REUSED, origin=uid(9))).steps[0].step
     assert isinstance(step, rerun.Blocked)

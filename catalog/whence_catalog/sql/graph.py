@@ -9,7 +9,18 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, bindparam, func, select, true
 
-from whence_catalog import audit, columns, digest, frontiers, lineage, model, streaming, taint, traversal
+from whence_catalog import (
+    audit,
+    columns,
+    digest,
+    frontiers,
+    likeness,
+    lineage,
+    model,
+    streaming,
+    taint,
+    traversal,
+)
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
 from whence_catalog.lineage import NodeType
 from whence_catalog.sql import artifacts, engine, judgements, labels, named, runs, tables, times
@@ -539,7 +550,6 @@ def evidence(
     graph = walk(tx, [root], lineage.Direction.UP, lineage.Bounds(max_nodes=None))
     upstream = [UUID(node.id) for node in graph.nodes if node.type is lineage.NodeType.RUN]
     records = [runs.record(tx, runs.get(tx, uid)) for uid in upstream]
-    identical, other = _reruns(tx, output.version)
     return audit.Evidence(
         subject=output.version,
         graph=graph,
@@ -549,19 +559,21 @@ def evidence(
         taints=told.taints,
         presence=presence,
         as_of=fact_log.head(tx),
-        identical_reruns=identical,
-        other_reruns=other,
+        reruns=_reruns(tx, output.version),
     )
 
 
-def _reruns(tx: Transaction, subject: model.Version) -> tuple[int, int]:
-    """How many reruns of the Runs that made `subject` made the same bytes in the same role, and how many not."""
-    identical = other = 0
+def _reruns(tx: Transaction, subject: model.Version) -> list[audit.Remade]:
+    """The Runs by which those that made `subject` were made again as they were, in their own project."""
+    found = []
     for output in artifacts.productions(tx, subject.artifact):
         if output.version != subject:
             continue
-        for (uid,) in tx.all(_reruns_of, original=output.run.bytes, complete=model.RunState.COMPLETE.value):
-            again = artifacts.outputs_of(tx, runs.get(tx, UUID(bytes=uid)).id)
-            same = any(o.role == output.role and o.version.digest == subject.digest for o in again)
-            identical, other = identical + same, other + (not same)
-    return identical, other
+        again = tx.all(_reruns_of, original=output.run.bytes, complete=model.RunState.COMPLETE.value)
+        original = runs.record(tx, runs.get(tx, output.run)) if again else None
+        for (uid,) in again:
+            made = runs.record(tx, runs.get(tx, UUID(bytes=uid)))
+            if original is not None and likeness.is_as_it_was(original, made):
+                digests = [o.version.digest for o in made.outputs if o.role == output.role]
+                found.append(audit.Remade(made.run, digests[0] if digests else None))
+    return found
