@@ -17,6 +17,7 @@ import dataclasses
 import hashlib
 import importlib.util
 import io
+import itertools
 import os
 import re
 import shutil
@@ -323,12 +324,12 @@ class _Maker:
         listed = self.wheel.parent / "requirements.txt"
         listed.write_text("".join(line + "\n" for line in wanted), encoding="utf-8")
         install = ["pip", "install", "--no-deps", "--python", str(_python_of(venv))]
-        # What `python -m venv` installed came from here, and never was in uv's cache.
-        bundled = Path(sysconfig.get_path("stdlib")) / "ensurepip" / "_bundled"
-        from_python = ["--find-links", str(bundled)] if bundled.is_dir() else []
+        install_all = [*install, "--requirements", str(listed)]
         failed = ""
-        for network in [["--offline"]] if self.offline else [["--offline"], []]:
-            failed = _uv(self.source, [*install, *network, *from_python, "--requirements", str(listed)])
+        for network, variables in itertools.product(
+            [["--offline"]] if self.offline else [["--offline"], []], ({}, *_with_pythons_own())
+        ):
+            failed = _uv(self.source, [*install_all, *network], variables)
             if not failed:
                 break
         if failed:
@@ -360,6 +361,16 @@ class _Maker:
             f"uv python install {recorded.minor}\n{failed}",
             ErrorKind.EXTRA_MISSING,
         )
+
+
+def _with_pythons_own() -> Iterator[dict[str, str]]:
+    """Where uv finds what `python -m venv` installs: it came from there, and never was in uv's cache.
+
+    It is a variable, since an option would take the place of where this user finds packages.
+    """
+    bundled = Path(sysconfig.get_path("stdlib")) / "ensurepip" / "_bundled"
+    if bundled.is_dir():
+        yield {"UV_FIND_LINKS": ",".join(filter(None, [os.environ.get("UV_FIND_LINKS"), str(bundled)]))}
 
 
 def _uv(folder: Path, arguments: Sequence[str], variables: Mapping[str, str] | None = None) -> str:

@@ -1,0 +1,366 @@
+"""Reruns that differ, that cannot be made, or that are ended in the middle: what is said, and what is recorded."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import wheels
+from tests.conftest import Project
+from tests.journeys.conftest import uv
+from whence.client import Client
+from whence_catalog import digest, model
+
+pytestmark = pytest.mark.usefixtures("no_network_and_an_empty_home")
+
+
+def ran(project: Project, python: object, name: str = "pipeline.py") -> Client:
+    """Run the project, and delete it; answers the catalog that is left."""
+    variables = {"PATH": os.defpath, "HOME": os.environ["HOME"], "WHENCE_URL": str(project.url)}
+    done = subprocess.run(
+        [str(python), name], cwd=project.folder, env=variables, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    shutil.rmtree(project.folder)
+    return project.client
+
+
+def run_of(client: Client, job: str) -> model.Run:
+    return next(run for run in client.catalog.runs(limit=100) if run.job == job and run.rerun_of is None)
+
+
+def command(*arguments: object, python: object = sys.executable) -> list[str]:
+    return [str(python), "-m", "whence", "rerun", *map(str, arguments)]
+
+
+def rerun(
+    project: Project, *arguments: object, expect: int = 0, python: object = sys.executable, **more: Any
+) -> "subprocess.CompletedProcess[str]":
+    done = subprocess.run(
+        command(*arguments, python=python),
+        env={**os.environ, "WHENCE_URL": str(project.url)},
+        capture_output=True,
+        text=True,
+        check=False,
+        **more,
+    )
+    assert done.returncode == expect, done.stderr + done.stdout
+    return done
+
+
+def refused(project: Project, *arguments: object, **more: Any) -> str:
+    """The one line of a rerun that could not be made, in which nothing was recorded."""
+    before = len(project.client.catalog.runs(limit=100))
+    said = rerun(project, *arguments, "--json", expect=1, **more)
+    assert said.stdout == ""
+    assert len(project.client.catalog.runs(limit=100)) == before
+    assert said.stderr.startswith("whence: ")
+    assert "Traceback" not in said.stderr
+    return said.stderr
+
+
+# ── what varies ──────────────────────────────────────────────────────────────────────────────────
+
+FICKLE = """
+import random
+
+@whence.step
+def fickle(table):
+    print("so many rows:", len(table.load()))
+    print("and a warning", file=sys.stderr)
+    words = {"one", "two", "three", "four", "five", "six", "seven"}
+    Path("noisy.csv").write_text("x,y\\n" + "".join(f"{n},{random.random() * 1e-9 + n}\\n" for n in range(5)))
+    return {
+        "time": time.time_ns(), "random": random.random(), "order": list(words), "count": len(words),
+        "noisy": Path("noisy.csv"), "text": b"the same\\n",
+    }
+
+if __name__ == "__main__":
+    fickle(whence.publish("dataset:table", [[1, 2], [3, 4]]))
+"""
+
+
+def test_what_varies_is_named_by_making_it_several_times_and_what_is_near_is_told_apart(
+    project: Project, venv: Path
+) -> None:
+    project.write(FICKLE)
+    client = ran(project, venv / "bin" / "python")
+    run = run_of(client, "pipeline.fickle")
+    done = rerun(project, run.uid, "--env", "current", "--times", 3, "--atol", 1e-6, "--json", expect=2)
+    said = json.loads(done.stdout)
+    assert len(set(said["runs"])) == 3
+    found = {output["role"].removeprefix("return."): output for output in said["outputs"]}
+    assert {n for n, output in found.items() if output["varies"]} == {"time", "random", "order", "noisy"}
+    likeness = {name: output["likeness"] for name, output in found.items()}
+    assert likeness["count"] == likeness["text"] == {"type": "identical"}
+    assert likeness["noisy"]["type"] == "withintolerance"
+    assert likeness["noisy"]["how"][0].startswith("column y: 5 of 5 values differ, by at most ")
+    assert {likeness[name]["type"] for name in ("time", "random", "order")} == {"different"}
+    assert any(line.startswith("input table: dataset:table@1 sha256:") for line in said["restored"])
+    assert any(line.startswith("source sha256:") for line in said["captured"])
+    assert "hash seed: was random, and not recorded" in said["could_not_restore"]
+    assert done.stderr.count("so many rows: 2\n") == done.stderr.count("and a warning\n") == 3
+
+    room = project.url.parent / "room"
+    told = rerun(project, run.uid, "--env", "current", "--quiet", "--times", 2, "--keep", room, expect=2)
+    assert "so many rows" not in told.stderr
+    assert (room / "stdout").read_text() == "so many rows: 2\n"
+    assert "not the same each time: return.noisy, return.order, return.random, return.time" in told.stdout
+
+
+# ── environments ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_package_at_another_version_a_version_that_is_gone_and_one_that_is_nowhere(
+    project: Project, venv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = tmp_path / "index"
+    index.mkdir()
+    made = {
+        v: wheels.small(index, "whence_tiny", v, f"SAYS = {v!r}\n") for v in ("1.0", "1.0.1", "1.1", "2.0")
+    }
+    monkeypatch.setenv("UV_FIND_LINKS", str(index))
+    environments = {}
+    for name, version in (("theirs", "1.0"), ("ours", "2.0")):
+        # Copies of the one with whence; what is installed there without a cache was never in one.
+        environments[name] = tmp_path / name
+        shutil.copytree(venv, environments[name], symlinks=True)
+        python = environments[name] / "bin" / "python"
+        uv(
+            "pip",
+            "install",
+            "--offline",
+            "--no-cache",
+            "--no-deps",
+            "--python",
+            str(python),
+            f"whence-tiny=={version}",
+        )
+    project.write(
+        """
+        import whence_tiny
+
+        @whence.step
+        def said():
+            return whence_tiny.SAYS
+
+        if __name__ == "__main__":
+            said()
+        """
+    )
+    client = ran(project, environments["theirs"] / "bin" / "python")
+    run = run_of(client, "pipeline.said")
+
+    gone = made["1.0"].rename(tmp_path / made["1.0"].name)
+    why = refused(project, run.uid)
+    assert "cannot install whence-tiny 1.0; --nearest takes the nearest version there is; uv says:" in why
+    nearest = json.loads(rerun(project, run.uid, "--nearest", "--json", expect=2).stdout)
+    replaced = "whence-tiny: was 1.0, which could not be installed; 1.0.1 is the nearest there is"
+    assert replaced in nearest["could_not_restore"]
+    recorded = client.catalog.run(nearest["run"])
+    assert f"could not be restored: {replaced}" in recorded.run.warnings
+
+    gone.rename(made["1.0"])
+    same = json.loads(rerun(project, run.uid, "--json").stdout)
+    assert same["likeness"] == {"type": "identical"}
+    assert not any("whence-tiny" in line for line in same["could_not_restore"])
+
+    for python, expected in (
+        (environments["ours"], [False, ["whence-tiny: was 1.0, is 2.0"]]),
+        (venv, "ModuleNotFoundError: No module named 'whence_tiny'"),
+    ):
+        done = subprocess.run(
+            [python / "bin" / "python", "-c", IN_THIS_ENVIRONMENT, str(project.url), str(run.uid)],
+            env={**os.environ, "WHENCE_URL": str(project.url)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) == expected
+
+
+IN_THIS_ENVIRONMENT = """
+import json, sys
+from whence import connecting, environments, replay
+from whence_catalog.errors import Conflict
+
+client = connecting.open_client(sys.argv[1])
+try:
+    done = replay.rerun(client, sys.argv[2], options=environments.Options("current"), progress=lambda text: None)
+    told = [done.identical, [line for line in done.could_not_restore if "tiny" in line]]
+except Conflict as error:
+    told = str(error).splitlines()[-1]
+print(json.dumps(told))
+"""
+
+
+# ── what is gone, and what is condemned ──────────────────────────────────────────────────────────
+
+DOUBLE = """
+import numbers_of
+
+@whence.step
+def double(data):
+    return [numbers_of.TWO * n for n in data.load()]
+
+if __name__ == "__main__":
+    double(whence.publish("dataset:d", [1, 2]))
+"""
+
+
+def test_lost_source_a_lost_input_and_a_quarantined_one_keep_a_run_from_being_made_and_are_named(
+    project: Project, venv: Path
+) -> None:
+    project.write(DOUBLE)
+    project.write("TWO = 2\n", "numbers_of.py")
+    client = ran(project, venv / "bin" / "python")
+    run = run_of(client, "pipeline.double")
+    assert run.capture.bundle is not None
+    assert run.capture.environment is not None
+
+    def without(named: digest.Digest) -> str:
+        kept = client.blobs.read_bytes(named)
+        client.blobs.delete(named)
+        try:
+            return refused(project, run.uid)
+        finally:
+            client.blobs.put_bytes(kept)
+
+    files = client.blobs.digests_of_tree(run.capture.bundle) - {run.capture.bundle}
+    lost = f"its source {run.capture.bundle} is missing or altered in the store"
+    assert lost in without(run.capture.bundle)
+    for file in files:
+        assert lost in without(file)
+    assert f"its environment {run.capture.environment} is missing" in without(run.capture.environment)
+    data = client.get("dataset:d@1").version.digest
+    assert f"the bytes of input data (dataset:d@1), {data}, are missing" in without(data)
+
+    client.quarantine("dataset:d@1", reason="a child is in it")
+    assert "input data (dataset:d@1) is quarantined by " in (said := refused(project, run.uid))
+    assert "because a child is in it" in said
+    client.release("dataset:d@1", reason="it was none")
+    rerun(project, run.uid, "--env", "current", "--quiet")
+
+
+# ── a full disk ──────────────────────────────────────────────────────────────────────────────────
+
+LARGEST_BYTES = 6 << 20
+WRITES = """
+import padding
+
+@whence.step
+def writes(count):
+    Path("out.bin").write_bytes(b"0" * count)
+    return Path("out.bin")
+
+if __name__ == "__main__":
+    writes(9_000_000)
+"""
+
+
+def no_room() -> None:
+    """From here on no file may be larger, as if the disk was full."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_BYTES, LARGEST_BYTES))
+
+
+def test_a_full_disk_is_told_in_a_line_and_nothing_is_recorded_by_halves(
+    project: Project, venv: Path
+) -> None:
+    project.write(WRITES)
+    project.write("TEXT = 1\n# " + "x" * 8_000_000 + "\n", "padding.py")
+    client = ran(project, venv / "bin" / "python")
+    large = run_of(client, "pipeline.writes")
+    said = refused(project, large.uid, "--env", "current", preexec_fn=no_room)
+    assert "the disk is full at " in said
+    assert "nothing was recorded" in said
+
+
+def test_what_runs_out_of_disk_itself_failed_and_made_nothing(project: Project, venv: Path) -> None:
+    project.write(WRITES)
+    project.write("", "padding.py")
+    client = ran(project, venv / "bin" / "python")
+    run = run_of(client, "pipeline.writes")
+    done = rerun(project, run.uid, "--env", "current", "--quiet", expect=1, preexec_fn=no_room)
+    assert "was started again and failed (exit code 1)" in done.stderr
+    assert "File too large" in done.stderr
+    again = client.catalog.run(str(client.catalog.runs(limit=1)[0].uid))
+    assert (again.run.state, again.run.rerun_of, again.outputs) == (model.RunState.FAILED, run.uid, ())
+    assert client.catalog.check().problems == ()
+
+
+# ── ended in the middle ──────────────────────────────────────────────────────────────────────────
+
+STAYS = """
+import subprocess
+
+@whence.step
+def stays(marks, is_first):
+    if os.environ.get("WHENCE_REPLAY"):
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        with open(marks, "w") as file:
+            file.write(f"{os.getpid()} {child.pid} ready")
+        child.wait()
+    return b"done"
+
+if __name__ == "__main__":
+    stays(sys.argv[1], True)
+"""
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_rerun_that_is_ended_leaves_nobody_running_and_its_run_ends_aborted(
+    project: Project, tmp_path: Path, sign: signal.Signals
+) -> None:
+    project.write(STAYS.replace("sys.argv[1]", repr(str(tmp_path / "there"))))
+    project.run()
+    run = run_of(project.client, "pipeline.stays")
+    variables = {**os.environ, "WHENCE_URL": str(project.url), "WHENCE_LEASE": "3"}
+    going = subprocess.Popen(
+        command(run.uid, "--env", "current"), env=variables, stderr=subprocess.PIPE, text=True
+    )
+    project.started.append(going)
+    there = tmp_path / "there"
+    until(lambda: there.exists() and there.read_text().endswith("ready"))
+    pids = [int(word) for word in there.read_text().split()[:2]]
+    assert all(is_alive(pid) for pid in pids)
+    going.send_signal(sign)
+    going.communicate(timeout=60)
+    assert going.returncode != 0
+    until(lambda: not any(is_alive(pid) for pid in pids))
+    (again,) = [each for each in project.client.catalog.runs() if each.rerun_of == run.uid]
+    if sign is signal.SIGKILL:
+        # Nobody said how it ended; once its lease is over, whoever connects or looks presumes it.
+        def is_presumed() -> bool:
+            listed = subprocess.run(
+                [sys.executable, "-m", "whence", "ls"], env=variables, capture_output=True, check=False
+            )
+            return listed.returncode == 0 and project.client.catalog.run(str(again.uid)).run.presumed
+
+        until(is_presumed)
+    ended = project.client.catalog.run(str(again.uid))
+    assert (ended.run.state, ended.outputs) == (model.RunState.ABORTED, ())
+    assert project.client.catalog.check().problems == ()
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def until(holds: Callable[[], bool]) -> None:
+    give_up_at = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.02)
