@@ -469,11 +469,8 @@ def rerun(
     record = client.catalog.run(prefix)
     if record.run.origin is not None:
         record = client.catalog.run(str(record.run.origin))
-    plan = client.catalog.plan_rerun(str(record.run.uid), _unavailable(client, record))
-    why = [
-        text for planned in plan.steps if isinstance(planned.step, plans.Blocked) for text in planned.step.why
-    ]
-    if why := [*why, *_unfit(client, record)]:
+    plan, why = asked(client, record)
+    if why:
         raise Conflict(
             f"run {record.run.uid} ({record.run.job}) cannot be made again: {'; '.join(why)}",
             ErrorKind.NOT_RERUNNABLE,
@@ -508,6 +505,13 @@ def rerun(
         seconds=sum(each.seconds for each in made),
         runs=tuple(str(each.run.uid) for each in made),
     )
+
+
+def asked(client: Client, record: model.RunRecord) -> tuple[plans.RerunPlan, tuple[str, ...]]:
+    """The plan of making a Run again, and all that keeps it from being made."""
+    plan = client.catalog.plan_rerun(str(record.run.uid), _unavailable(client, record))
+    blocked = [planned.step.why for planned in plan.steps if isinstance(planned.step, plans.Blocked)]
+    return plan, (*(text for why in blocked for text in why), *_unfit(client, record))
 
 
 def _unfit(client: Client, record: model.RunRecord) -> list[str]:

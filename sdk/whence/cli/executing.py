@@ -162,7 +162,7 @@ def _tell(ended: commands.Ended, json: bool) -> None:
     made = ", ".join(ref for role, ref in ended.outputs.items() if role != commands.LOG)
     took = f"{ended.seconds:.1f} s"
     if ended.state is model.RunState.REUSED:
-        said = f"{printing.state('reused')} what run {str(ended.origin)[:8]} made, in {took}"
+        said = f"{printing.state('reused')} what run {str(ended.origin)[:18]} made, in {took}"
     else:
         said = f"{printing.state(ended.state.value)} in {took}"
     _err.print(f"[bold]{escape(ended.job)}[/bold] {said}" + (f" → {escape(made)}" if made else ""))

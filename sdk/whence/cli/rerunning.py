@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from whence import environments, replay
+from whence import ancestry, environments, replay
 from whence.cli import printing, session
-from whence.cli.session import Json, RunId
+from whence.cli.session import Json
 from whence_catalog import likeness
 
 commands = typer.Typer()
@@ -29,10 +29,16 @@ class Env(StrEnum):
 
 @commands.command(
     epilog="Examples: `whence rerun 01a2139b-beef` · `whence rerun 01a2139b-beef --times 5` ·"
-    " `whence rerun 01a2139b-beef --env current --rtol 1e-6 --atol 1e-9`"
+    " `whence rerun 01a2139b-beef --env current --rtol 1e-6 --atol 1e-9` · `whence rerun model:digits@3 --whole -j 4`"
 )
 def rerun(
-    run: RunId,
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|VERSION",
+            help="A run: its id, or the first eight or more characters of it. With --whole, a version.",
+        ),
+    ],
     env: Annotated[
         Env,
         typer.Option(
@@ -48,6 +54,15 @@ def rerun(
         float, typer.Option(help="How far numbers may be apart, as a share of what they were.")
     ] = 0.0,
     atol: Annotated[float, typer.Option(help="How far numbers may be apart, at any size.")] = 0.0,
+    whole: Annotated[
+        bool,
+        typer.Option(
+            "--whole", help="Make everything again that the version came from, from the data where it begins."
+        ),
+    ] = False,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, help="With --whole: how many runs at a time.")
+    ] = 1,
     times: Annotated[int, typer.Option(min=1, help="Make it so often, and name the outputs that vary.")] = 1,
     keep: Annotated[
         Path | None, typer.Option(help="Leave the room (source, what it said) in this folder.")
@@ -60,12 +75,25 @@ def rerun(
     Exit code 0: identical, or equal within the tolerance asked for; 2: different; 3: not comparable; 1: it could not
     be made.
     """
+    options = environments.Options(env.value, nearest, offline)
+    tolerance = likeness.Tolerance(rtol, atol)
+    if whole:
+        made = ancestry.rerun(
+            session.open_client(),
+            what,
+            options=options,
+            tolerance=tolerance,
+            jobs=jobs,
+            progress=printing.progress(json),
+        )
+        session.show(json, ancestry.plain(made), lambda: show_whole(made))
+        raise typer.Exit(exit_code(made.likeness))
     outcome = replay.rerun(
         session.open_client(),
-        run,
+        what,
         times=times,
-        options=environments.Options(env.value, nearest, offline),
-        tolerance=likeness.Tolerance(rtol, atol),
+        options=options,
+        tolerance=tolerance,
         keep=keep,
         progress=printing.progress(json),
         heard=None if quiet else _pass_on,
@@ -119,6 +147,31 @@ def show(done: replay.Rerun) -> None:
     _out.print(f"all in all: {_coloured(done.likeness)}")
     if done.varying:
         _out.print(f"[red]not the same each time: {escape(', '.join(done.varying))}[/red]")
+
+
+def show_whole(made: ancestry.Whole) -> None:
+    """Print an ancestry made again: each step beside its original, in the order in which they were run."""
+    count = sum(step.run is not None for step in made.steps)
+    _out.print(
+        f"[bold]{escape(made.of)}[/bold]: {count} of {len(made.steps)} runs were made again, as run {made.run}"
+    )
+    table = Table("job", "original", "again", "seconds", "", box=None, header_style="dim", pad_edge=False)
+    for step in made.steps:
+        judged = "[yellow]not made again[/yellow]" if step.likeness is None else _coloured(step.likeness)
+        again = "" if step.run is None else step.run[:18]
+        took = "" if step.run is None else f"{step.seconds:.1f}"
+        table.add_row(escape(step.job), step.original[:18], again, took, judged)
+    _out.print(table)
+    for step in made.steps:
+        lines = [step.why] if step.why else []
+        lines += [] if step.likeness is None else list(_how(step.likeness))
+        lines += [f"{role} was other than the original's" for role in step.given_others]
+        lines += [f"{role} stands as it was recorded" for role in step.given_recorded]
+        _listed(step.job, lines)
+    _listed("it begins with", made.roots)
+    _listed("not known for certain", made.unknown)
+    _listed("could not be restored", list(dict.fromkeys(t for s in made.steps for t in s.could_not_restore)))
+    _out.print(f"all in all: {_coloured(made.likeness)}")
 
 
 def _listed(head: str, lines: Sequence[str]) -> None:
