@@ -48,6 +48,13 @@ def test_each_statement_of_a_message_is_answered(messages: Messages) -> None:
         assert percent.fetchone() == (3, "50 % off")
 
 
+def test_more_than_a_socket_takes_at_once_is_said_and_answered(messages: Messages) -> None:
+    texts = ["a" * 3_000_000, "b" * 3_000_000]
+    with messages.one():
+        answers = [messages.say("SELECT %s::text", [text]) for text in texts]
+    assert [answer.fetchone() for answer in answers] == [(text,) for text in texts]
+
+
 def said(messages: Messages, *statements: tuple[str, list[object]]) -> None:
     """All of these in one message."""
     with messages.one():

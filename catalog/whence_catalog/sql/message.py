@@ -7,7 +7,6 @@ at once. Leaves to others: what is said in one, and what its errors mean (`postg
 
 import contextlib
 import functools
-from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -132,7 +131,9 @@ class Messages:
 
 def _answered(pgconn: PGconn, many: int) -> PQGen[list[list[PGresult]]]:
     """For `Connection.wait`: what is answered to that many, the last of which is the end of the message."""
-    answered: list[list[PGresult]] = yield from generators.pipeline_communicate(pgconn, deque())
+    # What a socket does not take at once follows as it is read at the other end: until then nothing is answered.
+    yield from generators.send(pgconn)
+    answered: list[list[PGresult]] = []
     while len(answered) < many:
         answered.append((yield from generators.fetch_many(pgconn)))
     return answered
