@@ -1,7 +1,9 @@
 """What is said to PostgreSQL in one message: sent at once, carried out in order, and over after what failed."""
 
+import itertools
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -136,6 +138,25 @@ def test_a_text_with_a_nul_is_refused(world: World) -> None:
     with pytest.raises(InvalidInput):
         world.note("make \0", {"dataset:a": b"1"})
     world.note("make", {"dataset:a": b"1"})
+
+
+def test_what_is_inserted_is_prepared_once_whichever_of_it_is_null(world: World) -> None:
+    made = [world.note("make", {f"dataset:{name}": b"1"}).outputs[0] for name in "abc"]
+    (messages,) = world.catalog._database._idle[-1:]  # type: ignore[attr-defined]
+
+    def use(*are_unsaid: bool) -> None:
+        claims = [taken(output) for output in made]
+        sources = [
+            replace(claim.source, producer=None) if is_unsaid else claim.source
+            for claim, is_unsaid in zip(claims, are_unsaid, strict=True)
+        ]
+        inputs = [replace(claim, source=source) for claim, source in zip(claims, sources, strict=True)]
+        world.note("use", {"dataset:d": b"1"}, inputs=inputs)
+
+    for are_unsaid in itertools.product((False, True), repeat=3):
+        use(*are_unsaid)
+    inserting = [sql for sql, _ in messages._names if sql.startswith("INSERT INTO input ")]
+    assert len(inserting) == 1
 
 
 def test_what_is_prepared_outlives_a_transaction_that_is_undone(url: str) -> None:

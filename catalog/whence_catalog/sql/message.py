@@ -92,11 +92,18 @@ class Messages:
         if failed is not None:
             raise error_from_result(failed, encoding=self.connection.info.encoding)
 
-    def say(self, sql: str, arguments: Sequence[object] = ()) -> Answer:
-        """Say a statement, with `%s` for each argument, in the message that has begun."""
+    def say(self, sql: str, arguments: Sequence[object] = (), types: Sequence[int] = ()) -> Answer:
+        """Say a statement, with `%s` for each argument, in the message that has begun.
+
+        `types` are those of arguments that do not tell their own, as None does not: without, there is one
+        statement to prepare for each way in which some of them are None.
+        """
         transformer = self._transformer
         dumped = transformer.dump_sequence(arguments, [PyFormat.AUTO] * len(arguments))
-        statement = sql, transformer.types or ()
+        told = transformer.types or ()
+        if types:
+            told = tuple([one or given for one, given in zip(told, types, strict=True)])
+        statement = sql, told
         name = self._names.get(statement)
         if name is None:
             name = self._names[statement] = b"whence_%d" % self._last

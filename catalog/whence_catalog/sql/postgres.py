@@ -49,6 +49,8 @@ _KEPT_IDLE = 16
 _COPIED_FROM = 100
 # How many rows one INSERT takes: each number of them is a statement to prepare.
 _INSERTED_AT_ONCE = 8
+# What PostgreSQL calls the types of columns, in numbers.
+_TYPE_OF = {name: psycopg.adapters.types[name].oid for name in ("int8", "text", "bytea", "float8")}
 
 # Going down, crashed, coming up, too many connections, idle for too long, and a standby that is not yet promoted.
 _CUT_SHORT = frozenset({"57P01", "57P02", "57P03", "53300", "25P03", "0A000"})
@@ -152,7 +154,8 @@ class PostgresTransaction(Transaction):
             for first in range(0, len(some), _INSERTED_AT_ONCE):
                 now = some[first : first + _INSERTED_AT_ONCE]
                 values = list(itertools.chain.from_iterable(now))
-                self._messages.say(filling.inserts_many(len(now)), values)
+                types = [_TYPE_OF[name] for name in filling.types[: len(now[0])]] * len(now)
+                self._messages.say(filling.inserts_many(len(now)), values, types)
 
     def _send(self, statement: Statement, given: Mapping[str, Given]) -> Answer:
         ready = statement.on("postgresql")
