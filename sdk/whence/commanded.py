@@ -30,6 +30,10 @@ class Prepared:
             path.parent.mkdir(parents=True, exist_ok=True)
         return self.made.run_command(self.argv, self.variables, self.folder, heard)
 
+    def failed(self, ended: room.Ended) -> str:
+        """How it failed, in words."""
+        return f"failed ({ended.how})"
+
     def claims(
         self, client: Client, record: model.RunRecord, ended: room.Ended, scratch: Path
     ) -> tuple[model.OutputClaim, ...]:

@@ -25,6 +25,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -54,6 +55,8 @@ _NOT_FOR_UV = (
 _NO_AGE_LIMIT = {"UV_EXCLUDE_NEWER": "9000-01-01T00:00:00Z"}
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 _IS_WINDOWS = os.name == "nt"
+# An environment that no rerun took for so long goes when another one is made.
+_KEPT_SECONDS = 60 * 24 * 3600
 # How many packages are named in one line, at most.
 _NAMED = 5
 
@@ -225,7 +228,16 @@ def _kept(folder: Path, maker: "_Maker", wanted: Sequence[str]) -> Path:
                 (beside / "venv").rename(shared)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
+    _forget(folder)
     return _python_of(shared)
+
+
+def _forget(folder: Path) -> None:
+    """Let go of what nobody used for long: to make it again costs time only."""
+    for each in folder.iterdir():
+        with contextlib.suppress(OSError):
+            if each.is_dir() and each.stat().st_mtime < time.time() - _KEPT_SECONDS:
+                shutil.rmtree(each, ignore_errors=True)
 
 
 def _touch(shared: Path) -> None:

@@ -163,6 +163,9 @@ class _Execution:
         )
         began, began_at = recorder.Recorder(client, run, ticket), time.monotonic()
         began.took(call.inputs)
+        if self.keyed is not None and _is_strict(self.keyed):
+            why = "its reads are strict, and nobody watched what it read in the room"
+            began.saw(observation.not_watched(), (why,))
         for text in made.could_not_restore:
             began.warn(f"could not be restored: {text}")
         began.begin()
@@ -171,9 +174,9 @@ class _Execution:
             ended = prepared.run(self.heard)
             if ended.returncode:
                 said = "\n".join(ended.last_lines[-_SHOWN_LINES:]).strip()
-                began.end(model.RunState.FAILED, error=said or _how(ended.returncode))
+                began.end(model.RunState.FAILED, error=said or ended.how)
                 raise Conflict(
-                    f"run {record.run.short} was started again and failed ({_how(ended.returncode)}):\n{said}",
+                    f"run {record.run.short} was started again and {prepared.failed(ended)}:\n{said}",
                     ErrorKind.NOT_RERUNNABLE,
                 )
             claims = prepared.claims(client, record, ended, results)
@@ -292,10 +295,19 @@ class _Step:
     def run(self, heard: room.Heard | None) -> room.Ended:
         return self.made.run(self.entry, self.arguments, self.results, heard=heard)
 
+    def failed(self, ended: room.Ended) -> str:
+        if (self.results / replayed.REACHED).exists():
+            return f"failed ({ended.how})"
+        return f"its entry point {self.entry} could not be reached any more ({ended.how})"
+
     def claims(
         self, client: Client, record: model.RunRecord, ended: room.Ended, scratch: Path
     ) -> tuple[model.OutputClaim, ...]:
         return _collect(client, record, self.results)
+
+
+def _is_strict(keyed: Keyed) -> bool:
+    return any((part.kind, part.name) == ("extra", "reads") for part in keyed.components)
 
 
 def _entry(capture: model.Capture) -> str:
@@ -390,10 +402,6 @@ def _as_long_as(record: model.RunRecord) -> str:
     if run.finished_at is None:
         return ""
     return f", which took {(run.finished_at - run.started_at).total_seconds():.1f} s"
-
-
-def _how(returncode: int) -> str:
-    return f"exit code {returncode}" if returncode > 0 else f"signal {-returncode}"
 
 
 # ── as a person asks for it ──────────────────────────────────────────────────────────────────────

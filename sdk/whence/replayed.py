@@ -2,8 +2,8 @@
 
     python -m whence.replayed MODULE:NAME ARGUMENTS RESULTS
 
-ARGUMENTS is a frame of what `replay` wrote; RESULTS is a folder, in which `outputs` (a frame) and a Blob
-store appear. There is no catalog here: steps called by the step run as plain functions.
+ARGUMENTS is a frame of what `replay` wrote; RESULTS is a folder, in which `reached` (empty), `outputs` (a frame)
+and a Blob store appear. There is no catalog here: steps called by the step run as plain functions.
 """
 
 import importlib.util
@@ -29,6 +29,8 @@ GUARD_VARIABLE = "_WHENCE_ROOM_GUARD"
 NOTHING: Mapping[str, digest.Framed] = MappingProxyType({})
 STORE = "blobs"
 OUTPUTS = "outputs"
+# It is there from when the entry point was found: what fails later is the step itself.
+REACHED = "reached"
 
 
 def main(entry: str, arguments: Path, results: Path) -> None:
@@ -36,6 +38,8 @@ def main(entry: str, arguments: Path, results: Path) -> None:
     root, said = Path.cwd(), _read(arguments)
     _take_place(said, root)
     step = _found(entry, said, root)
+    results.mkdir(exist_ok=True)
+    (results / REACHED).touch()
     bound = _bind(step, said, root)
     made = step(*bound.args, **bound.kwargs)
     if inspect.iscoroutine(made):

@@ -48,6 +48,11 @@ class Ended:
     stderr: Path
     last_lines: tuple[str, ...]
 
+    @property
+    def how(self) -> str:
+        """Its exit code or its signal, in words."""
+        return f"exit code {self.returncode}" if self.returncode >= 0 else f"signal {-self.returncode}"
+
 
 @dataclass(frozen=True, slots=True)
 class Room:

@@ -176,7 +176,13 @@ def test_a_package_at_another_version_a_version_that_is_gone_and_one_that_is_now
 
     for python, expected in (
         (environments["ours"], [False, ["whence-tiny: was 1.0, is 2.0"]]),
-        (venv, "ModuleNotFoundError: No module named 'whence_tiny'"),
+        (
+            venv,
+            [
+                "its entry point pipeline:said could not be reached any more",
+                "ModuleNotFoundError: No module named 'whence_tiny'",
+            ],
+        ),
     ):
         done = subprocess.run(
             [python / "bin" / "python", "-c", IN_THIS_ENVIRONMENT, str(project.url), str(run.uid)],
@@ -186,7 +192,8 @@ def test_a_package_at_another_version_a_version_that_is_gone_and_one_that_is_now
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout) == expected
+        told = json.loads(done.stdout)
+        assert (told if isinstance(told, list) else [each for each in expected if each in told]) == expected
 
 
 IN_THIS_ENVIRONMENT = """
@@ -199,7 +206,7 @@ try:
     done = replay.rerun(client, sys.argv[2], options=environments.Options("current"), progress=lambda text: None)
     told = [done.identical, [line for line in done.could_not_restore if "tiny" in line]]
 except Conflict as error:
-    told = str(error).splitlines()[-1]
+    told = str(error)
 print(json.dumps(told))
 """
 

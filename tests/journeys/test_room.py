@@ -11,6 +11,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -213,6 +214,35 @@ def test_equal_environments_are_made_once_and_kept(
         done = made.python(["-c", FACTS])
         assert done.returncode == 0, done.last_lines
     assert other.python(["-c", "import iniconfig"]).returncode == 1
+
+
+def test_of_several_who_need_an_environment_at_once_one_makes_it_and_the_others_wait(
+    tmp_path: Path, blobs: BlobStore, recorded: Environment, source: Digest
+) -> None:
+    said: list[str] = []
+    with ThreadPoolExecutor(3) as pool:
+        going = [
+            pool.submit(Room.make, tmp_path / str(place), recorded, source, blobs, progress=said.append)
+            for place in range(3)
+        ]
+    assert len({each.result().made.python for each in going}) == 1
+    assert sum(text.startswith("making an environment: ") for text in said) == 1
+
+
+def test_an_environment_that_nobody_used_for_long_goes_when_another_is_made(
+    tmp_path: Path, blobs: BlobStore, recorded: Environment, source: Digest
+) -> None:
+    other = replace(recorded, distributions=(SIX,))
+    old, used = (
+        Room.make(tmp_path / str(n), replace(other, python=recorded.minor + f".9{n}"), source, blobs)
+        for n in (1, 2)
+    )
+    for made in (old, used):
+        os.utime(made.made.python.parents[1], (0, 0))
+    Room.make(tmp_path / "again", replace(other, python=recorded.minor + ".92"), source, blobs)
+    Room.make(tmp_path / "new", other, source, blobs)
+    assert not old.made.python.exists()
+    assert used.made.python.exists()
 
 
 def test_a_kept_environment_that_does_not_work_any_more_is_made_anew(
