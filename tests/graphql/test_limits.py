@@ -72,6 +72,13 @@ def test_lists_in_lists_may_have_so_many_items_and_no_more(ask: Schema) -> None:
     ask.data(deeper, n=27)
 
 
+def test_what_is_asked_with_a_value_that_is_none_lets_nothing_pass_later(ask: Schema) -> None:
+    query = """query($n: Int!, $states: [RunState!]) { runs(first: $n, states: $states) { nodes {
+                 children(first: $n) { nodes { children(first: $n) { nodes { uid } } } } } } }"""
+    assert ask(query, n=28, states=["NONSENSE"]).errors
+    assert "items" in refused(ask, query, n=28, states=["COMPLETE"])
+
+
 def test_an_answer_may_have_so_many_values_and_no_more(ask: Schema) -> None:
     leaves = "uid state presumed seconds error params startedAt finishedAt project id warnings"
     head, tail = "query($n: Int!) { runs(first: 100) { nodes { children(first: $n) { nodes { ", " } } } } }"

@@ -53,8 +53,9 @@ class Reader:
         if key is not None and key in self._measured:
             self._measured.move_to_end(key)
             return
-        limiting.check(self._limits, self._schema, self.parsed(text), named, variables)
-        if key is not None:
+        measured = limiting.check(self._limits, self._schema, self.parsed(text), named, variables)
+        # Whether a text is a value at all, its shape does not say.
+        if key is not None and measured is not None:
             self._measured[key] = None
             if len(self._measured) > _MEASURED:
                 self._measured.popitem(last=False)

@@ -252,8 +252,10 @@ def check(
     document: DocumentNode,
     named: str | None,
     variables: Mapping[str, Any] | None,
-) -> None:
-    """That an operation of a document, which was found valid, asks no more than it may.
+) -> Measure | None:
+    """That an operation of a document, which was found valid, asks no more than it may; answers what it asks.
+
+    None: nothing was measured, since it will not be carried out with these variables, or by that name.
 
     Args:
         named: the operation that was asked for by its name.
@@ -270,14 +272,14 @@ def check(
     operation = get_operation_ast(document, named)
     root = None if operation is None else schema.get_root_type(operation.operation)
     if operation is None or root is None:
-        return  # carrying it out says that there is none
+        return None  # carrying it out says that there is none
     given = get_variable_values(schema, operation.variable_definitions or (), dict(variables or {}))
     if isinstance(given, list):
-        return  # carrying it out says what is wrong with each
+        return None  # carrying it out says what is wrong with each
     fragments = {
         part.name.value: part for part in document.definitions if isinstance(part, FragmentDefinitionNode)
     }
-    _Measuring(limits, schema, fragments, given).check(operation, root)
+    return _Measuring(limits, schema, fragments, given).check(operation, root)
 
 
 class Limiter(SchemaExtension):
