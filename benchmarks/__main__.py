@@ -23,6 +23,7 @@ from benchmarks import (
     many,
     measure,
     peers,
+    plans,
     processes,
     recording,
     recording_elsewhere,
@@ -52,6 +53,7 @@ def catalogue(quick: bool) -> list[measure.Benchmark]:
         *hooks.benchmarks(),
         *fingerprints.benchmarks(),
         *upstream.benchmarks(_RUNS),
+        *plans.benchmarks(_RUNS),
         *graphql.benchmarks(_RUNS),
         *many.benchmarks(_FEW_TASKS if quick else _TASKS),
     ]
@@ -61,7 +63,12 @@ def catalogue(quick: bool) -> list[measure.Benchmark]:
         found += [*catalogs.benchmarks(), *processes.benchmarks()]
     if not quick:
         found += [*growth.look_ups(), *growth.benchmarks()]
-    return found if quick else [*found, *upstream.benchmarks(_MANY_RUNS), *streamed.benchmarks(_MANY_RUNS)]
+    long = [
+        *upstream.benchmarks(_MANY_RUNS),
+        *plans.benchmarks(_MANY_RUNS),
+        *streamed.benchmarks(_MANY_RUNS),
+    ]
+    return found if quick else [*found, *long]
 
 
 def beside_peers() -> list[measure.Benchmark]:

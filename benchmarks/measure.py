@@ -5,7 +5,7 @@ turns in shuffled order, since in a fixed rotation one of them always pays for w
 behind. What is judged is the ratio of each pair: whatever slows the machine down slows both.
 What a single operation took, at the median and at the 99th of a hundred, is told beside it.
 Leaves to others: what is measured (`recording`, `reusing`, `answering`, `leasing`, `peers`, `catalogs`, `processes`,
-`growth`, `upstream`, `streamed`, `many`).
+`growth`, `upstream`, `plans`, `streamed`, `many`).
 """
 
 import gc

@@ -14,7 +14,7 @@ from uuid import UUID
 from whence import calls, recorder, replay
 from whence.client import Client
 from whence_catalog import cache, digest, model
-from whence_catalog.errors import WhenceError
+from whence_catalog.errors import Conflict, ErrorKind
 
 # What a call is: the job, its parameter, and the contents that it takes, by role.
 Called = tuple[str, int, tuple[bytes, ...]]
@@ -120,7 +120,7 @@ class Arithmetic:
         )
         if job in self.wrong:
             client.writer.finish(replace(report, state=model.RunState.FAILED, error="it is wrong"))
-            raise WhenceError(f"{job} is wrong")
+            raise Conflict(f"{job} is wrong", ErrorKind.NOT_RERUNNABLE)
         content = made_of(called, job in self.coarse)
         named = client.blobs.put_bytes(content)
         claim = model.OutputClaim(

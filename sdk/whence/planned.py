@@ -17,7 +17,7 @@ from uuid import UUID
 
 from whence import applying, calls, described, parameters
 from whence.client import Client
-from whence_catalog import cache, digest, model, plans
+from whence_catalog import cache, digest, model, plans, wire
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound
 
 _AT_ONCE = 1000
@@ -84,6 +84,18 @@ def again(client: Client, before: plans.RerunPlan) -> plans.RerunPlan:
     """The same request, as of now: another plan."""
     request = dataclasses.replace(before.request, uid=calls.new_uid(), as_of=None, unavailable=frozenset())
     return _looked_at(client, client.catalog.plan(request))
+
+
+def schema() -> dict[str, object]:
+    """The JSON Schema of a plan as it is kept in a file."""
+    components: wire.Schema = {}
+    root = wire.schema(plans.RerunPlan, components)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A plan of whence",
+        **root,
+        "components": {"schemas": dict(sorted(components.items()))},
+    }
 
 
 # ── what is put in the place of what ─────────────────────────────────────────────────────────────

@@ -1,11 +1,15 @@
 """Which of Reuse, Execute, Conditional and Blocked a recorded Run comes to."""
 
+import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
+from jsonschema_rs import Draft202012Validator
 
+from whence import planned
 from whence_catalog import cache, digest, model, planning, plans, wire
 from whence_catalog.errors import InvalidInput
 
@@ -340,3 +344,17 @@ def test_what_a_plan_read_that_is_no_longer_so_is_named() -> None:
     assert plans.differences(before, before) == ()
     assert plans.differences(before, now) == (f"entry wk1:1: was none, is run {run_id(5)}",)
     assert plans.differences(before, now, own=frozenset({run_id(5)})) == ()
+
+
+def test_the_schema_that_is_published_is_that_of_plans() -> None:
+    published = Path(__file__).parents[2] / "docs" / "plan.schema.json"
+    # Print it anew with: whence plan --schema > docs/plan.schema.json
+    assert json.loads(published.read_text("utf-8")) == planned.schema()
+
+
+def test_a_plan_is_what_its_schema_says() -> None:
+    recorded = Recorded()
+    chain(recorded)
+    recorded.why_not[run_id(3)] = ("because",)
+    plan = plan_of(recorded.plan(("x", "x2"), params={"j1": {"c": (1, 2)}}))
+    Draft202012Validator(planned.schema()).validate(json.loads(wire.encode(plan)))

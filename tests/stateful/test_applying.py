@@ -1,9 +1,12 @@
 """What is carried out of a plan, beside brute force: the set that is executed is minimal and sufficient."""
 
 import itertools
+import pickle
+import threading
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -254,3 +257,89 @@ def _target(plan: plans.RerunPlan, applied: applying.Applied, client: Client) ->
         return client.blobs.read_bytes(step.outputs[0].content.digest)
     (output,) = next(each.outputs for each in applied.done if each.step == target)
     return client.blobs.read_bytes(output.version.digest)
+
+
+def test_two_applies_at_once_compute_nothing_twice(client: Client) -> None:
+    """Two plans of the same: while the one is at a step, the other waits for it, and takes what it makes."""
+    step = Step(("x",), (), True, False, None)
+    world = World(client, Case((step, Step((), (0,), True, False, None)), (), frozenset(), 1, {"x": b"9"}))
+    world.record(b"0")
+    request = world.request()
+    first = client.catalog.plan(request)
+    second = client.catalog.plan(replace(request, uid=calls.new_uid()))
+    begun, other_asked = threading.Event(), threading.Event()
+    world.maker.executed.clear()
+
+    def at_work(job: str) -> None:
+        begun.set()
+        assert other_asked.wait(30)
+
+    world.maker.before = at_work
+    here = applying.Here(client, 2, world.maker)
+    told: list[str] = []
+
+    def asked(step: plans.PlannedRun, text: str) -> None:
+        told.append(text)
+        other_asked.set()
+
+    beside = applying.Here(client, 2, world.maker, asked)
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(applying.apply, client, first, here)
+        assert begun.wait(30)
+        two = pool.submit(applying.apply, client, second, beside)
+        done, also = one.result(60), two.result(60)
+    here.close()
+    beside.close()
+    assert [each.end for each in done.done] == [applying.End.EXECUTED] * 2
+    assert also.is_whole
+    assert also.done[0].end is applying.End.REUSED
+    assert "which computes the same" in told[0]
+    assert len(world.maker.executed) == 2
+
+
+def test_what_fails_stops_what_takes_from_it_and_nothing_else(client: Client) -> None:
+    steps = (
+        Step(("x",), (), True, False, None),
+        Step((), (0,), True, False, None),
+        Step(("x",), (), True, False, None),
+        Step((), (1, 2), True, False, None),
+    )
+    world = World(client, Case(steps, (), frozenset(), 3, {"x": b"8"}))
+    world.record(b"0")
+    plan = client.catalog.plan(world.request())
+    world.maker.wrong = frozenset({world.job(0)})
+    here = applying.Here(client, 1, world.maker)
+    done = applying.apply(client, plan, here)
+    ends = {each.job: each.end for each in done.done}
+    assert ends == {
+        world.job(0): applying.End.FAILED,
+        world.job(1): applying.End.BLOCKED,
+        world.job(2): applying.End.EXECUTED,
+        world.job(3): applying.End.BLOCKED,
+    }
+    # Once it is right, the same plan goes on with what is left.
+    world.maker.wrong = frozenset()
+    world.maker.executed.clear()
+    assert applying.apply(client, plan, here).is_whole
+    here.close()
+    assert [job for job, _, _ in world.maker.executed] == [world.job(0), world.job(1), world.job(3)]
+
+
+def test_a_task_is_small_and_can_be_sent(client: Client) -> None:
+    world = World(client, Case((Step(("x",), (), True, False, None),), (), frozenset(), 0, {"x": b"7"}))
+    world.record(b"0")
+    sent: list[bytes] = []
+
+    class Sending:
+        """Sends each task to whoever reads it, and carries it out there."""
+
+        def submit(self, task: applying.Task) -> "Future[applying.Done]":
+            sent.append(pickle.dumps(task))
+            done: Future[applying.Done] = Future()
+            done.set_result(applying.perform(client, pickle.loads(sent[-1]), world.maker, lambda text: None))
+            return done
+
+    done = applying.apply(client, client.catalog.plan(world.request()), Sending())
+    assert done.is_whole
+    assert len(sent[0]) < 5000
+    assert pickle.loads(pickle.dumps(done)) == done

@@ -39,6 +39,12 @@ All = Annotated[bool, typer.Option("--all", help="Show what is reused, too.")]
 Mermaid = Annotated[bool, typer.Option("--mermaid", help="Draw it, as a Mermaid flowchart.")]
 
 
+def _show_schema(asked: bool) -> None:
+    if asked:
+        printing.as_json(planned.schema())
+        raise typer.Exit
+
+
 @commands.command(
     epilog="Examples: `whence plan --with dataset:images=data/new --for model:digits -o new.json` ·"
     " `whence plan --param pipeline.train.c=0.5 --for model:digits@prod` ·"
@@ -69,6 +75,12 @@ def plan(
     out: Out = None,
     every: All = False,
     mermaid: Mermaid = False,
+    schema: Annotated[
+        bool,
+        typer.Option(
+            "--schema", callback=_show_schema, is_eager=True, help="Print the JSON Schema of plans."
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Say what would have to be run again, in which order, and why; nothing is recorded, and nothing run.
