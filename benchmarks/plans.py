@@ -11,8 +11,8 @@ from benchmarks import beside, history, measure, raw
 from whence_catalog import plans
 
 # Ours answers with what each Run takes, its key and what that rests on; the floor with rows of the same.
-_GOAL, _TO_GET_TO = 6.0, 3.0
-_CHANGED_GOAL, _CHANGED_TO_GET_TO = 8.0, 4.0
+_GOAL, _TO_GET_TO = 8.0, 3.0
+_CHANGED_GOAL, _CHANGED_TO_GET_TO = 10.0, 4.0
 _UID = UUID(int=7)
 _ENTRIES = (
     "SELECT e.key, e.run_id, r.uid, e.revoked_at, (SELECT max(t.version_id) FROM taint t WHERE t.run_id = r.id)"

@@ -331,6 +331,7 @@ class _Rule:
         self._recipes: dict[UUID, Recipe] = {}
         self._by_key: dict[str, UUID] = {}
         self._read: dict[tuple[ReadType, str], Read] = {}
+        self._history: dict[tuple[str, str], Expected] = {}
 
     def planned(self) -> Planned:
         return Planned(tuple(self._steps.values()), tuple(self._read.values()))
@@ -346,7 +347,7 @@ class _Rule:
         running = [each for each, reuse in settled if reuse is None]
         self._give_components(running)
         obstacles = self._known.obstacles([each.recipe.made_by for each in running]) if running else {}
-        history = self._known.history(sorted({(each.recipe.project, each.recipe.job) for each in running}))
+        self._ask_history(running)
         for each, reuse in settled:
             recipe = each.recipe
             step: Step
@@ -369,11 +370,17 @@ class _Rule:
                 key=each.key,
                 components=each.components if isinstance(step, Execute | Conditional) else (),
                 changed=each.changed,
-                expected=history.get((recipe.project, recipe.job), Expected())
+                expected=self._history[recipe.project, recipe.job]
                 if isinstance(step, Execute | Conditional)
                 else None,
                 stands=isinstance(step, Conditional) and self._stands(each),
             )
+
+    def _ask_history(self, running: Sequence[_Looked]) -> None:
+        jobs = {(each.recipe.project, each.recipe.job) for each in running}
+        fresh = sorted(jobs - self._history.keys())
+        known = self._known.history(fresh) if fresh else {}
+        self._history.update({job: known.get(job, Expected()) for job in fresh})
 
     def _note_entry(self, each: _Looked, entries: Mapping[str, Entry]) -> None:
         assert each.key is not None
@@ -386,6 +393,8 @@ class _Rule:
     # ── inputs ───────────────────────────────────────────────────────────────────────────────────
 
     def _swap(self, take: Take) -> Replacement | None:
+        if not self._swaps:
+            return None
         exact = self._swaps.get((take.artifact, take.content.digest))
         return exact or self._swaps.get((take.artifact, None))
 
@@ -442,20 +451,17 @@ class _Rule:
         swap = self._swap(take)
         if swap is not None:
             return Taken(take.role, take.ordinal, swap.artifact, swap.content, swap.producer)
-        as_it_was = Taken(
-            take.role,
-            take.ordinal,
-            take.artifact,
-            take.content,
-            take.producers[0] if take.producers and not take.may_be else None,
-            may_be=take.may_be,
-        )
         source = take.producers[0] if take.producers else None
-        if source is None or source not in self._steps:
-            return as_it_was
-        role = self._role(source, take)
-        if role is None:
-            return as_it_was
+        role = None if source is None or source not in self._steps else self._role(source, take)
+        if source is None or role is None:
+            return Taken(
+                take.role,
+                take.ordinal,
+                take.artifact,
+                take.content,
+                None if take.may_be else source,
+                may_be=take.may_be,
+            )
         made = self._outputs.get(source)
         if made is None:
             return Taken(take.role, take.ordinal, take.artifact, step=source, output=role, may_be=take.may_be)
@@ -477,14 +483,10 @@ class _Rule:
 
     def _role(self, source: UUID, take: Take) -> str | None:
         """The role under which the Run made what was taken from it."""
-        return next(
-            (
-                made.role
-                for made in self._recipes[source].made
-                if (made.artifact, made.content.digest) == (take.artifact, take.content.digest)
-            ),
-            None,
-        )
+        for made in self._recipes[source].made:
+            if made.content.digest == take.content.digest and made.artifact == take.artifact:
+                return made.role
+        return None
 
     def _unfit(
         self,
@@ -494,13 +496,15 @@ class _Rule:
         """Why what is known cannot be handed to a Run that is run."""
         content = taken.content
         assert content is not None
-        named = f"input {taken.role} ({taken.artifact}@{content.digest.short})"
-        state = standing.get((taken.artifact, content.digest), model.VersionState.LIVE)
-        if taken.step is None and state is not model.VersionState.LIVE:
-            return f"{named} is {state}"
+        if taken.step is None:
+            state = standing.get((taken.artifact, content.digest), model.VersionState.LIVE)
+            if state is not model.VersionState.LIVE:
+                return f"{_input(taken, content)} is {state}"
         if content.strength is not model.Strength.CONTENT:
-            return f"{named} is identified by {content.strength} only, so its bytes were not kept"
+            kept = f"is identified by {content.strength} only, so its bytes were not kept"
+            return f"{_input(taken, content)} {kept}"
         if content.digest in self._request.unavailable:
+            named = _input(taken, content)
             return f"the bytes of {named}, {content.digest}, are missing or altered in the store"
         return None
 
@@ -624,6 +628,10 @@ class _Rule:
         else:
             why = f"what run {entry.run} made is missing or altered"
         return f"{what}; {why}" if what else why
+
+
+def _input(taken: Taken, content: model.Content) -> str:
+    return f"input {taken.role} ({taken.artifact}@{content.digest.short})"
 
 
 def recomputed(

@@ -1,14 +1,15 @@
 """Plans over SQL: `planning.Known` in one transaction, a query for each question about however many Runs."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from statistics import median
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from sqlalchemy import bindparam, func, select
 
-from whence_catalog import cache, digest, lineage, model, planning, plans, rerun
+from whence_catalog import cache, digest, facts, lineage, model, planning, plans, rerun
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
 from whence_catalog.sql import artifacts, engine, named, questions, runs, states, tables, taint, times
 from whence_catalog.sql.engine import Record, Statement, Transaction
@@ -80,7 +81,11 @@ _components = Statement(
     .where(engine.among(_COMPONENT.c.run_id, "ids"))
     .order_by(_COMPONENT.c.run_id, _COMPONENT.c.place)
 )
-_whole = Statement(runs.select_runs().where(engine.among(_RUN.c.id, "ids")))
+_captures = Statement(
+    select(_RUN.c.uid, _JOB.c.name, _RUN.c.state, _RUN.c.capture)
+    .join(_JOB, _JOB.c.id == _RUN.c.job_id)
+    .where(engine.among(_RUN.c.id, "ids"))
+)
 _version_rows = Statement(
     select(_VERSION.c.id, _ARTIFACT.c.kind, _ARTIFACT.c.name, _PROJECT.c.name, _VERSION.c.digest)
     .join(_ARTIFACT, _ARTIFACT.c.id == _VERSION.c.artifact_id)
@@ -89,6 +94,7 @@ _version_rows = Statement(
 )
 _versions_of = Statement(select(_VERSION.c.id).where(_VERSION.c.artifact_id == bindparam("artifact_id")))
 _RECENT = 5
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _lately = (
     select(_RUN.c.id, _RUN.c.started_at, _RUN.c.finished_at)
     .join(_JOB, _JOB.c.id == _RUN.c.job_id)
@@ -221,6 +227,9 @@ class _Known:
     _rows: dict[UUID, int] = field(default_factory=dict)
     _names: dict[int, UUID] = field(default_factory=dict)
     _seen: dict[int, tuple[model.Artifact, model.Content]] = field(default_factory=dict)
+    _artifacts: dict[tuple[str, str, str], model.Artifact] = field(default_factory=dict)
+    _makes: dict[int, tuple[plans.Made, ...]] = field(default_factory=dict)
+    _why_not: dict[tuple[str, bytes | str], tuple[str, ...]] = field(default_factory=dict)
 
     def _ask(self, statement: Statement, ids: Iterable[int]) -> list[Record]:
         rows = sorted(set(ids))
@@ -244,19 +253,26 @@ class _Known:
                 artifact = model.Artifact(lineage.MASKED, lineage.MASKED, f"masked-{len(self._seen)}")
                 self._seen[row] = artifact, model.Content(digest.Digest.of(bytes(32)), model.Strength.NONE)
                 continue
+            named = project, kind, name
+            artifact_ = self._artifacts.get(named)
+            if artifact_ is None:
+                artifact_ = self._artifacts[named] = model.Artifact(*named)
             self._seen[row] = (
-                model.Artifact(project, kind, name),
+                artifact_,
                 model.Content(digest.Digest.of(raw), model.Strength(strength), model.Form(form), size),
             )
 
-    def _made(self, of_runs: Iterable[int]) -> dict[int, tuple[plans.Made, ...]]:
-        rows = self._ask(_outputs, of_runs)
+    def _made(self, of_runs: Sequence[int]) -> Mapping[int, tuple[plans.Made, ...]]:
+        """What these Runs made, and others that were asked about before."""
+        fresh = [run for run in of_runs if run not in self._makes]
+        rows = self._ask(_outputs, fresh)
         self._look_at(version for _, _, version in rows)
         self._name({run for run, _, _ in rows})
-        found: dict[int, list[plans.Made]] = {}
+        found: dict[int, list[plans.Made]] = {run: [] for run in fresh}
         for run, role, version in rows:
-            found.setdefault(run, []).append(plans.Made(role, *self._seen[version], self._names[run]))
-        return {run: tuple(each) for run, each in found.items()}
+            found[run].append(plans.Made(role, *self._seen[version], self._names[run]))
+        self._makes.update({run: tuple(each) for run, each in found.items()})
+        return self._makes
 
     def recipes(self, found: planning.Gathered) -> tuple[list[planning.Recipe], int]:
         """The Runs that may be seen, as a plan looks at them; and how many may not."""
@@ -268,7 +284,7 @@ class _Known:
         )
         makers = {run: rows[run][6] or run for run in seen}
         self._name(makers.values())
-        made = self._made(makers.values())
+        made = self._made(list(makers.values()))
         keyless = [maker for run, maker in makers.items() if rows[run][5] is None]
         worst: dict[int, int | None] = dict(self._ask(_condemned, keyless))
         recipes = []
@@ -327,13 +343,18 @@ class _Known:
         return {uid: why for uid, why in self._obstacles(runs) if why}
 
     def _obstacles(self, uids: Sequence[UUID]) -> Iterator[tuple[UUID, tuple[str, ...]]]:
-        for row in self._ask(_whole, (self._rows[uid] for uid in uids)):
-            run = runs.stored_of(row).run
-            new = self.request.code.get(run.job)
-            if new is not None:
-                run = replace(run, capture=new.capture)
-            # Of its inputs the plan knows more: they may be others.
-            yield run.uid, rerun.obstacles(model.RunRecord(run, (), ()), self.request.unavailable)
+        for raw, job, state, captured in self._ask(_captures, (self._rows[uid] for uid in uids)):
+            uid, new = UUID(bytes=raw), self.request.code.get(job)
+            # Runs of one process share what was captured of it.
+            same = state, captured if new is None else job
+            if same not in self._why_not:
+                capture = new.capture if new is not None else _captured(captured)
+                run = model.Run(
+                    *(uid, "", job, model.RunState(state), model.Actor(""), _NEVER), capture=capture
+                )
+                # Of its inputs the plan knows more: they may be others.
+                self._why_not[same] = rerun.obstacles(model.RunRecord(run, (), ()), self.request.unavailable)
+            yield uid, self._why_not[same]
 
     def states(
         self, versions: Sequence[tuple[model.Artifact, digest.Digest]]
@@ -354,6 +375,10 @@ class _Known:
         ]
         told = zip(jobs, self.tx.each(_history, asked), strict=True)
         return {job: _expected(rows) for job, rows in told if rows}
+
+
+def _captured(framed: bytes) -> model.Capture:
+    return facts.read_capture(cast("facts.Body", digest.unframe_own(framed)))
 
 
 def _expected(rows: Sequence[Record]) -> plans.Expected:
