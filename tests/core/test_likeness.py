@@ -219,6 +219,13 @@ def test_what_was_read_in_other_bytes_decides_what_they_are() -> None:
 
 def test_bytes_are_read_only_where_that_tells_more_than_their_digests() -> None:
     weak = model.Output("w", version("w", b"1", model.Strength.WEAK), uid(1))
-    before = [made("same", b"1"), weak, made("gone", b"1"), made("other", b"1")]
-    after = [claimed("same", b"1"), claimed("w", b"2"), claimed("other", b"2"), claimed("new", b"2")]
+    log = replace(made("log", b"1"), metadata={model.ASIDE: True})
+    before = [made("same", b"1"), weak, made("gone", b"1"), made("other", b"1"), log]
+    after = [
+        claimed("same", b"1"),
+        claimed("w", b"2"),
+        claimed("other", b"2"),
+        claimed("new", b"2"),
+        claimed("log", b"2"),
+    ]
     assert [(old.role, new.role) for old, new in likeness.unequal(before, after)] == [("other", "other")]

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Project
-from whence import replay
+from whence import environments, replay
 from whence.cli import rerunning
 from whence.client import Client
-from whence_catalog import model
+from whence_catalog import audit, cache, model
 from whence_catalog.errors import Conflict, ErrorKind
 from whence_catalog.likeness import Identical
 
@@ -271,3 +271,44 @@ def test_a_reused_run_is_made_again_by_making_its_origin_and_lost_bytes_block_it
     with pytest.raises(Conflict, match=r"cannot be made again: .*missing or altered") as blocked:
         replay.rerun(client, str(origin.uid), keep=None, progress=lambda text: None)
     assert blocked.value.kind is ErrorKind.NOT_RERUNNABLE
+
+
+def test_a_run_is_made_again_of_other_inputs_and_parameters_and_enters_the_cache_under_the_key_given(
+    project: Project, venv: Path
+) -> None:
+    project.write(
+        """
+        @whence.step
+        def scaled(data, by):
+            return [by * n for n in data.load()]
+        if __name__ == "__main__":
+            scaled(whence.publish("dataset:d", [1, 2]), 2)
+        """
+    )
+    client = ran(project, venv)
+    original = client.catalog.run(str(of_job(client, "pipeline.scaled").uid))
+    other = client.publish("dataset:d", [10]).output
+    here = environments.Options("current")
+
+    def keyed(*parts: model.Component) -> replay.Keyed:
+        components = (cache.component("job", "pipeline.scaled"), cache.component("salt", "other"), *parts)
+        return replay.Keyed(cache.key(components), components)
+
+    done = replay.execute(client, original, {("data", 0): other}, {"by": 3}, keyed=keyed(), options=here)
+    again = client.catalog.run(str(done.run.uid))
+    assert (again.run.rerun_of, again.run.outcome) == (original.run.uid, "entered")
+    assert [taken.version for taken in again.inputs] == [other.version]
+    assert again.run.params == {"by": 3}
+    (made,) = done.outputs
+    assert client.get(made.version.ref).load() == [30]
+    assert done.comparison is None
+    reused = replay.execute(client, original, {("data", 0): other}, {"by": 3}, keyed=keyed(), options=here)
+    assert (reused.reused, reused.outputs) == (True, done.outputs)
+    strict = keyed(cache.component("extra", "strict", "reads"))
+    unseen = replay.execute(client, original, {("data", 0): other}, {"by": 3}, keyed=strict, options=here)
+    assert str(client.catalog.run(str(unseen.run.uid)).run.outcome).startswith("refused")
+
+    # What was made of something else says nothing of the original.
+    report = client.audit(original.outputs[0].version.ref, audit.Policy.default())
+    assert next(f for f in report.findings if f.id == "remade").verdict is audit.Verdict.UNKNOWN
+    assert client.catalog.check().problems == ()
