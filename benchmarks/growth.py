@@ -111,10 +111,11 @@ def _search_labels(of: catalog.SqlCatalog, runs: int, drawn: random.Random) -> C
     return lambda: of.search(labels=labels, first=_PAGE).items[_PAGE - 1]
 
 
-def _search_metric(of: catalog.SqlCatalog, _: int, drawn: random.Random) -> Callable[[], object]:
-    """The first of a hundredth of all runs, by their metric."""
-    low = drawn.uniform(0.0, 0.98)
-    ranges = [model.MetricRange("accuracy", low, low + 0.01)]
+def _search_metric(of: catalog.SqlCatalog, runs: int, drawn: random.Random) -> Callable[[], object]:
+    """The first of a hundredth of all runs, by their metric; of more, where that is no full page."""
+    width = max(0.01, 3 * _PAGE / runs)
+    low = drawn.uniform(0.0, 0.99 - width)
+    ranges = [model.MetricRange("accuracy", low, low + width)]
     return lambda: of.search(metrics=ranges, first=_PAGE).items[_PAGE - 1]
 
 
@@ -124,14 +125,19 @@ def _search_metric_label(of: catalog.SqlCatalog, _: int, drawn: random.Random) -
     return lambda: of.search(metrics=ranges, labels=labels, first=_PAGE).items[_PAGE - 1]
 
 
+def _named(runs: int) -> int:
+    """A position from which on the alias means something: it is moved behind the first batch of runs."""
+    return max(runs // 10, grown.MOVED)
+
+
 def _alias_at(of: catalog.SqlCatalog, runs: int, drawn: random.Random) -> Callable[[], object]:
-    at = _moment(of, drawn.randrange(runs // 10, runs))
+    at = _moment(of, drawn.randrange(_named(runs), runs))
     return lambda: of.alias_at(grown.PROD, "prod", at)
 
 
 def _alias_known(of: catalog.SqlCatalog, runs: int, drawn: random.Random) -> Callable[[], object]:
     """What it meant, as far as was known at a position."""
-    position = drawn.randrange(runs // 10, runs)
+    position = drawn.randrange(_named(runs), runs)
     at = _moment(of, position)
     return lambda: of.alias_at(grown.PROD, "prod", at, position)
 

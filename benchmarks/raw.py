@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from whence_catalog import digest, facts, model
-from whence_catalog.sql import metrics, sqlite
+from whence_catalog.sql import grams, metrics, sqlite
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -309,6 +309,16 @@ def name(connection: sqlite3.Connection, project: str, actor: str, jobs: Sequenc
     connection.executemany(
         "INSERT INTO job (project_id, name) SELECT id, ? FROM project", [(job,) for job in jobs]
     )
+    _name_parts(connection, "job")
+
+
+def _name_parts(connection: sqlite3.Connection, what: str) -> None:
+    """Index the parts of all names of jobs or artifacts."""
+    named = connection.execute(f"SELECT name, project_id, id FROM {what}").fetchall()
+    connection.executemany(
+        f"INSERT INTO {what}_gram (gram, project_id, {what}_id) VALUES (?, ?, ?)",
+        [row for each in named for row in grams.rows(*each)],
+    )
 
 
 def name_artifacts(connection: sqlite3.Connection, artifacts: Sequence[model.Artifact]) -> None:
@@ -317,6 +327,7 @@ def name_artifacts(connection: sqlite3.Connection, artifacts: Sequence[model.Art
         "INSERT INTO artifact (project_id, kind, name) SELECT id, ?, ? FROM project",
         [(artifact.kind, artifact.name) for artifact in artifacts],
     )
+    _name_parts(connection, "artifact")
 
 
 def record(connection: sqlite3.Connection, began: Begun, end: Ended) -> list[Row]:
