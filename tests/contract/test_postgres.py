@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from uuid import UUID
 
 import psycopg
@@ -370,6 +371,19 @@ def test_a_value_that_cannot_be_kept_is_refused_without_sql(world: World) -> Non
     with pytest.raises(InvalidInput) as refused:
         simulator.one(world.catalog.record_runs([(call, report)]))
     assert "INSERT" not in str(refused.value)
+
+
+def test_a_number_or_a_text_that_no_column_holds_is_refused_and_harms_no_other_item(world: World) -> None:
+    (output,) = world.note("make", {"model:m": b"M"}).outputs
+    calls = [
+        world.plain_call(),
+        world.plain_call(inputs=[replace(simulator.taken(output), ordinal=2**63)]),
+        world.plain_call("\udcff"),
+    ]
+    results = world.catalog.record_runs([(call, world.report(call)) for call in calls])
+    assert [type(result) for result in results] == [replies.Finished, InvalidInput, InvalidInput]
+    with pytest.raises(InvalidInput):
+        world.catalog.changes(2**63, 1)
 
 
 def test_a_forked_child_has_connections_of_its_own(world: World, url: str) -> None:

@@ -508,6 +508,10 @@ class PostgresEngine(Engine[Messages]):
     def _translated(self) -> Iterator[None]:
         try:
             yield
+        except OverflowError as error:
+            raise InvalidInput("a number is beyond 64 bits") from error
+        except UnicodeEncodeError as error:
+            raise InvalidInput("a text cannot be written as UTF-8") from error
         except psycopg.Error as error:
             meant = _meaning(error, self.url)
             if meant is None:
