@@ -5,13 +5,13 @@ Leaves to others: carrying a plan out (`whence.replay`), finding which cache ent
 (`sql.catalog`), reading bytes, and how what came of it compares with what was there (`likeness`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import TypeAlias, assert_never
+from typing import TypeAlias
 from uuid import UUID
 
-from whence_catalog import digest, lineage, model, paths
+from whence_catalog import digest, model
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,23 +71,6 @@ class RerunPlan:
     def is_possible(self) -> bool:
         """Whether nothing in it is blocked."""
         return not any(isinstance(planned.step, Blocked) for planned in self.steps)
-
-
-def describe(step: RerunStep) -> str:
-    """One line for people."""
-    match step:
-        case Reuse():
-            return "reuse"
-        case Execute(why):
-            return f"execute: {why}"
-        case Conditional(on, obstacles):
-            names = ", ".join(str(run) for run in on)
-            unless = f"; if it has to run, it cannot: {'; '.join(obstacles)}" if obstacles else ""
-            return f"depends on what {names} will make{unless}"
-        case Blocked(why):
-            return f"blocked: {'; '.join(why)}"
-        case _:
-            assert_never(step)
 
 
 def plan(record: model.RunRecord, unavailable: AbstractSet[digest.Digest] = frozenset()) -> RerunPlan:
@@ -160,74 +143,3 @@ def _restored(record: model.RunRecord) -> tuple[tuple[str, ...], tuple[str, ...]
     if record.run.params:
         restored.append(f"parameters {', '.join(sorted(record.run.params))}")
     return tuple(restored), captured.blind_spots
-
-
-def plan_chain(
-    graph: lineage.Graph,
-    run: UUID,
-    usable: AbstractSet[UUID],
-    changed: Mapping[UUID, str],
-    obstacles: Mapping[UUID, tuple[str, ...]],
-) -> RerunPlan:
-    """What bringing `run` up to date would do, for it and for every Run in `graph` that it came from.
-
-    Args:
-        graph: upstream of `run`.
-        usable: Runs whose outputs the cache can hand out for the inputs they had. For a reused Run, here
-            and in `obstacles`, its origin answers.
-        changed: Runs whose own code, parameters or environment are no longer as they were, and how.
-        obstacles: Runs that cannot be made again, and why.
-
-    Raises:
-        NotFound: `run` is not in `graph`.
-    """
-    wanted = {node.id for node in paths.upstream(graph, str(run))} | {str(run)}
-    came_from = paths.sources(graph)
-    origins = {e.target: e.source for e in graph.edges if e.type is lineage.EdgeType.REUSED}
-    steps: dict[str, PlannedRun] = {}
-    for node in paths.order(graph):
-        if node.id in wanted:
-            uid, maker = UUID(node.id), UUID(origins.get(node.id, node.id))
-            before = [steps[source] for source in came_from[node.id] if source in steps]
-            step = _step(before, maker in usable, changed.get(uid), obstacles.get(maker, ()))
-            steps[node.id] = PlannedRun(uid, node.name, step)
-    completeness = graph.completeness
-    sure = completeness.complete and not completeness.ambiguous and not completeness.unknown_producers
-    return RerunPlan(
-        run, tuple(steps.values()), cannot=() if sure else (_unsure(completeness),), complete=sure
-    )
-
-
-def _step(
-    before: Sequence[PlannedRun], is_usable: bool, change: str | None, why_not: tuple[str, ...]
-) -> RerunStep:
-    pending, lost = [], []
-    for planned in before:
-        match planned.step:
-            case Reuse():
-                pass
-            case Execute() | Conditional():
-                pending.append(planned.run)
-            case Blocked():
-                lost.append(planned.run)
-            case _:
-                assert_never(planned.step)
-    if lost:
-        return Blocked(tuple(f"it takes what run {source} made, which is blocked" for source in lost))
-    # The key depends on bytes that do not exist yet; if they come out as they were, it is a hit.
-    if pending:
-        return Conditional(tuple(pending), why_not)
-    if is_usable and change is None:
-        return Reuse()
-    if why_not:
-        return Blocked(why_not)
-    return Execute(change or "its outputs cannot be handed out from the cache")
-
-
-def _unsure(completeness: lineage.Completeness) -> str:
-    parts = [*completeness.reasons]
-    if completeness.ambiguous:
-        parts.append(f"{completeness.ambiguous} inputs may be of several productions")
-    if completeness.unknown_producers:
-        parts.append(f"{completeness.unknown_producers} inputs were made by nobody known")
-    return "not all that it came from is known: " + "; ".join(parts)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Protocol, assert_never, cast
 from uuid import UUID
 
-from whence import calls, environment, environments, handles, places, recorder, replay
+from whence import calls, connecting, environment, environments, handles, places, recorder, replay
 from whence.client import Client
 from whence_catalog import cache, digest, model, planning, plans
 from whence_catalog.blobs import BlobStore
@@ -159,6 +159,17 @@ def perform(client: Client, task: Task, make: Maker, progress: Callable[[str], N
     except WhenceError as error:
         return Done(step.run, step.job, End.FAILED, seconds=time.monotonic() - began, why=str(error).strip())
     return dataclasses.replace(done, seconds=time.monotonic() - began)
+
+
+def perform_there(
+    task: Task, make: Maker | None = None, progress: Callable[[str], None] = lambda text: None
+) -> Done:
+    """As `perform`, in whatever process: for an `Executor` whose tasks are carried out elsewhere."""
+    client = connecting.open_client(task.url, project=task.project, blobs_url=task.blobs)
+    try:
+        return perform(client, task, make or InRoom(), progress)
+    finally:
+        client.close()
 
 
 def _perform(client: Client, task: Task, make: Maker, progress: Callable[[str], None]) -> Done:
