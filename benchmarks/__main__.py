@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Sequence
 
 from benchmarks import (
+    captures,
     catalogs,
     environments,
     fingerprints,
@@ -52,6 +53,7 @@ def catalogue(quick: bool) -> list[measure.Benchmark]:
         *leasing.benchmarks(),
         *hooks.benchmarks(),
         *fingerprints.benchmarks(),
+        *captures.benchmarks(quick),
         *upstream.benchmarks(_RUNS),
         *plans.benchmarks(_RUNS),
         *graphql.benchmarks(_RUNS),

@@ -220,6 +220,7 @@ def capture(seen: model.Capture) -> Body:
         command=list(seen.command),
         closure=dict(seen.closure),
         diff=_raw(seen.diff),
+        pod=dict(seen.pod),
         places=dict(seen.places),
     )
 
@@ -366,6 +367,7 @@ def read_capture(body: Body) -> model.Capture:
         command=tuple(cast("Sequence[str]", body.get("command", []))),
         closure=cast("Body", body.get("closure", {})),
         diff=read_digest(body.get("diff")),
+        pod=cast("Mapping[str, str]", body.get("pod", {})),
         places=cast("Mapping[str, str]", body.get("places", {})),
     )
 

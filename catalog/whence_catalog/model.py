@@ -200,7 +200,7 @@ class Capture:
     `source` is None where nothing was captured. `argv` is the program's command line; `command` that of a Run
     which is a command. `cwd` and `search`, the project's entries of `sys.path` in their order, are relative to
     the root of the Bundle; what lies outside of it is absolute. `closure` are the values of the entry's free
-    variables, as parameters stand in a Run. `places` are where the inputs and outputs of a command lie, by role.
+    variables, as parameters stand in a Run. `pod` are facts of the Kubernetes pod it ran in. `places` are where the inputs and outputs of a command lie, by role.
     """
 
     entry: str | None = None
@@ -218,6 +218,7 @@ class Capture:
     command: tuple[str, ...] = ()
     closure: Mapping[str, digest.Framed] = field(default_factory=dict)
     diff: digest.Digest | None = None
+    pod: Mapping[str, str] = field(default_factory=dict)
     places: Mapping[str, str] = field(default_factory=dict)
 
 

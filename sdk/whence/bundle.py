@@ -43,7 +43,7 @@ class Bundle:
     `root_digest` is None where there is none, and `because` then says why. `obstacles` are the notes for
     which code restored from this Bundle would not be the code that ran. `stands_in` is whether commit and diff
     have to stand in for source that is too much; `elsewhere` are the files that do not lie at their path, and `made`
-    those that lie nowhere.
+    those that lie nowhere. `git` is what git says of the work tree; see `worktree.WorkTree`.
     """
 
     root: str
@@ -55,6 +55,7 @@ class Bundle:
     stands_in: bool = False
     elsewhere: Mapping[str, str] = field(default_factory=dict)
     made: Mapping[str, bytes] = field(default_factory=dict)
+    git: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def entries(self) -> tuple[manifest.Entry, ...]:
@@ -109,7 +110,7 @@ def collect(
     tree = worktree.of(root)
     loaded = _loaded_files()
     covered = tuple(sorted(files.items()))
-    told = (tree.state, tree.left_out) if tree is not None else None
+    told = (tree.state, tree.left_out, tuple(tree.facts.items())) if tree is not None else None
     key = (root, covered, entry_module_file, limit_bytes, frozenset(loaded), tuple(sys.path), told)
     known, stamps = _bundles.get(key, (None, {}))
     if known is not None and all(contents.stamp(file) == stamp for file, stamp in stamps.items()):
@@ -118,13 +119,15 @@ def collect(
     limit = chosen.limit_bytes if limit_bytes is None else limit_bytes
     found = _Collection(root, loaded, {} if tree is None else tree.contents)
     found.gather(files, entry_module_file, chosen)
-    if tree is None or tree.size_bytes + found.size_bytes <= limit:
+    if tree is None or (not tree.is_too_many and tree.size_bytes + found.size_bytes <= limit):
         bundle = found.bundle(limit, tree)
     else:
         alone = _Collection(root, loaded, {})
         alone.gather(files, entry_module_file, chosen)
         bundle = alone.part(limit, tree)
         found = alone
+    if tree is not None:
+        bundle = replace(bundle, git=tree.facts)
     if len(_bundles) >= _REMEMBERED:
         _bundles.clear()
     _bundles[key] = (bundle, found.stamps)
@@ -269,7 +272,9 @@ class _Collection:
     def part(self, limit_bytes: int, tree: worktree.WorkTree) -> Bundle:
         """What was found, without the rest of a work tree that is too much."""
         self._look_for_edits()
-        told = f"the work tree is {tree.size_bytes:,} bytes of source, more than the limit of {limit_bytes:,}"
+        much = f"is {tree.size_bytes:,} bytes of source, more than the limit of {limit_bytes:,}"
+        many = f"has {tree.files:,} files, more than the limit of {selection.LIMIT_FILES:,}"
+        told = f"the work tree {many if tree.is_too_many else much}"
         rest = (
             f"commit {tree.facts['commit']} and a diff stand" if "commit" in tree.facts else "a diff stands"
         )

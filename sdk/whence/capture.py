@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from whence import bundle, environment, origins, parameters, worktree
+from whence import bundle, environment, origins, parameters, pods, worktree
 from whence_catalog import digest, later, model
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def capture(
         bundle=_store_source(client, source),
         environment=_store_environment(client, found),
         python=found.minor,
-        git=worktree.facts(root),
+        git=source.git,
         argv=_texts(sys.argv),
         rerunnable=entry.rerunnable,
         because=entry.because,
@@ -58,6 +58,7 @@ def capture(
         search=_search(root),
         closure=closure,
         diff=diff,
+        pod=pods.facts(),
     )
 
 
@@ -70,7 +71,7 @@ def capture_block(client: "Client", file: str | None, root: Path) -> model.Captu
         bundle=_store_source(client, source),
         environment=_store_environment(client, found),
         python=found.minor,
-        git=worktree.facts(root),
+        git=source.git,
         argv=_texts(sys.argv),
         because="it is a block inside a program, which nothing can call alone: make it a step, or run the whole"
         " program with `whence exec`",
@@ -79,6 +80,7 @@ def capture_block(client: "Client", file: str | None, root: Path) -> model.Captu
         cwd=_from_root(origins.current_folder(), root),
         search=_search(root),
         diff=diff,
+        pod=pods.facts(),
     )
 
 

@@ -7,9 +7,11 @@ code's packages make a result another one (`fingerprint`).
 Nothing here holds a secret: only the variables named below are read, and URLs lose their credentials.
 """
 
+import contextlib
 import dataclasses
 import functools
 import json
+import marshal
 import os
 import platform
 import re
@@ -20,8 +22,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
+from whence import addresses, shelf, worktree
 from whence_catalog import digest, later
 from whence_catalog.errors import ErrorKind, InvalidInput
 
@@ -48,7 +51,6 @@ CHOSEN_VARIABLES = (
 _HEAD = digest.frame(DOMAIN)
 _NAME = re.compile(r"^Name:[ \t]*(\S+)", re.MULTILINE)
 _VERSION = re.compile(r"^Version:[ \t]*(\S+)", re.MULTILINE)
-_SCP_LIKE = re.compile(r"[^@/\s]+@([^:/\s]+:.*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,8 @@ class Distribution:
 
     `url` says where a VCS or archive install came from, as pip would be told. `files_digest` stands for
     the files that the installer of a path, archive or VCS install wrote down. What has neither an URL
-    nor a registry behind it (`is_local`) can only come back with the source.
+    nor a registry behind it (`is_local`) can only come back with the source. `source` is the commit that the
+    source of an editable install was at, as pip would be told, with ` (changed)` behind it where it was not all of it.
     """
 
     name: str
@@ -65,6 +68,7 @@ class Distribution:
     editable: bool = False
     url: str | None = None
     files_digest: str | None = None
+    source: str | None = None
 
     @property
     def is_local(self) -> bool:
@@ -128,7 +132,7 @@ def capture(root: Path | None = None) -> Environment:
 
 def encode(environment: Environment) -> bytes:
     """The canonical bytes of an Environment: equal bytes exactly where all recorded facts are equal."""
-    return _HEAD + digest.frame(cast("digest.Framed", _present(dataclasses.asdict(environment))))
+    return _HEAD + digest.frame(cast("digest.Framed", _present(environment)))
 
 
 def decode(data: bytes) -> Environment:
@@ -159,28 +163,14 @@ def key_environment(environment: Environment, policy: str = "python") -> dict[st
     if environment.image is not None:
         value["image"] = environment.image
     if policy == "packages":
-        rows = cast(
-            "digest.Framed", _present([dataclasses.asdict(each) for each in environment.distributions])
-        )
+        rows = cast("digest.Framed", [_identity(each) for each in environment.distributions])
         value["packages"] = digest.digest_of(DOMAIN, rows).text
     return value
 
 
-def without_credentials(url: str) -> str:
-    """`url` without user, password, query and fragment, any of which may be a secret.
-
-    The user `git` of an SSH address stays: it is a convention, and the address is of no use without it.
-    """
-    if "://" not in url:
-        return _SCP_LIKE.sub(lambda found: ("git@" if url.startswith("git@") else "") + found[1], url)
-    try:
-        parts = urllib.parse.urlsplit(url)
-        _ = parts.port  # a password with a slash in it reads as a port
-    except ValueError:
-        return re.sub(r"//.*@", "//", url).partition("?")[0].partition("#")[0]
-    user, _, host = parts.netloc.rpartition("@")
-    netloc = f"git@{host}" if user == "git" else host
-    return urllib.parse.urlunsplit((parts.scheme, netloc, parts.path, "", ""))
+def _identity(each: Distribution) -> dict[str, object]:
+    """What of a distribution counts in a key: what an editable install holds counts as code."""
+    return cast("dict[str, object]", _present(dataclasses.replace(each, source=None)))
 
 
 @functools.cache
@@ -210,13 +200,16 @@ def _capture(
     image: str | None,
     root: Path | None,
 ) -> Environment:
+    distributions = _distributions(path, stamps)
     return Environment(
         python=platform.python_version(),
         implementation=platform.python_implementation(),
-        distributions=_distributions(path, stamps),
+        distributions=distributions,
         platform=Platform(platform.system(), platform.release(), platform.machine(), _libc()),
         cpu=_cpu(),
-        whence=whence_version(),
+        # Asking for one by its name loads what parses e-mail.
+        whence=next((each.version for each in distributions if each.name == "whence"), None)
+        or whence_version(),
         image=image,
         gpus=_gpus(),
         variables=dict(variables),
@@ -234,24 +227,55 @@ def _stamps(paths: Sequence[str]) -> tuple[int, ...]:
     return tuple(stamps)
 
 
+_Row: TypeAlias = tuple[str, str, bool, str | None, str | None, str]
+
+
 @functools.lru_cache(maxsize=4)
 def _distributions(path: tuple[str, ...], stamps: tuple[int, ...]) -> tuple[Distribution, ...]:
     """Everything installed; of two with one name, the one that an import would find."""
-    found: dict[str, Distribution] = {}
+    return tuple(
+        Distribution(name, version, editable, url, files_digest, _commit(name, origin) if editable else None)
+        for name, version, editable, url, files_digest, origin in _installed(path, stamps)
+    )
+
+
+def _installed(path: tuple[str, ...], stamps: tuple[int, ...]) -> Sequence[_Row]:
+    """A row for each distribution, with where an editable one lies; kept for the next process.
+
+    To read what hundreds of packages say of themselves takes a tenth of a second. Folders may have been made with
+    the same times, so what is in them by name counts, too.
+    """
+    seen = [[name for name in _names(entry) if name.endswith(("-info", ".egg-link"))] for entry in path]
+    made_of = digest.frame(["whence.distributions/1", list(path), list(stamps), seen])
+    name = f"installed-{digest.digest_of_bytes(made_of + sys.version.encode()).hex}"
+    data = shelf.read(name)
+    if data is not None:
+        with contextlib.suppress(ValueError, TypeError, EOFError):
+            return cast("Sequence[_Row]", marshal.loads(data))
+    found: dict[str, _Row] = {}
     for each in metadata.distributions(path=list(path)):
         # Not `each.metadata`: the e-mail parser is most of the time. A lone file is Debian's old form.
         text = each.read_text("METADATA") or each.read_text("PKG-INFO") or each.read_text("") or ""
         head = text.partition("\n\n")[0]
-        name, version = _NAME.search(head), _VERSION.search(head)
-        if name is None or version is None:
+        named, version = _NAME.search(head), _VERSION.search(head)
+        if named is None or version is None:
             continue  # a folder that a broken install left behind
-        normal = re.sub(r"[-_.]+", "-", name[1]).lower()
+        normal = re.sub(r"[-_.]+", "-", named[1]).lower()
         if normal not in found:
-            found[normal] = _distribution(normal, version[1], each)
-    return tuple(found[name] for name in sorted(found))
+            found[normal] = _row(normal, version[1], each)
+    rows = [found[normal] for normal in sorted(found)]
+    shelf.write(name, marshal.dumps(rows))
+    return rows
 
 
-def _distribution(name: str, version: str, found: metadata.Distribution) -> Distribution:
+def _names(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder or "."))
+    except OSError:
+        return []
+
+
+def _row(name: str, version: str, found: metadata.Distribution) -> _Row:
     try:
         origin = json.loads(found.read_text("direct_url.json") or "null")
     except ValueError:
@@ -259,10 +283,22 @@ def _distribution(name: str, version: str, found: metadata.Distribution) -> Dist
     if not isinstance(origin, dict):
         # A development install of the old kind leaves its .egg-info beside the source.
         beside_source = found.read_text("RECORD") is None and not is_installed(f"{found.locate_file('')}/")
-        return Distribution(name, version, editable=beside_source)
+        return name, version, beside_source, None, None, ""
     if origin.get("dir_info", {}).get("editable"):
-        return Distribution(name, version, editable=True)
-    return Distribution(name, version, url=_requirement(origin), files_digest=_files_digest(found))
+        return name, version, True, None, None, str(origin.get("url", ""))
+    return name, version, False, _requirement(origin), _files_digest(found), ""
+
+
+def _commit(name: str, url: str) -> str | None:
+    """Where the source of an editable install stood in git; whence's own is told by its version."""
+    parts = urllib.parse.urlsplit(url)
+    if name == "whence" or parts.scheme != "file":
+        return None
+    facts = worktree.facts(Path(urllib.parse.unquote(parts.path)))
+    if "commit" not in facts:
+        return None
+    changed = " (changed)" if facts.get("dirty") == "yes" else ""
+    return f"git+{facts.get('remote', '')}@{facts['commit']}{changed}"
 
 
 def _requirement(origin: Mapping[str, object]) -> str | None:
@@ -272,7 +308,7 @@ def _requirement(origin: Mapping[str, object]) -> str | None:
         return None
     vcs, archive = origin.get("vcs_info"), origin.get("archive_info")
     fragments = []
-    clean = without_credentials(url)
+    clean = addresses.without_credentials(url)
     if isinstance(vcs, dict):
         clean = f"{vcs.get('vcs')}+{clean}@{vcs.get('commit_id')}"
     elif isinstance(archive, dict):
@@ -339,6 +375,8 @@ def _installation() -> tuple[str, ...]:
 
 def _present(value: object) -> object:
     """`value` as frames take it, without the facts that are absent."""
+    if dataclasses.is_dataclass(value):
+        value = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
     if isinstance(value, dict):
         return {key: _present(item) for key, item in value.items() if item is not None}
     return [_present(item) for item in value] if isinstance(value, (list, tuple)) else value

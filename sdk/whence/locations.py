@@ -9,17 +9,12 @@ import re
 import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Unpack
+from typing import Literal, Unpack
 from uuid import UUID
 
-from whence import handles
-from whence_catalog import blobs, digest, later, model
+from whence import addresses, handles
+from whence_catalog import blobs, digest, model
 from whence_catalog.errors import ErrorKind, InvalidInput
-
-if TYPE_CHECKING:
-    from whence import environment
-else:
-    (environment,) = later.modules("whence", "environment")
 
 _CHECKSUMS = re.compile(r"(md5|sha1|sha512|crc32c?|xxh64|blake[23][a-z0-9]*)")
 
@@ -121,7 +116,7 @@ def foreign(place: str, identity: tuple[str, str], form: model.Form, size: int |
         named = digest.digest_of("whence.asserted/1", kind, value)
         return model.Content(named, model.Strength.ASSERTED, form, size)
     # An ETag or a generation is of its object alone.
-    named = digest.digest_of("whence.provider/1", environment.without_credentials(place), kind, value)
+    named = digest.digest_of("whence.provider/1", addresses.without_credentials(place), kind, value)
     return model.Content(named, model.Strength.PROVIDER, form, size)
 
 

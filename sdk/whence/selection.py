@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LIMIT_BYTES = 64 << 20
+# To store that many for the first time takes seconds; and each is looked at whenever a Run starts.
+LIMIT_FILES = 20_000
 LARGEST_FILE_BYTES = 1 << 20
 
 SECRET = "their names say that they hold secrets"

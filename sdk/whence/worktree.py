@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from whence import contents, environment, selection, shelf
+from whence import addresses, contents, selection, shelf
 from whence_catalog import digest
 
 # A folder without a file that git lists may get one and look the same; a commit moves nothing that is looked at.
@@ -51,7 +51,13 @@ class WorkTree:
     left_out: tuple[str, ...]
     size_bytes: int
     state: bytes
+    files: int
     kept: "_Kept" = field(repr=False)
+
+    @property
+    def is_too_many(self) -> bool:
+        """Whether git lists more files than can be looked at for each Run; then `contents` has none of them."""
+        return self.files > selection.LIMIT_FILES
 
     def root_of(self, others: bytes) -> digest.Digest | None:
         """The digest of the Bundle of all of it with `others`, if it was made before."""
@@ -94,6 +100,7 @@ class _Known:
     folders: Mapping[str, int]
     places: tuple[int, ...]
     asked_at: float
+    is_settled: bool  # no file was written just now
 
 
 _known: dict[str, _Known | None] = {}
@@ -146,7 +153,8 @@ def patch(root: Path, limit_bytes: int) -> bytes | None:
     git, tree = _git_folder(folder), of(root)
     if git is None or tree is None:
         return None
-    new = sorted(path for path in tree.kept.untracked if path in tree.contents)
+    chosen = selection.settings(Path(folder))
+    new = [path for path in tree.kept.untracked if _is_new_code(folder, path, chosen)]
     hidden = [f":(exclude,literal,top){path}" for path in _secret(folder)]
     hidden += [f":(exclude,literal){path}" for path in tree.kept.hidden]
     with tempfile.TemporaryDirectory(prefix="whence-") as scratch:
@@ -185,6 +193,20 @@ def patch(root: Path, limit_bytes: int) -> bytes | None:
     return made if made is not None and len(made) <= limit_bytes else None
 
 
+def _is_new_code(folder: str, path: str, chosen: selection.Settings) -> bool:
+    """Whether a file that is not in git is one that a Bundle takes."""
+    file = os.path.join(folder, path)
+    if _unfit(folder, path, os.path.islink(file)):
+        return False
+    try:
+        size_bytes = os.stat(file).st_size
+        if selection.why_not(path, size_bytes, False, chosen) is not None:
+            return False
+        return contents.of(file)[1].objection is None
+    except OSError:
+        return False
+
+
 def _secret(folder: str) -> list[str]:
     listed = _git(folder, ["ls-files", "-z", "--full-name", ":/"]) or b""
     paths = os.fsdecode(listed).split("\0")
@@ -198,7 +220,7 @@ def _holds(known: _Known, folder: str, git: str) -> bool:
     """Whether all is as it was, as far as stamps tell."""
     if _places(git) != known.places:
         return False
-    if not all(stamp for _, stamp in known.watched):
+    if not known.is_settled:
         return False
     look = os.stat
     try:
@@ -248,11 +270,11 @@ def _ask(folder: str, git: str, known: _Known | None) -> _Known | None:
     try:
         # While git looks: the same files, as far as they are known.
         stamps = {path: contents.stamp(path, at) for path in kept.rows}
-        folders = _folders({os.path.dirname(path) for path in kept.rows} | {""}, at)
+        folders = _folders({path.rpartition("/")[0] for path in kept.rows} | {""}, at)
         said = _end(status)
         if said is None:
             return None
-        facts, untracked = _status(said, folder, git)
+        facts, untracked, changed = _status(said, folder)
         tracked = kept.tracked
         index = contents.stamp(os.path.join(git, "index")) or ()
         if index != kept.index or not index:
@@ -264,10 +286,15 @@ def _ask(folder: str, git: str, known: _Known | None) -> _Known | None:
         is_known = bool(kept.state) and (tracked, untracked) == (kept.tracked, kept.untracked)
         # What is declared may be ignored by git, which then does not tell of it.
         is_known = is_known and not chosen.include
-        if not (is_known and all(row[0] == stamps[path] for path, row in kept.rows.items())):
+        before = kept
+        files = len(tracked) + sum(map(selection.is_code, untracked))
+        if files > selection.LIMIT_FILES:
+            kept = _unread(kept, tracked, untracked, _state(folder, said, changed))
+        elif not (is_known and all(row[0] == stamps[path] for path, row in kept.rows.items())):
             kept = _read(folder, at, kept, tracked, untracked, stamps, chosen)
         config = contents.stamp(os.path.join(_common_folder(git), "config")) or ()
-        is_other = (index, config) != (kept.index, kept.config)
+        is_read = kept is not before and files <= selection.LIMIT_FILES
+        is_other = is_read or (index, config) != (kept.index, kept.config)
         if config != kept.config or not kept.config:
             kept.remote, kept.config = _remote(folder), config
         if kept.remote is not None:
@@ -275,7 +302,7 @@ def _ask(folder: str, git: str, known: _Known | None) -> _Known | None:
         kept.index = index
         taken = {path: row[1] for path, row in kept.rows.items() if row[1] is not None}
         watched = tuple((path, row[0]) for path, row in kept.rows.items())
-        folders |= _folders({os.path.dirname(path) for path in kept.rows} - folders.keys(), at)
+        folders |= _folders({path.rpartition("/")[0] for path in kept.rows} - folders.keys(), at)
     finally:
         os.close(at)
     if is_other and kept.roots:  # where it has none, its first Bundle keeps it
@@ -287,9 +314,33 @@ def _ask(folder: str, git: str, known: _Known | None) -> _Known | None:
         tuple(kept.left_out),
         sum(content.size_bytes for content in taken.values()),
         kept.state,
+        files,
         kept,
     )
-    return _Known(tree, watched, folders, places, asked_at)
+    return _Known(tree, watched, folders, places, asked_at, all(stamp for _, stamp in watched))
+
+
+def _unread(kept: _Kept, tracked: dict[str, str], untracked: list[str], state: bytes) -> _Kept:
+    """What is known where there are too many files: their names."""
+    return _Kept(
+        remote=kept.remote,
+        config=kept.config,
+        tracked=tracked,
+        untracked=untracked,
+        state=state,
+        roots={b"": b""},  # nothing else is made of it: it is kept as it is
+        imports=kept.imports,
+    )
+
+
+def _state(folder: str, said: bytes, changed: Sequence[str]) -> bytes:
+    """What is another one once git says something else, or a file that is changed already is changed again."""
+    prefix = _prefix(folder)
+    top = folder[: len(folder) - len(prefix)] if prefix else folder
+    stamps: list[digest.Framed] = [
+        list(contents.stamp(os.path.join(top, path)) or ()) for path in changed[: selection.LIMIT_FILES]
+    ]
+    return digest.digest_of_bytes(said + digest.frame(stamps)).raw
 
 
 def _read(
@@ -426,31 +477,41 @@ def _common_folder(git: str) -> str:
         return git
 
 
-def _status(said: bytes, folder: str, git: str) -> tuple[dict[str, str], list[str]]:
-    """The facts, and the paths from `folder` of the files below it that are not tracked."""
+def _status(said: bytes, folder: str) -> tuple[dict[str, str], list[str], list[str]]:
+    """The facts, the paths from `folder` of the files below it that are not tracked, and of all that changed.
+
+    The last are from the top of the work tree.
+    """
     found = {"dirty": "no"}
     untracked: list[str] = []
+    changed: list[str] = []
     prefix = _prefix(folder)
     lines = iter(os.fsdecode(said).split("\0"))
     for line in lines:
         match line[:2]:
             case "":
-                pass
+                continue
             case "# ":
                 match line.split(" ", 2):
                     case ["#", "branch.oid", commit] if commit != "(initial)":
                         found["commit"] = commit
                     case ["#", "branch.head", branch] if branch != "(detached)":
                         found["branch"] = branch
+                continue
             case "? ":
-                found["dirty"] = "yes"
-                if line.startswith(prefix, 2):
-                    untracked.append(line[2 + len(prefix) :])
+                path = line[2:]
+                if path.startswith(prefix):
+                    untracked.append(path[len(prefix) :])
+            case "1 ":
+                path = line.split(" ", 8)[-1]
+            case "2 ":
+                path = line.split(" ", 9)[-1]
+                next(lines, None)  # where it was before it was renamed
             case _:
-                found["dirty"] = "yes"
-                if line.startswith("2 "):
-                    next(lines, None)  # where it was before it was renamed
-    return found, untracked
+                path = line.split(" ", 10)[-1]
+        found["dirty"] = "yes"
+        changed.append(path)
+    return found, untracked, changed
 
 
 def _prefix(folder: str) -> str:
@@ -473,7 +534,7 @@ def _remote(folder: str) -> str | None:
     said = _git(folder, ["config", "--get-regexp", r"^remote\..*\.url$"]) or b""
     urls = [line.split(" ", 1) for line in said.decode(errors="replace").splitlines() if " " in line]
     for _, url in sorted(urls, key=lambda named: named[0] != "remote.origin.url"):
-        return environment.without_credentials(url)
+        return addresses.without_credentials(url)
     return None
 
 

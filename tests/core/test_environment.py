@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from whence import environment
+from tests.core.test_worktree import git
+from whence import addresses, environment, worktree
 from whence.environment import Cpu, Distribution, Environment, Platform
 from whence_catalog import digest
 from whence_catalog.errors import InvalidInput
@@ -149,7 +150,7 @@ def test_credentials_of_an_install_never_appear(monkeypatch: pytest.MonkeyPatch,
     ],
 )
 def test_a_url_loses_what_may_be_secret(url: str, clean: str) -> None:
-    assert environment.without_credentials(url) == clean
+    assert addresses.without_credentials(url) == clean
 
 
 def test_the_key_has_the_minor_version_and_the_image_if_there_is_one() -> None:
@@ -181,3 +182,26 @@ def install(site: Path, name: str, version: str, origin: dict[str, object] | Non
     )
     if origin is not None:
         (about / "direct_url.json").write_text(json.dumps(origin))
+
+
+def test_an_editable_install_is_told_by_the_commit_that_its_source_is_at(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    source = tmp_path / "a source"
+    source.mkdir()
+    git(source, "init")
+    (source / "a.py").write_text("")
+    git(source, "add", "a.py")
+    git(source, "commit", "--message", "a")
+    git(source, "remote", "add", "origin", "https://me:hunter2@example.org/a.git")
+    site = tmp_path / "site-packages"
+    site.mkdir()
+    install(site, "linked", "1", {"url": source.as_uri(), "dir_info": {"editable": True}})
+    monkeypatch.syspath_prepend(str(site))
+    commit = worktree.facts(source)["commit"]
+    found = next(each for each in environment.capture().distributions if each.name == "linked")
+    assert found.source == f"git+https://example.org/a.git@{commit}"
+    assert found.is_local
+    without = replace(EXAMPLE, distributions=(replace(found, source=None),))
+    key = environment.key_environment(replace(EXAMPLE, distributions=(found,)), "packages")
+    assert key == environment.key_environment(without, "packages"), "what it holds counts as code"

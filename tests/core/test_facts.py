@@ -45,6 +45,7 @@ CALL = model.Call(
         command=("make", "all"),
         closure={"rate": 0.5, "table": digest.Record("whence.blob", [digest_of(b"T").raw, 1])},
         diff=digest_of(b"D"),
+        pod={"namespace": "ml"},
     ),
     claimed_at=NOW,
 )

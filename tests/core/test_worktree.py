@@ -278,3 +278,34 @@ def test_without_an_answer_of_git_what_the_code_imports_is_taken(
     found = bundle.collect(repository, {}, str(repository / "wpkg" / "one.py"))
     assert set(found.files) == {"wpkg/one.py", "pyproject.toml"}
     assert "git did not say what is in the work tree: only what the code imports was taken" in found.notes
+
+
+def test_more_files_than_can_be_looked_at_are_told_and_only_what_is_imported_is_taken(
+    repository: Path, tmp_path: Path
+) -> None:
+    blob = subprocess.run(
+        ["git", "hash-object", "pyproject.toml"], cwd=repository, capture_output=True, text=True
+    )
+    rows = "".join(
+        f"100644 {blob.stdout.strip()}\tmany/{place}.csv\n" for place in range(selection.LIMIT_FILES)
+    )
+    subprocess.run(["git", "update-index", "--index-info"], cwd=repository, input=rows, text=True, check=True)
+    entry = str(repository / "wpkg" / "one.py")
+    found = bundle.collect(repository, {}, entry)
+    assert found.stands_in
+    assert set(found.files) == {"wpkg/one.py", "pyproject.toml"}
+    assert any(
+        f"has {selection.LIMIT_FILES + 4:,} files, more than the limit of 20,000" in n for n in found.notes
+    )
+    assert bundle.collect(repository, {}, entry) is found
+    (repository / "wpkg/one.py").write_text("x = 7\n")
+    write(
+        repository, {"wpkg/new.py": "z = 1\n", "key.pem": "hunter2", "url.toml": "a = 'ftp://a:hunter2@b'\n"}
+    )
+    git(repository, "add", "wpkg/one.py")
+    assert bundle.collect(repository, {}, entry).root_digest != found.root_digest
+    patch = worktree.patch(repository, 1 << 30)
+    assert patch is not None
+    assert b"+x = 7" in patch
+    assert b"+z = 1" in patch
+    assert b"hunter2" not in patch

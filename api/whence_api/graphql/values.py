@@ -128,6 +128,7 @@ class Code:
         description="The entries of `sys.path` that are the project's, in their order."
     )
     closure: JSON = strawberry.field(description="The values of its free variables, by name.")
+    pod: JSON = strawberry.field(description="Facts of the Kubernetes pod that it ran in, by name.")
     rerunnable: bool = strawberry.field(description="Whether the Run can be made again.")
     because: str | None = strawberry.field(description="Why it cannot.")
     blind_spots: list[str] = strawberry.field(description="What of it could not be seen.")
@@ -148,6 +149,7 @@ def code(capture: model.Capture) -> Code:
         cwd=capture.cwd,
         search=list(capture.search),
         closure=as_json(capture.closure),
+        pod=JSON(dict(capture.pod)),
         rerunnable=capture.rerunnable,
         because=capture.because,
         blind_spots=list(capture.blind_spots),

@@ -13,6 +13,7 @@ from whence import environment, settings, times
 from whence.cli import (
     caching,
     coding,
+    environing,
     executing,
     explaining,
     history,
@@ -338,6 +339,7 @@ outbox = typer.Typer(help="What could not be told to the catalog yet.", no_args_
 cli.add_typer(outbox, name="outbox")
 cli.add_typer(lineage.commands)
 cli.add_typer(rerunning.commands)
+cli.add_typer(environing.commands)
 cli.add_typer(searching.commands)
 cli.add_typer(judging.commands)
 cli.add_typer(history.commands)
