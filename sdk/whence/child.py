@@ -4,15 +4,19 @@ Leaves to others: what it is a Run of (`commands`), and what it may read, or is 
 """
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import BinaryIO, cast
+
+from whence_catalog.errors import ErrorKind, NotReady
 
 # What whoever started us may send, and means for the program.
 _FORWARDED = (
@@ -26,6 +30,7 @@ _FORWARDED = (
 # Those that ask it to end: a program that ends after one was stopped, and did not fail.
 STOPPING = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
 _CHUNK_BYTES = 1 << 16
+_DIES_WITH_PARENT = 1  # of prctl(2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ class Ended:
     """How it ended: by itself, with an exit code, or by a signal; `stopped` are the signals that we passed on."""
 
     code: int | None
-    by: signal.Signals | None = None
+    by: int | None = None
     stopped: tuple[signal.Signals, ...] = ()
 
     @property
@@ -65,8 +70,15 @@ class Ended:
 
     def __str__(self) -> str:
         if self.by is not None:
-            return f"it was ended by {self.by.name}"
+            return f"it was ended by {_named(self.by)}"
         return f"it ended with exit code {self.code}"
+
+
+def _named(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # one of real time, which have no names
+        return f"signal {number}"
 
 
 @dataclass(slots=True)
@@ -107,24 +119,14 @@ def run(program: Program, watch: Callable[[int], int] | None = None) -> Ended:
         watch: is told the process's id, waits until it has ended, and answers its exit code, or the number of the
             signal that ended it, negative.
 
+    What it starts itself, and leaves behind with our streams, is waited for.
+
     Raises:
-        OSError: it cannot be started.
+        NotReady: it cannot be started.
     """
     passed: list[signal.Signals] = []
     with _forwarding(passed, program.takes_input) as told:
-        process = subprocess.Popen(
-            program.argv,
-            cwd=program.folder,
-            env=dict(program.variables),
-            stdin=None if program.takes_input else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            # What reads from a terminal has to be in the group that the terminal talks to.
-            process_group=None if program.takes_input else 0,
-            preexec_fn=program.confine,
-            # Ours are closed by themselves; to look for others would be calls that a trace stops at, too early.
-            close_fds=watch is None,
-        )
+        process = _started(program, is_watched=watch is not None)
         told(process.pid)
         streams = _Streams()
         streams.follow(cast("BinaryIO", process.stdout), 1, program.stdout)
@@ -135,8 +137,55 @@ def run(program: Program, watch: Callable[[int], int] | None = None) -> Ended:
             code = process.returncode = watch(process.pid)
         streams.settle()
     if code < 0:
-        return Ended(None, signal.Signals(-code), tuple(passed))
+        return Ended(None, -code, tuple(passed))
     return Ended(code, None, tuple(passed))
+
+
+def _started(program: Program, is_watched: bool) -> "subprocess.Popen[bytes]":
+    try:
+        return subprocess.Popen(
+            program.argv,
+            cwd=program.folder,
+            env=dict(program.variables),
+            stdin=None if program.takes_input else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            # What reads from a terminal has to be in the group that the terminal talks to.
+            process_group=None if program.takes_input else 0,
+            preexec_fn=_prepared(program.confine),
+            # Ours are closed by themselves; to look for others would be calls that a trace stops at, too early.
+            close_fds=not is_watched,
+        )
+    except OSError as error:
+        why = f"{program.argv[0]} cannot be started: {error.strerror}"
+        if isinstance(error, FileNotFoundError):
+            why += "; its first line names an interpreter that is not there"
+        elif os.path.isfile(program.argv[0]):
+            why += "; if it is a script, let its first line name what runs it, such as #!/bin/sh"
+        raise NotReady(why, ErrorKind.UNSUPPORTED_VALUE) from error
+    except subprocess.SubprocessError as error:
+        raise NotReady(
+            f"{program.argv[0]} cannot be started: {error}", ErrorKind.UNSUPPORTED_VALUE
+        ) from error
+
+
+def _prepared(confine: Callable[[], None] | None) -> Callable[[], None] | None:
+    """What the child does before its program is loaded: on Linux, it sees to it that it dies with us.
+
+    If we are killed, its Run is given up, and another one may write to the same places.
+    """
+    if not sys.platform.startswith("linux"):
+        return confine
+    libc, parent = ctypes.CDLL(None), os.getpid()
+
+    def prepare() -> None:
+        libc.prctl(_DIES_WITH_PARENT, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() != parent:  # we were killed before it said so
+            os._exit(1)
+        if confine is not None:
+            confine()
+
+    return prepare
 
 
 @contextlib.contextmanager
@@ -176,6 +225,10 @@ def _send(pid: int, number: int, shares_terminal: bool) -> None:
     with contextlib.suppress(ProcessLookupError):
         if not shares_terminal:
             os.killpg(pid, number)
+            if number in STOPPING:
+                os.killpg(
+                    pid, signal.SIGCONT
+                )  # it may have been stopped, as by asking a terminal that is not its own
         elif number not in (signal.SIGINT, signal.SIGQUIT):  # the terminal sent these to it, too
             os.kill(pid, number)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from whence import commands, handles, parameters, room
+from whence import commands, handles, parameters, restored, room
 from whence.client import Client
 from whence_catalog import digest, model
 from whence_catalog.errors import Conflict, ErrorKind
@@ -55,7 +55,8 @@ class Prepared:
             artifact = (
                 model.Artifact(record.run.project, "file", lay) if twin is None else twin.version.artifact
             )
-            draft = handles.draft(artifact.kind, artifact.name, path, metadata={commands.PATH: lay})
+            says = {commands.PATH: lay, **restored.programs(path)}
+            draft = handles.draft(artifact.kind, artifact.name, path, metadata=says)
             claims.append(_stored(client, draft, name, scratch / f"output-{place}", artifact.project))
         if ended.stdout.stat().st_size or ended.stderr.stat().st_size:
             log = scratch / "log"
@@ -87,11 +88,13 @@ def prepare(
     here.mkdir(parents=True, exist_ok=True)
     values = {name: commands.text(parameters.restore(value, made.source)) for name, value in params.items()}
     inputs = {used.role: lies for used, _, lies in taken}
+    metadata = {used.role: output.metadata for used, output, _ in taken}
     for name, lies in inputs.items():
         place = capture.places.get(name)
         if place is not None and not os.path.isabs(place):
             there = made.source / place
             _put(lies, there)
+            restored.mark(there, metadata[name])
             values[name] = os.path.relpath(there, here)
         else:
             values[name] = str(lies)
@@ -113,10 +116,7 @@ def prepare(
 def _put(lies: Path, there: Path) -> None:
     """A copy of its own: the command may do with it what it did with the first."""
     there.parent.mkdir(parents=True, exist_ok=True)
-    if there.is_dir() and not there.is_symlink():
-        shutil.rmtree(there)
-    elif there.exists():
-        there.unlink()
+    restored.remove(there)
     if lies.is_dir():
         shutil.copytree(lies, there, copy_function=shutil.copyfile)
     else:

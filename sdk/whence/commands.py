@@ -21,10 +21,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from whence import (
+    bundle,
+    calls,
     child,
     described,
     environment,
@@ -34,6 +37,7 @@ from whence import (
     programs,
     reads,
     recorder,
+    restored,
     sandbox,
     searching,
     sources,
@@ -41,8 +45,7 @@ from whence import (
     tracing,
     worktree,
 )
-from whence_catalog import model, observation, replies
-from whence_catalog.blobs import BlobStore
+from whence_catalog import cache, model, observation, replies
 from whence_catalog.digest import Digest
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound
 
@@ -56,6 +59,7 @@ STREAMS = ("stdout", "stderr")
 PATH = "whence.path"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _SHOWN_LINES = 15
+_PAUSE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +170,7 @@ class _Running:
         self._began = time.monotonic()
         self._program = programs.find(command.argv[0], self._here)
         # Ours has another folder on every machine.
-        first = self._program.path.name if self._program.is_ours else command.argv[0]
+        first = self._program.path.name if self._program.is_installed_with_ours else command.argv[0]
         self._argv = (first, *command.argv[1:])
         self._places = dict(command.outputs)
         if command.metrics is not None and self._absolute(command.metrics) not in map(
@@ -186,6 +190,8 @@ class _Running:
                 *([self._absolute(command.metrics)] if command.metrics else []),
             ],
         )
+        self._files = frozenset(self._source.files.values())
+        self._waited_for: str | None = None
         self.job = command.job or self._job_name()
 
     def run(self) -> Ended:
@@ -193,11 +199,11 @@ class _Running:
             sandbox.require()
         if self._command.trace:
             tracing.require()
-        self._refuse_to_overwrite()
         opening = split.Opening(self._client, self._call())
+        self._refuse_to_overwrite(opening)
         while isinstance(answer := opening.ask(), split.Wait | split.Verify):
             if isinstance(answer, split.Wait):
-                self._say_waiting(answer)
+                self._say_waiting(answer.holder, answer.since)
                 time.sleep(answer.seconds)
             elif not opening.look_elsewhere():
                 raise NotFound(
@@ -245,12 +251,19 @@ class _Running:
     def _recorded(self, name: str, path: Path) -> handles.Handle:
         """The production that lies at `path`: the newest of these bytes that was left there, else a new one."""
         self._say(f"reading {self._told(path)}")
-        found = BlobStore.hash_tree(path).digest if path.is_dir() else BlobStore.hash_file(path).digest
         artifact = self._artifact(name, path)
-        for output in self._productions(found):
-            if output.metadata.get(PATH) == self._told(path) or output.version.artifact == artifact:
-                return handles.bound(output, self._client, path)
-        draft = handles.draft(artifact.kind, artifact.name, path, metadata={PATH: self._told(path)})
+        here = [
+            output
+            for output in self._productions(restored.content_at(path))
+            if output.metadata.get(PATH) == self._told(path) or output.version.artifact == artifact
+        ]
+        # What it is to be called, where that is said, or whatever it was called by who left it there.
+        called = [output for output in here if output.version.artifact == artifact]
+        if called or (here and name not in self._command.artifacts):
+            return handles.bound((called or here)[0], self._client, path)
+        says = {PATH: self._told(path), **restored.programs(path)}
+        came_from = [handles.bound(output, self._client) for output in here[:1]] or None
+        draft = handles.draft(artifact.kind, artifact.name, path, metadata=says, derived_from=came_from)
         return handles.bound(self._client.publish_draft(draft).output, self._client, path)
 
     def _productions(self, content: Digest) -> Iterator[model.Output]:
@@ -285,7 +298,7 @@ class _Running:
     def _call(self) -> described.Call:
         command = self._command
         seen: dict[str, object] = {"command": list(self._argv), "outputs": sorted(self._outputs)}
-        if not self._program.path.is_relative_to(self._root):
+        if str(self._program.path) not in self._files:
             seen["program"] = self._program.identity
         if (packages := self._program.packages) is not None:
             seen["packages"] = packages
@@ -294,7 +307,7 @@ class _Running:
         return described.Call(
             job=self.job,
             inputs={**{name: handle for name, (handle, _) in self._inputs.items()}, **command.params},
-            code=described.Bundle(self._source.identity.text),
+            code=described.Bundle(sources.identity(self._source).text),
             labels=command.labels,
             mode="off" if command.takes_input else command.mode,
             max_age=command.max_age,
@@ -310,7 +323,7 @@ class _Running:
         client, command, program = self._client, self._command, self._program
         here = environment.capture(self._root)
         kept = client.blobs.put_bytes(environment.encode(here))
-        stored = self._source.store(client.blobs)
+        stored = None if self._source.root_digest is None else bundle.store(self._source, client.blobs)
         why = [] if self._source.because is None else [self._source.because]
         if command.takes_input:
             why.append("what it read from its standard input was not kept")
@@ -332,7 +345,7 @@ class _Running:
             argv=self._argv,
             rerunnable=not why,
             because="; ".join(why) or None,
-            blind_spots=(*self._source.notes, *program.blind_spots, *self._unkept()),
+            blind_spots=(*self._source.notes, *self._unkept()),
             source=model.Reached.COMMAND,
             cwd=self._told(self._here),
             command=self._argv,
@@ -340,38 +353,51 @@ class _Running:
         )
 
     def _unkept(self) -> Iterator[str]:
+        program = self._program
+        if not program.is_installed_with_ours and str(program.path) not in self._files:
+            yield f"the program {program.path} is its machine's, and is not kept"
         for name in self._command.variables:
             if name in os.environ:
                 yield f"the variable {name} was set, and its value was not kept"
 
     # ── reuse ────────────────────────────────────────────────────────────────────────────────────
 
-    def _say_waiting(self, answer: split.Wait) -> None:
-        self._say(f"waiting for {answer.holder}, which computes the same since {answer.since:%H:%M:%S}")
+    def _say_waiting(self, holder: str, since: datetime) -> None:
+        if holder != self._waited_for:
+            self._waited_for = holder
+            self._say(f"waiting for {holder}, which computes the same since {since:%H:%M:%S}")
 
-    def _refuse_to_overwrite(self) -> None:
-        if self._command.overwrite:
-            return
+    def _refuse_to_overwrite(self, opening: split.Opening) -> None:
+        """What another process is making of the same right now is waited for: it will be recorded."""
+        while (conflict := self._in_the_way()) is not None:
+            asked = calls.one(self._client.catalog.explain_calls([opening.description.call])).answer
+            if isinstance(asked, cache.Wait):
+                self._say_waiting(asked.holder, asked.since)
+                time.sleep(_PAUSE_SECONDS)
+            elif self._in_the_way() is not None:  # it may have been recorded since
+                raise conflict
+
+    def _in_the_way(self) -> Conflict | None:
         for name, path in self._outputs.items():
-            if not path.exists() and not path.is_symlink():
+            if self._command.overwrite or not os.path.lexists(path):
                 continue
-            found = BlobStore.hash_tree(path).digest if path.is_dir() else BlobStore.hash_file(path).digest
-            if next(self._productions(found), None) is None:
-                raise Conflict(
+            if not path.exists() or next(self._productions(restored.content_at(path)), None) is None:
+                return Conflict(
                     f"{self._told(path)}, the output {name}, is there already, and is recorded nowhere; move it away,"
                     " keep it with `whence publish`, or say --overwrite",
                     ErrorKind.WRONG_STATE,
                 )
+        return None
 
     def _clear(self) -> None:
         for path in self._outputs.values():
-            _remove(path)
+            restored.remove(path)
             path.parent.mkdir(parents=True, exist_ok=True)
 
     def _reused(self, answer: split.Reuse) -> Ended:
         made = {output.role: output for output in answer.productions}
         for name, path in self._outputs.items():
-            self._restore(made[name], path)
+            restored.put(self._client.blobs, made[name], path)
         if LOG in made:
             _replay(handles.bound(made[LOG], self._client).path)
         return Ended(
@@ -384,21 +410,6 @@ class _Running:
             how=child.Ended(0),
             seconds=time.monotonic() - self._began,
         )
-
-    def _restore(self, output: model.Output, path: Path) -> None:
-        """Have the bytes of `output` at `path`: it is replaced by one rename, or left as it is."""
-        content = output.version.content
-        is_tree = content.form is model.Form.TREE
-        if path.exists() and path.is_dir() == is_tree:
-            there = BlobStore.hash_tree(path).digest if is_tree else BlobStore.hash_file(path).digest
-            if there == content.digest:
-                return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".whence-", dir=path.parent) as folder:
-            fresh = Path(folder) / path.name
-            (self._client.blobs.copy_tree if is_tree else self._client.blobs.copy_file)(content.digest, fresh)
-            _remove(path)
-            fresh.rename(path)
 
     # ── execute ──────────────────────────────────────────────────────────────────────────────────
 
@@ -421,7 +432,7 @@ class _Running:
         command = self._command
         values = self._values()
         touched = (*(str(path) for _, path in self._inputs.values()), *map(str, self._outputs.values()))
-        readable = (*self._source.paths, *touched, *self._program.folders)
+        readable = (*self._files, *touched, *self._program.folders)
         told = {
             **os.environ,
             **began.env,
@@ -436,7 +447,7 @@ class _Running:
             told["TMPDIR"] = str(scratch)
             confine.append(sandbox.confinement(readable, list(self._outputs.values()), scratch))
         trace = (
-            tracing.Trace(reads.cover(self._client, self._root, self._source.paths, readable))
+            tracing.Trace(reads.cover(self._client, self._root, self._files, readable))
             if command.trace
             else None
         )
@@ -528,7 +539,10 @@ class _Running:
         for name, path in self._outputs.items():
             artifact = self._artifact(name, path)
             drafts[name] = handles.draft(
-                artifact.kind, artifact.name, path, metadata={PATH: self._told(path)}
+                artifact.kind,
+                artifact.name,
+                path,
+                metadata={PATH: self._told(path), **restored.programs(path)},
             )
         return drafts
 
@@ -573,13 +587,6 @@ def text(value: object) -> str:
     """A parameter as a command is told of it: text as it is, anything else as JSON."""
 
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _last_lines(path: Path) -> Sequence[str]:

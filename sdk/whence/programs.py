@@ -81,20 +81,18 @@ class Program:
         return digest.digest_of("whence.packages/1", version, installed).text
 
     @property
-    def blind_spots(self) -> tuple[str, ...]:
-        """What of it a rerun takes from its machine."""
-        if self.is_ours:
-            return ()
-        return (f"the program {self.path} is its machine's, and is not kept",)
+    def is_installed_with_ours(self) -> bool:
+        """Whether it lies beside the Python that runs whence: a rerun has it from there, under its name."""
+        return self.is_ours and self.path.parent == Path(sys.executable).parent
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """Where what it consists of lies."""
+        """Where what it consists of lies: its file, and the Python that runs it."""
         if self.interpreter is None:
-            return ()
+            return (str(self.path),)
         real = Path(os.path.realpath(self.interpreter))
         searched = [entry for entry in sys.path if entry] if self.is_ours else []
-        return (str(self.interpreter.parent.parent), str(real.parent.parent), *searched)
+        return (str(self.path), str(self.interpreter.parent.parent), str(real.parent.parent), *searched)
 
 
 def find(name: str, here: Path) -> Program:

@@ -33,7 +33,7 @@ EXCLUDED = "pyproject.toml excludes them"
 _CODE = frozenset({
     "py", "pyi", "pyx", "pxd", "ipynb", "toml", "cfg", "ini", "yaml", "yml", "sh", "bash", "sql", "r", "rmd", "jl", "scala",
     "java", "kt", "js", "ts", "c", "h", "cc", "cpp", "hpp", "cu", "cuh", "rs", "go", "f90", "proto", "j2", "jinja", "mk",
-    "cmake", "smk", "nf", "wdl", "cwl", "lock", "in",
+    "cmake", "smk", "nf", "wdl", "cwl", "lock", "in", "pl", "rb", "lua", "awk", "sed",
 })
 # fmt: on
 _CODE_NAMES = re.compile(

@@ -30,7 +30,9 @@ _TRACEME, _CONT, _SYSCALL, _SETOPTIONS, _GET_SYSCALL_INFO = 0, 7, 24, 0x4200, 0x
 _FORK, _VFORK, _CLONE, _EXEC, _SECCOMP = 1, 2, 3, 4, 7
 # Of each of these events, and: calls are told from signals; a tracer that is gone takes the command with it.
 _OPTIONS = 1 | 1 << _FORK | 1 << _VFORK | 1 << _CLONE | 1 << _EXEC | 1 << _SECCOMP | 1 << 20
-_ALL_CHILDREN = 0x40000000
+_ALL_OF_THIS_THREAD = (
+    0x40000000 | 0x20000000
+)  # __WALL, and __WNOTHREAD: what other threads wait for is theirs
 _OF_A_CALL = signal.SIGTRAP | 0x80
 _PROCESS_HERE = -100  # AT_FDCWD: relative to the working folder
 _NO_NEW_PRIVILEGES, _SET_SECCOMP, _FILTER = 38, 22, 2
@@ -143,11 +145,12 @@ class Trace:
         is_set_up = False
         while True:
             try:
-                pid, status = os.waitpid(-1, _ALL_CHILDREN)
+                pid, status = os.waitpid(-1, _ALL_OF_THIS_THREAD)
             except ChildProcessError:
                 return 0 if ended is None else ended
             if not os.WIFSTOPPED(status):
                 self._opening.pop(pid, None)
+                self._new.discard(pid)
                 if pid == child:
                     ended = os.waitstatus_to_exitcode(status)
                 continue

@@ -1,7 +1,11 @@
-"""`whence exec`: any command as a run, from a shell, in real processes."""
+"""`whence exec`: any command as a run, in real processes.
+
+`whence` itself runs in this process, which has loaded it already, wherever it is not to be signalled or killed.
+"""
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -13,7 +17,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import Project
-from whence import environments, replay
+from whence import commands, environments, replay
+from whence.cli import app, session
 from whence_catalog import likeness, model
 
 _WHENCE = Path(sysconfig.get_path("scripts")) / "whence"
@@ -46,6 +51,7 @@ class Said:
 @dataclass(frozen=True, slots=True)
 class Shell:
     project: Project
+    capture: "pytest.CaptureFixture[str]"
 
     def start(self, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
         project = self.project
@@ -67,17 +73,37 @@ class Shell:
         project.started.append(process)
         return process
 
-    def __call__(self, *arguments: str, said: str | None = None, **variables: str) -> Said:
-        process = self.start(*arguments, **variables)
+    def apart(self, *arguments: str, said: str | None = None) -> Said:
+        """In a process of its own, to its end."""
+        process = self.start(*arguments)
         out, err = process.communicate(said, timeout=60)
         return Said(process.returncode, out, err)
 
+    def __call__(self, *arguments: str, **variables: str) -> Said:
+        project = self.project
+        known = {"PATH": _PATH, "WHENCE_URL": str(project.url), "MARKS": str(project.marks), **variables}
+        with pytest.MonkeyPatch.context() as here:
+            here.chdir(project.folder)
+            here.setattr(sys, "argv", ["whence", "exec", *arguments])
+            for name, value in known.items():
+                here.setenv(name, value)
+            self.capture.readouterr()
+            try:
+                app.run()
+            except SystemExit as ended:
+                code = ended.code
+            finally:
+                session.scope.close()
+        out, err = self.capture.readouterr()
+        assert isinstance(code, int)
+        return Said(code, out, err)
+
 
 @pytest.fixture
-def shell(project: Project) -> Shell:
+def shell(project: Project, capfd: "pytest.CaptureFixture[str]") -> Shell:
     (project.folder / "rows.csv").write_text("1\n2\n")
     (project.folder / "total.py").write_text(_SUM)
-    return Shell(project)
+    return Shell(project, capfd)
 
 
 def test_a_command_is_run_once_and_its_outputs_and_words_come_back(shell: Shell) -> None:
@@ -107,21 +133,16 @@ def test_a_command_is_run_once_and_its_outputs_and_words_come_back(shell: Shell)
     assert project.client.catalog.check().problems == ()
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        pytest.param(lambda folder: (folder / "rows.csv").write_text("3\n"), id="an input"),
-        pytest.param(lambda folder: (folder / "total.py").write_text(_SUM + "\n# mended\n"), id="its script"),
-        pytest.param(
-            lambda folder: (folder / "other.py").write_text("x = 1\n"), id="other source of the project"
-        ),
-    ],
-)
-def test_it_runs_again_when_what_it_depends_on_changed(shell: Shell, change: Any) -> None:
+def test_it_runs_again_when_what_it_depends_on_changed(shell: Shell) -> None:
+    folder = shell.project.folder
     assert shell(*_COMMAND, "--", *_ARGV).code == 0
-    change(shell.project.folder)
+    for name, content in (("rows.csv", "3\n"), ("total.py", _SUM + "# mended\n"), ("other.py", "x = 1\n")):
+        shell.project.executed()
+        (folder / name).write_text(content)
+        assert shell(*_COMMAND, "--", *_ARGV).code == 0
+        assert shell.project.executed() == ["sum"], name
     assert shell(*_COMMAND, "--", *_ARGV).code == 0
-    assert shell.project.executed() == ["sum", "sum"]
+    assert shell.project.executed() == []
 
 
 def test_it_runs_again_for_another_parameter_or_variable_and_not_for_other_places(shell: Shell) -> None:
@@ -165,8 +186,10 @@ def test_a_command_that_fails_says_so_in_its_own_way(shell: Shell) -> None:
     record = shell.project.client.catalog.run(failed.told["run"])
     assert record.run.error == "it ended with exit code 7\noops"
     assert [output.role for output in record.outputs] == ["log"], "what it left half made is no output"
-    killed = shell("--json", "--", "sh", "-c", "kill -SEGV $$")
+    killed = shell.apart("--json", "--", "sh", "-c", "kill -SEGV $$")
     assert (killed.code, killed.told["state"]) == (-signal.SIGSEGV, "failed")
+    nameless = shell.apart("--json", "--", "sh", "-c", f"kill -{signal.SIGRTMIN + 1} $$")
+    assert (nameless.code, nameless.told["state"]) == (-(signal.SIGRTMIN + 1), "failed")
     missing = shell("--json", "--out", "x=y.txt", "--", "true")
     assert (missing.code, missing.told["state"]) == (1, "failed")
     assert "left no y.txt" in missing.told["error"]
@@ -216,8 +239,8 @@ def test_metrics_are_read_from_the_file_that_it_leaves(shell: Shell) -> None:
 
 
 def test_standard_input_is_the_commands_only_where_that_is_said(shell: Shell) -> None:
-    assert shell("--", "cat", said="hidden").out == ""
-    first, second = (shell("--json", "--stdin", "--", "cat", said=text) for text in ("a", "b"))
+    assert shell.apart("--", "cat", said="hidden").out == ""
+    first, second = (shell.apart("--json", "--stdin", "--", "cat", said=text) for text in ("a", "b"))
     assert (first.out, second.out, second.told["state"]) == ("a", "b", "complete")
     capture = shell.project.client.catalog.run(first.told["run"]).run.capture
     assert (capture.rerunnable, capture.because) == (
@@ -254,7 +277,7 @@ def test_what_it_reads_undeclared_is_seen_in_any_language(shell: Shell) -> None:
 def test_a_traced_command_ends_as_it_would_untraced(shell: Shell) -> None:
     threads = "import threading as t, os; [t.Thread(target=lambda: open('total.py').read()).start() for _ in range(8)]"
     assert shell("--trace", "--", sys.executable, "-c", threads + "; os._exit(5)").code == 5
-    assert shell("--trace", "--", "sh", "-c", "kill -USR1 $$").code == -signal.SIGUSR1
+    assert shell.apart("--trace", "--", "sh", "-c", "kill -USR1 $$").code == -signal.SIGUSR1
     script = "trap 'exit 4' TERM; echo traced >> $MARKS; while :; do sleep 0.05; done"
     process = shell.start("--trace", "--", "sh", "-c", script)
     shell.project.wait_for_mark(process, "traced")
@@ -307,6 +330,159 @@ def test_what_cannot_be_meant_is_one_line(shell: Shell, arguments: tuple[str, ..
     assert (said.code, said.out) == (1, "")
     assert expected in said.err.splitlines()[-1]
     assert shell.project.client.catalog.runs(job="true") == []
+
+
+def test_the_same_command_at_the_same_time_is_waited_for_and_reused(shell: Shell) -> None:
+    project = shell.project
+    os.mkfifo(project.folder / "gate")
+    slow = ("--out", "o=o.txt", "--", "sh", "-c", "echo half > o.txt; echo half >> $MARKS; cat gate >> o.txt")
+    first = shell.start("--json", *slow)
+    project.wait_for_mark(first, "half")
+    second = shell.start(*slow)
+    assert second.stderr is not None
+    assert "waiting for" in (waits := second.stderr.readline())
+    with (project.folder / "gate").open("w") as gate:
+        gate.write("whole\n")
+    out, err = second.communicate(timeout=60)
+    assert (second.returncode, out) == (0, ""), err
+    assert "reused what run" in err
+    assert (first.wait(60), (project.folder / "o.txt").read_text()) == (0, "half\nwhole\n")
+    assert "waiting for" not in err, f"it was said: {waits}"
+    assert project.executed() == ["half"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="prctl(2)")
+def test_a_command_does_not_outlive_the_whence_that_started_it(shell: Shell) -> None:
+    process = shell.start(
+        "--out", "o=o.txt", "--", "sh", "-c", "echo $$ > pid; echo up >> $MARKS; exec sleep 60"
+    )
+    shell.project.wait_for_mark(process, "up")
+    command = os.pidfd_open(int((shell.project.folder / "pid").read_text()))
+    shell.project.kill(process)
+    assert select.select([command], [], [], 30)[0], "it is gone"
+    os.close(command)
+
+
+def test_what_was_a_program_is_one_again(shell: Shell) -> None:
+    folder = shell.project.folder
+    script = "mkdir d; for f in tool d/tool; do printf '#!/bin/sh\necho hi\n' > $f; chmod +x $f; done; echo > d/data"
+    made = ("--json", "--out", "tool=tool", "--out", "d=d", "--", "sh", "-c", script)
+    assert shell(*made).told["state"] == "complete"
+    commands.restored.remove(folder / "d")
+    (folder / "tool").chmod(0o644)
+    assert shell(*made).told["state"] == "reused"
+    programs = {path for path in ("tool", "d/tool", "d/data") if os.access(folder / path, os.X_OK)}
+    assert programs == {"tool", "d/tool"}
+    taken = shell("--json", "--in", "tool=tool", "--", "./tool").told
+    client = shell.project.client
+    again = replay.execute(
+        client, client.catalog.run(taken["run"]), options=environments.Options(env="current")
+    )
+    state = client.catalog.run(str(again.run.uid)).run.state
+    assert state is model.RunState.COMPLETE, "where it is made again it is a program, too"
+
+
+def test_a_name_that_is_said_for_an_input_is_its_name(shell: Shell) -> None:
+    shell(*_COMMAND, "--", *_ARGV)
+    named = ("--json", "--in", "t=out/total.txt", "--as", "t=dataset:mine", "--", "cat", "{t}")
+    first, second = (shell.project.client.catalog.run(shell(*named).told["run"]).inputs for _ in range(2))
+    assert [used.version.ref for used in (*first, *second)] == ["dataset:mine@1"] * 2
+    (output,) = shell.project.client.catalog.productions(first[0].version.artifact)
+    assert output.derived_from is not None, "and it is the output that it was"
+    assert output.derived_from[0].artifact.name == "out/total.txt"
+
+
+def test_in_a_git_repository_its_code_is_what_git_lists_and_what_is_new(shell: Shell) -> None:
+    folder = shell.project.folder
+
+    def git(*arguments: str) -> None:
+        who = ("-c", "user.name=a", "-c", "user.email=a@b.invalid")
+        subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True)
+
+    def ran() -> bool:
+        assert shell("--out", "o=o.txt", "--", "./run.sh").code == 0
+        return bool(shell.project.executed())
+
+    (folder / "run.sh").write_text("#!/bin/sh\necho ran >> $MARKS; ./tool > o.txt\n")
+    (folder / "tool").write_text("#!/bin/sh\ncat lib.sh table\n")
+    for name, content in ((".gitignore", "/tool\n"), ("table", "a"), ("lib.sh", "a"), ("data.bin", "a")):
+        (folder / name).write_text(content)
+    for name in ("run.sh", "tool"):
+        (folder / name).chmod(0o755)
+    git("init")
+    git("add", "run.sh", "table", ".gitignore")
+    git("commit", "-m", "first")
+    assert [ran(), ran()] == [True, False]
+    (folder / "table").write_text("dirty")
+    assert [ran(), ran()] == [True, False]
+    (folder / "lib.sh").write_text("new, and changed")
+    assert [ran(), ran()] == [True, False]
+    (folder / "data.bin").write_text("no code, and in no index")
+    assert not ran()
+    (folder / "pyproject.toml").write_text("[tool.whence.bundle]\nlimit_bytes = 10\n")
+    assert ran()
+    (folder / "lib.sh").write_text("too much to be kept, and known all the same")
+    assert ran()
+    (run, *_) = shell.project.client.catalog.runs(job="run")
+    assert "more than the limit of 10; name its code with --code" in str(run.capture.because)
+    assert shell("--", "./tool").code == 0
+    (folder / "tool").write_text("#!/bin/sh\necho ran >> $MARKS\n")
+    assert shell("--", "./tool").code == 0
+    assert shell.project.executed() == ["ran"], "a program that is no source is known by its bytes"
+
+
+def test_its_code_may_be_named_and_lie_elsewhere(shell: Shell) -> None:
+    folder, outside = shell.project.folder, shell.project.folder.parent / "lib"
+    for name in ("one/x.sh", "two/x.sh", "secrets.yaml", "a/x.txt"):
+        (outside / name).parent.mkdir(parents=True, exist_ok=True)
+        (outside / name).write_text("1")
+    (folder / "secrets.yaml").write_text("hunter2")
+
+    def ran(*code: str) -> bool:
+        said = shell(
+            *(word for each in code for word in ("--code", each)), "--", "sh", "-c", "echo ran >> $MARKS"
+        )
+        assert said.code == 0, said.err
+        return bool(shell.project.executed())
+
+    assert [ran("../lib", "total.py"), ran("../lib", "total.py")] == [True, False]
+    (folder / "other.py").write_text("2")
+    assert not ran("../lib", "total.py")
+    (outside / "two/x.sh").write_text("2")
+    assert ran("../lib", "total.py"), "of two files with one name each is known"
+    refused = shell("--code", "../lib/one/x.sh", "--code", "../lib/two/x.sh", "--", "true")
+    assert (refused.code, "name a folder around them" in refused.err) == (1, True)
+    assert ran(), "all of the project"
+    (run, *_) = shell.project.client.catalog.runs(job="sh")
+    assert "secrets.yaml left out: their names say that they hold secrets" in run.capture.blind_spots
+
+
+def test_what_cannot_be_started_is_one_line(shell: Shell) -> None:
+    for name, text in (("bad.sh", "#!/no/such\n"), ("bare.sh", "echo hi\n")):
+        (shell.project.folder / name).write_text(text)
+        (shell.project.folder / name).chmod(0o755)
+    for name, expected in (
+        ("./bad.sh", "an interpreter that is not there"),
+        ("./bare.sh", "such as #!/bin/sh"),
+    ):
+        said = shell("--", name)
+        assert (said.code, expected in said.err.splitlines()[-1]) == (1, True), said.err
+    elsewhere = shell.project.folder.parent / "tool"
+    elsewhere.write_text("#!/bin/sh\necho from elsewhere\n")
+    elsewhere.chmod(0o755)
+    assert shell("--sandbox", "--", "../tool").out == "from elsewhere\n", "a program may be read in a sandbox"
+
+
+def test_a_python_script_that_is_a_program_is_made_again(shell: Shell) -> None:
+    (shell.project.folder / "made.py").write_text("#!/usr/bin/env python\nopen('o.txt', 'w').write('1')\n")
+    (shell.project.folder / "made.py").chmod(0o755)
+    made = shell("--json", "--out", "o=o.txt", "--", "./made.py").told
+    client = shell.project.client
+    again = replay.execute(
+        client, client.catalog.run(made["run"]), options=environments.Options(env="current")
+    )
+    assert again.comparison is not None
+    assert isinstance(again.comparison.overall, likeness.Identical)
 
 
 def test_a_command_is_made_again_from_its_record_alone(
