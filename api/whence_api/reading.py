@@ -296,10 +296,7 @@ def root(asked: Admission, text: str) -> str:
     """A root, if it may be read: a reference or a Deployment as it is, a Run by its whole id."""
     if text.startswith(lineages.DEPLOYMENT):
         if not all(map(asked.may_read, _targets(asked, [text]).values())):
-            raise NotFound(
-                f"no deployment {text.removeprefix(lineages.DEPLOYMENT)} is recorded",
-                ErrorKind.NO_SUCH_VERSION,
-            )
+            raise NotFound(f"no {text} is recorded", ErrorKind.NO_SUCH_JUDGEMENT)
         return text
     if ":" in text:
         asked.require_artifact(model.Reference.parse(text).artifact)

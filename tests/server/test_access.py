@@ -530,6 +530,7 @@ def reads(c: Crossing) -> Iterator[tuple[str, dict[str, object]]]:
             yield "lineage", {"roots": [str(found)], "direction": ways, "bounds": lineage.Bounds()}
             whole = {"roots": [str(found)], "direction": ways, "bounds": lineage.Bounds()}
             yield "lineage_with_hidden", whole
+            yield "closure", {"roots": [str(found)], "direction": ways}
             yield "lineage", {"roots": [str(found)], "direction": ways, "bounds": lineage.Bounds(max_nodes=1)}
     for run in mine:
         yield "run", {"prefix": str(run)}
