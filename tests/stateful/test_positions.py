@@ -214,6 +214,8 @@ class History:
                 for ask_of in (
                     lambda roots, way: ask.lineage_counts(roots, way, as_of=as_of),
                     lambda roots, way: ask.lineage_with_hidden(roots, way, few, as_of=as_of),
+                    lambda roots, way: list(ask.lineage_pages(roots, way, as_of=as_of)),
+                    lambda roots, way: ask.closure(roots, way, as_of=as_of),
                 )
             ],
             [told(lambda r=r: ask.impact(str(r), (), as_of)) for r in here[::4]],  # type: ignore[misc]
