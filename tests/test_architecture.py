@@ -115,6 +115,18 @@ def test_only_connect_and_the_command_name_the_sql_catalog() -> None:
     }
 
 
+def test_the_package_of_an_orchestrator_is_imported_by_its_own_adapter_alone_and_when_it_is_needed() -> None:
+    orchestrators = {"airflow", "dagster", "dask", "flyte", "prefect", "ray"}
+    for name, path in modules():
+        named = {found.partition(".")[0] for found in imports(path)} & orchestrators
+        own = {name.rpartition(".")[2]} if name.startswith("whence.adapters.") else set()
+        assert named <= own, name
+        assert not [found for found in imports(path) if own and found.startswith("whence.adapters")], name
+    probe = "import sys, whence.adapters.ray; print('ray' in sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "False"
+
+
 def test_nothing_imports_the_folders_by_their_bare_names() -> None:
     for name, path in modules():
         assert not any(found.partition(".")[0] in PACKAGES for found in imports(path)), name

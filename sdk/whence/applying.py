@@ -79,7 +79,10 @@ class Executor(Protocol):
     """Carries out tasks, several at a time, here or elsewhere."""
 
     def submit(self, task: Task) -> "Future[Done]":
-        """Begin a task, at once or when there is room; a task ends with how it ended, and raises nothing."""
+        """Begin a task, at once or when there is room; a task ends with how it ended, and raises nothing.
+
+        To cancel what is answered takes back a task that was not begun; one that was goes on to its end.
+        """
         ...
 
 
@@ -545,7 +548,8 @@ class _Course:
         for step in left:
             self._end(Done(step.run, step.job, End.STOPPED))
         ordered = tuple(self._done[step.run] for step in self._plan.steps if step.run in self._done)
-        return Applied(self._uid, self._plan.uid, ordered, time.monotonic() - began, bool(left))
+        was_stopped = any(done.end is End.STOPPED for done in ordered)
+        return Applied(self._uid, self._plan.uid, ordered, time.monotonic() - began, was_stopped)
 
     def _arrange(self) -> None:
         for step in self._plan.steps:
@@ -615,8 +619,12 @@ class _Course:
         """Wait for something to end, or for the word to stop."""
         ended, _ = wait(self._running, _LOOK_SECONDS, return_when=FIRST_COMPLETED)
         for future in ended:
-            self._end(future.result())
-            del self._running[future]
+            step = self._running.pop(future)
+            stopped = Done(step.run, step.job, End.STOPPED)
+            self._end(stopped if future.cancelled() else future.result())
+        if self._stop.is_set():
+            for future in self._running:
+                future.cancel()
 
     def _task(self, step: plans.PlannedRun, takes: tuple[plans.Taken, ...]) -> Task:
         request = self._plan.request

@@ -7,9 +7,10 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, assert_never
 from uuid import UUID
 
 import typer
@@ -21,6 +22,7 @@ from whence import applying, environments, planned
 from whence.cli import printing, session
 from whence.cli.rerunning import Env
 from whence.cli.session import Json, RunId
+from whence.client import Client
 from whence_catalog import plans, wire
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
 
@@ -31,6 +33,14 @@ _STYLE = {
     **{"reuse": "cyan", "execute": "yellow", "conditional": "magenta", "blocked": "red"},
     **{"reused": "cyan", "executed": "green", "failed": "red", "stopped": "yellow", "started": "dim"},
 }
+
+
+class On(StrEnum):
+    """Who carries out the Runs of a plan."""
+
+    HERE = "here"
+    RAY = "ray"
+
 
 Out = Annotated[
     Path | None, typer.Option("--out", "-o", help="Keep the plan in this file, for `whence apply`.")
@@ -119,6 +129,7 @@ def recover(
 
 @commands.command(
     epilog="Examples: `whence apply new.json` · `whence apply new.json -j 4` · `whence apply new.json --anew`"
+    " · `RAY_ADDRESS=127.0.0.1:6379 whence apply new.json --on ray`"
 )
 def apply(
     plan: Annotated[Path, typer.Argument(help="The file that `whence plan -o` wrote; - for standard input.")],
@@ -135,6 +146,9 @@ def apply(
         bool, typer.Option("--nearest", help="Take the nearest version of a package that is gone.")
     ] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Take nothing from the network.")] = False,
+    on: Annotated[
+        On, typer.Option(help="Here, or on Ray: at RAY_ADDRESS, or one of its own on this machine.")
+    ] = On.HERE,
     json: Json = False,
 ) -> None:
     """Carry a plan out: run what is to be run, several at a time, each as soon as all that it takes is there.
@@ -148,19 +162,35 @@ def apply(
     chosen = read(plan)
     chosen = planned.again(opened, chosen) if anew else chosen
     shown = _Shown(json)
-    here = applying.Here(
-        opened,
-        jobs or os.cpu_count() or 1,
-        applying.InRoom(environments.Options(env.value, nearest, offline)),
-        shown.said,
-    )
-    with _stopping(shown) as stop:
-        try:
-            done = applying.apply(opened, chosen, here, shown.heard, stop)
-        finally:
-            here.close()
+    make = applying.InRoom(environments.Options(env.value, nearest, offline))
+    with (
+        _executor(on, opened, make, jobs or os.cpu_count() or 1, shown) as executor,
+        _stopping(shown) as stop,
+    ):
+        done = applying.apply(opened, chosen, executor, shown.heard, stop)
     session.show(False, done, lambda: shown.outcome(done))
     raise typer.Exit(130 if done.was_stopped else 0 if done.is_whole else 2)
+
+
+@contextmanager
+def _executor(
+    on: On, client: Client, make: applying.Maker, jobs: int, shown: "_Shown"
+) -> Iterator[applying.Executor]:
+    """What carries out the tasks of a plan."""
+    match on:
+        case On.HERE:
+            here = applying.Here(client, jobs, make, shown.said)
+            try:
+                yield here
+            finally:
+                here.close()
+        case On.RAY:
+            from whence.adapters import ray
+
+            with ray.opened(client, make, jobs, shown.say) as there:
+                yield there
+        case _:
+            assert_never(on)
 
 
 def read(path: Path) -> plans.RerunPlan:
@@ -324,6 +354,7 @@ class _Shown:
 
     def __init__(self, json: bool) -> None:
         self._json = json
+        self._to = sys.stdout
         self._guard = threading.Lock()
         self._jobs: dict[object, str] = {}
 
@@ -350,8 +381,8 @@ class _Shown:
 
     def _line(self, value: object) -> None:
         with self._guard:
-            sys.stdout.write(wire.encode(value).decode() + "\n")
-            sys.stdout.flush()
+            self._to.write(wire.encode(value).decode() + "\n")
+            self._to.flush()
 
     def outcome(self, done: applying.Applied) -> None:
         """What it came to."""
