@@ -73,7 +73,11 @@ def _connected(jobs: int, progress: Callable[[str], None]) -> Iterator[None]:
         yield
         return
     # Ray's sockets are in its folder, and their paths have to be short: not where temporary files are.
-    folder = None if address else Path(tempfile.mkdtemp(prefix="whence-", dir=os.environ.get("RAY_TMPDIR", "/tmp")))
+    folder = (
+        None
+        if address
+        else Path(tempfile.mkdtemp(prefix="whence-ray-", dir=os.environ.get("RAY_TMPDIR", "/tmp")))
+    )
     try:
         progress(f"connecting to Ray at {address}" if address else "starting a Ray on this machine")
         own: dict[str, Any] = {
