@@ -351,14 +351,14 @@ def test_bytes_go_where_the_environment_says_else_where_the_server_does(
             whence.connecting.open_client(url)
 
 
-@pytest.mark.parametrize("url", ["http://me.invalid", "postgresql://me:word@127.0.0.1:1/whence"])
+@pytest.mark.parametrize("url", ["http://me.invalid", "postgresql://me:hunter2@127.0.0.1:1/whence"])
 def test_without_a_place_for_bytes_the_error_names_the_setting(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WHENCE_TIMEOUT", "0.2")
     with pytest.raises((NotReady, Unreachable), match="WHENCE_BLOBS") as caught:
         whence.connecting.open_client(url)
-    assert "word" not in str(caught.value)
+    assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize("scheme", ["http", "postgresql"])
@@ -367,7 +367,7 @@ def test_connecting_to_nobody_does_not_fail_and_steps_run(
 ) -> None:
     monkeypatch.setenv("WHENCE_TIMEOUT", "0.5")
     monkeypatch.setenv("WHENCE_OUTBOX", str(tmp_path / "outbox"))
-    url = f"{scheme}://me:word@127.0.0.1:1/whence" if scheme == "postgresql" else "http://127.0.0.1:1"
+    url = f"{scheme}://me:hunter2@127.0.0.1:1/whence" if scheme == "postgresql" else "http://127.0.0.1:1"
     client = whence.connecting.open_client(url, blobs_url=(tmp_path / "blobs").as_uri())
     with contextlib.closing(client):
         with client.run("note") as run:
@@ -378,7 +378,7 @@ def test_connecting_to_nobody_does_not_fail_and_steps_run(
             client.get("model:m")
     kept = [path.read_text() for path in (tmp_path / "outbox").glob("*/*.json")]
     assert len(kept) == 3
-    assert "word" not in str(kept)
+    assert "hunter2" not in str(kept)
 
 
 # ── a step ───────────────────────────────────────────────────────────────────────────────────────
