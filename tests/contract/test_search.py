@@ -16,7 +16,7 @@ from whence_catalog import catalog, model, replies
 from whence_catalog.errors import InvalidInput
 from whence_catalog.model import MetricRange
 from whence_catalog.replies import HitType
-from whence_catalog.sql import candidates
+from whence_catalog.sql import candidates, pages, search
 from whence_catalog.sql.catalog import SqlCatalog
 
 NAN = math.nan
@@ -200,6 +200,14 @@ def test_a_cursor_is_of_one_search(world: World) -> None:
     for other in (above("auc", 0.2), above("auc", 0.1, 0.9), above("loss", 0.1)):
         with pytest.raises(InvalidInput, match="cursor"):
             world.catalog.search(metrics=other, first=1, after=after)
+
+
+def test_a_cursor_that_somebody_made_up_is_refused(world: World) -> None:
+    wanted = search.Search(metrics=above("auc", 0.1))
+    made_up = pages.List("hits", wanted.said, 1, None)
+    for key in ((0, "x", "y", ""), (0, "1", "", ""), (3, "0x1p99999", "1", ""), (3, "much", "1", "")):
+        with pytest.raises(InvalidInput, match="cursor"):
+            world.catalog.search(metrics=above("auc", 0.1), first=1, after=made_up.cursor(1, key))
 
 
 def test_what_cannot_be_a_range_or_a_time_is_refused(world: World) -> None:

@@ -1,9 +1,10 @@
 """Runs in the order of recording, and what is looked for in the whole catalog, by name or by what it has."""
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeAlias, cast
+from typing import TypeAlias, TypeVar, cast
 
 from sqlalchemy import ColumnElement, Text, bindparam, exists, literal_column, select, tuple_
 
@@ -24,6 +25,7 @@ from whence_catalog.sql import (
 from whence_catalog.sql import facts as fact_log
 from whence_catalog.sql.engine import Statement, Transaction
 
+T = TypeVar("T")
 _PROJECT = tables.PROJECT
 _JOB = tables.JOB
 _ARTIFACT = tables.ARTIFACT
@@ -220,6 +222,16 @@ def search(tx: Transaction, wanted: Search, first: int, after: str | None) -> re
     )
 
 
+def _number(text: str, read: Callable[[str], T]) -> T:
+    """A number that a cursor holds: whoever made one up is told so."""
+    try:
+        return read(text)
+    except (ValueError, OverflowError):
+        raise InvalidInput(
+            "not a cursor of these hits; give one back as it came, to the same search"
+        ) from None
+
+
 def _called(
     tx: Transaction,
     type: replies.HitType,
@@ -230,7 +242,7 @@ def _called(
     many: int,
 ) -> tuple[_Found, pages.Key | None]:
     """Artifacts or jobs among so many names; and where to go on, if that was not all of them."""
-    after = by_name.Place(int(behind[0]), int(behind[1])) if behind[0] else by_name.START
+    after = by_name.Place(_number(behind[0], int), _number(behind[1], int)) if behind[0] else by_name.START
     of = by_name.ARTIFACTS if type is replies.HitType.ARTIFACT else by_name.JOBS
     name = by_name.Wanted(wanted.text, wanted.projects, wanted.kinds)
     looked = by_name.look(tx, of, name, head, after, many)
@@ -272,7 +284,11 @@ def _looked_at(
     many: int,
 ) -> tuple[_Found, pages.Key | None]:
     """Runs or Versions among so many candidates; and where to go on, if that was not all of them."""
-    after = candidates.Place(float.fromhex(behind[0]), int(behind[1])) if behind[0] else candidates.START
+    after = (
+        candidates.Place(_number(behind[0], float.fromhex), _number(behind[1], int))
+        if behind[0]
+        else candidates.START
+    )
     of = candidates.RUNS if type is replies.HitType.RUN else candidates.VERSIONS
     looked = candidates.look(tx, of, wanted.wanted, head, after, many)
     ids = [at.row for at in looked.found]
