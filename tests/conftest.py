@@ -30,6 +30,11 @@ def pytest_sessionfinish() -> None:
     postgres.end()
 
 
+# Whoever runs the tests in the background has SIGINT ignored, by all that is started, too; tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(autouse=True)
 def _own_process_state() -> Iterator[None]:
     """No test sees the variables, or the connected client, of another or of whoever runs the tests."""

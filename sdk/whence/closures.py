@@ -19,7 +19,7 @@ from typing import cast
 
 from whence import bundle, origins, parameters
 from whence_catalog import digest
-from whence_catalog.errors import InvalidInput
+from whence_catalog.errors import Conflict, InvalidInput
 
 Kept = dict[str, digest.Framed]
 # Where a module says which file it is made from, if that is no file that an import would find.
@@ -143,7 +143,10 @@ def _keep(kept: Kept, name: str, value: object, root: Path, within: tuple[object
             raise InvalidInput(f"{name} is {bare.__qualname__}, which no import reaches")
     else:
         canonical = parameters.Canonical(root)
-        kept[name] = canonical.of(value, name)
+        try:
+            kept[name] = canonical.of(value, name)
+        except Conflict as error:  # a view of what was tracked for a call that is over
+            raise InvalidInput(f"{name} cannot be kept: {error}") from error
         for where, file in canonical.files.items():
             raise InvalidInput(
                 f"{where} is the path of {file.name}, whose bytes were not kept; hand it in as an artifact"

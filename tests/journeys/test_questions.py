@@ -45,7 +45,7 @@ def test_a_difference_tells_data_params_metrics_and_files(pipeline: Client, cli:
         "c: 0.5 → 1.0",
         "accuracy: 0.25 → 0.5  (+0.25)",
         "job         same",
-        "code        unknown",
+        "code        same",
         "upstream    changed",
     ):
         assert told in text, (told, text)

@@ -63,10 +63,11 @@ MAKE = applying.InRoom(environments.Options("current"))
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """Where the Ray is that these tests share: this process is connected to it."""
+    others = processes()
     with on_ray._connected(2, lambda text: None):
         import ray
 
-        before = processes()
+        before = [each for each in processes() if each not in others]
         yield ray.get_runtime_context().gcs_address
     psutil.wait_procs(before, timeout=30)
     assert [each for each in before if each.is_running()] == []

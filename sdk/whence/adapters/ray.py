@@ -34,6 +34,8 @@ _OWN = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # However it is named, this has a Ray for one machine listen on the loopback address alone.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    # Workers run in this environment. Else, where `uv run` started us, each would have uv make one of its own.
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
 }
 
 
