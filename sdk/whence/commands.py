@@ -46,6 +46,7 @@ from whence import (
     worktree,
 )
 from whence_catalog import cache, model, observation, replies
+from whence_catalog.blobs import BlobStore
 from whence_catalog.digest import Digest
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound
 
@@ -81,9 +82,9 @@ class Command:
         labels: of the Run.
         metrics: a file that it leaves, a JSON object of numbers: metrics of the Run, and an output of that name.
         takes_input: whether it reads our standard input; then it is not reused.
-        overwrite: whether an output may take the place of a file that is recorded nowhere.
+        overwrite: whether an output may take the place of a file that is kept nowhere else.
         trace: see which files it reads, and tell those that are none of its inputs or code.
-        sandbox: let it read nothing else, and write nothing but its outputs.
+        sandbox: let it read nothing else, and write only into the folders around its outputs.
     """
 
     argv: tuple[str, ...]
@@ -155,7 +156,7 @@ def run(client: "Client", command: Command, say: Say) -> Ended:
     Raises:
         InvalidInput: it has no meaning: a name, a path, an output that others need.
         NotFound: there is no such program, input or reference.
-        Conflict: an output would take the place of something that is recorded nowhere.
+        Conflict: an output would take the place of something that is kept nowhere else.
     """
     return _Running(client, command, say).run()
 
@@ -297,7 +298,14 @@ class _Running:
 
     def _call(self) -> described.Call:
         command = self._command
-        seen: dict[str, object] = {"command": list(self._argv), "outputs": sorted(self._outputs)}
+        seen: dict[str, object] = {
+            "command": list(self._argv),
+            "outputs": sorted(self._outputs),
+            # The same words mean other files in another folder.
+            "folder": self._told(self._here),
+        }
+        if files := self._named_files():
+            seen["files"] = files
         if str(self._program.path) not in self._files:
             seen["program"] = self._program.identity
         if (packages := self._program.packages) is not None:
@@ -309,7 +317,10 @@ class _Running:
             inputs={**{name: handle for name, (handle, _) in self._inputs.items()}, **command.params},
             code=described.Bundle(sources.identity(self._source).text),
             labels=command.labels,
-            mode="off" if command.takes_input else command.mode,
+            mode=command.mode,
+            obstacles=["what it reads from its standard input has no identity"]
+            if command.takes_input
+            else [],
             max_age=command.max_age,
             max_wait=command.max_wait,
             environment=self._program.environment,
@@ -319,12 +330,33 @@ class _Running:
             captured=self._captured(),
         )
 
+    def _named_files(self) -> dict[str, str]:
+        """By their paths, what the files hold that the command names and that are none of its source, such as
+        those that git ignores.
+        """
+        known = {
+            *self._files,
+            *(str(path) for _, path in self._inputs.values()),
+            *map(str, self._outputs.values()),
+        }
+        words = [part for word in self._argv[1:] for part in (word, word.partition("=")[2]) if part]
+        named = {path for path in map(self._absolute, words) if path.is_file() and str(path) not in known}
+        return {self._told(path): BlobStore.hash_file(path).digest.text for path in sorted(named)}
+
+    def _elsewhere(self) -> Iterator[str]:
+        """Why it would not run what was kept: words that say where things lie on this machine."""
+        root = f"{self._root}{os.sep}"
+        for word in self._argv:
+            if root in word or word == str(self._root):
+                yield f"{word} names the project by its place on this machine; name it from the folder it runs in"
+
     def _captured(self) -> model.Capture:
         client, command, program = self._client, self._command, self._program
         here = environment.capture(self._root)
         kept = client.blobs.put_bytes(environment.encode(here))
         stored = None if self._source.root_digest is None else bundle.store(self._source, client.blobs)
         why = [] if self._source.because is None else [self._source.because]
+        why += self._elsewhere()
         if command.takes_input:
             why.append("what it read from its standard input was not kept")
         if program.is_foreign_python:
@@ -381,13 +413,21 @@ class _Running:
         for name, path in self._outputs.items():
             if self._command.overwrite or not os.path.lexists(path):
                 continue
-            if not path.exists() or next(self._productions(restored.content_at(path)), None) is None:
+            if not path.exists() or not self._is_kept(path):
                 return Conflict(
-                    f"{self._told(path)}, the output {name}, is there already, and is recorded nowhere; move it away,"
+                    f"{self._told(path)}, the output {name}, is there already, and is kept nowhere else; move it away,"
                     " keep it with `whence publish`, or say --overwrite",
                     ErrorKind.WRONG_STATE,
                 )
         return None
+
+    def _is_kept(self, path: Path) -> bool:
+        """Whether the same bytes are recorded, and in the store."""
+        content = restored.content_at(path)
+        if next(self._productions(content), None) is None:
+            return False
+        trees = frozenset({content}) if path.is_dir() else frozenset[Digest]()
+        return bool(self._client.look(frozenset({content}), trees)[0])
 
     def _clear(self) -> None:
         for path in self._outputs.values():

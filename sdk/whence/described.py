@@ -113,6 +113,7 @@ class Call:
         reads: how closely to watch what it touches, where a function runs in this process; see `whence.step`.
         root: the folder of the project; that of the function, or the working folder, unless given.
         captured: what making it again needs, where no function runs and the caller knows it.
+        obstacles: why it has no key, whatever else is known of it; no mode overrules them.
     """
 
     job: str
@@ -140,6 +141,7 @@ class Call:
     reads: ReadsName | None = None
     root: Path | None = None
     captured: model.Capture | None = None
+    obstacles: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         modes.mode(self.mode, "mode")
@@ -292,7 +294,7 @@ class _Description:
         self.client = client
         self.call = call
         self.root = call.folder
-        self.obstacles: list[str] = []
+        self.obstacles: list[str] = list(call.obstacles)
         self.trusted: list[str] = []
         self.taken = arguments.take_apart(call.inputs, self.root, record, call.files)
         self.code: fingerprint.CodeIdentity | None = None

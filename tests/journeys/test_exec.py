@@ -240,13 +240,61 @@ def test_metrics_are_read_from_the_file_that_it_leaves(shell: Shell) -> None:
 
 def test_standard_input_is_the_commands_only_where_that_is_said(shell: Shell) -> None:
     assert shell.apart("--", "cat", said="hidden").out == ""
-    first, second = (shell.apart("--json", "--stdin", "--", "cat", said=text) for text in ("a", "b"))
+    with pytest.MonkeyPatch.context() as here:
+        here.setenv("WHENCE_CACHE", "reuse")  # which overrules modes, and not what has no identity
+        first, second = (shell.apart("--json", "--stdin", "--", "cat", said=text) for text in ("a", "b"))
     assert (first.out, second.out, second.told["state"]) == ("a", "b", "complete")
     capture = shell.project.client.catalog.run(first.told["run"]).run.capture
     assert (capture.rerunnable, capture.because) == (
         False,
         "what it read from its standard input was not kept",
     )
+
+
+def test_the_same_words_in_another_folder_are_another_command(shell: Shell) -> None:
+    for name in ("a", "b"):
+        (shell.project.folder / name).mkdir()
+        (shell.project.folder / name / "v.txt").write_text(name)
+        made = subprocess.run(
+            [_WHENCE, "exec", "--out", "o=o.txt", "--", "sh", "-c", "cat v.txt > o.txt"],
+            cwd=shell.project.folder / name,
+            env={**os.environ, "WHENCE_URL": str(shell.project.url)},
+            capture_output=True,
+            timeout=60,
+        )
+        assert made.returncode == 0, made.stderr
+        assert (shell.project.folder / name / "o.txt").read_text() == name
+
+
+def test_a_file_that_a_command_names_counts_be_it_source_or_not(shell: Shell) -> None:
+    made = shell.project.folder / "dist/made.data"
+    made.parent.mkdir()
+    for content in ("first", "second"):
+        made.write_text(content)
+        said = shell(
+            "--json", "--out", "o=o.txt", "--", "sh", "-c", 'cat "$1" > o.txt', "sh", "dist/made.data"
+        )
+        assert said.told["state"] == "complete"
+        assert (shell.project.folder / "o.txt").read_text() == content
+
+
+def test_an_output_whose_bytes_the_store_has_lost_is_the_last_there_is(shell: Shell) -> None:
+    assert shell(*_COMMAND, "--", *_ARGV).code == 0
+    lost = shell.project.client.get("file:out/total.txt").version.digest
+    shell.project.client.blobs.delete(lost)
+    refused = shell(*_COMMAND, "--", *_ARGV)
+    assert (refused.code, (shell.project.folder / "out/total.txt").read_text()) == (1, "6.0")
+    assert "kept nowhere else" in refused.err
+
+
+def test_a_command_that_names_its_project_by_an_absolute_path_says_that_it_cannot_be_made_again(
+    shell: Shell,
+) -> None:
+    script = str(shell.project.folder / "total.py")
+    told = shell("--json", *_COMMAND, "--", "python", script, *_ARGV[2:]).told
+    capture = shell.project.client.catalog.run(told["run"]).run.capture
+    assert not capture.rerunnable
+    assert "by its place on this machine" in str(capture.because)
 
 
 def test_a_python_command_can_say_more_of_its_run(shell: Shell) -> None:

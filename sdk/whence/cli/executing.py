@@ -96,7 +96,7 @@ def exec_(
         bool, typer.Option("--stdin", help="Let it read our standard input; then it is not reused.")
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Outputs may replace files that are recorded nowhere.")
+        bool, typer.Option("--overwrite", help="Outputs may replace files that are kept nowhere else.")
     ] = False,
     trace: Annotated[
         bool,
@@ -105,7 +105,8 @@ def exec_(
     sandbox: Annotated[
         bool,
         typer.Option(
-            "--sandbox", help="Let it read nothing else, and write nothing but its outputs (Linux)."
+            "--sandbox",
+            help="Let it read nothing else, and write only into the folders around its outputs (Linux).",
         ),
     ] = False,
     json: Annotated[
