@@ -42,6 +42,7 @@ Progress = Callable[[str], None]
 Place = tuple[str, int]
 
 _SHOWN_LINES = 15
+_SHOWN_OTHERS = 3
 _LONGEST_PAUSE_SECONDS = 2.0
 
 
@@ -163,9 +164,8 @@ class _Execution:
         )
         began, began_at = recorder.Recorder(client, run, ticket), time.monotonic()
         began.took(call.inputs)
-        if self.keyed is not None and _is_strict(self.keyed):
-            why = "its reads are strict, and nobody watched what it read in the room"
-            began.saw(observation.not_watched(), (why,))
+        if self.keyed is not None:
+            began.saw(observation.not_watched(), tuple(self._untrue(self.keyed, made.made.environment)))
         for text in made.could_not_restore:
             began.warn(f"could not be restored: {text}")
         began.begin()
@@ -221,6 +221,28 @@ class _Execution:
         replayed.write(arguments, params, taken, self.given.record.run.project, captured, around)
         return _Step(made, _entry(captured), arguments, results / "made")
 
+    def _untrue(self, keyed: Keyed, inside: environment.Environment) -> Iterator[str]:
+        """What the key says and the room is not: then nothing that is made there is handed out under it."""
+        for part in keyed.components:
+            if (part.kind, part.name) == ("extra", "reads"):
+                yield "its reads are strict, and nobody watched what it read in the room"
+            if part.kind == "envvar" and part.preview != "unset":
+                yield f"the variable {part.name.partition('/')[2]} counts, and its value was not kept"
+        there = {each.name: each.version for each in inside.distributions}
+        others = [
+            f"{each.name} {there.get(each.name, 'nothing')} in place of {each.version}"
+            for each in self._recorded().distributions
+            if not each.is_local and each.name != "whence" and there.get(each.name) != each.version
+        ]
+        if others:
+            more = f" and {len(others) - _SHOWN_OTHERS} more" if len(others) > _SHOWN_OTHERS else ""
+            yield f"it ran with other packages than were recorded: {', '.join(others[:_SHOWN_OTHERS])}{more}"
+
+    def _recorded(self) -> environment.Environment:
+        return environment.decode(
+            self.client.blobs.read_bytes(cast("digest.Digest", self.given.capture.environment))
+        )
+
     def _room(self, folder: Path) -> room.Room:
         client, capture, run = self.client, self.given.capture, self.given.record.run
         if capture.bundle is None or capture.environment is None:
@@ -229,7 +251,7 @@ class _Execution:
                 f"run {run.short} ({run.job}) cannot be made again: its {what} was not recorded",
                 ErrorKind.NOT_RERUNNABLE,
             )
-        recorded = environment.decode(client.blobs.read_bytes(capture.environment))
+        recorded = self._recorded()
         self.progress(
             f"restoring the source, and {len(recorded.distributions)} packages on Python {recorded.python}"
         )
@@ -304,10 +326,6 @@ class _Step:
         self, client: Client, record: model.RunRecord, ended: room.Ended, scratch: Path
     ) -> tuple[model.OutputClaim, ...]:
         return _collect(client, record, self.results)
-
-
-def _is_strict(keyed: Keyed) -> bool:
-    return any((part.kind, part.name) == ("extra", "reads") for part in keyed.components)
 
 
 def _entry(capture: model.Capture) -> str:

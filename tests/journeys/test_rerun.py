@@ -5,12 +5,13 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Project
-from whence import environments, replay
+from whence import environment, environments, replay
 from whence.cli import rerunning
 from whence.client import Client
 from whence_catalog import audit, cache, model
@@ -305,9 +306,28 @@ def test_a_run_is_made_again_of_other_inputs_and_parameters_and_enters_the_cache
     assert done.comparison is None
     reused = replay.execute(client, original, {("data", 0): other}, {"by": 3}, keyed=keyed(), options=here)
     assert (reused.reused, reused.outputs) == (True, done.outputs)
-    strict = keyed(cache.component("extra", "strict", "reads"))
-    unseen = replay.execute(client, original, {("data", 0): other}, {"by": 3}, keyed=strict, options=here)
-    assert str(client.catalog.run(str(unseen.run.uid)).run.outcome).startswith("refused")
+    assert original.run.capture.environment is not None
+    recorded = environment.decode(client.blobs.read_bytes(original.run.capture.environment))
+    another = environment.Distribution("somebody", "1.0")
+    told = environment.encode(replace(recorded, distributions=(*recorded.distributions, another)))
+    elsewhere = replace(original.run.capture, environment=client.blobs.put_bytes(told))
+    for parts, capture, why in (
+        ((cache.component("extra", "strict", "reads"),), None, "its reads are strict"),
+        ((cache.component("envvar", b"hidden", "envvar/MODE", "set"),), None, "the variable MODE counts"),
+        ((cache.component("extra", "a", "extra/a"),), elsewhere, "somebody nothing in place of 1.0"),
+    ):
+        untrue = replay.execute(
+            client,
+            original,
+            {("data", 0): other},
+            {"by": 3},
+            capture=capture,
+            keyed=keyed(*parts),
+            options=here,
+        )
+        outcome = str(client.catalog.run(str(untrue.run.uid)).run.outcome)
+        assert outcome.startswith("refused"), outcome
+        assert why in outcome, outcome
 
     # What was made of something else says nothing of the original.
     report = client.audit(original.outputs[0].version.ref, audit.Policy.default())
