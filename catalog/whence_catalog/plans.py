@@ -14,6 +14,7 @@ from typing import TypeAlias, assert_never
 from uuid import UUID
 
 from whence_catalog import digest, model
+from whence_catalog.errors import InvalidInput
 from whence_catalog.rerun import Blocked, Conditional, Execute
 
 __all__ = [
@@ -51,12 +52,24 @@ class Replacement:
     path: str | None = None
 
 
+_OF_CODE = frozenset({"signature", "code", "params"})
+
+
 @dataclass(frozen=True, slots=True)
 class NewCode:
-    """Code in the place of that which a job ran: its parts of a key, and how it would be run."""
+    """Code in the place of that which a job ran: its parts of a key, and how it would be run.
+
+    Raises:
+        InvalidInput: a part says something else than code: with those of another project it would ask for its keys.
+    """
 
     components: tuple[model.Component, ...]
     capture: model.Capture
+
+    def __post_init__(self) -> None:
+        for part in self.components:
+            if part.kind not in _OF_CODE:
+                raise InvalidInput(f"{part.name} is no part of a key that says which code runs")
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,6 +194,12 @@ def test_other_code_changes_the_key_and_says_how_it_would_be_run() -> None:
     assert planned[3].changed == ("code",)
 
 
+def test_code_that_says_whose_it_is_is_refused() -> None:
+    for part in (cache.component("scope", "secret"), cache.component("inputs", [], "inputs/x")):
+        with pytest.raises(InvalidInput, match="no part of a key that says which code"):
+            plans.NewCode((part,), model.Capture())
+
+
 def test_a_run_without_a_key_stands_while_what_it_took_does() -> None:
     recorded = Recorded()
     recorded.step(1, [took("data", "x", "x1")], "one", is_keyed=False)
