@@ -261,7 +261,10 @@ def _copy(pipe: IO[bytes], file: IO[bytes], last: deque[str], heard: Heard | Non
         with contextlib.suppress(OSError, ValueError):  # a full disk must not stop what runs
             file.write(chunk)
         if heard is not None:
-            heard(chunk)
+            try:
+                heard(chunk)
+            except OSError:  # who listened is gone; what runs must not wait for them
+                heard = None
         *lines, rest = (rest + chunk).split(b"\n")
         last.extend(line.decode("utf-8", "replace") for line in lines)
         rest = rest[-_CHUNK_BYTES:]

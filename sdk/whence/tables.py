@@ -9,6 +9,7 @@ import csv
 import hashlib
 import itertools
 import math
+import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -89,6 +90,15 @@ def few(lines: Sequence[str]) -> tuple[str, ...]:
 # ── CSV ──────────────────────────────────────────────────────────────────────────────────────────
 
 
+# As programs write them: an exponent without a point has its sign, or it may be a name such as `12e4`.
+_FLOAT = re.compile(
+    r"[+-]?(?:(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[0-9]+[eE][+-][0-9]+|inf(?:inity)?|nan)",
+    re.IGNORECASE,
+)
+_WHOLE = re.compile(r"[+-]?(?:0|[1-9][0-9]*)")
+_LONGEST_WHOLE = 300
+
+
 def csv_files(before: Path, after: Path, tolerance: Tolerance, delimiter: str = ",") -> Reading:
     """Two files of separated values; columns are matched by their names, where the first row has such.
 
@@ -102,7 +112,9 @@ def csv_files(before: Path, after: Path, tolerance: Tolerance, delimiter: str = 
 
 
 def _csv_files(before: Path, after: Path, tolerance: Tolerance, delimiter: str) -> Reading:
-    names, places, far = _columns(*(next(_rows(path, delimiter), []) for path in (before, after)))
+    first = [next(_rows(path, delimiter), []) for path in (before, after)]
+    names, places, far = _columns(*first)
+    beyond = 0
     found = Tallies()
     tallies = {name: found.columns.setdefault(name, Tally()) for name in places}
     counts = [0, 0]
@@ -121,8 +133,13 @@ def _csv_files(before: Path, after: Path, tolerance: Tolerance, delimiter: str) 
             tally.compared += 1
             if was != now:
                 row_is_far |= _compare_cells(was, now, tolerance, tally, found.rows + 1)
+        if old[len(first[0]) :] != new[len(first[1]) :]:
+            beyond += 1
+            row_is_far = True
         found.rows += 1
         found.far_rows += row_is_far
+    if beyond:
+        far.append(f"other values in {beyond:,} rows, beyond the columns of the first row")
     far += _counts(*counts)
     is_worth_it = counts[0] == counts[1] <= _ORDERED_ROWS and found.far_rows > 0 and not far
     if is_worth_it and _bag(_rows(before, delimiter)) == _bag(_rows(after, delimiter)):
@@ -169,24 +186,24 @@ def _cell(row: Sequence[str], place: int) -> str | None:
 
 
 def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return _FLOAT.fullmatch(text) is not None or _WHOLE.fullmatch(text) is not None
 
 
 def _compare_cells(was: str | None, now: str | None, tolerance: Tolerance, tally: Tally, row: int) -> bool:
-    """Whether two cells that are written differently differ by more than is allowed."""
+    """Whether two cells that are written differently differ by more than is allowed.
+
+    Only what is written as a float is one: `01234` and `12e4` may be names, and whole numbers are the same or not.
+    """
     shown = f"first in row {row}: {was!r} became {now!r}"
     if was is None or now is None or not (_is_number(was) and _is_number(now)):
         tally.count(0, 1, 0.0, shown)
         return True
-    if all(text.strip().lstrip("+-").isdecimal() for text in (was, now)):
-        if int(was) != int(now):
-            tally.count(0, 1, float(abs(int(was) - int(now))), shown)
-            return True
-        return False
+    if not (_FLOAT.fullmatch(was) or _FLOAT.fullmatch(now)):
+        if was.lstrip("+") == now.lstrip("+"):
+            return False
+        is_small = max(len(was), len(now)) <= _LONGEST_WHOLE
+        tally.count(0, 1, float(abs(int(was) - int(now))) if is_small else math.inf, shown)
+        return True
     one, other = float(was), float(now)
     if one == other or (math.isnan(one) and math.isnan(other)):
         return False  # 1.0 and 1.00

@@ -91,6 +91,32 @@ def test_a_csv_without_names_is_compared_by_place(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"# scores\nname,score\na,0.25\n", b"# scores\nname,score\na,0.75\n"),
+        (b"\nname,score\na,0.25\n", b"\nname,score\na,0.75\n"),
+        (b"n\na,1\n", b"n\na,2\n"),
+        (b"zip\n01234\n", b"zip\n1234\n"),
+        (b"commit\n12e4\n", b"commit\n120000\n"),
+        (b"n\n1_0\n", b"n\n10\n"),
+        (b"n\n" + b"9" * 400 + b"\n", b"n\n" + b"9" * 399 + b"8\n"),
+        (b"n\n" + b"9" * 5000 + b"\n", b"n\n1\n"),
+    ],
+)
+def test_what_is_no_float_is_the_same_or_not_wherever_it_stands(
+    tmp_path: Path, before: bytes, after: bytes
+) -> None:
+    found = read(tmp_path, "t.csv", before, after, Tolerance())
+    assert isinstance(found, Reading)
+    assert found.far
+
+
+def test_floats_are_what_programs_write_as_such(tmp_path: Path) -> None:
+    before, after = b"x\n1e-05\n-inf\nnan\n1.0\n+3\n", b"x\n0.00001\n-Infinity\nNaN\n1\n3\n"
+    assert read(tmp_path, "t.csv", before, after, Tolerance()) == Reading("table")
+
+
 def test_a_csv_that_is_none_is_told_by_its_bytes(tmp_path: Path) -> None:
     found = read(tmp_path, "t.csv", b"a\n\xff\xfe", b"a\n\xff\xff")
     assert isinstance(found, Unread)
