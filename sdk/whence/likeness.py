@@ -141,7 +141,16 @@ def _values(before: Path, after: Path, kind: str, tolerance: Tolerance) -> _Read
 
 
 def _decoded(path: Path, kind: str) -> object:
-    return json.loads(path.read_text("utf-8")) if kind == "json" else digest.unframe(path.read_bytes())
+    if kind == "json":
+        return json.loads(path.read_text("utf-8"), object_pairs_hook=_once)
+    return digest.unframe(path.read_bytes())
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands in it twice")
+    return found
 
 
 def _differences(where: str, was: object, now: object, tolerance: Tolerance) -> Iterator[tuple[str, int]]:

@@ -382,9 +382,16 @@ def compare_values(was: object, now: object, tolerance: Tolerance) -> tuple[int,
     if isinstance(was, float) or isinstance(now, float):
         if not all(isinstance(each, int | float) and not isinstance(each, bool) for each in (was, now)):
             return 1, 0.0
-        one, other = float(was), float(now)  # type: ignore[arg-type]
-        if one == other or (math.isnan(one) and math.isnan(other)):
+        if was == now:  # exactly, also a whole number beside a float
             return 0, 0.0
+        try:
+            one, other = float(was), float(now)  # type: ignore[arg-type]
+        except OverflowError:
+            return 1, math.inf
+        if math.isnan(one) and math.isnan(other):
+            return 0, 0.0
+        if one == other:  # a whole number that no float holds
+            return 1, 0.0
         return (-1 if tolerance.allows(one, other) else 1), abs(one - other)
     if isinstance(was, Mapping) and isinstance(now, Mapping) and was.keys() == now.keys():
         return _worst(compare_values(was[key], now[key], tolerance) for key in was)

@@ -117,6 +117,21 @@ def test_floats_are_what_programs_write_as_such(tmp_path: Path) -> None:
     assert read(tmp_path, "t.csv", before, after, Tolerance()) == Reading("table")
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(b"9007199254740993", b"9007199254740992.0"), (b"1" + b"0" * 400, b"1.5"), (b"[1e999]", b"[1.5]")],
+)
+def test_numbers_that_no_float_holds_are_the_same_or_not(tmp_path: Path, before: bytes, after: bytes) -> None:
+    found = read(tmp_path, "v.json", before, after, Tolerance(rtol=1e-9))
+    assert isinstance(found, Reading)
+    assert found.far
+
+
+def test_a_json_that_says_a_name_twice_is_not_read_as_if_it_said_it_once(tmp_path: Path) -> None:
+    found = read(tmp_path, "v.json", b'{"a": 1, "a": 2}', b'{"a": 2}')
+    assert isinstance(found, Unread)
+
+
 def test_a_csv_that_is_none_is_told_by_its_bytes(tmp_path: Path) -> None:
     found = read(tmp_path, "t.csv", b"a\n\xff\xfe", b"a\n\xff\xff")
     assert isinstance(found, Unread)
