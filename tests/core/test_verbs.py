@@ -21,7 +21,19 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from tests.simulator import ACTOR, uid
-from whence_catalog import access, audit, cache, catalog, digest, inventory, lineage, model, verbs, wire
+from whence_catalog import (
+    access,
+    audit,
+    cache,
+    catalog,
+    digest,
+    inventory,
+    lineage,
+    model,
+    plans,
+    verbs,
+    wire,
+)
 from whence_catalog.errors import (
     Conflict,
     Damaged,
@@ -164,6 +176,23 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
         else hint.__annotations__
     )
     return st.builds(hint, **{name: values(one) for name, one in hints.items()})
+
+
+WHOLE[plans.NewCode] = st.builds(
+    plans.NewCode,
+    st.lists(
+        st.builds(
+            model.Component,
+            st.text(max_size=8),
+            st.sampled_from(["signature", "code", "params"]),
+            st.binary(max_size=40),
+            st.none() | st.text(max_size=8),
+            st.booleans(),
+        ),
+        max_size=3,
+    ).map(tuple),
+    values(model.Capture),
+)
 
 
 def exactly(value: Any) -> Any:
