@@ -37,6 +37,8 @@ def installed(folder: Path, names: Iterable[str]) -> None:
             str(path): Path(str(path.locate())).read_bytes()
             for path in found.files or ()
             if not str(path).startswith("..") and path.suffix != ".pyc" and path.name != "RECORD"
+            # Who packs another's distribution with their own may leave out its tests.
+            if Path(str(path.locate())).is_file()
         }
         about = next(path.partition("/")[0] for path in files if path.endswith(".dist-info/METADATA"))
         tags = re.findall(r"^Tag: (\S+)", found.read_text("WHEEL") or "", re.MULTILINE)

@@ -280,7 +280,8 @@ def test_a_ray_of_its_own_ends_with_the_command_also_when_a_terminal_interrupts_
         # Nothing is between the lines, whatever Ray has to say.
         *events, last = [json.loads(line) for line in out.splitlines()]
         assert events[0]["what"] == "started"
-        assert sorted(each["end"] for each in last["done"]) == ["executed", "stopped", "stopped", "stopped"]
+        # What was begun when the word came ends; how much that is, is a matter of moments.
+        assert {each["end"] for each in last["done"]} == {"executed", "stopped"}
         assert len(ran.executed()) == 1
         psutil.wait_procs(theirs, timeout=30)
         assert [each for each in theirs if each.is_running()] == []
