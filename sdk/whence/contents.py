@@ -18,7 +18,8 @@ Stamp: TypeAlias = tuple[int, ...]  # modified and changed, in nanoseconds, and 
 Imports: TypeAlias = tuple[tuple[int, str, tuple[str, ...]], ...]
 
 _TICK_NANOSECONDS = 100_000_000
-_PASSWORD_IN_URL = re.compile(rb"://[^/\s@$]*:[^/\s@${]+@")
+# A user and a password, or a token in the place of both.
+_PASSWORD_IN_URL = re.compile(rb"://(?:[^/\s@$]*:[^/\s@${]+|[^/\s@$:{]{16,})@")
 _PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _LARGEST_SEARCHED = 4 << 20
 
@@ -123,6 +124,11 @@ def _read_imports(file: str) -> Imports:
         elif isinstance(node, ast.ImportFrom):
             found.append((node.level, node.module or "", tuple(each.name for each in node.names)))
     return tuple(found)
+
+
+def holds_secret(data: bytes) -> bool:
+    """Whether a password in an address, or a private key, stands in it."""
+    return _PASSWORD_IN_URL.search(data) is not None or _PRIVATE_KEY.search(data) is not None
 
 
 def _objection(file: str, data: bytes) -> str | None:

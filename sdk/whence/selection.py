@@ -41,8 +41,8 @@ _CODE_NAMES = re.compile(
 )
 # What holds a secret wherever it lies, and what may: who committed a file of such a name chose to share it.
 _SECRET = re.compile(
-    r"(?:^|/)(?:\.env[^/]*|\.netrc|\.pypirc|\.npmrc|\.htpasswd|\.git-credentials|id_(?:rsa|dsa|ecdsa|ed25519)[^/]*"
-    r"|credentials[^/]*|kubeconfig[^/]*|service[-_]account[^/]*\.json"
+    r"(?:^|/)(?:\.env[^/]*|\.netrc|\.pgpass|\.pypirc|\.npmrc|\.htpasswd|\.git-credentials|id_(?:rsa|dsa|ecdsa|ed25519)[^/]*"
+    r"|(?:[^/]*[._-])?credentials[^/]*|kubeconfig[^/]*|service[-_]account[^/]*\.json"
     r"|[^/]*\.(?:pem|p12|pfx|jks|keystore|kdbx|ppk|tfstate))$"
     r"|(?:^|/)\.(?:ssh|aws|gnupg|kube|docker)/"
 )

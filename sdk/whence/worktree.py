@@ -11,6 +11,7 @@ Leaves to others: which of the files are taken (`selection`), and what is made o
 import dataclasses
 import marshal
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -155,7 +156,8 @@ def patch(root: Path, limit_bytes: int) -> bytes | None:
         return None
     chosen = selection.settings(Path(folder))
     new = [path for path in tree.kept.untracked if _is_new_code(folder, path, chosen)]
-    hidden = [f":(exclude,literal,top){path}" for path in _secret(folder)]
+    commit = tree.facts.get("commit", _EMPTY_TREE)
+    hidden = [f":(exclude,literal,top){path}" for path in _secret(folder, commit)]
     hidden += [f":(exclude,literal){path}" for path in tree.kept.hidden]
     with tempfile.TemporaryDirectory(prefix="whence-") as scratch:
         variables = {
@@ -182,15 +184,28 @@ def patch(root: Path, limit_bytes: int) -> bytes | None:
                 "--full-index",
                 "--no-color",
                 "--no-ext-diff",
+                "--no-textconv",
                 "--no-renames",
-                tree.facts.get("commit", _EMPTY_TREE),
+                commit,
                 "--",
                 ":/",
                 *hidden,
             ],
             variables,
         )
+    made = None if made is None else _without_secrets(made)
     return made if made is not None and len(made) <= limit_bytes else None
+
+
+def _without_secrets(made: bytes) -> bytes:
+    """A patch without the files in whose lines a secret stands, also in those that were taken out."""
+    parts = re.split(rb"^(?=diff --git )", made, flags=re.MULTILINE)
+    kept = [part for part in parts if not contents.holds_secret(part) or _of_module(part)]
+    return b"".join(kept)
+
+
+def _of_module(part: bytes) -> bool:
+    return part.partition(b"\n")[0].rstrip(b'"').endswith(b".py")
 
 
 def _is_new_code(folder: str, path: str, chosen: selection.Settings) -> bool:
@@ -207,9 +222,11 @@ def _is_new_code(folder: str, path: str, chosen: selection.Settings) -> bool:
         return False
 
 
-def _secret(folder: str) -> list[str]:
+def _secret(folder: str, commit: str) -> list[str]:
+    """The files of the index and of the commit, which may have been taken out since, whose names are secret."""
     listed = _git(folder, ["ls-files", "-z", "--full-name", ":/"]) or b""
-    paths = os.fsdecode(listed).split("\0")
+    listed += _git(folder, ["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit]) or b""
+    paths = dict.fromkeys(os.fsdecode(listed).split("\0"))
     return [path for path in paths if path and selection.is_secret(path, is_tracked=True)]
 
 

@@ -309,3 +309,33 @@ def test_more_files_than_can_be_looked_at_are_told_and_only_what_is_imported_is_
     assert b"+x = 7" in patch
     assert b"+z = 1" in patch
     assert b"hunter2" not in patch
+
+
+def test_a_diff_holds_no_secret_that_was_taken_out_or_stands_in_a_tracked_file(repository: Path) -> None:
+    address = "url: https://me:hunter2@example.org/x\n"
+    write(
+        repository,
+        {".env": "TOKEN=hunter1", "config.yaml": address, "old.yaml": "a: 1\n", "plain.yaml": "a: 1\n"},
+    )
+    git(repository, "add", "--force", ".")
+    git(repository, "commit", "--message", "second")
+    git(repository, "rm", ".env")
+    write(repository, {"config.yaml": "url: none\n", "old.yaml": address, "plain.yaml": "a: 2\n"})
+    patch = worktree.patch(repository, 100_000)
+    assert patch is not None
+    assert b"hunter" not in patch
+    assert b"+a: 2" in patch, "what holds none is there"
+
+
+@pytest.mark.parametrize(
+    "name", ["aws_credentials.ini", "my-credentials.yaml", ".pgpass", "application_default_credentials.json"]
+)
+def test_what_holds_credentials_by_its_name_is_never_taken(repository: Path, name: str) -> None:
+    write(repository, {name: "hunter2"})
+    git(repository, "add", "--force", ".")
+    assert name not in bundle.collect(repository, {}, None).files
+
+
+def test_an_address_with_a_token_in_the_place_of_a_password_is_not_kept(repository: Path) -> None:
+    write(repository, {"requirements.txt": "git+https://ghp_0123456789abcdefghij@github.com/a/b\n"})
+    assert "requirements.txt" not in bundle.collect(repository, {}, None).files
