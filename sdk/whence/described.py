@@ -559,6 +559,11 @@ class _Description:
         yield cache.component(kind, framed, name, preview=parameters.preview(value))
 
 
+def is_stated(code: model.Component) -> bool:
+    """Whether that component states what the code is, in place of what runs."""
+    return (code.preview or "").startswith(("version ", "image ", "bundle "))
+
+
 def _stated(policy: str, raw: bytes, preview: str) -> model.Component:
     """A code component that states what the code is, in place of what runs."""
     return cache.component("code", {policy: raw}, preview=preview)

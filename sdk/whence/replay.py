@@ -19,6 +19,7 @@ from whence import (
     calls,
     capture,
     commanded,
+    described,
     environment,
     environments,
     handles,
@@ -179,6 +180,9 @@ class _Execution:
                     f"run {record.run.short} was started again and {prepared.failed(ended)}:\n{said}",
                     ErrorKind.NOT_RERUNNABLE,
                 )
+            if self.keyed is not None and _is_other_code(self.keyed, results / "made" / replayed.CODE):
+                why = "the code that its key names is not that of the room: a value that it reads was set by who ran it"
+                began.saw(observation.not_watched(), (why,))
             claims = prepared.claims(client, record, ended, results)
             comparison = None
             if given.is_as_it_was:
@@ -218,7 +222,8 @@ class _Execution:
             return commanded.prepare(made, captured, taken, params)
         arguments = results / "arguments"
         around = capture.restored_closure(self.client, captured)
-        replayed.write(arguments, params, taken, self.given.record.run.project, captured, around)
+        project, is_keyed = self.given.record.run.project, self.keyed is not None
+        replayed.write(arguments, params, taken, project, captured, around, is_keyed=is_keyed)
         return _Step(made, _entry(captured), arguments, results / "made")
 
     def _untrue(self, keyed: Keyed, inside: environment.Environment) -> Iterator[str]:
@@ -326,6 +331,14 @@ class _Step:
         self, client: Client, record: model.RunRecord, ended: room.Ended, scratch: Path
     ) -> tuple[model.OutputClaim, ...]:
         return _collect(client, record, self.results)
+
+
+def _is_other_code(keyed: Keyed, told: Path) -> bool:
+    """Whether the code in the room is not what the key says, or cannot be told; a stated version is believed."""
+    for part in keyed.components:
+        if part.kind == "code" and not described.is_stated(part):
+            return not told.exists() or told.read_bytes() != part.digest
+    return False
 
 
 def _entry(capture: model.Capture) -> str:

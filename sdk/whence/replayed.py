@@ -2,8 +2,8 @@
 
     python -m whence.replayed MODULE:NAME ARGUMENTS RESULTS
 
-ARGUMENTS is a frame of what `replay` wrote; RESULTS is a folder, in which `reached` (empty), `outputs` (a frame)
-and a Blob store appear. There is no catalog here: steps called by the step run as plain functions.
+ARGUMENTS is a frame of what `replay` wrote; RESULTS is a folder, in which `reached` (empty), `code` (where it was asked
+which code this is), `outputs` (a frame) and a Blob store appear. There is no catalog here: steps called by the step run as plain functions.
 """
 
 import importlib.util
@@ -21,7 +21,7 @@ from uuid import UUID
 
 from whence import calls, client, closures, handles, notebook, outputs, parameters
 from whence.steps import REPLAY_VARIABLE
-from whence_catalog import blobs, catalog, digest, facts, model
+from whence_catalog import blobs, cache, catalog, digest, facts, model
 
 # The descriptor at whose end this process knows that whoever started it is gone.
 GUARD_VARIABLE = "_WHENCE_ROOM_GUARD"
@@ -31,6 +31,8 @@ STORE = "blobs"
 OUTPUTS = "outputs"
 # It is there from when the entry point was found: what fails later is the step itself.
 REACHED = "reached"
+# The component of a key that says which code runs here.
+CODE = "code"
 
 
 def main(entry: str, arguments: Path, results: Path) -> None:
@@ -41,6 +43,8 @@ def main(entry: str, arguments: Path, results: Path) -> None:
     results.mkdir(exist_ok=True)
     (results / REACHED).touch()
     bound = _bind(step, said, root)
+    if said["is_keyed"]:
+        _tell_code(step, list(bound.arguments.values()), root, results)
     made = step(*bound.args, **bound.kwargs)
     if inspect.iscoroutine(made):
         import asyncio
@@ -53,6 +57,15 @@ def main(entry: str, arguments: Path, results: Path) -> None:
     said_of = model.Addition(calls.new_uid(), calls.new_uid(), own.actor, outputs=claims)
     body = facts.add(said_of, facts.Redactor(lambda _: b""))
     (results / OUTPUTS).write_bytes(digest.frame(body))
+
+
+def _tell_code(step: Callable[..., object], arguments: Sequence[object], root: Path, results: Path) -> None:
+    """Leave which code this is, with the values that it reads, as a key would say it; nothing, where it has no identity."""
+    from whence import fingerprint  # what a plain rerun never needs
+
+    found = fingerprint.code_identity(inspect.unwrap(step), root, arguments)
+    if not found.uncacheable:
+        (results / CODE).write_bytes(cache.component("code", dict(found.rows)).digest)
 
 
 def _take_place(said: Mapping[str, digest.Framed], root: Path) -> None:
@@ -149,10 +162,13 @@ def write(
     project: str,
     captured: model.Capture | None = None,
     closure: Mapping[str, digest.Framed] = NOTHING,
+    *,
+    is_keyed: bool = False,
 ) -> None:
     """Write the arguments of a call: its parameters, where each input lies, and where the process stood.
 
-    `closure` is that of `captured`, with what was stored for its size in place.
+    `closure` is that of `captured`, with what was stored for its size in place. Where the call `is_keyed`, it is to be told
+    which code runs.
     """
     captured = captured or model.Capture()
     claims = tuple(
@@ -183,6 +199,7 @@ def write(
                 "search": list(captured.search),
                 "source": (captured.source or model.Reached.MODULE).value,
                 "closure": dict(closure),
+                "is_keyed": is_keyed,
             }
         )
     )

@@ -270,3 +270,31 @@ def test_what_is_named_and_not_there_is_one_line(ran: Project) -> None:
         assert len(text.strip().splitlines()) == 1, text
     (ran.folder / "no.json").write_text("{}")
     assert "is no plan" in said(ran, "apply", "no.json", expect=1)
+
+
+def test_what_a_room_makes_with_other_values_than_the_key_stands_for_is_handed_to_nobody(
+    project: Project,
+) -> None:
+    project.write(
+        """
+        RATE = 1
+        @whence.step
+        def made(n: int):
+            return whence.dataset("out", [RATE, n])
+        """,
+        "steps.py",
+    )
+    project.write(
+        """
+        import steps
+        if __name__ == "__main__":
+            steps.RATE = 5
+            show(steps.made(int(sys.argv[1])).load())
+        """
+    )
+    assert project.run("7") == [5, 7]
+    planned(project, "--param", "steps.made.n=8", "--for", "dataset:out")
+    applied(project)
+    (again,) = [run for run in project.client.catalog.runs(job="steps.made") if run.rerun_of is not None]
+    assert "set by who ran it" in str(again.outcome)
+    assert project.run("8") == [5, 8], "and not what the room made of the file"
