@@ -8,7 +8,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from whence import calls, recorder, replay
@@ -37,7 +37,7 @@ def made_of(called: Called, coarse: bool) -> bytes:
 
 @dataclass
 class Arithmetic:
-    """`applying.Maker`: makes Runs again in this process, and keeps what it was asked to make.
+    """`due.Maker`: makes Runs again in this process, and keeps what it was asked to make.
 
     `wrong` are jobs that raise when they are made; `before` is called before each.
     """
@@ -103,14 +103,15 @@ class Arithmetic:
             capture=CAPTURE,
             owner=recorder.owner_of(uid),
             claimed_at=datetime.now(UTC),
+            presence_age=timedelta(0),
         )
-        answer = client.writer.reserve(call)
-        while isinstance(answer, cache.Wait):
-            answer = client.writer.reserve(call)
-        if isinstance(answer, cache.Reuse):
-            return replay.Executed(answer.run or model.Run(*()), answer.outputs, reused=True)  # type: ignore[call-arg]
-        assert isinstance(answer, cache.Execute), answer
+        while isinstance(answer := client.writer.reserve(call), cache.Wait | cache.Verify):
+            if isinstance(answer, cache.Verify):
+                present, missing, altered = client.look(answer.unknown, answer.trees)
+                call = replace(call, present=present, missing=missing, altered=altered)
         assert answer.run is not None
+        if isinstance(answer, cache.Reuse):
+            return replay.Executed(answer.run, answer.outputs, reused=True)
         called = job, c, tuple(client.blobs.read_bytes(source.digest) for _, source in taken)
         self.before(job)
         with self._guard:

@@ -4,8 +4,8 @@ An apply is itself a Run, whose id the plan has; what it makes are its children.
 whatever end, the same plan goes on where it stood, here or on another machine. Each Run is asked for under the key that
 it has once its inputs are known, so that nothing is computed that somebody has computed, or is computing.
 
-Leaves to others: what is in a plan (`whence_catalog.planning`), how one Run is made again (`replay`), and where: an
-`Executor` is handed tasks, which are small and can be sent.
+Leaves to others: what is in a plan (`whence_catalog.planning`), what is done of one Run (`due`), and where: an
+`Executor` is handed what is due, which is small and can be sent.
 """
 
 import dataclasses
@@ -13,317 +13,38 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from enum import StrEnum
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol, assert_never, cast
 from uuid import UUID
 
-from whence import calls, connecting, environment, environments, handles, places, recorder, replay
+from whence import handles, recorder
 from whence.client import Client
-from whence_catalog import cache, digest, model, planning, plans
+from whence.due import Done, Due, End, InRoom, Maker, content_of, perform
+from whence_catalog import cache, digest, model, plans
 from whence_catalog.blobs import BlobStore
 from whence_catalog.errors import Conflict, ErrorKind, NotFound, WhenceError
 
 JOB = "whence.apply"
 _AT_ONCE = 1000
-_LONGEST_PAUSE_SECONDS = 1.0
 # How often the word to stop is looked for.
 _LOOK_SECONDS = 0.2
 
 
-class End(StrEnum):
-    """How one Run of a plan ended."""
-
-    EXECUTED = "executed"
-    REUSED = "reused"
-    FAILED = "failed"
-    # It could not be run, or something that it takes was not made.
-    BLOCKED = "blocked"
-    # It was not begun, since all was to stop.
-    STOPPED = "stopped"
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One Run of a plan, with all that it takes known: small, and can be pickled.
-
-    `apply` is the Run that it will be a part of; `url`, `project` and `blobs` say where it is recorded.
-    """
-
-    apply: UUID
-    url: str
-    project: str
-    blobs: str
-    step: plans.PlannedRun
-    takes: tuple[plans.Taken, ...]
-    params: Mapping[str, digest.Framed] = field(default_factory=dict)
-    capture: model.Capture | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What became of the planned Run `step`: `run` is the one that was recorded for it, if one was."""
-
-    step: UUID
-    job: str
-    end: End
-    run: UUID | None = None
-    outputs: tuple[model.Output, ...] = ()
-    seconds: float = 0.0
-    why: str | None = None
-
-
 class Executor(Protocol):
-    """Carries out tasks, several at a time, here or elsewhere."""
+    """Carries out what is due, several at a time, here or elsewhere."""
 
-    def submit(self, task: Task) -> "Future[Done]":
-        """Begin a task, at once or when there is room; a task ends with how it ended, and raises nothing.
+    def submit(self, due: Due) -> "Future[Done]":
+        """Begin a due, at once or when there is room; a due ends with how it ended, and raises nothing.
 
-        To cancel what is answered takes back a task that was not begun; one that was goes on to its end.
+        To cancel what is answered takes back a due that was not begun; one that was goes on to its end.
         """
         ...
 
 
-class Maker(Protocol):
-    """Makes a recorded Run again, and records that: `replay.execute`, or what a test has in its place."""
-
-    def __call__(
-        self,
-        client: Client,
-        record: model.RunRecord,
-        inputs: Mapping[replay.Place, model.Output],
-        params: Mapping[str, digest.Framed],
-        *,
-        capture: model.Capture | None,
-        keyed: replay.Keyed | None,
-        parent: UUID,
-        progress: Callable[[str], None],
-    ) -> replay.Executed:
-        """Make it with these in the place of what it had, publish it under the key, if there is one."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class InRoom:
-    """Makes Runs again in rooms of their own."""
-
-    options: environments.Options = environments.AS_RECORDED
-
-    def __call__(
-        self,
-        client: Client,
-        record: model.RunRecord,
-        inputs: Mapping[replay.Place, model.Output],
-        params: Mapping[str, digest.Framed],
-        *,
-        capture: model.Capture | None,
-        keyed: replay.Keyed | None,
-        parent: UUID,
-        progress: Callable[[str], None],
-    ) -> replay.Executed:
-        """As `Maker`."""
-        code = capture or record.run.capture
-        if keyed is not None and not self._is_where_the_key_says(client, code):
-            progress("it runs elsewhere than its key would say, so that nothing of it will be reused")
-            keyed = None
-        return replay.execute(
-            client,
-            record,
-            inputs,
-            params,
-            capture=capture,
-            keyed=keyed,
-            options=self.options,
-            parent=parent,
-            progress=progress,
-        )
-
-    def _is_where_the_key_says(self, client: Client, code: model.Capture) -> bool:
-        """Whether the room is what the component `environment` of its key stands for: Python, and the image."""
-        if code.environment is None:
-            return False
-        here = environment.capture()
-        recorded = environment.decode(client.blobs.read_bytes(code.environment))
-        is_same_python = self.options.env == "recorded" or recorded.minor == here.minor
-        return is_same_python and recorded.image == here.image
-
-
-# ── one Run ──────────────────────────────────────────────────────────────────────────────────────
-
-
-def perform(client: Client, task: Task, make: Maker, progress: Callable[[str], None]) -> Done:
-    """Carry a task out: what its key stands for is taken where it is known, and made where it is not."""
-    began = time.monotonic()
-    step = task.step
-    try:
-        done = _perform(client, task, make, progress)
-    except WhenceError as error:
-        return Done(step.run, step.job, End.FAILED, seconds=time.monotonic() - began, why=str(error).strip())
-    return dataclasses.replace(done, seconds=time.monotonic() - began)
-
-
-def perform_there(
-    task: Task, make: Maker | None = None, progress: Callable[[str], None] = lambda text: None
-) -> Done:
-    """As `perform`, in whatever process: for an `Executor` whose tasks are carried out elsewhere."""
-    client = connecting.open_client(task.url, project=task.project, blobs_url=task.blobs)
-    try:
-        return perform(client, task, make or InRoom(), progress)
-    finally:
-        client.close()
-
-
-def _perform(client: Client, task: Task, make: Maker, progress: Callable[[str], None]) -> Done:
-    step = task.step
-    record = client.catalog.run(str(step.recipe))
-    had = {(used.role, used.ordinal): used for used in record.inputs}
-    moved = [
-        f"inputs/{taken.role}"
-        for taken in task.takes
-        if _content(taken) != had[taken.role, taken.ordinal].version.content
-    ]
-    if step.stands and not moved:
-        return _done(step, End.REUSED, record.run, record.outputs)
-    components = planning.recomputed(step.components, task.takes, dict.fromkeys(moved), {}, None)
-    keyed = replay.Keyed(cache.key(components), components) if components else None
-    if keyed is not None:
-        reused = _looked_up(client, _call(client, task, record, keyed), progress)
-        if reused is not None:
-            return _done(step, End.REUSED, reused.run, reused.outputs)
-    obstacles = step.step.obstacles if isinstance(step.step, plans.Conditional) else ()
-    if obstacles:
-        return Done(step.run, step.job, End.BLOCKED, why="; ".join(obstacles))
-    made = make(
-        client,
-        record,
-        _instead(client, task, had),
-        task.params,
-        capture=task.capture,
-        keyed=keyed,
-        parent=task.apply,
-        progress=progress,
-    )
-    return _done(step, End.REUSED if made.reused else End.EXECUTED, made.run, made.outputs)
-
-
-def _done(step: plans.PlannedRun, end: End, run: model.Run | None, outputs: tuple[model.Output, ...]) -> Done:
-    return Done(step.run, step.job, end, None if run is None else run.uid, outputs)
-
-
-def _content(taken: plans.Taken) -> model.Content:
-    assert taken.content is not None, "what a task takes is there"
-    return taken.content
-
-
-def _source(taken: plans.Taken) -> model.Source:
-    return model.Source(taken.artifact, _content(taken).digest, taken.producer)
-
-
-def _instead(
-    client: Client, task: Task, had: Mapping[replay.Place, model.Input]
-) -> dict[replay.Place, model.Output]:
-    """The productions that take the place of those that it had."""
-    moved = [
-        taken
-        for taken in task.takes
-        if (taken.artifact, _content(taken).digest, taken.producer)
-        != (
-            (was := had[taken.role, taken.ordinal]).version.artifact,
-            was.version.digest,
-            was.producer,
-        )
-        and taken.producer is not None
-    ]
-    found = client.catalog.named_productions([_source(taken) for taken in moved]) if moved else ()
-    instead: dict[replay.Place, model.Output] = {}
-    for taken, output in zip(moved, found, strict=True):
-        if isinstance(output, WhenceError):
-            raise output
-        instead[taken.role, taken.ordinal] = output
-    return instead
-
-
-def _call(client: Client, task: Task, record: model.RunRecord, keyed: replay.Keyed) -> model.Call:
-    uid = calls.new_uid()
-    return model.Call(
-        run=uid,
-        project=record.run.project,
-        job=record.run.job,
-        actor=client.actor,
-        mode=model.Mode.REUSE,
-        params={**record.run.params, **task.params},
-        inputs=tuple(model.InputClaim(taken.role, _source(taken), taken.ordinal) for taken in task.takes),
-        key=keyed.key,
-        components=keyed.components,
-        parent=task.apply,
-        rerun_of=record.run.uid,
-        capture=task.capture or record.run.capture,
-        owner=recorder.owner_of(uid),
-        claimed_at=datetime.now(UTC),
-        presence_age=timedelta(0) if client.blobs.is_local else timedelta(hours=1),
-    )
-
-
-def _looked_up(client: Client, call: model.Call, progress: Callable[[str], None]) -> cache.Reuse | None:
-    """What is known under the key of the call, recorded as a reuse; None where it is to be made.
-
-    Asked before a room is made, which may take long; whoever computes the same is waited for.
-    """
-    pause = 0.05
-    while True:
-        answer = calls.one(client.catalog.explain_calls([call])).answer
-        match answer:
-            case None | cache.Execute():
-                return None
-            case cache.Wait(holder=holder):
-                progress(f"waiting for {holder}, which computes the same")
-                time.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
-                call = dataclasses.replace(
-                    call, present=frozenset(), missing=frozenset(), altered=frozenset()
-                )
-            case cache.Verify(unknown=unknown, trees=trees, places=elsewhere):
-                present, missing, altered = client.look(unknown, trees)
-                seen = places.look(elsewhere)
-                if len(seen) < len(elsewhere):
-                    return None  # only the system that keeps it can say whether it is there
-                call = dataclasses.replace(
-                    call,
-                    present=call.present | present,
-                    missing=call.missing | missing,
-                    altered=call.altered | altered,
-                    sightings=(*call.sightings, *seen),
-                )
-            case cache.Reuse():
-                taken = client.writer.reserve(call)
-                if isinstance(taken, cache.Reuse):
-                    return taken
-                if isinstance(taken, cache.Execute):
-                    _let_go(client, call, taken)
-                    return None
-            case _:
-                assert_never(answer)
-
-
-def _let_go(client: Client, call: model.Call, begun: cache.Execute) -> None:
-    """End a Run that began since a result went away between two questions: it is made in a room, as another."""
-    client.writer.finish(
-        model.Report(
-            calls.new_uid(),
-            call.run,
-            model.RunState.ABORTED,
-            client.actor,
-            error="what it was to reuse went away",
-            token=begun.token,
-            owner=call.owner,
-        )
-    )
-
-
 class Here:
-    """Carries out tasks in this process, so many at a time; each makes its Run in a process of its own."""
+    """Carries out what is due in this process, so many at a time; each makes its Run in a process of its own."""
 
     def __init__(
         self,
@@ -337,10 +58,10 @@ class Here:
         self._said = said
         self._pool = ThreadPoolExecutor(jobs, thread_name_prefix="whence-apply")
 
-    def submit(self, task: Task) -> "Future[Done]":
+    def submit(self, due: Due) -> "Future[Done]":
         """As `Executor`."""
         return self._pool.submit(
-            perform, self._client, task, self._make, lambda text: self._said(task.step, text)
+            perform, self._client, due, self._make, lambda text: self._said(due.step, text)
         )
 
     def close(self) -> None:
@@ -413,7 +134,9 @@ def apply(
         Conflict: something that the plan rests on has changed.
     """
     attempt, own = _attempt(client, plan)
-    refuse_if_changed(client, plan, frozenset(own))
+    # What was reused here has an entry that names who made it.
+    theirs = (run.origin for run in own.values() if run.origin is not None)
+    refuse_if_changed(client, plan, frozenset(own).union(theirs))
     begun = _begun(client, plan, attempt)
     with begun.recorded(), recorder.running(begun):
         done = _Course(client, plan, begun.uid, executor, heard, stop or threading.Event(), own).run()
@@ -613,7 +336,7 @@ class _Course:
                 self._end(known)
                 continue
             self._heard(Event("started", step.run, step.job, len(self._done), self._many))
-            self._running[self._executor.submit(self._task(step, takes))] = step
+            self._running[self._executor.submit(self._due(step, takes))] = step
 
     def _await(self) -> None:
         """Wait for something to end, or for the word to stop."""
@@ -626,10 +349,10 @@ class _Course:
             for future in self._running:
                 future.cancel()
 
-    def _task(self, step: plans.PlannedRun, takes: tuple[plans.Taken, ...]) -> Task:
+    def _due(self, step: plans.PlannedRun, takes: tuple[plans.Taken, ...]) -> Due:
         request = self._plan.request
         code = request.code.get(step.job)
-        return Task(
+        return Due(
             self._uid,
             self._client.url,
             self._client.project,
@@ -666,14 +389,26 @@ class _Course:
         return taken
 
     def _known(self, step: plans.PlannedRun, takes: tuple[plans.Taken, ...]) -> Done | None:
-        """What an attempt before made of it, of the same inputs."""
-        wanted = {(taken.role, taken.ordinal): _content(taken).digest for taken in takes}
+        """What an attempt before made of it, of the same inputs, where that can still be handed on."""
+        wanted = {(taken.role, taken.ordinal): content_of(taken).digest for taken in takes}
         for uid in self._recorded.get(step.recipe, ()):
             record = self._client.catalog.run(str(uid))
-            if wanted == {(used.role, used.ordinal): used.version.digest for used in record.inputs}:
+            had = {(used.role, used.ordinal): used.version.digest for used in record.inputs}
+            if wanted == had and self._is_sound(record.outputs):
                 end = End.REUSED if record.run.state is model.RunState.REUSED else End.EXECUTED
                 return Done(step.run, step.job, end, uid, record.outputs, why="it was done before")
         return None
+
+    def _is_sound(self, outputs: Sequence[model.Output]) -> bool:
+        """Whether these bytes are still there, and nobody has said since that they are bad."""
+        contents = [each.version.content for each in outputs if each.location is None]
+        ours = frozenset(c.digest for c in contents if c.strength is model.Strength.CONTENT)
+        trees = frozenset(c.digest for c in contents if c.form is model.Form.TREE)
+        if self._client.look(ours, trees & ours)[0] != ours:
+            return False
+        named = [model.Reference.parse(each.version.ref) for each in outputs]
+        states = self._client.catalog.states(named) if named else ()
+        return all(state is model.VersionState.LIVE for state in states)
 
     def _end(self, done: Done) -> None:
         """Note how one ended, and what can begin, or never will, because of that."""

@@ -18,7 +18,7 @@ import pytest
 
 from tests import servers
 from tests.conftest import Project
-from whence import applying, connecting, environments, planned
+from whence import applying, connecting, due, environments, planned
 from whence.adapters import ray as on_ray
 from whence.client import Client
 from whence_catalog import model, plans, wire
@@ -57,7 +57,7 @@ PIPELINE = """
         joined(*[part(data, marks, n) for n in range(3)], marks)
         alone(data, marks)
 """
-MAKE = applying.InRoom(environments.Options("current"))
+MAKE = due.InRoom(environments.Options("current"))
 
 
 @pytest.fixture(scope="module")

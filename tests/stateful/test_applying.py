@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.pipelines import Arithmetic, Called, keyed, made_of
-from whence import applying, calls, connecting
+from whence import applying, calls, connecting, due
 from whence.client import Client
 from whence_catalog import inventory, model, plans
-from whence_catalog.errors import WhenceError
+from whence_catalog.errors import Conflict, WhenceError
 
 _ROOTS = ("x", "y")
 _numbers = itertools.count()
@@ -290,10 +290,13 @@ def test_two_applies_at_once_compute_nothing_twice(client: Client) -> None:
         done, also = one.result(60), two.result(60)
     here.close()
     beside.close()
-    assert [each.end for each in done.done] == [applying.End.EXECUTED] * 2
+    assert [each.end for each in done.done] == [due.End.EXECUTED] * 2
     assert also.is_whole
-    assert also.done[0].end is applying.End.REUSED
+    assert also.done[0].end is due.End.REUSED
     assert "which computes the same" in told[0]
+    assert len(world.maker.executed) == 2
+    # What it reused, others made: it still goes on, with nothing left to do.
+    assert carried_out(world, second).is_whole
     assert len(world.maker.executed) == 2
 
 
@@ -312,10 +315,10 @@ def test_what_fails_stops_what_takes_from_it_and_nothing_else(client: Client) ->
     done = applying.apply(client, plan, here)
     ends = {each.job: each.end for each in done.done}
     assert ends == {
-        world.job(0): applying.End.FAILED,
-        world.job(1): applying.End.BLOCKED,
-        world.job(2): applying.End.EXECUTED,
-        world.job(3): applying.End.BLOCKED,
+        world.job(0): due.End.FAILED,
+        world.job(1): due.End.BLOCKED,
+        world.job(2): due.End.EXECUTED,
+        world.job(3): due.End.BLOCKED,
     }
     # Once it is right, the same plan goes on with what is left.
     world.maker.wrong = frozenset()
@@ -325,18 +328,67 @@ def test_what_fails_stops_what_takes_from_it_and_nothing_else(client: Client) ->
     assert [job for job, _, _ in world.maker.executed] == [world.job(0), world.job(1), world.job(3)]
 
 
-def test_a_task_is_small_and_can_be_sent(client: Client) -> None:
+def half_done(client: Client) -> tuple[World, plans.RerunPlan, model.Output]:
+    """A plan of two steps whose second one failed, and what the first one made."""
+    first, second = Step(("x",), (), True, False, None), Step((), (0,), True, False, None)
+    world = World(client, Case((first, second), (), frozenset(), 1, {"x": b"9"}))
+    world.record(b"0")
+    plan = client.catalog.plan(world.request())
+    world.maker.wrong = frozenset({world.job(1)})
+    (made,) = carried_out(world, plan).done[0].outputs
+    world.maker.wrong = frozenset()
+    world.maker.executed.clear()
+    return world, plan, made
+
+
+def carried_out(world: World, plan: plans.RerunPlan) -> applying.Applied:
+    here = applying.Here(world.client, 1, world.maker)
+    try:
+        return applying.apply(world.client, plan, here)
+    finally:
+        here.close()
+
+
+def test_what_was_revoked_or_declared_bad_since_is_not_gone_on_with(client: Client) -> None:
+    world, plan, made = half_done(client)
+    key = client.catalog.run(str(made.run)).run.key
+    assert key is not None
+    revocation = inventory.Revocation(calls.new_uid(), client.project, (key,), client.actor, "wrong")
+    client.catalog.revoke_entries([revocation])
+    with pytest.raises(Conflict, match="revoked"):
+        carried_out(world, plan)
+    assert world.maker.executed == []
+
+
+def test_what_was_quarantined_since_is_not_gone_on_with(client: Client) -> None:
+    world, plan, made = half_done(client)
+    bad = made.version
+    claim = model.QuarantineClaim(calls.new_uid(), bad.artifact, bad.digest, client.actor, "bad")
+    client.catalog.quarantine([claim])
+    with pytest.raises(Conflict, match="quarantined"):
+        carried_out(world, plan)
+    assert world.maker.executed == []
+
+
+def test_what_was_lost_since_is_made_once_more(client: Client) -> None:
+    world, plan, made = half_done(client)
+    client.blobs.delete(made.version.digest)
+    assert carried_out(world, plan).is_whole
+    assert [job for job, _, _ in world.maker.executed] == [world.job(0), world.job(1)]
+
+
+def test_what_is_due_is_small_and_can_be_sent(client: Client) -> None:
     world = World(client, Case((Step(("x",), (), True, False, None),), (), frozenset(), 0, {"x": b"7"}))
     world.record(b"0")
     sent: list[bytes] = []
 
     class Sending:
-        """Sends each task to whoever reads it, and carries it out there."""
+        """Sends each to whoever reads it, and carries it out there."""
 
-        def submit(self, task: applying.Task) -> "Future[applying.Done]":
-            sent.append(pickle.dumps(task))
-            done: Future[applying.Done] = Future()
-            done.set_result(applying.perform(client, pickle.loads(sent[-1]), world.maker, lambda text: None))
+        def submit(self, one: due.Due) -> "Future[due.Done]":
+            sent.append(pickle.dumps(one))
+            done: Future[due.Done] = Future()
+            done.set_result(due.perform(client, pickle.loads(sent[-1]), world.maker, lambda text: None))
             return done
 
     done = applying.apply(client, client.catalog.plan(world.request()), Sending())

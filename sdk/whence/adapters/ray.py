@@ -17,9 +17,9 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whence import applying, connecting
-from whence.applying import Done, End, Maker, Task
+from whence import connecting
 from whence.client import Client
+from whence.due import Done, Due, End, Maker, perform
 from whence_catalog import plans
 from whence_catalog.errors import Conflict, ErrorKind, NotReady, WhenceError
 
@@ -117,9 +117,9 @@ class OnRay:
         self._begin = ray.remote(num_cpus=1, max_retries=_RETRIES)(carry_out)
         self._make = ray.put(make)
 
-    def submit(self, task: Task) -> "Future[Done]":
+    def submit(self, due: Due) -> "Future[Done]":
         """As `Executor`."""
-        return _Pending(task.step, self._begin.remote(task, self._make))
+        return _Pending(due.step, self._begin.remote(due, self._make))
 
 
 class _Pending(Future[Done]):
@@ -185,19 +185,19 @@ def refuse_out_of_reach(url: str, nodes: Sequence[Mapping[str, Any]]) -> None:
 # ── in a worker of Ray ───────────────────────────────────────────────────────────────────────────
 
 
-def carry_out(task: Task, make: Maker) -> Done:
+def carry_out(due: Due, make: Maker) -> Done:
     """Carry a task out in this process, with the catalog opened here.
 
     To take a task back Ray interrupts it: one that has begun goes on to its end.
     """
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        client = connecting.open_client(task.url, project=task.project, blobs_url=task.blobs)
+        client = connecting.open_client(due.url, project=due.project, blobs_url=due.blobs)
         try:
-            return applying.perform(client, task, make, lambda text: None)
+            return perform(client, due, make, lambda text: None)
         finally:
             client.close()
     except WhenceError as error:
-        return Done(task.step.run, task.step.job, End.FAILED, why=str(error))
+        return Done(due.step.run, due.step.job, End.FAILED, why=str(error))
     finally:
         signal.signal(signal.SIGINT, before)

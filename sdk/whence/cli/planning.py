@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from whence import applying, environments, planned
+from whence import applying, due, environments, planned
 from whence.cli import printing, session
 from whence.cli.rerunning import Env
 from whence.cli.session import Json, RunId
@@ -162,7 +162,7 @@ def apply(
     chosen = read(plan)
     chosen = planned.again(opened, chosen) if anew else chosen
     shown = _Shown(json)
-    make = applying.InRoom(environments.Options(env.value, nearest, offline))
+    make = due.InRoom(environments.Options(env.value, nearest, offline))
     with (
         _executor(on, opened, make, jobs or os.cpu_count() or 1, shown) as executor,
         _stopping(shown) as stop,
@@ -174,7 +174,7 @@ def apply(
 
 @contextmanager
 def _executor(
-    on: On, client: Client, make: applying.Maker, jobs: int, shown: "_Shown"
+    on: On, client: Client, make: due.Maker, jobs: int, shown: "_Shown"
 ) -> Iterator[applying.Executor]:
     """What carries out the tasks of a plan."""
     match on:
@@ -392,9 +392,9 @@ class _Shown:
         counts = ", ".join(f"{count} {_coloured(name)}" for name, count in done.counts.items() if count)
         _out.print(f"run {done.run}: {counts or 'nothing was to be done'}, in {done.seconds:.1f} s")
         for each in done.done:
-            for output in each.outputs if each.end is applying.End.EXECUTED else ():
+            for output in each.outputs if each.end is due.End.EXECUTED else ():
                 _out.print(f"  {escape(output.version.ref)}  by {escape(each.job)} {each.run}")
-            if each.end in (applying.End.FAILED, applying.End.BLOCKED):
+            if each.end in (due.End.FAILED, due.End.BLOCKED):
                 _out.print(f"  {_coloured(each.end.value)} {escape(each.job)}: {escape(each.why or '')}")
         if done.was_stopped:
             _out.print("it was told to stop; the same command goes on")
