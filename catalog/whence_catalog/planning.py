@@ -8,16 +8,15 @@ nothing behind it changes (early cutoff).
 A Run without a key says nothing of what it depends on. As long as all that it took is as it was, what it made stands;
 else it is run.
 
-Leaves to others: what is recorded (`Known`), and which Runs are looked at (`gather`, by what is asked for).
+Leaves to others: what is recorded (`Known`), and which Runs are looked at (`gathering`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
 from uuid import UUID
 
-from whence_catalog import cache, digest, flow, model
+from whence_catalog import cache, digest, model
 from whence_catalog.errors import InvalidInput
 from whence_catalog.plans import (
     Blocked,
@@ -102,131 +101,6 @@ class Known(Protocol):
     def history(self, jobs: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Expected]:
         """What the last Runs of these jobs of projects took."""
         ...
-
-
-# ── which Runs ───────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(slots=True)
-class Gathered:
-    """Rows of Runs, and what each took: (Run, role, ordinal, Version, producers, whether these are a guess).
-
-    `reasons` say what was left out; `unmade` are the inputs that nobody is known to have made.
-    """
-
-    runs: dict[int, None] = field(default_factory=dict)
-    started: dict[int, int] = field(default_factory=dict)
-    origins: dict[int, int] = field(default_factory=dict)
-    takes: dict[int, list[tuple[str, int, int, tuple[int, ...], bool]]] = field(default_factory=dict)
-    ambiguous: int = 0
-    unmade: int = 0
-    reasons: list[str] = field(default_factory=list)
-
-
-def gather(
-    ask: flow.Edges,
-    targets: Iterable[int],
-    roots: Iterable[int],
-    replaced: AbstractSet[int],
-    most: int,
-) -> Gathered:
-    """The Runs that `targets` came from, and those that came of the Versions `roots`; of both, what lies between.
-
-    What is replaced is followed no further up.
-
-    Args:
-        targets: rows of Runs; `roots`, `replaced`: rows of Versions.
-        most: how many Runs at most.
-    """
-    targets, roots = list(targets), list(roots)
-    up = _upstream(ask, targets, replaced, most) if targets or not roots else None
-    if not roots:
-        assert up is not None
-        return up
-    wanted = _downstream(ask, roots, most)
-    if up is not None:
-        between = Gathered(reasons=[*up.reasons, *wanted.reasons])
-        between.runs = {run: None for run in up.runs if run in wanted.runs}
-        wanted = between
-    _look(ask, wanted, list(wanted.runs), replaced)
-    return wanted
-
-
-def _upstream(ask: flow.Edges, targets: Sequence[int], replaced: AbstractSet[int], most: int) -> Gathered:
-    found = Gathered()
-    level = list(dict.fromkeys(targets))
-    while level:
-        if len(found.runs) + len(level) > most:
-            found.reasons.append(f"of more than {most:,} runs upstream only the nearest were looked at")
-            level = level[: max(0, most - len(found.runs))]
-        found.runs.update(dict.fromkeys(level))
-        reached = _look(ask, found, level, replaced)
-        if found.reasons:
-            break
-        level = [run for run in reached if run not in found.runs]
-    return found
-
-
-def _downstream(ask: flow.Edges, roots: Sequence[int], most: int) -> Gathered:
-    found = Gathered()
-    versions = list(roots)
-    level = sorted({run for run, *_ in ask.consumers_of(versions)})
-    while level:
-        if len(found.runs) + len(level) > most:
-            found.reasons.append(f"of more than {most:,} runs downstream only the nearest were looked at")
-            level = level[: max(0, most - len(found.runs))]
-        found.runs.update(dict.fromkeys(level))
-        if found.reasons:
-            break
-        out = flow.out_of(ask, level)
-        level = sorted({hop.target for hop in out.hops if hop.target not in found.runs})
-    return found
-
-
-def _look(ask: flow.Edges, found: Gathered, runs: Sequence[int], replaced: AbstractSet[int]) -> Sequence[int]:
-    """Note what these Runs took; answers the rows of those that made it, each once."""
-    if not runs:
-        return ()
-    # A reused Run took what its origin did, unless it says what it took itself.
-    rows = list(ask.taken_by(runs))
-    bare = {run: origin for run, _, origin, role, *_ in rows if origin is not None and role is None}
-    own = [row for row in rows if row[0] not in bare]
-    of_origin: dict[int, list[flow.Took]] = {}
-    for row in ask.taken_by(sorted(set(bare.values()))) if bare else ():
-        of_origin.setdefault(row[0], []).append(row)
-    for run, started, origin, *_ in rows:
-        found.started[run] = started
-        if origin is not None:
-            found.origins[run] = origin
-    taken: list[tuple[int, int, str, int, int, int | None]] = []
-    for run, started, _, role, ordinal, version, producer in own:
-        if role is not None and ordinal is not None and version is not None:
-            taken.append((run, started, role, ordinal, version, producer))
-    for run, origin in bare.items():
-        for _, started, _, role, ordinal, version, producer in of_origin.get(origin, ()):
-            if role is not None and ordinal is not None and version is not None:
-                taken.append((run, started, role, ordinal, version, producer))
-    unnamed = sorted({version for *_, version, producer in taken if producer is None} - replaced)
-    makers: dict[int, list[tuple[int, int]]] = {}
-    for maker, _, version, position, _ in ask.producers_of(unnamed) if unnamed else ():
-        makers.setdefault(version, []).append((position, maker))
-    reached: dict[int, None] = {}
-    for run, started, role, ordinal, version, producer in sorted(taken):
-        producers: tuple[int, ...] = ()
-        if version in replaced:
-            pass
-        elif producer is not None:
-            producers = (producer,)
-        else:
-            before = sorted((place for place in makers.get(version, ()) if place[0] < started), reverse=True)
-            producers = tuple(maker for _, maker in before)
-            found.ambiguous += len(before) > 1
-            found.unmade += not before
-        found.takes.setdefault(run, []).append(
-            (role, ordinal, version, producers, producer is None and len(producers) > 1)
-        )
-        reached.update(dict.fromkeys(producers[:1]))
-    return list(reached)
 
 
 # ── the rule ─────────────────────────────────────────────────────────────────────────────────────

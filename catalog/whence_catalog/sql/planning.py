@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import bindparam, func, select
 
-from whence_catalog import cache, digest, facts, lineage, model, planning, plans, rerun
+from whence_catalog import cache, digest, facts, gathering, lineage, model, planning, plans, rerun
 from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
 from whence_catalog.sql import artifacts, engine, named, questions, runs, states, tables, taint, times
 from whence_catalog.sql.engine import Record, Statement, Transaction
@@ -139,7 +139,7 @@ def plan(tx: Transaction, request: plans.PlanRequest, projects: frozenset[str] |
     roots = [asked.version(text) for text in request.downstream_of]
     swaps, replaced = asked.swaps()
     ask = questions.edges(tx, position)
-    found = planning.gather(ask, targets, roots, replaced, request.max_runs)
+    found = gathering.gather(ask, targets, roots, replaced, request.max_runs)
     known = _Known(tx, request, projects)
     recipes, masked = known.recipes(found)
     planned = planning.plan(request, swaps, recipes, known)
@@ -274,7 +274,7 @@ class _Known:
         self._makes.update({run: tuple(each) for run, each in found.items()})
         return self._makes
 
-    def recipes(self, found: planning.Gathered) -> tuple[list[planning.Recipe], int]:
+    def recipes(self, found: gathering.Gathered) -> tuple[list[planning.Recipe], int]:
         """The Runs that may be seen, as a plan looks at them; and how many may not."""
         rows = {row[0]: row for row in self._ask(_runs, found.runs)}
         seen = [run for run in found.runs if self.projects is None or rows[run][2] in self.projects]
