@@ -86,6 +86,10 @@ def test_every_list_that_can_grow_is_in_pages() -> None:
         "Query.nodes",
         "Paths.paths",
         "Difference.parts",
+        "Reach.productions",
+        "Reach.aliases",
+        "Reach.deployments",
+        "Reach.entries",
     }
     by_kind = {"ImpactConnection.kinds"}
     of_one_run = {

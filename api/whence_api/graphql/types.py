@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import strawberry
 
-from whence_api.graphql import caching, explaining, relay, said, told, values
+from whence_api.graphql import caching, explaining, reaching, relay, said, told, values
 from whence_api.graphql import lineage as history
 from whence_api.graphql.loaders import Info
 from whence_api.graphql.relay import After, First, described
@@ -16,12 +16,14 @@ from whence_catalog import model, replies
 
 if TYPE_CHECKING:
     from whence_api.graphql.caching import CacheEntry, Divergence
+    from whence_api.graphql.reaching import Reach
     from whence_api.graphql.said import Judgements
 
 # Of modules that lead here and that this leads to, as the things do: looked up when the schema is made.
 _CacheEntry: TypeAlias = Annotated["CacheEntry", strawberry.lazy("whence_api.graphql.caching")]
 _Divergence: TypeAlias = Annotated["Divergence", strawberry.lazy("whence_api.graphql.caching")]
 _Judgements: TypeAlias = Annotated["Judgements", strawberry.lazy("whence_api.graphql.said")]
+_Reach: TypeAlias = Annotated["Reach", strawberry.lazy("whence_api.graphql.reaching")]
 
 Standing: TypeAlias = Annotated[
     bool, strawberry.argument(description="Leave out those that mean something else by now.")
@@ -176,6 +178,16 @@ class Version(told.VersionTold, relay.Node):
         known = await info.context.position(as_of)
         found = await info.context.loaders.judgements(_exactly(self.value), known)
         return said.Judgements(value=found, known=known)
+
+    @described(
+        "What a Quarantine of it reaches, or would: of each kind the first so many, and counts of all."
+        " Of one Version at a time: not inside a list.",
+        alone=True,
+        weight=relay.WHOLE,
+    )
+    async def reach(self, info: Info, first: First = 25) -> _Reach:
+        """What is reached."""
+        return await reaching.find(info, _exactly(self.value), first)
 
     @described(
         "What it came from, or what came from it. Of one Version at a time: not inside a list.", alone=True
