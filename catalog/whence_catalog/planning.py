@@ -504,6 +504,24 @@ class _Rule:
         return f"{what}; {why}" if what else why
 
 
+# Why a publish is refused though the key says all that the result depends on.
+_OF_THE_MOMENT = frozenset(
+    str(model.Publication(model.Outcome.REFUSED, why.value))
+    for why in (cache.Reason.LEASE_LOST, *cache.CONDEMNING)
+)
+
+
+def standing_key(key: str | None, outcome: str | None) -> str | None:
+    """The key of a Run, where it stands for what the Run depends on: None once a publish under it was refused, since
+    something was found that it does not cover.
+
+    Args:
+        outcome: what the Run's end did to the cache, in words; None while it runs.
+    """
+    is_refused = outcome is not None and outcome.startswith(model.Outcome.REFUSED.value)
+    return None if is_refused and outcome not in _OF_THE_MOMENT else key
+
+
 def _input(taken: Taken, content: model.Content) -> str:
     return f"input {taken.role} ({taken.artifact}@{content.digest.short})"
 

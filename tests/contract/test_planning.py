@@ -41,9 +41,10 @@ class Pipeline:
         c: object = 1,
         capture: model.Capture = CAPTURE,
         state: model.RunState = model.RunState.COMPLETE,
+        uncovered: tuple[str, ...] = (),
         **fields: object,
     ) -> uuid.UUID:
-        """Run a step for real, publish what it made; answers its Run."""
+        """Run a step for real, publish what it made; answers its Run. What was `uncovered` by its key is told in the end."""
         world = self.world
         inputs = tuple(replace(taken(self.made[name]), role=name) for name in takes)
         components = components_of(job, c, {i.role: i.source.digest for i in inputs})
@@ -58,7 +59,7 @@ class Pipeline:
         )
         begun = world.begin(call)
         outputs = {f"model:{job}": content or job.encode()} if state is model.RunState.COMPLETE else {}
-        finished = world.finish(world.report(call, outputs, begun.token, state))
+        finished = world.finish(world.report(call, outputs, begun.token, state, uncacheable=uncovered))
         for output in finished.outputs:
             self.made[job] = output
         return call.run
@@ -178,6 +179,20 @@ def test_what_came_of_a_version_is_followed_downstream(pipeline: Pipeline) -> No
 def test_what_lies_between_is_planned_where_both_ends_are_named(pipeline: Pipeline) -> None:
     plan = pipeline.plan("model:train", downstream_of=("dataset:x@1",))
     assert words(plan) == {"clean": "reuse", "train": "reuse"}
+
+
+def test_a_run_whose_key_was_refused_has_none_in_a_plan(pipeline: Pipeline) -> None:
+    why = ("it ran code that its key does not cover: f",)
+    run = pipeline.step("holey", ["clean"], uncovered=why)
+    assert str(pipeline.world.catalog.run(str(run)).run.outcome) == f"refused: {why[0]}"
+    planned = pipeline.plan("model:holey").steps[-1]
+    assert planned.key is None
+    assert planned.step == plans.Reuse(
+        run, "it has no key, and nothing that it took changed", planned.step.outputs
+    )
+    planned = pipeline.plan("model:holey", params={"holey": {"c": 2}}).steps[-1]
+    assert isinstance(planned.step, plans.Execute)
+    assert (planned.key, planned.components) == (None, ())
 
 
 def test_a_failed_run_needs_what_it_took_and_itself(pipeline: Pipeline) -> None:

@@ -208,6 +208,26 @@ def test_a_run_without_a_key_stands_while_what_it_took_does() -> None:
     assert words(recorded.plan(("x", "x2"))) == {1: "execute", 2: "conditional"}
 
 
+@pytest.mark.parametrize(
+    ("outcome", "stands"),
+    [
+        (None, True),
+        ("entered", True),
+        ("diverged: other bytes for out", True),
+        ("none", True),
+        ("refused: lease lost", True),
+        ("refused: quarantined", True),
+        ("refused: tainted", True),
+        ("refused: it ran code that its key does not cover: f", False),
+        ("refused: quarantined; it took data while it ran", False),
+        ("refused: output out has no identity of its own", False),
+    ],
+)
+def test_a_key_that_was_refused_for_what_it_does_not_cover_is_none(outcome: str | None, stands: bool) -> None:
+    assert planning.standing_key("wk1:k", outcome) == ("wk1:k" if stands else None)
+    assert planning.standing_key(None, outcome) is None
+
+
 def test_an_entry_that_is_gone_is_executed_again() -> None:
     recorded = Recorded()
     recorded.step(1, [took("data", "x", "x1")], "one", is_entered=False)

@@ -17,7 +17,6 @@ from whence_catalog.sql.engine import Record, Statement, Transaction
 _RUN = tables.RUN
 _JOB = tables.JOB
 _PROJECT = tables.PROJECT
-_ORIGIN = _RUN.alias("origin")
 _OUTPUT = tables.OUTPUT
 _VERSION = tables.VERSION
 _ARTIFACT = tables.ARTIFACT
@@ -28,12 +27,11 @@ _PLACE = tables.PLACE
 _runs = Statement(
     select(
         *(_RUN.c.id, _RUN.c.uid, _PROJECT.c.name, _JOB.c.name, _RUN.c.state, _RUN.c.key),
-        *(_RUN.c.origin_id, _ORIGIN.c.uid, _RUN.c.project_id),
+        *(_RUN.c.origin_id, _RUN.c.outcome),
     )
     .select_from(_RUN)
     .join(_JOB, _JOB.c.id == _RUN.c.job_id)
     .join(_PROJECT, _PROJECT.c.id == _RUN.c.project_id)
-    .outerjoin(_ORIGIN, _ORIGIN.c.id == _RUN.c.origin_id)
     .where(engine.among(_RUN.c.id, "ids"))
 )
 _condemned = Statement(select(_RUN.c.id, taint.WORST).where(engine.among(_RUN.c.id, "ids")))
@@ -285,11 +283,12 @@ class _Known:
         makers = {run: rows[run][6] or run for run in seen}
         self._name(makers.values())
         made = self._made(list(makers.values()))
-        keyless = [maker for run, maker in makers.items() if rows[run][5] is None]
+        keys = {run: planning.standing_key(rows[run][5], rows[run][7]) for run in seen}
+        keyless = [maker for run, maker in makers.items() if keys[run] is None]
         worst: dict[int, int | None] = dict(self._ask(_condemned, keyless))
         recipes = []
         for run in seen:
-            _, uid, project, job, state, key, _, _, _ = rows[run]
+            _, uid, project, job, state, _, _, _ = rows[run]
             maker = makers[run]
             takes = tuple(
                 planning.Take(
@@ -306,7 +305,7 @@ class _Known:
             )
             recipes.append(
                 planning.Recipe(
-                    *(UUID(bytes=uid), self._names[maker], project, job, model.RunState(state), key),
+                    *(UUID(bytes=uid), self._names[maker], project, job, model.RunState(state), keys[run]),
                     takes,
                     made.get(maker, ()),
                     taint.condemned(worst.get(maker)),
