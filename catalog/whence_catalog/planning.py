@@ -395,12 +395,10 @@ class _Rule:
         """Give each of these the key that it would have now; none where that cannot be known."""
         moved = []
         for each in looked:
-            if not each.is_known:
-                continue
-            if not each.changed:
-                each.key = each.recipe.key
-            elif each.recipe.key is not None:
+            if each.is_known and each.changed:
                 moved.append(each)
+            elif each.is_known:
+                each.key = each.recipe.key
         parts = self._known.components([each.recipe.made_by for each in moved]) if moved else {}
         for each in moved:
             recorded = parts.get(each.recipe.made_by, ())
@@ -411,13 +409,15 @@ class _Rule:
                 self._request.params.get(each.recipe.job, {}),
                 self._request.code.get(each.recipe.job),
             )
-            if now is None:
-                each.has_unknown_key = True
+            has_key = each.recipe.key is not None
+            if now is None or not recorded:
+                each.has_unknown_key = has_key
                 continue
             before = {part.name: part.digest for part in recorded}
-            each.components = now
-            each.key = cache.key(now)
             each.changed = tuple(part.name for part in now if before.get(part.name) != part.digest)
+            if has_key:
+                each.components = now
+                each.key = cache.key(now)
 
     def _give_components(self, running: Sequence[_Looked]) -> None:
         """Give those that may be run the parts of their keys: what they take may be known only then."""

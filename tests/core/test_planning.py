@@ -79,7 +79,7 @@ class Recorded:
         return {key: self.found[key] for key in keys if key in self.found}
 
     def components(self, runs: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, Sequence[model.Component]]:
-        return {run: self.parts[run] for run in runs}
+        return {run: self.parts[run] for run in runs if run in self.parts}
 
     def obstacles(self, runs: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, tuple[str, ...]]:
         return {run: self.why_not[run] for run in runs if run in self.why_not}
@@ -226,6 +226,15 @@ def test_a_run_without_a_key_stands_while_what_it_took_does() -> None:
 def test_a_key_that_was_refused_for_what_it_does_not_cover_is_none(outcome: str | None, stands: bool) -> None:
     assert planning.standing_key("wk1:k", outcome) == ("wk1:k" if stands else None)
     assert planning.standing_key(None, outcome) is None
+
+
+def test_what_is_said_anew_of_a_run_without_a_key_and_is_as_it_was_changes_nothing() -> None:
+    recorded = Recorded()
+    recorded.step(1, [took("data", "x", "x1")], "one", is_keyed=False)
+    assert words(recorded.plan(params={"j1": {"c": 1}})) == {1: "reuse"}
+    assert words(recorded.plan(params={"j1": {"c": 2}})) == {1: "execute"}
+    recorded.parts.clear()  # nothing is known of what it depended on
+    assert words(recorded.plan(params={"j1": {"c": 1}})) == {1: "execute"}
 
 
 def test_an_entry_that_is_gone_is_executed_again() -> None:
