@@ -52,12 +52,13 @@ class Replacement:
     path: str | None = None
 
 
-_OF_CODE = frozenset({"signature", "code", "params"})
+# The room of the code is that in which it was described: its packages are among what identifies it.
+_OF_CODE = frozenset({"signature", "environment", "code", "params"})
 
 
 @dataclass(frozen=True, slots=True)
 class NewCode:
-    """Code in the place of that which a job ran: its parts of a key, and how it would be run.
+    """Code in the place of that which a job ran: its parts of a key, and how and where it would be run.
 
     Raises:
         InvalidInput: a part says something else than code: with those of another project it would ask for its keys.

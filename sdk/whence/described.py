@@ -254,13 +254,14 @@ def describe(client: "Client", call: Call, record: arguments.Record | None = Non
 
 
 def code_of(client: "Client", call: Call) -> tuple[tuple[model.Component, ...], model.Capture]:
-    """The parts of a key that say which code a call runs, as it is now, and how that would be run.
+    """The parts of a key that say which code a call runs, as it is now and in this environment, and how that would
+    be run: in one like this.
 
     Raises:
         InvalidInput: it has no identity.
     """
     described = _Description(client, call, lambda draft: draft)
-    components = described._signature(), *described._code()
+    components = described._signature(), described._environment(), *described._code()
     if described.obstacles:
         raise InvalidInput(f"the code of {call.job} has no identity: {'; '.join(described.obstacles)}")
     return components, described._captured()

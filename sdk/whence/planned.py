@@ -39,7 +39,7 @@ def plan(
         downstream_of: Versions of which all is followed that came of them.
         instead: what is taken in the place of an Artifact, or of one Version of it: a path, or a reference.
         params: other values, each by `job.name`.
-        code_now: take the code of the jobs as it is in this project now.
+        code_now: take the code of the jobs as it is in this project now, in an environment as this one.
 
     Raises:
         NotFound, InvalidInput: what is named is not there.
@@ -190,8 +190,7 @@ def _new_code(client: Client, run: model.Run) -> plans.NewCode:
         for name, value in call.inputs.items()
         if name not in had and name not in missing
     ]
-    capture = dataclasses.replace(seen, environment=run.capture.environment, python=run.capture.python)
-    return plans.NewCode((*components, *new), capture)
+    return plans.NewCode((*components, *new), seen)
 
 
 def _holds_inputs(value: digest.Framed) -> bool:

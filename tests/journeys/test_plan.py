@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Project
+from whence import environment
 from whence_catalog import model, plans, wire
 
 # Each body leaves a mark in a file whose path is a parameter: a room has no variables of ours.
@@ -74,11 +75,11 @@ def go(project: Project) -> Path:
     return project.marks.with_name("go")
 
 
-def whence(project: Project, *arguments: str) -> "subprocess.Popen[str]":
+def whence(project: Project, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
     process = subprocess.Popen(
         [sys.executable, "-m", "whence", *arguments],
         cwd=project.folder,
-        env={**os.environ, "WHENCE_URL": str(project.url), "COLUMNS": "150"},
+        env={**os.environ, "WHENCE_URL": str(project.url), "COLUMNS": "150", **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -87,16 +88,18 @@ def whence(project: Project, *arguments: str) -> "subprocess.Popen[str]":
     return process
 
 
-def said(project: Project, *arguments: str, expect: int = 0) -> str:
-    process = whence(project, *arguments)
+def said(project: Project, *arguments: str, expect: int = 0, **variables: str) -> str:
+    process = whence(project, *arguments, **variables)
     out, err = process.communicate(timeout=120)
     assert process.returncode == expect, (out, err)
     return out + err
 
 
-def planned(project: Project, *arguments: str, name: str = "plan.json", expect: int = 0) -> dict[str, str]:
+def planned(
+    project: Project, *arguments: str, name: str = "plan.json", expect: int = 0, **variables: str
+) -> dict[str, str]:
     """Plan, keep it in a file; answers what each job comes to."""
-    said(project, "plan", *arguments, "-o", name, expect=expect)
+    said(project, "plan", *arguments, "-o", name, expect=expect, **variables)
     return {step.job: plans.name(step.step) for step in kept(project, name).steps}
 
 
@@ -254,6 +257,16 @@ def test_code_as_it_is_now_is_planned_and_run(ran: Project) -> None:
     # It has the key that an ordinary call has.
     ran.run("0.5")
     assert ran.executed() == ["noted"]
+    # Code is described where the command is: its key, and the room, are of that environment.
+    elsewhere = f"sha256:{'1' * 64}"
+    words = planned(ran, "--code", "now", "--for", "report:score", WHENCE_IMAGE_DIGEST=elsewhere)
+    assert words["pipeline.score"] == "conditional"
+    plan = kept(ran)
+    (clean,) = [step for step in plan.steps if step.job == "pipeline.clean"]
+    assert clean.changed == ("environment",)
+    room = plan.request.code["pipeline.clean"].capture.environment
+    assert room is not None
+    assert environment.decode(ran.client.blobs.read_bytes(room)).image == elsewhere
 
 
 def test_what_is_named_and_not_there_is_one_line(ran: Project) -> None:
