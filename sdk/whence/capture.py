@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from whence import bundle, environment, origins, parameters, pods, worktree
+from whence import bundle, environment, origins, parameters, pods, secrecy, worktree
 from whence_catalog import digest, later, model
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def capture(
     entry = entries.find(function, root, source, arguments)
     source = _beside(source, entry.made)
     diff, notes = _diff(client, root, source)
+    argv, hidden = _command_line()
     closure = {name: parameters.keep(value, client.blobs) for name, value in entry.closure.items()}
     return model.Capture(
         entry=entry.name,
@@ -49,10 +50,10 @@ def capture(
         environment=_store_environment(client, found),
         python=found.minor,
         git=source.git,
-        argv=_texts(sys.argv),
+        argv=argv,
         rerunnable=entry.rerunnable,
         because=entry.because,
-        blind_spots=(*UNCHECKED, *code.widened, *source.notes, *notes),
+        blind_spots=(*UNCHECKED, *code.widened, *source.notes, *notes, *hidden),
         source=entry.source,
         cwd=_from_root(origins.current_folder(), root),
         search=_search(root),
@@ -67,15 +68,16 @@ def capture_block(client: "Client", file: str | None, root: Path) -> model.Captu
     found = environment.capture(root)
     source = bundle.collect(root, {}, file)
     diff, notes = _diff(client, root, source)
+    argv, hidden = _command_line()
     return model.Capture(
         bundle=_store_source(client, source),
         environment=_store_environment(client, found),
         python=found.minor,
         git=source.git,
-        argv=_texts(sys.argv),
+        argv=argv,
         because="it is a block inside a program, which nothing can call alone: make it a step, or run the whole"
         " program with `whence exec`",
-        blind_spots=(*source.notes, *notes),
+        blind_spots=(*source.notes, *notes, *hidden),
         source=model.Reached.BLOCK,
         cwd=_from_root(origins.current_folder(), root),
         search=_search(root),
@@ -126,6 +128,15 @@ def _diff(
     if made is None:
         return None, ("there is no diff: git could not make it, or it is too large",)
     return client.blobs.put_bytes(made), ()
+
+
+def _command_line() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The words of our command line without what looks secret in them, and what is to be said of that."""
+    words = _texts(sys.argv)
+    told = secrecy.masked(words, secrecy.known())
+    if told == words:
+        return words, ()
+    return told, ("the command line holds what looks secret: that was not kept",)
 
 
 def _texts(values: list[str]) -> tuple[str, ...]:

@@ -9,6 +9,8 @@ What has no such form makes the whole one that cannot be rebuilt. Values of glob
 Leaves to others: what a value is (`parameters`).
 """
 
+import dis
+import functools
 import inspect
 import os
 import sys
@@ -17,11 +19,13 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import cast
 
-from whence import bundle, origins, parameters
+from whence import bundle, origins, parameters, secrecy
 from whence_catalog import digest
 from whence_catalog.errors import Conflict, InvalidInput
 
 Kept = dict[str, digest.Framed]
+# In functions, and in bodies of classes.
+_READING = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
 # Where a module says which file it is made from, if that is no file that an import would find.
 FILE = "__whence_file__"
 
@@ -69,13 +73,20 @@ def read_by(functions: Iterable[types.FunctionType]) -> set[str]:
             continue
         seen.add(id(function))
         for code in bundle.codes(function.__code__):
-            found.update(code.co_names)
-            for name in code.co_names:
+            names = _globals_read(code)
+            found |= names
+            for name in names:
                 value = function.__globals__.get(name)
                 inner = inspect.unwrap(value) if isinstance(value, types.FunctionType) else None
                 if isinstance(inner, types.FunctionType) and inner.__globals__ is function.__globals__:
                     waiting.append(inner)
     return found
+
+
+@functools.lru_cache(maxsize=1024)
+def _globals_read(code: types.CodeType) -> frozenset[str]:
+    """The names that this code looks up in its module. `co_names` are names of attributes, too."""
+    return frozenset(each.argval for each in dis.get_instructions(code) if each.opname in _READING)
 
 
 def values_of(values: Mapping[str, object], root: Path) -> Kept:
@@ -128,7 +139,9 @@ def _free(function: types.FunctionType, root: Path, within: tuple[object, ...]) 
     return kept
 
 
-def _keep(kept: Kept, name: str, value: object, root: Path, within: tuple[object, ...]) -> None:
+def _keep(
+    kept: Kept, name: str, value: object, root: Path, within: tuple[object, ...], called: str | None = None
+) -> None:
     bare = without_step(value)
     if isinstance(bare, types.ModuleType):
         kept[f"{name}:"] = [bare.__name__, ""]
@@ -147,6 +160,8 @@ def _keep(kept: Kept, name: str, value: object, root: Path, within: tuple[object
             kept[name] = canonical.of(value, name)
         except Conflict as error:  # a view of what was tracked for a call that is over
             raise InvalidInput(f"{name} cannot be kept: {error}") from error
+        if hidden := secrecy.find(kept[name], called or name, secrecy.known()):
+            raise InvalidInput(f"{hidden} looks secret, so its value was not kept")
         for where, file in canonical.files.items():
             raise InvalidInput(
                 f"{where} is the path of {file.name}, whose bytes were not kept; hand it in as an artifact"
@@ -181,8 +196,10 @@ def _spec(function: types.FunctionType, root: Path, within: tuple[object, ...]) 
     }
     if function.__defaults__:
         kept: Kept = {}
-        for place, value in enumerate(function.__defaults__):
-            _keep(kept, str(place), value, root, within)
+        code = function.__code__
+        named = code.co_varnames[: code.co_argcount][-len(function.__defaults__) :]
+        for place, (name, value) in enumerate(zip(named, function.__defaults__, strict=True)):
+            _keep(kept, str(place), value, root, within, name)
         spec["defaults"] = kept
     if function.__kwdefaults__:
         kept = {}

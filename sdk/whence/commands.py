@@ -40,12 +40,13 @@ from whence import (
     restored,
     sandbox,
     searching,
+    secrecy,
     sources,
     split,
     tracing,
     worktree,
 )
-from whence_catalog import cache, model, observation, replies
+from whence_catalog import cache, digest, model, observation, replies
 from whence_catalog.blobs import BlobStore
 from whence_catalog.digest import Digest
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound
@@ -172,7 +173,15 @@ class _Running:
         self._program = programs.find(command.argv[0], self._here)
         # Ours has another folder on every machine.
         first = self._program.path.name if self._program.is_installed_with_ours else command.argv[0]
-        self._argv = (first, *command.argv[1:])
+        self._words = (first, *command.argv[1:])
+        known = secrecy.known()
+        self._argv = secrecy.masked(self._words, known)  # as it is recorded
+        for name, value in command.params.items():
+            if secrecy.find(cast("digest.Framed", value), name, known) is not None:
+                raise InvalidInput(
+                    f"the parameter {name} looks secret, and parameters are recorded; have the command read it from a"
+                    " variable, and name that with --env"
+                )
         self._places = dict(command.outputs)
         if command.metrics is not None and self._absolute(command.metrics) not in map(
             self._absolute, self._places.values()
@@ -326,6 +335,7 @@ class _Running:
             environment=self._program.environment,
             variables=command.variables,
             extra=seen,
+            hidden=self._hidden(),
             root=self._root,
             captured=self._captured(),
         )
@@ -343,6 +353,14 @@ class _Running:
         named = {path for path in map(self._absolute, words) if path.is_file() and str(path) not in known}
         return {self._told(path): BlobStore.hash_file(path).digest.text for path in sorted(named)}
 
+    def _hidden(self) -> dict[str, bytes]:
+        """What counts and is not recorded: words that look secret, and what the files hold that they name."""
+        words = [word for word, told in zip(self._words, self._argv, strict=True) if word != told]
+        named = [path for path in map(self._absolute, words) if path.is_file()]
+        held = [BlobStore.hash_file(path).digest.raw for path in named]
+        rows: list[digest.Framed] = [[os.fsencode(word) for word in words], cast("digest.Framed", held)]
+        return {"hidden words": digest.frame(rows)} if words else {}
+
     def _elsewhere(self) -> Iterator[str]:
         """Why it would not run what was kept: words that say where things lie on this machine."""
         root = f"{self._root}{os.sep}"
@@ -357,6 +375,10 @@ class _Running:
         stored = None if self._source.root_digest is None else bundle.store(self._source, client.blobs)
         why = [] if self._source.because is None else [self._source.because]
         why += self._elsewhere()
+        if self._argv != self._words:
+            why.append(
+                "a word of it looks secret, and was not kept; have it read a variable, named with --env"
+            )
         if command.takes_input:
             why.append("what it read from its standard input was not kept")
         if program.is_foreign_python:

@@ -20,7 +20,7 @@ Imports: TypeAlias = tuple[tuple[int, str, tuple[str, ...]], ...]
 _TICK_NANOSECONDS = 100_000_000
 # A user and a password, or a token in the place of both.
 _PASSWORD_IN_URL = re.compile(rb"://(?:[^/\s@$]*:[^/\s@${]+|[^/\s@$:{]{16,})@")
-_PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
+PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _LARGEST_SEARCHED = 4 << 20
 
 
@@ -128,7 +128,7 @@ def _read_imports(file: str) -> Imports:
 
 def holds_secret(data: bytes) -> bool:
     """Whether a password in an address, or a private key, stands in it."""
-    return _PASSWORD_IN_URL.search(data) is not None or _PRIVATE_KEY.search(data) is not None
+    return _PASSWORD_IN_URL.search(data) is not None or PRIVATE_KEY.search(data) is not None
 
 
 def _objection(file: str, data: bytes) -> str | None:
@@ -138,4 +138,4 @@ def _objection(file: str, data: bytes) -> str | None:
     head = data[:_LARGEST_SEARCHED]
     if _PASSWORD_IN_URL.search(head):
         return "an address in it holds a password"
-    return "a private key stands in it" if _PRIVATE_KEY.search(head) else None
+    return "a private key stands in it" if PRIVATE_KEY.search(head) else None

@@ -106,6 +106,7 @@ class Call:
         variables: environment variables that its result depends on. They enter the key under a secret.
         files: that its result depends on, by their paths from the root of the project.
         extra: further values that its result depends on, by name.
+        hidden: such values that must not be recorded. They enter the key under a secret.
         ignore: names of inputs that its result does not depend on. That they are ignored is part of the key.
         trust: why an image's bare tag, or an input that is known by less than its content, may be taken for what
             it names. It is recorded with the Run.
@@ -135,6 +136,7 @@ class Call:
     variables: Sequence[str] = ()
     files: Sequence[str] = ()
     extra: Mapping[str, object] = field(default_factory=dict)
+    hidden: Mapping[str, bytes] = field(default_factory=dict)
     ignore: Sequence[str] = ()
     trust: str | None = None
     tracked: Sequence[str] = ()
@@ -403,6 +405,8 @@ class _Description:
             yield from self._variable(name)
         for name, value in call.extra.items():
             yield from self._value("extra", value, f"extra/{name}")
+        for name, data in call.hidden.items():
+            yield from self._hidden("extra", f"extra/{name}", name, data)
         if call.watching is model.Watching.STRICT:
             # What was published by a call that nobody looked at closely must not be handed out to this one.
             yield cache.component("extra", call.watching.value, "reads", preview=call.watching.value)
@@ -538,18 +542,20 @@ class _Description:
         if value is None:
             yield cache.component("envvar", None, f"envvar/{name}", preview="unset")
             return
+        yield from self._hidden("envvar", f"envvar/{name}", f"the variable {name}", os.fsencode(value))
+
+    def _hidden(self, kind: str, name: str, told: str, value: bytes) -> Iterator[model.Component]:
+        """A part that may be a secret: only who has the catalog's own can tell whether two are the same."""
         try:
             key = self.client.key
         except WhenceError as error:
-            self.obstacles.append(f"the variable {name} enters the key under the catalog's secret: {error}")
+            self.obstacles.append(f"{told} enters the key under the catalog's secret: {error}")
             return
         if not key:
-            self.obstacles.append(
-                f"the variable {name} enters the key under the catalog's secret, which is kept from us"
-            )
+            self.obstacles.append(f"{told} enters the key under the catalog's secret, which is kept from us")
             return
-        hidden = hmac.digest(key, os.fsencode(value), "sha256")
-        yield cache.component("envvar", hidden, f"envvar/{name}", preview=f"set (hmac {hidden.hex()[:8]})")
+        hidden = hmac.digest(key, value, "sha256")
+        yield cache.component(kind, hidden, name, preview=f"set (hmac {hidden.hex()[:8]})")
 
     def _value(self, kind: str, value: object, name: str) -> Iterator[model.Component]:
         try:

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -262,13 +263,23 @@ def fit(x):
 def odd():
     return THING
 
+def named(x):
+    return x.API_KEY, x.load(), RATE
+
+def asks():
+    return API_KEY
+
+def answers():
+    return ANSWER, CONFIG
+
 BIAS = 1
 if __name__ == "__main__":
     RATE, THING, UNREAD = 2.5, object(), object()
-    BIAS = 4
+    BIAS, load = 4, object()
+    API_KEY, ANSWER, CONFIG = "hunter1", sys.argv[2], {"password": "hunter3"}
     root = Path(sys.argv[1])
     found = bundle.collect(root, {}, None)
-    for function in (fit, odd):
+    for function in (fit, odd, named, asks, answers):
         entry = entries.find(function, root, found)
         print(json.dumps([entry.because, dict(entry.closure)]))
 """
@@ -276,8 +287,13 @@ if __name__ == "__main__":
 
 def test_what_a_script_binds_for_itself_alone_is_kept_or_stands_in_the_way(project: Project) -> None:
     project.write({"bguarded.py": GUARDED})
-    command = [sys.executable, str(project.root / "bguarded.py"), str(project.root)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    fit, odd = map(json.loads, done.stdout.splitlines())
+    command = [sys.executable, str(project.root / "bguarded.py"), str(project.root), "hunter2"]
+    secret = {**os.environ, "DB_PASSWORD": "hunter2"}
+    done = subprocess.run(command, env=secret, capture_output=True, text=True, check=True)
+    fit, odd, named, asks, answers = map(json.loads, done.stdout.splitlines())
+    assert "hunter" not in done.stdout
+    assert named == [None, {"RATE": 2.5}], "what it asks of others is no name of the script's"
+    assert asks == ["API_KEY looks secret, so its value was not kept", {}]
+    assert answers[0].startswith("ANSWER looks secret")
     assert fit == [None, {"RATE": 2.5, "BIAS": 4}]
     assert odd[0].startswith("THING is a builtins.object, which has no stable identity")

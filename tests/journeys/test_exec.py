@@ -297,6 +297,25 @@ def test_a_command_that_names_its_project_by_an_absolute_path_says_that_it_canno
     assert "by its place on this machine" in str(capture.because)
 
 
+def test_a_word_that_looks_secret_counts_and_is_recorded_nowhere(shell: Shell) -> None:
+    told = []
+    for secret in ("hunter2", "hunter3", "hunter3"):
+        words = ("--", "sh", "-c", "echo $2 >> $MARKS", "sh", "--password", secret, "sh.key=hunter4-of-9")
+        told.append(shell("--json", *words, API_KEY="hunter4-of-9").told)
+    assert [each["state"] for each in told] == ["complete", "complete", "reused"]
+    assert shell.project.executed() == ["hunter2", "hunter3"]
+    capture = shell.project.client.catalog.run(told[0]["run"]).run.capture
+    assert capture.command == capture.argv
+    assert capture.argv[-3:] == ("--password", "***", "sh.key=***")
+    assert "a word of it looks secret" in str(capture.because)
+    stored = [file for file in shell.project.url.rglob("*") if file.is_file()]
+    assert stored
+    assert not any(b"hunter" in file.read_bytes() for file in stored), "nor anywhere else in the catalog"
+    refused = shell("--param", "password=hunter5", "--", "true")
+    assert (refused.code, "hunter5" in refused.err) == (1, False)
+    assert "the parameter password looks secret" in refused.err
+
+
 def test_a_python_command_can_say_more_of_its_run(shell: Shell) -> None:
     (shell.project.folder / "more.py").write_text(
         "import whence\nwith whence.attach() as run:\n    run.log(loss=0.25)\n    run.publish('model:m', b'weights')\n"

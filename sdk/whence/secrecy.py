@@ -1,0 +1,144 @@
+"""Secrecy: which names say that they hold a secret, and which texts are one, so that they are recorded nowhere.
+
+Decides by names (`API_KEY`, `--password`, `accessToken`), by what stands in a text (a password in an address, a
+private key), and by the environment: a text that is the value of a variable of such a name, or holds one. Numbers
+are no secrets. Leaves to others: files (`selection`, `contents`), and what is to be done about it.
+"""
+
+import functools
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from whence import contents, variables
+from whence_catalog import digest
+
+HIDDEN = "***"
+
+_SECRET = re.compile(
+    r"password|passwd|passphrase|secret|credential|bearer|authorization"
+    r"|(?:^|_)(?:api|access|private|signing|encryption|auth|account|master|ssh|storage|service|license)_?keys?(?:_|$)"
+    r"|(?:^|_)(?:auth|access|api|refresh|session)?token$|._pwd$|(?:^|_)(?:db|user|root|admin|smtp|ssh|proxy)_?pass$"
+)
+# Tokens of a language model's vocabulary; and names of what tells of a secret, or where one lies.
+_ORDINARY = re.compile(
+    r"(?:^|_)(?:pad|eos|bos|unk|sep|cls|mask|start|stop|end|begin|special|image|next|last|first|new)_token$"
+    r"|_(?:files?|paths?|dir|folder|ur[li]|names?|header|type|count|limit|size|len|length|index|columns?|fields?|env|var"
+    r"|variable|policy|ttl|min|max)$"
+)
+_SMALLEST_CHARACTERS = 6  # of a variable's value that is looked for: `test` and `true` are no secrets
+_LONGEST_BYTES = 4096  # of data; what is longer is no secret, but a file
+_SMALLEST_PART_CHARACTERS = 8  # of one that is looked for inside of other texts
+
+_OPTION = re.compile(r"--?[A-Za-z][\w.-]*")
+_SCRIPT_OPTION = re.compile(r"-\w*[ce]|--(?:eval|command)")  # of sh, python, perl, node
+_ASSIGNMENT = re.compile(r"(?s)(?P<name>-{0,2}[A-Za-z_][\w.-]*)=(?P<value>.+)")
+# In the text of a script: `NAME=value`, `--name value`, `"name": "value"`. What is called or looked up is no value.
+_VALUE = r"(?P<value>[^\s'\"$`&;|(){}\[\],]++)(?![(\[])"
+_IN_SCRIPT = (
+    re.compile(r"(?<![\w$.-])(?P<name>-{0,2}[A-Za-z_][\w.-]*)(?P<between>=['\"]?)" + _VALUE),
+    re.compile(r"(?<!\S)(?P<name>--?[A-Za-z][\w.-]*)(?P<between>\s+['\"]?)(?!-)" + _VALUE),
+    re.compile(r"(?P<name>[A-Za-z_][\w.-]*)(?P<between>['\"]?\s*[:=]\s*['\"])(?P<value>[^'\"$]+)"),
+    re.compile(r"(?i)(?P<name>authorization)(?P<between>:\s*(?:\w+\s+)?)" + _VALUE),
+)
+_PASSWORD_IN_URL = re.compile(r"(?<=://)(?P<user>[^/\s@$:]*:)?[^/\s@${]+(?=@)")
+
+
+@functools.lru_cache(maxsize=4096)
+def is_named(name: str) -> bool:
+    """Whether a variable, an option, a parameter or a field of that name holds a secret, as its name says."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    plain = re.sub(r"[^a-z0-9]+", "_", spaced.lower()).strip("_")
+    return _SECRET.search(plain) is not None and _ORDINARY.search(plain) is None
+
+
+def known() -> frozenset[str]:
+    """The values of this process's environment variables whose names say that they are secret."""
+    # Where a secret lies is none.
+    return frozenset(
+        value
+        for name, value in variables.untold().items()
+        if is_named(name)
+        and len(value) >= _SMALLEST_CHARACTERS
+        and not (os.path.isabs(value) and os.path.exists(value))
+    )
+
+
+def is_secret(text: str, values: frozenset[str]) -> bool:
+    """Whether a text is a secret, or holds one; `values` are those that are `known`."""
+    if text in values or any(value in text for value in values if len(value) >= _SMALLEST_PART_CHARACTERS):
+        return True
+    return contents.holds_secret(text.encode("utf-8", "replace"))
+
+
+def find(value: digest.Framed, where: str, values: frozenset[str]) -> str | None:
+    """Where in a canonical value, which is called `where`, a secret stands; None where there is none."""
+    match value:
+        case str():
+            # A name alone may be wrong about an empty text.
+            return where if value and (is_named(where) or is_secret(value, values)) else None
+        case bytes():
+            is_long = len(value) > _LONGEST_BYTES
+            return None if is_long else find(value.decode("utf-8", "replace"), where, values)
+        case digest.Record(name="dataclass" | "pydantic", value=[_, dict() as fields, *_]):
+            return find(cast("digest.Framed", fields), where, values)
+        case digest.Record(name="path" | "pure-path"):
+            return None  # where one lies
+        case digest.Record():
+            return find(value.value, where, values)
+        case Mapping():
+            for key, item in value.items():
+                found = find(item, key if isinstance(key, str) else where, values)
+                if found is not None:
+                    return found if found == where else f"{found} in {where}"
+            return None
+        case list() | tuple() | frozenset() | set():
+            for item in value:
+                if not isinstance(item, int | float) and (found := find(item, where, values)) is not None:
+                    return found
+            return None
+        case _:
+            return None
+
+
+def masked(words: Sequence[str], values: frozenset[str]) -> tuple[str, ...]:
+    """The words of a command line, with `***` in place of what looks secret in them.
+
+    That is what stands behind or in an option of such a name, or is assigned to it, also in the text of a script;
+    a password in an address; and what is one of `values`. What only refers to a value (`$TOKEN`, `{token}`) stays.
+    """
+    found: list[str] = []
+    for place, word in enumerate(words):
+        before = words[place - 1] if place else ""
+        is_behind = _OPTION.fullmatch(before) is not None and is_named(before) and not word.startswith("-")
+        is_script = _SCRIPT_OPTION.fullmatch(before) is not None
+        found.append(HIDDEN if is_behind and _is_value(word) else _masked(word, values, is_script))
+    return tuple(found)
+
+
+def _is_value(word: str) -> bool:
+    return bool(word) and not word.startswith("$") and not (word.startswith("{") and word.endswith("}"))
+
+
+def _masked(word: str, values: frozenset[str], is_script: bool) -> str:
+    if word in values:
+        return HIDDEN
+    assigned = None if is_script else _ASSIGNMENT.fullmatch(word)
+    if assigned is not None and is_named(assigned["name"]) and _is_value(assigned["value"]):
+        return f"{assigned['name']}={HIDDEN}"
+    text = word
+    for pattern in _IN_SCRIPT:
+        text = pattern.sub(_hide, text)
+    if contents.holds_secret(text.encode("utf-8", "replace")):
+        text = _PASSWORD_IN_URL.sub(lambda found: (found["user"] or "") + HIDDEN, text)
+        if contents.PRIVATE_KEY.search(text.encode("utf-8", "replace")):
+            return HIDDEN
+    for value in sorted(values, key=len, reverse=True):
+        if len(value) >= _SMALLEST_PART_CHARACTERS:
+            text = text.replace(value, HIDDEN)
+    return text
+
+
+def _hide(found: re.Match[str]) -> str:
+    return f"{found['name']}{found['between']}{HIDDEN}" if is_named(found["name"]) else found[0]

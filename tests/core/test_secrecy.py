@@ -1,0 +1,74 @@
+"""What looks secret by its name, by what stands in it, or by the environment; and what only seems to. 1 s."""
+
+from pathlib import Path
+
+import pytest
+
+from whence import parameters, secrecy
+
+ORDINARY = [
+    "key", "sort_key", "max_tokens", "token_count", "eos_token", "pad_token_id", "secret_name", "password_file",
+    "tokenizer", "passes", "n_pass", "PWD", "OLDPWD", "monkey", "keys", "author", "api_url", "TOKENIZERS_PARALLELISM",
+]  # fmt: skip
+SECRET = [
+    "API_KEY", "apiKey", "--api-key", "password", "PGPASSWORD", "db.passwd", "AWS_SECRET_ACCESS_KEY", "HF_TOKEN",
+    "--token", "accessToken", "credentials", "DB_PWD", "client_secret", "WANDB_API_KEY", "OPENAI_APIKEY", "db_pass",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("names", "are"), [(ORDINARY, False), (SECRET, True)])
+def test_a_name_says_whether_it_holds_a_secret(names: list[str], are: bool) -> None:
+    assert {name: secrecy.is_named(name) for name in names} == dict.fromkeys(names, are)
+
+
+KNOWN = frozenset({"hunter2", "hunter3-of-8"})
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["t.py", "--password", "x1", "--n", "3"], ["t.py", "--password", "***", "--n", "3"]),
+        (["--api-key=x1 y", "--out=a"], ["--api-key=***", "--out=a"]),
+        (["env", "API_KEY=x1 y", "A=b"], ["env", "API_KEY=***", "A=b"]),
+        (["--token", "$TOKEN", "--token", "{token}", "--token=${T}"], None),
+        (["--password", "--n", "3", "--token-file", "t.txt"], None),
+        (["hunter2", "a-hunter2", "see hunter3-of-8!"], ["***", "a-hunter2", "see ***!"]),
+        (["postgres://me:x1@h/db", "https://h/db"], ["postgres://me:***@h/db", "https://h/db"]),
+        (["git+https://ghp_0123456789abcdefghij@github.com/a"], ["git+https://***@github.com/a"]),
+        (["-c", "PASSWORD=x1 psql; tool --token 'x1'"], ["-c", "PASSWORD=*** psql; tool --token '***'"]),
+        (["-c", "token=os.environ['TOKEN']; f(token=get(1))"], None),
+        (["-c", "def f(token: str, max_tokens=512): pass"], None),
+        (['{"password": "x1", "n": "3"}'], ['{"password": "***", "n": "3"}']),
+        (["-H", "Authorization: Bearer x1"], ["-H", "Authorization: Bearer ***"]),
+        (["a\n-----BEGIN RSA PRIVATE KEY-----\nb"], ["***"]),
+    ],
+)
+def test_words_of_a_command_are_told_without_what_looks_secret(words: list[str], told: list[str]) -> None:
+    assert list(secrecy.masked(words, KNOWN)) == (told or words)
+
+
+def test_a_value_is_looked_through_by_the_names_in_it() -> None:
+    def found(name: str, value: object) -> str | None:
+        return secrecy.find(parameters.Canonical(Path.cwd()).of(value, name), name, KNOWN)
+
+    assert found("API_KEY", "x1") == "API_KEY"
+    assert found("CONFIG", {"db": [{"password": "x1"}]}) == "password in db in CONFIG"
+    assert found("RATES", ["a", ("b", b"hunter2")]) == "RATES"
+    assert found("URL", "postgres://me:x1@h/db") == "URL"
+    for name, value in (
+        ("API_KEY", ""),
+        ("password", 5),
+        ("secrets", Path("there")),
+        ("CONFIG", {"max_tokens": 3, "eos_token": "</s>", "rates": [1.0, None]}),
+    ):
+        assert found(name, value) is None
+
+
+def test_the_environment_says_which_values_are_secret(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in {"API_KEY": "hunter2", "DB_PASSWORD": "test", "X_CREDENTIALS": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    known = secrecy.known()
+    assert "hunter2" in known
+    assert not known & {"test", str(tmp_path)}
