@@ -214,6 +214,10 @@ class _Rule:
         """Say what becomes of the Runs of one level, all those before them being known."""
         standing = self._states(level)
         looked = [self._look(recipe, standing) for recipe in level]
+        for each in looked:
+            # No entry says what became of it since. What stands or falls with what is run is asked about then.
+            for made in each.recipe.made if each.is_known and self._would_stand(each) else ():
+                self._note_state(made.artifact, made.content.digest, standing)
         self._find_keys(looked)
         keys = list(dict.fromkeys(each.key for each in looked if each.key is not None))
         entries = self._known.entries(keys) if keys else {}
@@ -275,9 +279,12 @@ class _Rule:
     def _states(
         self, level: Sequence[Recipe]
     ) -> Mapping[tuple[model.Artifact, digest.Digest], model.VersionState]:
-        """Where that stands which these Runs take from no Run of the plan."""
+        """Where that stands which these Runs take from no Run of the plan, and what those without a key made."""
         outside: dict[tuple[model.Artifact, digest.Digest], None] = {}
+        handed_on: dict[tuple[model.Artifact, digest.Digest], None] = {}
         for recipe in level:
+            if recipe.key is None:
+                handed_on |= dict.fromkeys((made.artifact, made.content.digest) for made in recipe.made)
             for take in recipe.takes:
                 swap = self._swap(take)
                 if swap is not None:
@@ -285,12 +292,21 @@ class _Rule:
                         outside[swap.artifact, swap.content.digest] = None
                 elif not take.producers or take.producers[0] not in self._steps:
                     outside[take.artifact, take.content.digest] = None
-        found = self._known.states(list(outside)) if outside else {}
+        asked = list(outside | handed_on)
+        found = self._known.states(asked) if asked else {}
         for artifact, named in outside:
-            state = found.get((artifact, named), model.VersionState.LIVE)
-            name = f"{artifact}@{named.text}"
-            self._read[ReadType.STATE, name] = Read(ReadType.STATE, name, state.value)
+            self._note_state(artifact, named, found)
         return found
+
+    def _note_state(
+        self,
+        artifact: model.Artifact,
+        named: digest.Digest,
+        standing: Mapping[tuple[model.Artifact, digest.Digest], model.VersionState],
+    ) -> None:
+        state = standing.get((artifact, named), model.VersionState.LIVE)
+        name = f"{artifact}@{named.text}"
+        self._read[ReadType.STATE, name] = Read(ReadType.STATE, name, state.value)
 
     def _look(
         self,
@@ -455,12 +471,15 @@ class _Rule:
 
     def _stands(self, each: _Looked) -> bool:
         """Whether what it made without a key may go on being taken, as long as what it takes is as it was."""
+        return self._would_stand(each) and each.recipe.condemned is None
+
+    def _would_stand(self, each: _Looked) -> bool:
+        """Whether it may, if nobody declared it bad."""
         recipe = each.recipe
         return (
             not each.changed
             and recipe.key is None
             and recipe.state is not model.RunState.RUNNING
-            and recipe.condemned is None
             and bool(recipe.made)
             and not self._gone(recipe.made)
         )

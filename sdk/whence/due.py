@@ -6,7 +6,7 @@ Leaves to others: which Run is due when (`applying`), and how one is made again 
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -15,7 +15,7 @@ from uuid import UUID
 
 from whence import calls, connecting, environment, environments, places, recorder, replay
 from whence.client import Client
-from whence_catalog import cache, digest, model, planning, plans
+from whence_catalog import cache, digest, model, planning, plans, rerun
 from whence_catalog.errors import WhenceError
 
 _LONGEST_PAUSE_SECONDS = 1.0
@@ -158,7 +158,7 @@ def _perform(client: Client, due: Due, make: Maker, progress: Callable[[str], No
         for taken in due.takes
         if content_of(taken) != had[taken.role, taken.ordinal].version.content
     ]
-    if step.stands and not moved:
+    if step.stands and not moved and not _unfit(client, _handed_on(record)):
         return _done(step, End.REUSED, record.run, record.outputs)
     components = planning.recomputed(step.components, due.takes, dict.fromkeys(moved), {}, None)
     keyed = replay.Keyed(cache.key(components), components) if components else None
@@ -167,6 +167,7 @@ def _perform(client: Client, due: Due, make: Maker, progress: Callable[[str], No
         if reused is not None:
             return _done(step, End.REUSED, reused.run, reused.outputs)
     obstacles = step.step.obstacles if isinstance(step.step, plans.Conditional) else ()
+    obstacles += _unfit(client, due.takes)
     if obstacles:
         return Done(step.run, step.job, End.BLOCKED, why="; ".join(obstacles))
     made = make(
@@ -190,6 +191,26 @@ def content_of(taken: plans.Taken) -> model.Content:
     """The content of what is taken, which is known."""
     assert taken.content is not None, "what a due takes is there"
     return taken.content
+
+
+def _handed_on(record: model.RunRecord) -> list[plans.Taken]:
+    """What others would take of it, if nothing is run."""
+    return [
+        plans.Taken(made.role, 0, made.version.artifact, made.version.content, made.run)
+        for made in record.outputs
+    ]
+
+
+def _unfit(client: Client, takes: Sequence[plans.Taken]) -> tuple[str, ...]:
+    """Why nothing is to be made of what is taken: what was said of it until now, whatever the plan knew."""
+    named = [model.Reference(taken.artifact, content_of(taken).digest.text) for taken in takes]
+    why: list[str] = []
+    for taken, judged in zip(takes, client.catalog.judgements(named) if named else (), strict=True):
+        if isinstance(judged, WhenceError):
+            raise judged
+        used = model.Input(taken.role, judged.version, taken.producer, taken.ordinal)
+        why += rerun.unfit(used, judged.taints)
+    return tuple(why)
 
 
 def _source(taken: plans.Taken) -> model.Source:

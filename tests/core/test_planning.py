@@ -94,13 +94,21 @@ class Recorded:
 
     def plan(self, *swaps: tuple[str, str], **asked: object) -> dict[int, plans.PlannedRun]:
         """What becomes of each, by its number; a swap puts text in the place of an artifact's content."""
+        return by_number(self.whole(*swaps, **asked))
+
+    def whole(self, *swaps: tuple[str, str], **asked: object) -> plans.RerunPlan:
+        """All of the plan: what becomes of each, and what that rests on."""
         request = plans.PlanRequest(run_id(99), **asked)  # type: ignore[arg-type]
         replaced = {
             (artifact(name), None): plans.Replacement(artifact(name), content(text), run_id(50))
             for name, text in swaps
         }
         planned = planning.plan(request, replaced, self.recipes, self)
-        return {each.run.int: each for each in planned.steps}
+        return plans.RerunPlan(run_id(99), 7, request, (), *planned)
+
+
+def by_number(plan: plans.RerunPlan) -> dict[int, plans.PlannedRun]:
+    return {each.run.int: each for each in plan.steps}
 
 
 def components_of(
@@ -379,6 +387,35 @@ def test_what_a_plan_read_that_is_no_longer_so_is_named() -> None:
     assert plans.differences(before, before) == ()
     assert plans.differences(before, now) == (f"entry wk1:1: was none, is run {run_id(5)}",)
     assert plans.differences(before, now, own=frozenset({run_id(5)})) == ()
+
+
+def test_a_plan_rests_on_the_state_of_what_a_run_without_a_key_hands_on() -> None:
+    """Nothing else would tell that data from outside, say, was declared bad since."""
+    recorded = Recorded()
+    recorded.step(1, (), "root", job="whence.publish", is_keyed=False)
+    noted = recorded.step(2, [took("data", "o1", "root", 1)], "noted", is_keyed=False)
+    recorded.step(3, [took("data", "o1", "root", 1), took("also", "o2", "noted", 2)], "three")
+    before = recorded.whole(params={"j3": {"c": 2}})
+    assert words(by_number(before)) == {1: "reuse", 2: "reuse", 3: "execute"}
+    assert {each.name: each.said for each in before.read if each.type is plans.ReadType.STATE} == {
+        f"{artifact(role)}@{content(text).digest.text}": "live"
+        for role, text in (("o1", "root"), ("o2", "noted"))
+    }
+    recorded.bad[artifact("o2"), content("noted").digest] = model.VersionState.QUARANTINED
+    recorded.recipes[1] = replace(noted, condemned=cache.Reason.QUARANTINED)
+    recorded.why_not[noted.run] = ("because",)
+    named = f"state {artifact('o2')}@{content('noted').digest.text}"
+    difference, *_ = plans.differences(before, recorded.whole(params={"j3": {"c": 2}}))
+    assert difference == f"{named}: was live, is quarantined"
+
+
+def test_what_a_run_without_a_key_made_is_no_matter_where_it_may_be_made_again() -> None:
+    recorded = Recorded()
+    recorded.step(1, [took("data", "x", "x1")], "one", is_keyed=False)
+    recorded.step(2, [took("data", "o1", "one", 1)], "two", is_keyed=False)
+    before = recorded.whole(("x", "x2"))
+    assert [each.name.partition("@")[0] for each in before.read] == ["file:x"]
+    assert by_number(before)[2].stands
 
 
 def test_the_schema_that_is_published_is_that_of_plans() -> None:

@@ -362,12 +362,61 @@ def test_what_was_revoked_or_declared_bad_since_is_not_gone_on_with(client: Clie
 
 def test_what_was_quarantined_since_is_not_gone_on_with(client: Client) -> None:
     world, plan, made = half_done(client)
-    bad = made.version
-    claim = model.QuarantineClaim(calls.new_uid(), bad.artifact, bad.digest, client.actor, "bad")
-    client.catalog.quarantine([claim])
+    declare_bad(client, made)
     with pytest.raises(Conflict, match="quarantined"):
         carried_out(world, plan)
     assert world.maker.executed == []
+
+
+def declare_bad(client: Client, made: model.Output) -> None:
+    claim = model.QuarantineClaim(
+        calls.new_uid(), made.version.artifact, made.version.digest, client.actor, "it is mislabelled"
+    )
+    (result,) = client.catalog.quarantine([claim])
+    assert not isinstance(result, WhenceError), result
+
+
+@pytest.mark.parametrize("has_key", [True, False])
+def test_data_that_was_declared_bad_since_it_was_planned_stops_the_plan(
+    client: Client, has_key: bool
+) -> None:
+    world = World(
+        client, Case((Step(("x", "y"), (), has_key, False, None),), (), frozenset(), 0, {"x": b"9"})
+    )
+    world.record(b"0")
+    plan = client.catalog.plan(world.request())
+    declare_bad(client, world.roots["y"])
+    world.maker.executed.clear()
+    with pytest.raises(Conflict, match=f"{world.prefix}y@.* was live, is quarantined"):
+        carried_out(world, plan)
+    assert world.maker.executed == []
+
+
+def test_data_that_is_declared_bad_while_a_plan_is_carried_out_blocks_what_takes_it(client: Client) -> None:
+    """What was begun goes on; what would take it is not begun, whether it has a key or none."""
+    steps = (
+        Step(("x",), (), True, False, None),
+        Step(("y",), (0,), True, False, None),
+        Step(("y",), (0,), False, False, None),
+        Step((), (0,), True, False, None),
+        Step((), (1, 2, 3), True, False, None),
+    )
+    world = World(client, Case(steps, (), frozenset(), 4, {"x": b"9"}))
+    world.record(b"0")
+    plan = client.catalog.plan(world.request())
+
+    def begun(job: str) -> None:
+        if job == world.job(0):
+            declare_bad(client, world.roots["y"])
+
+    world.maker.before = begun
+    done = {each.job: each for each in carried_out(world, plan).done}
+    assert [done[world.job(at)].end for at in range(5)] == [
+        *(due.End.EXECUTED, due.End.BLOCKED, due.End.BLOCKED, due.End.EXECUTED, due.End.BLOCKED)
+    ]
+    for at in (1, 2):
+        said = f"input ay (dataset:{world.prefix}y@1) is quarantined by {client.actor.name}, because it is mislabelled"
+        assert done[world.job(at)].why == said
 
 
 def test_what_was_lost_since_is_made_once_more(client: Client) -> None:
