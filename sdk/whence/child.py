@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import BinaryIO, cast
 
+from whence import guard
 from whence_catalog.errors import ErrorKind, NotReady
 
 # What whoever started us may send, and means for the program.
@@ -125,8 +126,10 @@ def run(program: Program, watch: Callable[[int], int] | None = None) -> Ended:
         NotReady: it cannot be started.
     """
     passed: list[signal.Signals] = []
-    with _forwarding(passed, program.takes_input) as told:
-        process = _started(program, is_watched=watch is not None)
+    # What reads from a terminal has to be in the group that the terminal talks to, which is ours.
+    shares_group = program.takes_input and os.isatty(0)
+    with guard.over_group() as tell, _forwarding(passed, shares_group) as told:
+        process = _started(program, None if shares_group else tell, is_watched=watch is not None)
         told(process.pid)
         streams = _Streams()
         streams.follow(cast("BinaryIO", process.stdout), 1, program.stdout)
@@ -141,7 +144,10 @@ def run(program: Program, watch: Callable[[int], int] | None = None) -> Ended:
     return Ended(code, None, tuple(passed))
 
 
-def _started(program: Program, is_watched: bool) -> "subprocess.Popen[bytes]":
+def _started(
+    program: Program, tell: Callable[[int], None] | None, is_watched: bool
+) -> "subprocess.Popen[bytes]":
+    """Its process; it tells its number, where it is in a group of its own."""
     try:
         return subprocess.Popen(
             program.argv,
@@ -150,9 +156,8 @@ def _started(program: Program, is_watched: bool) -> "subprocess.Popen[bytes]":
             stdin=None if program.takes_input else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            # What reads from a terminal has to be in the group that the terminal talks to.
-            process_group=None if program.takes_input else 0,
-            preexec_fn=_prepared(program.confine),
+            process_group=None if tell is None else 0,
+            preexec_fn=_prepared(tell, program.confine),
             # Ours are closed by themselves; to look for others would be calls that a trace stops at, too early.
             close_fds=not is_watched,
         )
@@ -169,17 +174,19 @@ def _started(program: Program, is_watched: bool) -> "subprocess.Popen[bytes]":
         ) from error
 
 
-def _prepared(confine: Callable[[], None] | None) -> Callable[[], None] | None:
-    """What the child does before its program is loaded: on Linux, it sees to it that it dies with us.
+def _prepared(tell: Callable[[int], None] | None, confine: Callable[[], None] | None) -> Callable[[], None]:
+    """What the child does before its program is loaded: it sees to it that it dies with us.
 
     If we are killed, its Run is given up, and another one may write to the same places.
     """
-    if not sys.platform.startswith("linux"):
-        return confine
-    libc, parent = ctypes.CDLL(None), os.getpid()
+    parent = os.getpid()
+    libc = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
 
     def prepare() -> None:
-        libc.prctl(_DIES_WITH_PARENT, int(signal.SIGKILL), 0, 0, 0)
+        if libc is not None:
+            libc.prctl(_DIES_WITH_PARENT, int(signal.SIGKILL), 0, 0, 0)
+        if tell is not None:
+            tell(os.getpid())
         if os.getppid() != parent:  # we were killed before it said so
             os._exit(1)
         if confine is not None:
@@ -189,7 +196,7 @@ def _prepared(confine: Callable[[], None] | None) -> Callable[[], None] | None:
 
 
 @contextlib.contextmanager
-def _forwarding(passed: list[signal.Signals], shares_terminal: bool) -> Iterator[Callable[[int], None]]:
+def _forwarding(passed: list[signal.Signals], shares_group: bool) -> Iterator[Callable[[int], None]]:
     """While it lasts, signals that reach us go to the process that we are told of, and to its children."""
     process: list[int] = []
     early: list[int] = []
@@ -199,12 +206,12 @@ def _forwarding(passed: list[signal.Signals], shares_terminal: bool) -> Iterator
         if not process:
             early.append(number)
         else:
-            _send(process[0], number, shares_terminal)
+            _send(process[0], number, shares_group)
 
     def told(pid: int) -> None:
         process.append(pid)
         for number in early:
-            _send(pid, number, shares_terminal)
+            _send(pid, number, shares_group)
 
     if threading.current_thread() is not threading.main_thread():
         yield told
@@ -221,9 +228,9 @@ def _forwarding(passed: list[signal.Signals], shares_terminal: bool) -> Iterator
             signal.signal(each, before[each])
 
 
-def _send(pid: int, number: int, shares_terminal: bool) -> None:
+def _send(pid: int, number: int, shares_group: bool) -> None:
     with contextlib.suppress(ProcessLookupError):
-        if not shares_terminal:
+        if not shares_group:
             os.killpg(pid, number)
             if number in STOPPING:
                 os.killpg(

@@ -39,6 +39,7 @@ from whence import (
     recorder,
     restored,
     sandbox,
+    scratch,
     searching,
     secrecy,
     sources,
@@ -483,7 +484,7 @@ class _Running:
             if handle.path == path:
                 began.lend(handle)
         with ExitStack() as scope:
-            folder = Path(scope.enter_context(tempfile.TemporaryDirectory(prefix="whence-log-")))
+            (folder := scope.enter_context(scratch.folder("whence-exec-")) / "said").mkdir()
             began.begin()
             scope.enter_context(began.recorded())
             self._clear()
@@ -502,12 +503,11 @@ class _Running:
             "PYTHONUNBUFFERED": os.environ.get("PYTHONUNBUFFERED", "1"),
             **variables(values, command.inputs, self._outputs, command.params),
         }
-        scratch = folder.with_name(f"{folder.name}-scratch")
         confine: list[Callable[[], None]] = []
         if command.sandbox:
-            scratch.mkdir()
-            told["TMPDIR"] = str(scratch)
-            confine.append(sandbox.confinement(readable, list(self._outputs.values()), scratch))
+            (own := folder.with_name("own")).mkdir()
+            told["TMPDIR"] = str(own)
+            confine.append(sandbox.confinement(readable, list(self._outputs.values()), own))
         trace = (
             tracing.Trace(reads.cover(self._client, self._root, self._files, readable))
             if command.trace
@@ -527,7 +527,6 @@ class _Running:
         try:
             how = child.run(program, trace)
         finally:
-            shutil.rmtree(scratch, ignore_errors=True)
             seen = observation.not_watched() if trace is None else trace.seen()
             began.saw(seen, observation.reasons(seen))
         for path in () if trace is None else trace.denied:
@@ -573,10 +572,10 @@ class _Running:
         if any((folder / name).stat().st_size for name in STREAMS):
             drafts[LOG] = handles.draft("report", f"{self.job}.log", folder, metadata={model.ASIDE: True})
         metrics = {} if error is not None or self._command.metrics is None else self._metrics()
-        with tempfile.TemporaryDirectory(prefix="whence-") as scratch:
+        with tempfile.TemporaryDirectory(prefix="whence-") as staging:
             claims = []
             for place, (role, draft) in enumerate(drafts.items()):
-                own = Path(scratch) / str(place)
+                own = Path(staging) / str(place)
                 own.mkdir()
                 claims.append(self._client.store(draft, role=role, folder=own, run=began.uid))
         if metrics:

@@ -5,10 +5,9 @@ points to the original; `rerun` is what a person asks for: as it was, compared, 
 """
 
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,13 +28,13 @@ from whence import (
     recorder,
     replayed,
     room,
+    scratch,
     tickets,
 )
 from whence.client import Client
 from whence_catalog import blobs, cache, digest, facts, model, observation
 from whence_catalog import likeness as rules
 from whence_catalog import rerun as plans
-from whence_catalog.blobs import disk
 from whence_catalog.errors import Conflict, ErrorKind, WhenceError
 
 Progress = Callable[[str], None]
@@ -111,7 +110,8 @@ def execute(
         Damaged: its source or its environment is not in the store as it was recorded.
     """
     given = _Given(record, dict(inputs or {}), dict(params or {}), capture or record.run.capture)
-    with _folder(keep, "whence-rerun-") as folder, _folder(None, "whence-results-") as results:
+    place = scratch.folder("whence-rerun-") if keep is None else nullcontext(keep)
+    with place as folder, scratch.folder("whence-results-") as results:
         return _Execution(client, given, keyed, options, parent, tolerance, progress, heard).carried_out(
             folder, results
         )
@@ -345,19 +345,6 @@ def _entry(capture: model.Capture) -> str:
     if capture.entry is None:
         raise Conflict("its entry point was not recorded", ErrorKind.NOT_RERUNNABLE)
     return capture.entry
-
-
-@contextmanager
-def _folder(keep: Path | None, prefix: str) -> Iterator[Path]:
-    if keep is not None:
-        yield keep
-        return
-    with disk.explained(tempfile.gettempdir()):
-        scratch = tempfile.mkdtemp(prefix=prefix)
-    try:
-        yield Path(scratch)
-    finally:
-        disk.remove(Path(scratch))
 
 
 def _reserved(client: Client, call: model.Call, progress: Progress) -> cache.Execute | cache.Reuse:

@@ -9,9 +9,7 @@ which code this is), `outputs` (a frame) and a Blob store appear. There is no ca
 import importlib.util
 import inspect
 import os
-import signal
 import sys
-import threading
 import types
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,9 +20,6 @@ from uuid import UUID
 from whence import calls, client, closures, handles, notebook, outputs, parameters
 from whence.steps import REPLAY_VARIABLE
 from whence_catalog import blobs, cache, catalog, digest, facts, model
-
-# The descriptor at whose end this process knows that whoever started it is gone.
-GUARD_VARIABLE = "_WHENCE_ROOM_GUARD"
 
 NOTHING: Mapping[str, digest.Framed] = MappingProxyType({})
 STORE = "blobs"
@@ -133,20 +128,6 @@ def _notebook(root: Path, around: Mapping[str, digest.Framed]) -> types.ModuleTy
     exec(compile(file.read_bytes(), str(file), "exec", dont_inherit=True), vars(module))
     closures.restore_globals(around, (), module, root)
     return module
-
-
-def guard() -> None:
-    """Have this process end, with all that it started, when whoever started it is gone."""
-    held = os.environ.pop(GUARD_VARIABLE, None)
-    if held is None:
-        return
-
-    def watch(descriptor: int) -> None:
-        while os.read(descriptor, 1):
-            pass
-        os.killpg(0, signal.SIGKILL)
-
-    threading.Thread(target=watch, args=(int(held),), name="whence guard", daemon=True).start()
 
 
 def _own_client(results: Path) -> client.Client:
@@ -259,5 +240,4 @@ def _filled(value: digest.Framed, taken: Mapping[str, list[handles.Handle]]) -> 
 
 if __name__ == "__main__":
     os.environ[REPLAY_VARIABLE] = "1"
-    guard()
     main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeAlias, cast
 
-from whence import bundle, environment, environments, replayed
+from whence import bundle, environment, environments, guard
 from whence.environment import Environment
 from whence_catalog import errors
 from whence_catalog.blobs import BlobStore, disk
@@ -190,38 +190,30 @@ class Room:
 def _started(
     command: Sequence[str], variables: Mapping[str, str], folder: Path
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """A child in a group of its own, which ends, all of it, when this is left in whatever way."""
-    guard, held = os.pipe()
-    try:
-        guarded = {} if _IS_WINDOWS else {replayed.GUARD_VARIABLE: str(guard)}
+    """A child in a group of its own, which ends, all of it, when this is left in whatever way, or we are killed."""
+    with guard.over_group() as tell:
         child = subprocess.Popen(
             list(command),
             cwd=folder,
-            env={**variables, **guarded},
+            env=dict(variables),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            pass_fds=() if _IS_WINDOWS else (guard,),
         )
-    except BaseException:
-        os.close(held)
-        raise
-    finally:
-        os.close(guard)
-    try:
-        yield child
-    finally:
-        if child.returncode is None:
-            _end(child, signal.SIGTERM)
-            give_up_at = time.monotonic() + _GRACE_SECONDS
-            while not _has_ended(child) and time.monotonic() < give_up_at:
-                time.sleep(0.02)
-            _end(child, signal.SIGKILL)
-            child.wait()
-        os.close(held)
-        for pipe in (child.stdout, child.stderr):
-            cast("IO[bytes]", pipe).close()
+        tell(child.pid)
+        try:
+            yield child
+        finally:
+            if child.returncode is None:
+                _end(child, signal.SIGTERM)
+                give_up_at = time.monotonic() + _GRACE_SECONDS
+                while not _has_ended(child) and time.monotonic() < give_up_at:
+                    time.sleep(0.02)
+                _end(child, signal.SIGKILL)
+                child.wait()
+            for pipe in (child.stdout, child.stderr):
+                cast("IO[bytes]", pipe).close()
 
 
 def _has_ended(child: "subprocess.Popen[bytes]") -> bool:

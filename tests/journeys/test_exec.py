@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,10 +55,12 @@ class Shell:
     project: Project
     capture: "pytest.CaptureFixture[str]"
 
-    def start(self, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
+    def start(
+        self, *arguments: str, whence: tuple[str, ...] = ("exec",), **variables: str
+    ) -> "subprocess.Popen[str]":
         project = self.project
         process = subprocess.Popen(
-            [_WHENCE, "exec", *arguments],
+            [_WHENCE, *whence, *arguments],
             cwd=project.folder,
             env={
                 **os.environ,
@@ -73,9 +77,9 @@ class Shell:
         project.started.append(process)
         return process
 
-    def apart(self, *arguments: str, said: str | None = None) -> Said:
+    def apart(self, *arguments: str, said: str | None = None, whence: tuple[str, ...] = ("exec",)) -> Said:
         """In a process of its own, to its end."""
-        process = self.start(*arguments)
+        process = self.start(*arguments, whence=whence)
         out, err = process.communicate(said, timeout=60)
         return Said(process.returncode, out, err)
 
@@ -418,16 +422,42 @@ def test_the_same_command_at_the_same_time_is_waited_for_and_reused(shell: Shell
     assert project.executed() == ["half"]
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="prctl(2)")
-def test_a_command_does_not_outlive_the_whence_that_started_it(shell: Shell) -> None:
-    process = shell.start(
-        "--out", "o=o.txt", "--", "sh", "-c", "echo $$ > pid; echo up >> $MARKS; exec sleep 60"
-    )
-    shell.project.wait_for_mark(process, "up")
-    command = os.pidfd_open(int((shell.project.folder / "pid").read_text()))
-    shell.project.kill(process)
-    assert select.select([command], [], [], 30)[0], "it is gone"
-    os.close(command)
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="only Linux tells when a process of others ends")
+def test_what_a_command_started_does_not_outlive_the_whence_that_started_it(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (temporary := tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    stays = "sleep 60 & echo $! > {pid}; echo up > {ready}; wait; true"
+    named = ("--param", f"pid={tmp_path / 'pid'}", "--param", f"ready={tmp_path / 'ready'}")
+    once = f"case $HOME in *whence-rerun-*) {stays} ;; esac"
+    made = shell("--json", *named, "--", "sh", "-c", once).told
+    for whence, arguments in (
+        (("exec",), ("--stdin", *named, "--", "sh", "-c", stays)),
+        (("rerun",), (made["run"], "--env", "current")),
+    ):
+        process = shell.start(*arguments, whence=whence)
+        until_there(process, tmp_path / "ready")
+        left = os.pidfd_open(int((tmp_path / "pid").read_text()))
+        shell.project.kill(process)
+        assert select.select([left], [], [], 30)[0], f"it is gone after {whence[0]}"
+        os.close(left)
+        (tmp_path / "ready").unlink()
+    kinds = {each.name.rpartition("-")[0] for each in temporary.iterdir()}
+    assert kinds == {"whence-rerun", "whence-results", "whence-exec"}
+    made = shell("--json", "--", "true").told
+    client = shell.project.client
+    replay.execute(client, client.catalog.run(made["run"]), options=environments.Options(env="current"))
+    assert list(temporary.iterdir()) == [], "what the killed left goes with the next of its kind"
+
+
+def until_there(process: "subprocess.Popen[str]", path: Path) -> None:
+    give_up_at = time.monotonic() + 30
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < give_up_at
+        time.sleep(0.01)
 
 
 def test_what_was_a_program_is_one_again(shell: Shell) -> None:

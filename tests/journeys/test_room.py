@@ -111,7 +111,6 @@ def test_recorded_code_runs_after_its_project_is_gone(
         "PATH",
         "PYTHONHASHSEED",
         "PYTHONPATH",
-        "_WHENCE_ROOM_GUARD",
     }
     installed = made.python(
         ["-c", "from importlib import metadata as m; print(*(d.name for d in m.distributions()))"]
