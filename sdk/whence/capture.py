@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from whence import bundle, environment, origins, parameters, pods, secrecy, worktree
+from whence import bundle, environment, origins, parameters, patches, pods, secrecy, worktree
 from whence_catalog import digest, later, model
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _diff(
     key = (tree.root, tree.state)
     if key not in _patches:
         _patches.clear()
-        _patches[key] = worktree.patch(root, LARGEST_DIFF_BYTES)
+        _patches[key] = patches.make(root, LARGEST_DIFF_BYTES)
     made = _patches[key]
     if made is None:
         return None, ("there is no diff: git could not make it, or it is too large",)

@@ -13,6 +13,7 @@ Leaves to others: what git lists (`worktree`), and what stands in the files (`co
 """
 
 import fnmatch
+import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -141,3 +142,17 @@ def is_secret(path: str, is_tracked: bool) -> bool:
     if lower.endswith(".py"):
         return _SECRET_MODULE.fullmatch(lower.rpartition("/")[2]) is not None
     return _SECRET.search(lower) is not None or (not is_tracked and _PERHAPS_SECRET.search(lower) is not None)
+
+
+def unfit(folder: str, path: str, is_link: bool) -> str | None:
+    """Why a path cannot be in any tree."""
+    if path.endswith("/"):
+        return "each is a repository of its own, which nothing names"
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return "their names are not UTF-8"
+    real = os.path.realpath(os.path.join(folder, path)) if is_link else ""
+    if is_link and not real.startswith(os.path.realpath(folder) + os.sep):
+        return "they are links that lead out of the project"
+    return None

@@ -11,27 +11,19 @@ Leaves to others: which of the files are taken (`selection`), and what is made o
 import dataclasses
 import marshal
 import os
-import re
 import secrets
-import shutil
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from whence import addresses, contents, selection, shelf
+from whence import contents, repository, selection, shelf
 from whence_catalog import digest
 
 # A folder without a file that git lists may get one and look the same; a commit moves nothing that is looked at.
 _FRESH_SECONDS = 10.0
-_GIT_SECONDS = 20.0
-# Set inside hooks, where they would answer for another repository.
-_REDIRECTIONS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR")
-_EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 _LINK, _SUBMODULE = "120000", "160000"
 _SHOWN = 3
 
@@ -114,7 +106,7 @@ if hasattr(os, "register_at_fork"):
 def of(root: Path) -> WorkTree | None:
     """The work tree at `root`, as it is now; None outside a repository, or where git does not answer."""
     folder = os.path.realpath(root)
-    git = _git_folder(folder)
+    git = repository.folder_of(folder)
     if git is None:
         return None
     with _guard:
@@ -134,100 +126,13 @@ def of(root: Path) -> WorkTree | None:
 
 def is_in_repository(root: Path) -> bool:
     """Whether there is a repository around `root`, be there a git or not."""
-    return _git_folder(os.path.realpath(root)) is not None
+    return repository.folder_of(os.path.realpath(root)) is not None
 
 
 def facts(root: Path) -> Mapping[str, str]:
     """What git says of the work tree at `root`: remote, commit, branch and dirty; nothing outside a repository."""
     tree = of(root)
     return {} if tree is None else tree.facts
-
-
-def patch(root: Path, limit_bytes: int) -> bytes | None:
-    """What `git apply` makes of the commit, to have the work tree as it is: changed files, and new code.
-
-    Nothing is written in the repository: new files go into an index, and a store of objects, that are
-    thrown away. What a Bundle would not take for its name is not in it. None where git fails, or where it is
-    more than `limit_bytes`.
-    """
-    folder = os.path.realpath(root)
-    git, tree = _git_folder(folder), of(root)
-    if git is None or tree is None:
-        return None
-    chosen = selection.settings(Path(folder))
-    new = [path for path in tree.kept.untracked if _is_new_code(folder, path, chosen)]
-    commit = tree.facts.get("commit", _EMPTY_TREE)
-    hidden = [f":(exclude,literal,top){path}" for path in _secret(folder, commit)]
-    hidden += [f":(exclude,literal){path}" for path in tree.kept.hidden]
-    with tempfile.TemporaryDirectory(prefix="whence-") as scratch:
-        variables = {
-            "GIT_INDEX_FILE": os.path.join(scratch, "index"),
-            "GIT_OBJECT_DIRECTORY": os.path.join(scratch, "objects"),
-            "GIT_ALTERNATE_OBJECT_DIRECTORIES": os.path.join(_common_folder(git), "objects"),
-        }
-        os.mkdir(variables["GIT_OBJECT_DIRECTORY"])
-        if os.path.exists(os.path.join(git, "index")):
-            shutil.copyfile(os.path.join(git, "index"), variables["GIT_INDEX_FILE"])
-        added = _git(folder, ["add", "--update", "--", ":/"], variables)
-        if added is not None and new:
-            listed = "\0".join(new).encode("utf-8", "surrogateescape")
-            said = ["--literal-pathspecs", "add", "--force", "--pathspec-from-file=-", "--pathspec-file-nul"]
-            added = _git(folder, said, variables, listed)
-        if added is None:
-            return None
-        made = _git(
-            folder,
-            [
-                "diff",
-                "--cached",
-                "--binary",
-                "--full-index",
-                "--no-color",
-                "--no-ext-diff",
-                "--no-textconv",
-                "--no-renames",
-                commit,
-                "--",
-                ":/",
-                *hidden,
-            ],
-            variables,
-        )
-    made = None if made is None else _without_secrets(made)
-    return made if made is not None and len(made) <= limit_bytes else None
-
-
-def _without_secrets(made: bytes) -> bytes:
-    """A patch without the files in whose lines a secret stands, also in those that were taken out."""
-    parts = re.split(rb"^(?=diff --git )", made, flags=re.MULTILINE)
-    kept = [part for part in parts if not contents.holds_secret(part) or _of_module(part)]
-    return b"".join(kept)
-
-
-def _of_module(part: bytes) -> bool:
-    return part.partition(b"\n")[0].rstrip(b'"').endswith(b".py")
-
-
-def _is_new_code(folder: str, path: str, chosen: selection.Settings) -> bool:
-    """Whether a file that is not in git is one that a Bundle takes."""
-    file = os.path.join(folder, path)
-    if _unfit(folder, path, os.path.islink(file)):
-        return False
-    try:
-        size_bytes = os.stat(file).st_size
-        if selection.why_not(path, size_bytes, False, chosen) is not None:
-            return False
-        return contents.of(file)[1].objection is None
-    except OSError:
-        return False
-
-
-def _secret(folder: str, commit: str) -> list[str]:
-    """The files of the index and of the commit, which may have been taken out since, whose names are secret."""
-    listed = _git(folder, ["ls-files", "-z", "--full-name", ":/"]) or b""
-    listed += _git(folder, ["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit]) or b""
-    paths = dict.fromkeys(os.fsdecode(listed).split("\0"))
-    return [path for path in paths if path and selection.is_secret(path, is_tracked=True)]
 
 
 # ── looking ──────────────────────────────────────────────────────────────────────────────────────
@@ -272,12 +177,12 @@ def _places(git: str) -> tuple[int, ...]:
     found: tuple[int, ...] = ()
     for name in ("index", "HEAD", "logs/HEAD"):
         found += contents.stamp(os.path.join(git, name)) or (0,)
-    return found + (contents.stamp(os.path.join(_common_folder(git), "config")) or (0,))
+    return found + (contents.stamp(os.path.join(repository.common_folder(git), "config")) or (0,))
 
 
 def _ask(folder: str, git: str, known: _Known | None) -> _Known | None:
     asked_at, places = time.monotonic(), _places(git)
-    status = _start(
+    status = repository.start(
         folder, ["status", "--porcelain=v2", "--branch", "-z", "--untracked-files=all", "--ignore-submodules"]
     )
     if status is None:
@@ -288,17 +193,17 @@ def _ask(folder: str, git: str, known: _Known | None) -> _Known | None:
         # While git looks: the same files, as far as they are known.
         stamps = {path: contents.stamp(path, at) for path in kept.rows}
         folders = _folders({path.rpartition("/")[0] for path in kept.rows} | {""}, at)
-        said = _end(status)
+        said = repository.end(status)
         if said is None:
             return None
-        facts, untracked, changed = _status(said, folder)
+        facts, untracked, changed = repository.status(said, folder)
         tracked = kept.tracked
         index = contents.stamp(os.path.join(git, "index")) or ()
         if index != kept.index or not index:
-            listed = _git(folder, ["ls-files", "-z", "--stage"])
+            listed = repository.ask(folder, ["ls-files", "-z", "--stage"])
             if listed is None:
                 return None
-            tracked = dict(_listed(listed))
+            tracked = dict(repository.listed(listed))
         chosen = selection.settings(Path(folder))
         is_known = bool(kept.state) and (tracked, untracked) == (kept.tracked, kept.untracked)
         # What is declared may be ignored by git, which then does not tell of it.
@@ -309,11 +214,11 @@ def _ask(folder: str, git: str, known: _Known | None) -> _Known | None:
             kept = _unread(kept, tracked, untracked, _state(folder, said, changed))
         elif not (is_known and all(row[0] == stamps[path] for path, row in kept.rows.items())):
             kept = _read(folder, at, kept, tracked, untracked, stamps, chosen)
-        config = contents.stamp(os.path.join(_common_folder(git), "config")) or ()
+        config = contents.stamp(os.path.join(repository.common_folder(git), "config")) or ()
         is_read = kept is not before and files <= selection.LIMIT_FILES
         is_other = is_read or (index, config) != (kept.index, kept.config)
         if config != kept.config or not kept.config:
-            kept.remote, kept.config = _remote(folder), config
+            kept.remote, kept.config = repository.remote(folder), config
         if kept.remote is not None:
             facts["remote"] = kept.remote
         kept.index = index
@@ -352,7 +257,7 @@ def _unread(kept: _Kept, tracked: dict[str, str], untracked: list[str], state: b
 
 def _state(folder: str, said: bytes, changed: Sequence[str]) -> bytes:
     """What is another one once git says something else, or a file that is changed already is changed again."""
-    prefix = _prefix(folder)
+    prefix = repository.prefix_of(folder)
     top = folder[: len(folder) - len(prefix)] if prefix else folder
     stamps: list[digest.Framed] = [
         list(contents.stamp(os.path.join(top, path)) or ()) for path in changed[: selection.LIMIT_FILES]
@@ -376,7 +281,7 @@ def _read(
         left_out[chosen.fault] = []
     hidden: list[str] = []
     for path, is_tracked, is_link in _candidates(folder, tracked, untracked, chosen):
-        if why := _unfit(folder, path, is_link):
+        if why := selection.unfit(folder, path, is_link):
             left_out.setdefault(why, []).append(path)
             continue
         now = stamps[path] if path in stamps else contents.stamp(path, at)
@@ -436,20 +341,6 @@ def _candidates(
                 yield path, False, file.is_symlink()
 
 
-def _unfit(folder: str, path: str, is_link: bool) -> str | None:
-    """Why a path cannot be in any tree."""
-    if path.endswith("/"):
-        return "each is a repository of its own, which nothing names"
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return "their names are not UTF-8"
-    real = os.path.realpath(os.path.join(folder, path)) if is_link else ""
-    if is_link and not real.startswith(os.path.realpath(folder) + os.sep):
-        return "they are links that lead out of the project"
-    return None
-
-
 def _told(left_out: Mapping[str, Sequence[str]]) -> Iterator[str]:
     for why, paths in left_out.items():
         if not paths:
@@ -464,126 +355,6 @@ def _submodules(tracked: Mapping[str, str]) -> Iterator[str]:
     for path, mode in tracked.items():
         if mode == _SUBMODULE:
             yield f"{path} left out: it is a repository of its own, which the commit names"
-
-
-# ── git ──────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _git_folder(folder: str) -> str | None:
-    """Where the repository around `folder` keeps what is of this work tree."""
-    at = folder
-    while True:
-        found = os.path.join(at, ".git")
-        if os.path.isdir(found):
-            return found
-        if os.path.isfile(found):  # of a work tree beside the first one, or of a submodule
-            with open(found, encoding="utf-8", errors="surrogateescape") as file:
-                said = file.read().partition("gitdir:")[2].strip()
-            return os.path.normpath(os.path.join(at, said)) if said else None
-        above = os.path.dirname(at)
-        if above == at:
-            return None
-        at = above
-
-
-def _common_folder(git: str) -> str:
-    try:
-        with open(os.path.join(git, "commondir"), encoding="utf-8", errors="surrogateescape") as file:
-            return os.path.normpath(os.path.join(git, file.read().strip()))
-    except OSError:
-        return git
-
-
-def _status(said: bytes, folder: str) -> tuple[dict[str, str], list[str], list[str]]:
-    """The facts, the paths from `folder` of the files below it that are not tracked, and of all that changed.
-
-    The last are from the top of the work tree.
-    """
-    found = {"dirty": "no"}
-    untracked: list[str] = []
-    changed: list[str] = []
-    prefix = _prefix(folder)
-    lines = iter(os.fsdecode(said).split("\0"))
-    for line in lines:
-        match line[:2]:
-            case "":
-                continue
-            case "# ":
-                match line.split(" ", 2):
-                    case ["#", "branch.oid", commit] if commit != "(initial)":
-                        found["commit"] = commit
-                    case ["#", "branch.head", branch] if branch != "(detached)":
-                        found["branch"] = branch
-                continue
-            case "? ":
-                path = line[2:]
-                if path.startswith(prefix):
-                    untracked.append(path[len(prefix) :])
-            case "1 ":
-                path = line.split(" ", 8)[-1]
-            case "2 ":
-                path = line.split(" ", 9)[-1]
-                next(lines, None)  # where it was before it was renamed
-            case _:
-                path = line.split(" ", 10)[-1]
-        found["dirty"] = "yes"
-        changed.append(path)
-    return found, untracked, changed
-
-
-def _prefix(folder: str) -> str:
-    """The path of `folder` from the top of its work tree, with a slash behind it unless it is the top."""
-    at, below = folder, ""
-    while not os.path.exists(os.path.join(at, ".git")):
-        below = f"{os.path.basename(at)}/{below}"
-        at = os.path.dirname(at)
-    return below
-
-
-def _listed(said: bytes) -> Iterator[tuple[str, str]]:
-    for line in os.fsdecode(said).split("\0"):
-        head, _, path = line.partition("\t")
-        if path:
-            yield path, head[:6]
-
-
-def _remote(folder: str) -> str | None:
-    said = _git(folder, ["config", "--get-regexp", r"^remote\..*\.url$"]) or b""
-    urls = [line.split(" ", 1) for line in said.decode(errors="replace").splitlines() if " " in line]
-    for _, url in sorted(urls, key=lambda named: named[0] != "remote.origin.url"):
-        return addresses.without_credentials(url)
-    return None
-
-
-def _git(
-    folder: str, arguments: Sequence[str], variables: Mapping[str, str] | None = None, given: bytes = b""
-) -> bytes | None:
-    """What git answers; None where there is no git, or it fails, or it takes too long."""
-    process = _start(folder, arguments, variables)
-    return None if process is None else _end(process, given)
-
-
-def _start(
-    folder: str, arguments: Sequence[str], variables: Mapping[str, str] | None = None
-) -> "subprocess.Popen[bytes] | None":
-    kept = {name: value for name, value in os.environ.items() if name not in _REDIRECTIONS}
-    kept |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", **(variables or {})}
-    command = ["git", "-c", "core.fsmonitor=false", "-C", folder, *arguments]
-    pipe = subprocess.PIPE
-    try:
-        return subprocess.Popen(command, env=kept, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
-    except OSError:
-        return None
-
-
-def _end(process: "subprocess.Popen[bytes]", given: bytes = b"") -> bytes | None:
-    try:
-        said, _ = process.communicate(given, timeout=_GIT_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        return None
-    return said if process.returncode == 0 else None
 
 
 # ── the shelf ────────────────────────────────────────────────────────────────────────────────────

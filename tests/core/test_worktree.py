@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from whence import bundle, selection, worktree
+from whence import bundle, patches, selection, worktree
 from whence_catalog import digest
 from whence_catalog.blobs import BlobStore
 
@@ -240,7 +240,7 @@ def test_too_large_a_tree_is_what_the_code_imports_with_commit_and_diff_beside_i
         " stand in for the rest"
     )
     before = sorted((repository / ".git").rglob("*"))
-    patch = worktree.patch(repository, 100_000)
+    patch = patches.make(repository, 100_000)
     assert patch is not None
     assert b"hunter2" not in patch
     assert sorted((repository / ".git").rglob("*")) == before
@@ -248,7 +248,7 @@ def test_too_large_a_tree_is_what_the_code_imports_with_commit_and_diff_beside_i
     subprocess.run(["git", "apply", "-"], cwd=tmp_path / "again", input=patch, check=True)
     for path in ("wentry.py", "wpkg/one.py", "wnew.py", "wpkg/big.py"):
         assert (tmp_path / "again" / path).read_text() == (repository / path).read_text()
-    assert worktree.patch(repository, 100) is None
+    assert patches.make(repository, 100) is None
 
 
 def test_a_tree_is_stored_whole_and_comes_back(repository: Path, tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ def test_more_files_than_can_be_looked_at_are_told_and_only_what_is_imported_is_
     )
     git(repository, "add", "wpkg/one.py")
     assert bundle.collect(repository, {}, entry).root_digest != found.root_digest
-    patch = worktree.patch(repository, 1 << 30)
+    patch = patches.make(repository, 1 << 30)
     assert patch is not None
     assert b"+x = 7" in patch
     assert b"+z = 1" in patch
@@ -321,7 +321,7 @@ def test_a_diff_holds_no_secret_that_was_taken_out_or_stands_in_a_tracked_file(r
     git(repository, "commit", "--message", "second")
     git(repository, "rm", ".env")
     write(repository, {"config.yaml": "url: none\n", "old.yaml": address, "plain.yaml": "a: 2\n"})
-    patch = worktree.patch(repository, 100_000)
+    patch = patches.make(repository, 100_000)
     assert patch is not None
     assert b"hunter" not in patch
     assert b"+a: 2" in patch, "what holds none is there"
