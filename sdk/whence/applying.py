@@ -300,17 +300,17 @@ class _Course:
             self._publish()
 
     def _publish(self) -> None:
-        """Record what lies at a path, unless that content is recorded already."""
+        """Find who made what takes the place of data where the plan does not say; of a path, record what is not."""
         for replacement in self._plan.request.inputs.values():
-            if replacement.path is None or replacement.path in self._published:
-                continue
             named = model.Reference(replacement.artifact, replacement.content.digest.text)
+            if replacement.producer is not None or str(named) in self._published:
+                continue
             (found,) = self._client.catalog.resolve([named])
-            if isinstance(found, NotFound):
+            if isinstance(found, NotFound) and replacement.path is not None:
                 found = self._from_path(replacement)
             if isinstance(found, WhenceError):
                 raise found
-            self._published[replacement.path] = found
+            self._published[str(named)] = found
 
     def _from_path(self, replacement: plans.Replacement) -> model.Output:
         path = Path(cast("str", replacement.path))
@@ -377,11 +377,11 @@ class _Course:
                     taken, artifact=made.artifact, content=made.content, producer=made.run
                 )
             elif taken.producer is None:
-                taken = self._of_path(taken)
+                taken = self._of_published(taken)
             found.append(taken)
         return tuple(found)
 
-    def _of_path(self, taken: plans.Taken) -> plans.Taken:
+    def _of_published(self, taken: plans.Taken) -> plans.Taken:
         assert taken.content is not None
         for output in self._published.values():
             if (output.version.artifact, output.version.digest) == (taken.artifact, taken.content.digest):

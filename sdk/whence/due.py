@@ -16,7 +16,7 @@ from uuid import UUID
 from whence import calls, connecting, environment, environments, places, recorder, replay
 from whence.client import Client
 from whence_catalog import cache, digest, model, planning, plans, rerun
-from whence_catalog.errors import WhenceError
+from whence_catalog.errors import InvalidInput, WhenceError
 
 _LONGEST_PAUSE_SECONDS = 1.0
 
@@ -220,7 +220,16 @@ def _source(taken: plans.Taken) -> model.Source:
 def _instead(
     client: Client, due: Due, had: Mapping[replay.Place, model.Input]
 ) -> dict[replay.Place, model.Output]:
-    """The productions that take the place of those that it had."""
+    """The productions that take the place of those that it had.
+
+    Raises:
+        InvalidInput: nobody is known to have made what does.
+    """
+    for taken in due.takes:
+        was = had[taken.role, taken.ordinal].version
+        if taken.producer is None and content_of(taken).digest != was.digest:
+            named = f"{taken.artifact}@{content_of(taken).digest.short}"
+            raise InvalidInput(f"input {taken.role}: no run is known to have made {named}")
     moved = [
         taken
         for taken in due.takes

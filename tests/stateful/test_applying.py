@@ -426,6 +426,20 @@ def test_what_was_lost_since_is_made_once_more(client: Client) -> None:
     assert [job for job, _, _ in world.maker.executed] == [world.job(0), world.job(1)]
 
 
+def test_what_takes_the_place_of_data_is_taken_though_the_plan_does_not_say_who_made_it(
+    client: Client,
+) -> None:
+    world = World(client, Case((Step(("x",), (), True, False, None),), (), frozenset(), 0, {"x": b"5"}))
+    world.record(b"0")
+    request = world.request()
+    unnamed = {name: replace(each, producer=None) for name, each in request.inputs.items()}
+    world.maker.executed.clear()
+    (done,) = carried_out(world, client.catalog.plan(replace(request, inputs=unnamed))).done
+    assert world.maker.executed == [(world.job(0), 0, (b"5",))]
+    (taken,) = client.catalog.run(str(done.run)).inputs
+    assert taken.producer == world.roots["x"].run
+
+
 def test_what_is_due_is_small_and_can_be_sent(client: Client) -> None:
     world = World(client, Case((Step(("x",), (), True, False, None),), (), frozenset(), 0, {"x": b"7"}))
     world.record(b"0")
