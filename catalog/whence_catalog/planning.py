@@ -288,8 +288,8 @@ class _Rule:
             for take in recipe.takes:
                 swap = self._swap(take)
                 if swap is not None:
-                    if swap.path is None:
-                        outside[swap.artifact, swap.content.digest] = None
+                    # What lies at a path may be content that somebody has declared bad.
+                    outside[swap.artifact, swap.content.digest] = None
                 elif not take.producers or take.producers[0] not in self._steps:
                     outside[take.artifact, take.content.digest] = None
         asked = list(outside | handed_on)

@@ -94,13 +94,14 @@ class Recorded:
 
     def plan(self, *swaps: tuple[str, str], **asked: object) -> dict[int, plans.PlannedRun]:
         """What becomes of each, by its number; a swap puts text in the place of an artifact's content."""
-        return by_number(self.whole(*swaps, **asked))
+        return by_number(self.whole(*swaps, **asked))  # type: ignore[arg-type]
 
-    def whole(self, *swaps: tuple[str, str], **asked: object) -> plans.RerunPlan:
-        """All of the plan: what becomes of each, and what that rests on."""
+    def whole(self, *swaps: tuple[str, str], path: str | None = None, **asked: object) -> plans.RerunPlan:
+        """All of the plan: what becomes of each, and what that rests on. A swap is recorded, unless it is at a path."""
         request = plans.PlanRequest(run_id(99), **asked)  # type: ignore[arg-type]
+        by = run_id(50) if path is None else None
         replaced = {
-            (artifact(name), None): plans.Replacement(artifact(name), content(text), run_id(50))
+            (artifact(name), None): plans.Replacement(artifact(name), content(text), by, path)
             for name, text in swaps
         }
         planned = planning.plan(request, replaced, self.recipes, self)
@@ -291,6 +292,16 @@ def test_an_input_that_nobody_may_use_blocks(state: model.VersionState) -> None:
     step = recorded.plan()[1].step
     assert isinstance(step, plans.Blocked)
     assert str(state) in step.why[0]
+
+
+@pytest.mark.parametrize("path", [None, "other.txt"])
+def test_a_replacement_that_nobody_may_use_blocks_wherever_it_lies(path: str | None) -> None:
+    recorded = Recorded()
+    recorded.step(1, [took("data", "x", "x1")], "one")
+    recorded.bad[artifact("x"), content("x2").digest] = model.VersionState.QUARANTINED
+    step = recorded.plan(("x", "x2"), path=path)[1].step
+    assert isinstance(step, plans.Blocked)
+    assert "quarantined" in step.why[0]
 
 
 def test_an_input_whose_bytes_are_gone_blocks_only_what_has_to_be_run() -> None:
