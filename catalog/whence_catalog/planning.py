@@ -12,6 +12,7 @@ Leaves to others: what is recorded (`Known`), and which Runs are looked at (`gat
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
 from uuid import UUID
@@ -113,14 +114,23 @@ class Planned(NamedTuple):
     read: tuple[Read, ...]
 
 
-def plan(request: PlanRequest, swaps: Swaps, recipes: Sequence[Recipe], known: Known) -> Planned:
+def plan(
+    request: PlanRequest,
+    swaps: Swaps,
+    recipes: Sequence[Recipe],
+    known: Known,
+    targets: AbstractSet[UUID] = frozenset(),
+) -> Planned:
     """What becomes of each of these Runs.
+
+    Args:
+        targets: those of them that were asked for: of one that failed, what it left does not do.
 
     Raises:
         InvalidInput: what is changed by the request is nothing that these Runs have.
     """
     _refuse_what_is_not_there(request, swaps, recipes)
-    rule = _Rule(request, swaps, known)
+    rule = _Rule(request, swaps, known, targets)
     for level in _levels(recipes):
         rule.decide(level)
     return rule.planned()
@@ -175,6 +185,9 @@ def _levels(recipes: Sequence[Recipe]) -> list[list[Recipe]]:
     return levels
 
 
+_BAD = (model.RunState.FAILED, model.RunState.ABORTED)
+
+
 @dataclass(slots=True)
 class _Looked:
     """A Run whose inputs were looked at: what it takes, what of it changed, what it waits for, and what it lacks."""
@@ -196,8 +209,9 @@ class _Looked:
 
 
 class _Rule:
-    def __init__(self, request: PlanRequest, swaps: Swaps, known: Known) -> None:
+    def __init__(self, request: PlanRequest, swaps: Swaps, known: Known, targets: AbstractSet[UUID]) -> None:
         self._request = request
+        self._targets = targets
         self._swaps = swaps
         self._known = known
         self._steps: dict[UUID, PlannedRun] = {}
@@ -214,11 +228,11 @@ class _Rule:
         """Say what becomes of the Runs of one level, all those before them being known."""
         standing = self._states(level)
         looked = [self._look(recipe, standing) for recipe in level]
+        self._find_keys(looked)
         for each in looked:
             # No entry says what became of it since. What stands or falls with what is run is asked about then.
             for made in each.recipe.made if each.is_known and self._would_stand(each) else ():
                 self._note_state(made.artifact, made.content.digest, standing)
-        self._find_keys(looked)
         keys = list(dict.fromkeys(each.key for each in looked if each.key is not None))
         entries = self._known.entries(keys) if keys else {}
         settled = [(each, self._reuse(each, entries)) for each in looked]
@@ -476,10 +490,12 @@ class _Rule:
     def _would_stand(self, each: _Looked) -> bool:
         """Whether it may, if nobody declared it bad."""
         recipe = each.recipe
+        is_to_be_mended = recipe.run in self._targets and recipe.state in _BAD
         return (
             not each.changed
             and recipe.key is None
             and recipe.state is not model.RunState.RUNNING
+            and not is_to_be_mended
             and bool(recipe.made)
             and not self._gone(recipe.made)
         )
@@ -508,7 +524,7 @@ class _Rule:
             return f"{what}; what it would then read is not known before"
         if each.key is None:
             state = each.recipe.state
-            if state in (model.RunState.FAILED, model.RunState.ABORTED):
+            if state in _BAD:
                 return what or f"it {'failed' if state is model.RunState.FAILED else 'was aborted'}"
             if each.recipe.condemned is not None:
                 return what or f"what it made is {each.recipe.condemned}, and it has no key"

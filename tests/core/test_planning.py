@@ -96,7 +96,9 @@ class Recorded:
         """What becomes of each, by its number; a swap puts text in the place of an artifact's content."""
         return by_number(self.whole(*swaps, **asked))  # type: ignore[arg-type]
 
-    def whole(self, *swaps: tuple[str, str], path: str | None = None, **asked: object) -> plans.RerunPlan:
+    def whole(
+        self, *swaps: tuple[str, str], targets: Sequence[int] = (), path: str | None = None, **asked: object
+    ) -> plans.RerunPlan:
         """All of the plan: what becomes of each, and what that rests on. A swap is recorded, unless it is at a path."""
         request = plans.PlanRequest(run_id(99), **asked)  # type: ignore[arg-type]
         by = run_id(50) if path is None else None
@@ -104,7 +106,7 @@ class Recorded:
             (artifact(name), None): plans.Replacement(artifact(name), content(text), by, path)
             for name, text in swaps
         }
-        planned = planning.plan(request, replaced, self.recipes, self)
+        planned = planning.plan(request, replaced, self.recipes, self, frozenset(map(run_id, targets)))
         return plans.RerunPlan(run_id(99), 7, request, (), *planned)
 
 
@@ -266,6 +268,16 @@ def test_a_failed_run_is_executed_and_what_it_needs_is_reused() -> None:
     recorded.step(1, [took("data", "x", "x1")], "one")
     recorded.step(2, [took("data", "o1", "one", 1)], state=model.RunState.FAILED)
     assert words(recorded.plan()) == {1: "reuse", 2: "execute"}
+
+
+@pytest.mark.parametrize("state", [model.RunState.FAILED, model.RunState.ABORTED])
+def test_what_a_failed_run_left_does_not_do_where_it_is_asked_for(state: model.RunState) -> None:
+    recorded = Recorded()
+    failed = recorded.step(1, [took("data", "x", "x1")], "log", is_keyed=False)
+    recorded.recipes[0] = replace(failed, state=state)
+    recorded.step(2, [took("log", "o1", "log", 1)], "two")
+    assert words(recorded.plan(targets=[1])) == {1: "execute", 2: "conditional"}
+    assert words(recorded.plan(targets=[2])) == {1: "reuse", 2: "reuse"}
 
 
 def test_what_cannot_be_made_again_is_blocked_and_all_behind_it() -> None:

@@ -140,7 +140,8 @@ def plan(tx: Transaction, request: plans.PlanRequest, projects: frozenset[str] |
     found = gathering.gather(ask, targets, roots, replaced, request.max_runs)
     known = _Known(tx, request, projects)
     recipes, masked = known.recipes(found)
-    planned = planning.plan(request, swaps, recipes, known)
+    wanted = tuple(known.uid(run) for run in targets)
+    planned = planning.plan(request, swaps, recipes, known, frozenset(wanted))
     reasons = list(found.reasons)
     if found.ambiguous:
         reasons.append(f"{found.ambiguous} inputs may be of several productions; the newest is taken")
@@ -152,7 +153,7 @@ def plan(tx: Transaction, request: plans.PlanRequest, projects: frozenset[str] |
         request.uid,
         position,
         request,
-        tuple(known.uid(run) for run in targets),
+        wanted,
         planned.steps,
         (*asked.aliases, *planned.read),
         # What nobody made is data from outside: nothing is missing there.
