@@ -420,11 +420,10 @@ class _Course:
                 case End.EXECUTED | End.REUSED:
                     self._go_on_after(one)
                 case End.FAILED | End.BLOCKED:
-                    why = f"it takes what run {one.step} ({one.job}) was to make"
                     for run in self._after.get(one.step, ()):
                         if run in self._waiting:
-                            job = self._waiting.pop(run).job
-                            ended.append(Done(run, job, End.BLOCKED, why=why))
+                            step = self._waiting.pop(run)
+                            ended.append(Done(run, step.job, End.BLOCKED, why=_lost(step, one)))
                 case End.STOPPED:
                     pass
                 case _:
@@ -444,6 +443,13 @@ class _Course:
             self._left[run] -= 1
             if not self._left[run] and run in self._waiting:
                 self._ready.append(self._waiting.pop(run))
+
+
+def _lost(step: plans.PlannedRun, source: Done) -> str:
+    """Why a step is not begun once what it waited for was not made."""
+    if any(taken.step == source.step for taken in step.takes):
+        return f"it takes what run {source.step} ({source.job}) was to make"
+    return f"run {source.step} ({source.job}) is the same call, and was not made"
 
 
 def identified(path: Path) -> model.Content:

@@ -328,6 +328,17 @@ def test_what_fails_stops_what_takes_from_it_and_nothing_else(client: Client) ->
     assert [job for job, _, _ in world.maker.executed] == [world.job(0), world.job(1), world.job(3)]
 
 
+def test_of_two_that_are_the_same_call_the_second_says_that_the_first_was_not_made(client: Client) -> None:
+    world = World(client, Case((Step(("x",), (), True, False, None),), (), frozenset(), 0, {"x": b"6"}))
+    world.record(b"0")
+    world.record(b"0")
+    both = tuple(str(run.uid) for run in client.catalog.runs(job=world.job(0)))
+    world.maker.wrong = frozenset({world.job(0)})
+    done = carried_out(world, client.catalog.plan(replace(world.request(), targets=both))).done
+    assert [each.end for each in done] == [due.End.FAILED, due.End.BLOCKED]
+    assert done[1].why == f"run {done[0].step} ({done[0].job}) is the same call, and was not made"
+
+
 def half_done(client: Client) -> tuple[World, plans.RerunPlan, model.Output]:
     """A plan of two steps whose second one failed, and what the first one made."""
     first, second = Step(("x",), (), True, False, None), Step((), (0,), True, False, None)
