@@ -225,22 +225,16 @@ def _instead(
     Raises:
         InvalidInput: nobody is known to have made what does.
     """
+    moved: list[plans.Taken] = []
     for taken in due.takes:
-        was = had[taken.role, taken.ordinal].version
-        if taken.producer is None and content_of(taken).digest != was.digest:
+        was, now = had[taken.role, taken.ordinal], (taken.artifact, content_of(taken).digest, taken.producer)
+        if now == (was.version.artifact, was.version.digest, was.producer):
+            continue
+        if taken.producer is not None:
+            moved.append(taken)
+        elif content_of(taken).digest != was.version.digest:
             named = f"{taken.artifact}@{content_of(taken).digest.short}"
             raise InvalidInput(f"input {taken.role}: no run is known to have made {named}")
-    moved = [
-        taken
-        for taken in due.takes
-        if (taken.artifact, content_of(taken).digest, taken.producer)
-        != (
-            (was := had[taken.role, taken.ordinal]).version.artifact,
-            was.version.digest,
-            was.producer,
-        )
-        and taken.producer is not None
-    ]
     found = client.catalog.named_productions([_source(taken) for taken in moved]) if moved else ()
     instead: dict[replay.Place, model.Output] = {}
     for taken, output in zip(moved, found, strict=True):
