@@ -8,6 +8,7 @@ Leaves to others: carrying a plan out (`whence.replay`), finding which cache ent
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import TypeAlias
 from uuid import UUID
 
@@ -132,6 +133,25 @@ def _how_unfit(quarantine: model.Quarantine, version: model.Version) -> str:
     return f"came from {quarantine.version.ref}, which is quarantined"
 
 
+def out_of_place(captured: model.Capture) -> tuple[str, ...]:
+    """Where its process stood that no room has, since it was not in the project."""
+    told = []
+    if captured.cwd is not None and _is_outside(captured.cwd):
+        told.append(
+            f"working folder: was {captured.cwd}, which is outside of the project; it is the project's root"
+        )
+    told += [
+        f"search path: had {folder}, which is outside of the project; what was imported from there is part of the source"
+        for folder in captured.search
+        if _is_outside(folder)
+    ]
+    return tuple(told)
+
+
+def _is_outside(folder: str) -> bool:
+    return PurePosixPath(folder).is_absolute() or PureWindowsPath(folder).is_absolute()
+
+
 def _restored(record: model.RunRecord) -> tuple[tuple[str, ...], tuple[str, ...]]:
     captured = record.run.capture
     restored = []
@@ -142,4 +162,4 @@ def _restored(record: model.RunRecord) -> tuple[tuple[str, ...], tuple[str, ...]
     restored += [f"input {taken.role}: {taken.version.ref} {taken.version.digest}" for taken in record.inputs]
     if record.run.params:
         restored.append(f"parameters {', '.join(sorted(record.run.params))}")
-    return tuple(restored), captured.blind_spots
+    return tuple(restored), (*out_of_place(captured), *captured.blind_spots)

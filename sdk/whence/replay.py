@@ -167,7 +167,8 @@ class _Execution:
         began.took(call.inputs)
         if self.keyed is not None:
             began.saw(observation.not_watched(), tuple(self._untrue(self.keyed, made.made.environment)))
-        for text in made.could_not_restore:
+        could_not_restore = (*made.could_not_restore, *plans.out_of_place(given.capture))
+        for text in could_not_restore:
             began.warn(f"could not be restored: {text}")
         began.begin()
         with began.recorded(), recorder.running(began):
@@ -206,7 +207,7 @@ class _Execution:
             claims,
             time.monotonic() - began_at,
             restored,
-            (*made.could_not_restore, *_touched(record)),
+            (*could_not_restore, *_touched(record)),
             comparison,
         )
 

@@ -58,6 +58,16 @@ def test_a_run_with_all_that_it_needs_is_executed_and_the_plan_says_what_comes_b
     assert planned.cannot == ()
 
 
+def test_what_lay_outside_of_the_project_is_told_since_no_room_has_it() -> None:
+    inside = rerun.plan(recorded(cwd="work", search=(".", "src"), blind_spots=("nobody looked",)))
+    assert inside.cannot == ("nobody looked",)
+    outside = rerun.plan(recorded(cwd="/data/today", search=("/home/ada/lib", ".")))
+    assert outside.cannot == (
+        "working folder: was /data/today, which is outside of the project; it is the project's root",
+        "search path: had /home/ada/lib, which is outside of the project; what was imported from there is part of the source",
+    )
+
+
 def test_a_run_that_cannot_be_made_again_is_blocked_in_its_own_words() -> None:
     planned = rerun.plan(recorded(rerunnable=False, because="it was typed into a session"))
     assert planned.steps[0].step == rerun.Blocked(("it was typed into a session",))

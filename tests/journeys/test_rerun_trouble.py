@@ -23,11 +23,16 @@ from whence_catalog import digest, model
 pytestmark = pytest.mark.usefixtures("no_network_and_an_empty_home")
 
 
-def ran(project: Project, python: object, name: str = "pipeline.py") -> Client:
-    """Run the project, and delete it; answers the catalog that is left."""
+def ran(project: Project, python: object, name: str = "pipeline.py", folder: Path | None = None) -> Client:
+    """Run the project, in its folder unless another is given, and delete it; answers the catalog that is left."""
     variables = {"PATH": os.defpath, "HOME": os.environ["HOME"], "WHENCE_URL": str(project.url)}
     done = subprocess.run(
-        [str(python), name], cwd=project.folder, env=variables, capture_output=True, text=True, check=False
+        [str(python), str(project.folder / name)],
+        cwd=folder or project.folder,
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     shutil.rmtree(project.folder)
@@ -93,7 +98,8 @@ def test_what_varies_is_named_by_making_it_several_times_and_what_is_near_is_tol
     project: Project, venv: Path
 ) -> None:
     project.write(FICKLE)
-    client = ran(project, venv / "bin" / "python")
+    (elsewhere := project.url.parent / "elsewhere").mkdir()
+    client = ran(project, venv / "bin" / "python", folder=elsewhere)
     run = run_of(client, "pipeline.fickle")
     done = rerun(project, run.uid, "--env", "current", "--times", 3, "--atol", 1e-6, "--json", expect=2)
     said = json.loads(done.stdout)
@@ -108,6 +114,8 @@ def test_what_varies_is_named_by_making_it_several_times_and_what_is_near_is_tol
     assert any(line.startswith("input table: dataset:table@1 sha256:") for line in said["restored"])
     assert any(line.startswith("source sha256:") for line in said["captured"])
     assert "hash seed: was random, and not recorded" in said["could_not_restore"]
+    stood = f"working folder: was {elsewhere}, which is outside of the project; it is the project's root"
+    assert stood in said["could_not_restore"]
     assert done.stderr.count("so many rows: 2\n") == done.stderr.count("and a warning\n") == 3
 
     room = project.url.parent / "room"
