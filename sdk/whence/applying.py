@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Protocol, assert_never, cast
 from uuid import UUID
 
-from whence import handles, recorder
+from whence import handles, recorder, tickets
 from whence.client import Client
 from whence.due import Done, Due, End, InRoom, Maker, content_of, perform
 from whence_catalog import cache, digest, model, plans
@@ -30,6 +30,8 @@ JOB = "whence.apply"
 _AT_ONCE = 1000
 # How often the word to stop is looked for.
 _LOOK_SECONDS = 0.2
+_SHORTEST_PAUSE_SECONDS = 0.05
+_LONGEST_PAUSE_SECONDS = 1.0
 
 
 class Executor(Protocol):
@@ -133,16 +135,23 @@ def apply(
     Raises:
         Conflict: something that the plan rests on has changed.
     """
-    attempt, own = _attempt(client, plan)
-    # What was reused here has an entry that names who made it.
-    theirs = (run.origin for run in own.values() if run.origin is not None)
-    refuse_if_changed(client, plan, frozenset(own).union(theirs))
-    begun = _begun(client, plan, attempt)
+    stop = stop or threading.Event()
+    refuse_if_changed(client, plan, _own(client, plan))
+    begun, has_waited = _begun(client, plan, heard, stop)
+    if begun is None:
+        none = tuple(Done(step.run, step.job, End.STOPPED) for step in plan.pending)
+        return Applied(plan.uid, plan.uid, none, 0.0, was_stopped=True)
     with begun.recorded(), recorder.running(begun):
-        done = _Course(client, plan, begun.uid, executor, heard, stop or threading.Event(), own).run()
+        own = _own(client, plan)
+        if has_waited:
+            refuse_if_changed(client, plan, own)
+        done = _Course(client, plan, begun, executor, heard, stop, own).run()
         lost = [each for each in done.done if each.end in (End.FAILED, End.BLOCKED)]
         if done.was_stopped:
-            begun.end(model.RunState.ABORTED, error="it was told to stop")
+            why = (
+                "its lease was lost, so that another process may go on with it" if begun.lease_lost else None
+            )
+            begun.end(model.RunState.ABORTED, error=why or "it was told to stop")
         elif lost:
             named = ", ".join(f"{each.job} ({each.step})" for each in lost[:5])
             begun.end(model.RunState.FAILED, error=f"{len(lost)} runs were not made: {named}")
@@ -151,14 +160,16 @@ def apply(
     return done
 
 
-def refuse_if_changed(client: Client, plan: plans.RerunPlan, own: frozenset[UUID]) -> None:
+def refuse_if_changed(client: Client, plan: plans.RerunPlan, own: Mapping[UUID, model.Run]) -> None:
     """Nothing, if all that the plan rests on is as it was; entries of the Runs `own` do not count.
 
     Raises:
         Conflict: it is not; says what.
     """
     now = client.catalog.plan(dataclasses.replace(plan.request, as_of=plan.position))
-    changed = plans.differences(plan, now, own)
+    # What was reused here has an entry that names who made it.
+    theirs = (run.origin for run in own.values() if run.origin is not None)
+    changed = plans.differences(plan, now, frozenset(own).union(theirs))
     if changed:
         shown = "; ".join(changed[:5]) + (f"; and {len(changed) - 5} more" if len(changed) > 5 else "")
         raise Conflict(
@@ -167,18 +178,17 @@ def refuse_if_changed(client: Client, plan: plans.RerunPlan, own: frozenset[UUID
         )
 
 
-def _attempt(client: Client, plan: plans.RerunPlan) -> tuple[int, dict[UUID, model.Run]]:
-    """Which attempt this is, and the Runs that those before, and this one, have begun."""
+def _attempts(client: Client, plan: plans.RerunPlan) -> list[UUID]:
+    """The attempts that were begun, whatever became of them."""
     known: list[UUID] = []
-    found = client.catalog.named_runs([_uid(plan, 0)])
-    while found:
-        (run,) = found.values()
-        known.append(run.uid)
-        if not run.is_final:
-            break
-        found = client.catalog.named_runs([_uid(plan, len(known))])
-    going_on = bool(found)
-    return len(known) - going_on, {run.uid: run for run in children(client, known)}
+    while client.catalog.named_runs([uid := _uid(plan, len(known))]):
+        known.append(uid)
+    return known
+
+
+def _own(client: Client, plan: plans.RerunPlan) -> dict[UUID, model.Run]:
+    """The Runs that attempts have begun."""
+    return {run.uid: run for run in children(client, _attempts(client, plan))}
 
 
 def _uid(plan: plans.RerunPlan, attempt: int) -> UUID:
@@ -204,28 +214,70 @@ def children(client: Client, parents: Sequence[UUID]) -> Iterator[model.Run]:
                 break
 
 
-def _begun(client: Client, plan: plans.RerunPlan, attempt: int) -> recorder.Recorder:
-    """The Run that this is, begun or gone on with."""
-    uid = _uid(plan, attempt)
-    known = client.catalog.named_runs([uid]).get(uid)
-    if known is None:
-        counts = {name: count for name, count in plan.counts.items() if count}
-        call = model.Call(
-            run=uid,
-            project=client.project,
-            job=JOB,
-            actor=client.actor,
-            params={"plan": str(plan.uid), "steps": cast("Mapping[str, digest.Framed]", counts)},
-            parent=recorder.current_uid(),
-            retry_of=None if not attempt else _uid(plan, attempt - 1),
-            capture=model.Capture(because="it carried out a plan"),
-            owner=recorder.owner_of(uid),
-            claimed_at=datetime.now(UTC),
-        )
-        known = cast("model.Run", cast("cache.Execute", client.writer.reserve(call)).run)
-    begun = recorder.Recorder(client, known)
-    begun.begin()
-    return begun
+def _begun(
+    client: Client, plan: plans.RerunPlan, heard: Heard, stop: threading.Event
+) -> tuple[recorder.Recorder | None, bool]:
+    """The Run that this attempt is, begun; and whether another was waited for. None if it was told to stop meanwhile.
+
+    Two that carry the same plan out would make twice what has no key. So there is a lease, which lapses a minute after
+    its holder was last heard of.
+    """
+    told: set[str] = set()
+    pause = _SHORTEST_PAUSE_SECONDS
+    while not stop.is_set():
+        before = _attempts(client, plan)
+        call = _call(client, plan, before)
+        try:
+            answer = client.writer.reserve(call)
+        except Conflict:
+            if len(before) == len(_attempts(client, plan)):
+                raise
+            continue  # another was quicker
+        match answer:
+            case cache.Execute():
+                run = cast("model.Run", answer.run)
+                ticket = tickets.Ticket(
+                    str(run.uid), call.owner, answer.token, answer.reason.value, call.job, call.project
+                )
+                begun = recorder.Recorder(client, run, ticket)
+                begun.hand_out_nothing("it is the making of others")
+                begun.begin()
+                return begun, bool(told)
+            case cache.Wait(holder=holder):
+                if holder not in told:
+                    told.add(holder)
+                    text = f"for {holder}, which carries the plan out, or was killed less than a minute ago"
+                    heard(Event("waiting", plan.uid, JOB, 0, len(plan.pending), text=text))
+                stop.wait(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+            case _:
+                raise AssertionError(f"what is made anew each time was answered {answer}")
+    return None, bool(told)
+
+
+def _call(client: Client, plan: plans.RerunPlan, before: Sequence[UUID]) -> model.Call:
+    uid = _uid(plan, len(before))
+    counts = {name: count for name, count in plan.counts.items() if count}
+    components = (
+        cache.component("scope", client.project),
+        cache.component("job", JOB),
+        cache.component("extra", plan.uid.bytes, "extra/plan", str(plan.uid)),
+    )
+    return model.Call(
+        run=uid,
+        project=client.project,
+        job=JOB,
+        actor=client.actor,
+        mode=model.Mode.REFRESH,
+        params={"plan": str(plan.uid), "steps": cast("Mapping[str, digest.Framed]", counts)},
+        key=cache.key(components),
+        components=components,
+        parent=recorder.current_uid(),
+        retry_of=before[-1] if before else None,
+        capture=model.Capture(because="it carried out a plan"),
+        owner=recorder.owner_of(uid),
+        claimed_at=datetime.now(UTC),
+    )
 
 
 class _Course:
@@ -235,7 +287,7 @@ class _Course:
         self,
         client: Client,
         plan: plans.RerunPlan,
-        uid: UUID,
+        begun: recorder.Recorder,
         executor: Executor,
         heard: Heard,
         stop: threading.Event,
@@ -243,7 +295,8 @@ class _Course:
     ) -> None:
         self._client = client
         self._plan = plan
-        self._uid = uid
+        self._begun = begun
+        self._uid = begun.uid
         self._executor = executor
         self._heard = heard
         self._outputs: dict[UUID, Mapping[str, plans.Made]] = {}
@@ -264,8 +317,8 @@ class _Course:
     def run(self) -> Applied:
         began = time.monotonic()
         self._arrange()
-        while self._running or (self._ready and not self._stop.is_set()):
-            self._begin()
+        while self._running or (self._ready and not self._is_to_stop):
+            self._begin_what_is_ready()
             self._await()
         left = [*self._ready, *self._waiting.values()]
         for step in left:
@@ -273,6 +326,10 @@ class _Course:
         ordered = tuple(self._done[step.run] for step in self._plan.steps if step.run in self._done)
         was_stopped = any(done.end is End.STOPPED for done in ordered)
         return Applied(self._uid, self._plan.uid, ordered, time.monotonic() - began, was_stopped)
+
+    @property
+    def _is_to_stop(self) -> bool:
+        return self._stop.is_set() or self._begun.lease_lost
 
     def _arrange(self) -> None:
         for step in self._plan.steps:
@@ -323,9 +380,9 @@ class _Course:
         draft = handles.draft(artifact.kind, artifact.name, path)
         return self._client.publish_draft(draft, artifact.project).output
 
-    def _begin(self) -> None:
+    def _begin_what_is_ready(self) -> None:
         """Begin what can be; what was made before is taken."""
-        while self._ready and not self._stop.is_set():
+        while self._ready and not self._is_to_stop:
             step = self._ready.pop(0)
             takes = self._takes(step)
             if isinstance(takes, str):
@@ -345,7 +402,7 @@ class _Course:
             step = self._running.pop(future)
             stopped = Done(step.run, step.job, End.STOPPED)
             self._end(stopped if future.cancelled() else future.result())
-        if self._stop.is_set():
+        if self._is_to_stop:
             for future in self._running:
                 future.cancel()
 

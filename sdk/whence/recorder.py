@@ -59,6 +59,7 @@ class Recorder:
         self._taken_as: dict[str, model.Source] = {}
         self._made_as: set[str] = set()
         self._spoilt: list[str] = []
+        self._kept_back: list[str] = []
         self._observed: model.Observed | None = None
         self._warnings: list[str] = []
         self._metrics: dict[str, float] = {}
@@ -252,6 +253,10 @@ class Recorder:
         self._observed = observed
         self._spoilt.extend(uncacheable)
 
+    def hand_out_nothing(self, why: str) -> None:
+        """Told by who began it: it holds its key while it runs, and nobody is to reuse it; nothing is wrong with that."""
+        self._kept_back.append(why)
+
     def _take(self, source: model.Source, role: str) -> None:
         """Note an input; the guard is held."""
         known = self._taken_as.setdefault(role, source)
@@ -337,7 +342,7 @@ class Recorder:
             metrics=self._metrics,
             warnings=(*self._warnings, *changed, *self._spoilt),
             error=error,
-            uncacheable=(*changed, *self._spoilt),
+            uncacheable=(*changed, *self._spoilt, *self._kept_back),
             observed=self._observed,
             trace=trace,
             trust=trust,

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import pytest
 
@@ -170,13 +170,18 @@ def test_what_comes_out_as_it_was_ends_the_change(ran: Project) -> None:
 def test_after_kill_9_the_same_plan_goes_on_and_nothing_that_was_done_is_done_again(ran: Project) -> None:
     planned(ran, "--with", "dataset:x=other.txt", "--for", "report:score", "--param", "pipeline.train.c=2")
     go(ran).unlink()
-    process = whence(ran, "apply", "plan.json", "--env", "current", "-j", "2")
-    ran.wait_for_mark(process, "train")
-    ran.kill(process, signal.SIGKILL)
+    killed = whence(ran, "apply", "plan.json", "--env", "current", "-j", "2")
+    ran.wait_for_mark(killed, "train")
+    ran.kill(killed, signal.SIGKILL)
     assert sorted(ran.executed()) == ["clean", "noted", "train"]
     go(ran).touch()
+    # Whoever goes on at once is told who is believed to be at it, and goes on once nobody can be.
+    process = whence(ran, "apply", "plan.json", "--env", "current", "--json")
+    waiting = json.loads(cast("IO[str]", process.stdout).readline())
+    assert (waiting["what"], waiting["step"]) == ("waiting", str(kept(ran).uid))
+    assert f"pid {killed.pid}" in waiting["text"]
     ran.let_a_minute_pass()
-    found = applied(ran)
+    found = json.loads(process.communicate(timeout=120)[0].splitlines()[-1])
     assert ends(found) == dict.fromkeys(("clean", "noted", "train", "score"), "executed")
     # What it was at when it was killed is begun again; the rest was done, that without a key too.
     assert ran.executed() == ["train", "score"]

@@ -300,6 +300,81 @@ def test_two_applies_at_once_compute_nothing_twice(client: Client) -> None:
     assert len(world.maker.executed) == 2
 
 
+def test_one_plan_is_carried_out_by_one_at_a_time_and_the_other_is_told_who_does(client: Client) -> None:
+    """Steps without a key could else be made twice, and who ended last would have worked for nothing."""
+    steps = (Step(("x",), (), False, False, None), Step((), (0,), False, False, None))
+    world = World(client, Case(steps, (), frozenset(), 1, {"x": b"9"}))
+    world.record(b"0")
+    plan = client.catalog.plan(world.request())
+    begun, other_asked = threading.Event(), threading.Event()
+    world.maker.executed.clear()
+
+    def at_work(job: str) -> None:
+        begun.set()
+        assert other_asked.wait(30)
+
+    world.maker.before = at_work
+    told: list[applying.Event] = []
+
+    def heard(event: applying.Event) -> None:
+        told.append(event)
+        other_asked.set()
+
+    here = applying.Here(client, 2, world.maker)
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(applying.apply, client, plan, here)
+        assert begun.wait(30)
+        two = pool.submit(applying.apply, client, plan, here, heard)
+        done, also = one.result(60), two.result(60)
+    here.close()
+    assert [each.end for each in done.done] == [due.End.EXECUTED] * 2
+    assert told[0].what == "waiting"
+    assert f"run {done.run}" in str(told[0].text)
+    assert also.is_whole
+    assert [each.run for each in also.done] == [each.run for each in done.done]
+    assert len(world.maker.executed) == 2
+    for each in (done, also):
+        record = client.catalog.run(str(each.run))
+        assert record.run.state is model.RunState.COMPLETE
+        assert not record.run.warnings
+        assert record.run.outcome == "refused: it is the making of others"
+    assert done.run != also.run
+
+
+def test_who_waits_for_another_to_carry_a_plan_out_can_be_told_to_stop(client: Client) -> None:
+    world = World(client, Case((Step(("x",), (), True, False, None),), (), frozenset(), 0, {"x": b"9"}))
+    world.record(b"0")
+    plan = client.catalog.plan(world.request())
+    stop = threading.Event()
+    others: list[applying.Applied] = []
+    here = applying.Here(client, 1, world.maker)
+
+    def at_work(job: str) -> None:
+        others.append(applying.apply(client, plan, here, lambda event: stop.set(), stop))
+
+    world.maker.before = at_work
+    assert applying.apply(client, plan, here).is_whole
+    here.close()
+    (other,) = others
+    assert other.was_stopped
+    assert [each.end for each in other.done] == [due.End.STOPPED]
+
+
+def test_who_lost_their_lease_begins_nothing_more(client: Client) -> None:
+    steps = (Step(("x",), (), False, False, None), Step((), (0,), False, False, None))
+    world = World(client, Case(steps, (), frozenset(), 1, {"x": b"9"}))
+    world.record(b"0")
+    plan = client.catalog.plan(world.request())
+    world.maker.executed.clear()
+    world.maker.before = lambda job: client.beater._runs[plan.uid]()
+    done = carried_out(world, plan)
+    assert [each.end for each in done.done] == [due.End.EXECUTED, due.End.STOPPED]
+    assert "another process" in str(client.catalog.run(str(done.run)).run.error)
+    world.maker.before = lambda job: None
+    assert carried_out(world, plan).is_whole
+    assert len(world.maker.executed) == 2
+
+
 def test_what_fails_stops_what_takes_from_it_and_nothing_else(client: Client) -> None:
     steps = (
         Step(("x",), (), True, False, None),
