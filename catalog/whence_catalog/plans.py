@@ -6,7 +6,8 @@ what would become of it, and what it rests on, so that whoever carries it out ca
 Leaves to others: which step a Run comes to (`planning`), and carrying a plan out (`whence.applying`).
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -265,6 +266,45 @@ def _sum(expected: list[Expected | None]) -> Expected:
     return Expected(
         sum(each.seconds or 0.0 for each in known), sum(each.size_bytes or 0 for each in known), len(known)
     )
+
+
+def given(
+    said: Iterable[tuple[str, str, digest.Framed]], recorded: Mapping[str, Mapping[str, digest.Framed]]
+) -> dict[str, dict[str, digest.Framed]]:
+    """Other values of parameters for each job, as a request takes them.
+
+    Who writes 1 where 0.5 was recorded means 1.0: the two make different keys.
+
+    Args:
+        said: a job, the name of a parameter of it, and a value.
+        recorded: the parameters of a Run of each job.
+
+    Raises:
+        InvalidInput: there is no such job or parameter, or one is said twice.
+    """
+    found: dict[str, dict[str, digest.Framed]] = {}
+    for job, parameter, value in said:
+        if job not in recorded:
+            raise InvalidInput(
+                f"{job}.{parameter} names no parameter of a job of this plan; there are the jobs"
+                f" {', '.join(sorted(recorded)) or 'none'}"
+            )
+        had = recorded[job]
+        if parameter not in had:
+            raise InvalidInput(
+                f"{job} has no parameter {parameter}; it has {', '.join(sorted(had)) or 'none'}"
+            )
+        if parameter in found.setdefault(job, {}):
+            raise InvalidInput(f"{job}.{parameter} is given twice; say which value is meant")
+        found[job][parameter] = _as(value, had[parameter])
+    return found
+
+
+def _as(value: digest.Framed, had: digest.Framed) -> digest.Framed:
+    if type(value) is int and type(had) is float:
+        with contextlib.suppress(OverflowError):  # no float is that large
+            return float(value)
+    return value
 
 
 def differences(before: RerunPlan, now: RerunPlan, own: AbstractSet[UUID] = frozenset()) -> tuple[str, ...]:

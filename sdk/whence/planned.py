@@ -18,7 +18,7 @@ from uuid import UUID
 from whence import applying, calls, described, parameters
 from whence.client import Client
 from whence_catalog import cache, digest, model, plans, wire
-from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound
+from whence_catalog.errors import Conflict, ErrorKind, NotFound
 
 _AT_ONCE = 1000
 
@@ -117,22 +117,11 @@ def _params(
     client: Client, found: plans.RerunPlan, params: Mapping[str, object]
 ) -> dict[str, dict[str, digest.Framed]]:
     """Each value by job and name, as a step would be given it."""
-    runs = _runs_of(client, found)
-    values: dict[str, dict[str, digest.Framed]] = {}
+    said = []
     for named, value in params.items():
-        job, dot, name = named.rpartition(".")
-        if not dot or job not in runs:
-            raise InvalidInput(
-                f"{named} names no parameter of a job of this plan; there are the jobs {', '.join(sorted(runs))}"
-            )
-        had = runs[job].params
-        if name not in had:
-            raise InvalidInput(f"{job} has no parameter {name}; it has {', '.join(sorted(had)) or 'none'}")
-        # Who writes 1 where there was 0.5 means 1.0: the two are not the same.
-        is_float = isinstance(had[name], float) and type(value) is int
-        framed = parameters.Canonical(Path.cwd()).of(float(cast("int", value)) if is_float else value, name)
-        values.setdefault(job, {})[name] = framed
-    return values
+        job, _, name = named.rpartition(".")
+        said.append((job, name, parameters.Canonical(Path.cwd()).of(value, name)))
+    return plans.given(said, {job: run.params for job, run in _runs_of(client, found).items()})
 
 
 def _runs_of(client: Client, found: plans.RerunPlan) -> dict[str, model.Run]:

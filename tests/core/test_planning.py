@@ -453,3 +453,29 @@ def test_a_plan_is_what_its_schema_says() -> None:
     recorded.why_not[run_id(3)] = ("because",)
     plan = plan_of(recorded.plan(("x", "x2"), params={"j1": {"c": (1, 2)}}))
     Draft202012Validator(planned.schema()).validate(json.loads(wire.encode(plan)))
+
+
+def test_another_value_of_a_parameter_is_of_the_kind_that_was_recorded() -> None:
+    recorded: dict[str, dict[str, digest.Framed]] = {"m.train": {"c": 0.5, "n": 3, "on": True}, "load": {}}
+    found = plans.given([("m.train", "c", 1), ("m.train", "n", 1)], recorded)
+    assert (found, type(found["m.train"]["c"])) == ({"m.train": {"c": 1.0, "n": 1}}, float)
+    # True is no whole number that was meant as a float, and no float is as large as that.
+    for value in (True, 10**400, "1", None):
+        kept = plans.given([("m.train", "c", value)], recorded)["m.train"]["c"]
+        assert (kept, type(kept)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ([("fit", "c", 1)], "fit.c names no parameter of a job of this plan; there are the jobs load, train"),
+        ([("train", "d", 1)], "train has no parameter d; it has c"),
+        ([("load", "c", 1)], "load has no parameter c; it has none"),
+        ([("train", "c", 1), ("train", "c", 2)], "train.c is given twice"),
+    ],
+)
+def test_a_parameter_that_is_not_there_or_given_twice_is_refused(
+    said: list[tuple[str, str, digest.Framed]], told: str
+) -> None:
+    with pytest.raises(InvalidInput, match=told):
+        plans.given(said, {"train": {"c": 0.5}, "load": {}})

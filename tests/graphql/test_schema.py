@@ -91,7 +91,7 @@ def test_every_list_that_can_grow_is_in_pages() -> None:
         "Reach.deployments",
         "Reach.entries",
     }
-    by_kind = {"ImpactConnection.kinds"}
+    by_kind = {"ImpactConnection.kinds", "RerunPlan.reasons"}
     of_one_run = {
         "Run.metrics",
         "Run.labels",

@@ -73,6 +73,8 @@ _FLAT = frozenset({"LineageNode", "LineageEdge"})
 _FLAT_VALUES = 20
 # How long a list may be that no argument bounds: names and values of one thing, or of the schema.
 _OF_ONE_THING = 10
+# What of an input may be as many as ids are: each is looked for in the catalog.
+_OF_A_PLAN = frozenset({"targets", "downstreamOf", "inputs", "params"})
 _META: Mapping[str, GraphQLField] = {
     "__schema": SchemaMetaFieldDef,
     "__type": TypeMetaFieldDef,
@@ -202,6 +204,10 @@ class _Measuring:
         for ids in ("ids", "roots", "of"):
             if isinstance(given.get(ids), list) and len(given[ids]) > most:
                 raise refusal(f"{name} is given {len(given[ids])} {ids}; expected {most} at most")
+        said = given.get("input") or {}
+        for listed in _OF_A_PLAN & said.keys():
+            if len(said[listed] or ()) > most:
+                raise refusal(f"{name} is given {len(said[listed])} {listed}; expected {most} at most")
         for many in ("first", "max"):
             if many in given:
                 if not 1 <= given[many] <= most:

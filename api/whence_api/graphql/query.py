@@ -11,7 +11,18 @@ from uuid import UUID
 
 import strawberry
 
-from whence_api.graphql import caching, explaining, moments, questions, refusals, relay, said, types, values
+from whence_api.graphql import (
+    caching,
+    explaining,
+    moments,
+    planning,
+    questions,
+    refusals,
+    relay,
+    said,
+    types,
+    values,
+)
 from whence_api.graphql import lineage as history
 from whence_api.graphql.loaders import Info
 from whence_api.graphql.refusals import Denied, InvalidInput, NotFound
@@ -129,7 +140,7 @@ JobName: TypeAlias = Annotated[str | None, strawberry.argument(description="Of t
 
 
 @strawberry.type(description="What can be asked of a catalog.")
-class Query(questions.Questions, moments.Moments):
+class Query(questions.Questions, planning.Plans, moments.Moments):
     """The root of every query."""
 
     @described("What has that global id; null where there is nothing of it that you may read.")
