@@ -487,6 +487,11 @@ class _Course:
                     assert_never(one.end)
 
     def _tell(self, done: Done) -> None:
+        if done.trace is not None:
+            # Whoever looks into it may not be who ran it, nor be where it ran.
+            self._begun.warn(f"{done.job}: {done.trace}")
+            kept = f"{done.why}; the traceback is kept: whence show {self._uid}"
+            done = dataclasses.replace(done, why=kept)
         self._done[done.step] = done
         so_far = len(self._done), self._many
         self._heard(Event(done.end.value, done.step, done.job, *so_far, done.run, done.seconds, done.why))

@@ -6,6 +6,7 @@ Leaves to others: which Run is due when (`applying`), and how one is made again 
 
 import dataclasses
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -52,7 +53,10 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What became of the planned Run `step`: `run` is the one that was recorded for it, if one was."""
+    """What became of the planned Run `step`: `run` is the one that was recorded for it, if one was.
+
+    `trace` is the traceback of what went wrong where nothing of the kind should.
+    """
 
     step: UUID
     job: str
@@ -61,6 +65,7 @@ class Done:
     outputs: tuple[model.Output, ...] = ()
     seconds: float = 0.0
     why: str | None = None
+    trace: str | None = None
 
 
 class Maker(Protocol):
@@ -128,13 +133,20 @@ class InRoom:
 
 
 def perform(client: Client, due: Due, make: Maker, progress: Callable[[str], None]) -> Done:
-    """Carry a due out: what its key stands for is taken where it is known, and made where it is not."""
+    """Carry a due out: what its key stands for is taken where it is known, and made where it is not.
+
+    Whatever is raised is how this one ended: it says nothing of what else there is to do.
+    """
     began = time.monotonic()
     step = due.step
     try:
         done = _perform(client, due, make, progress)
     except WhenceError as error:
-        return Done(step.run, step.job, End.FAILED, seconds=time.monotonic() - began, why=str(error).strip())
+        done = Done(step.run, step.job, End.FAILED, why=str(error).strip())
+    except Exception as error:
+        why = "".join(traceback.format_exception_only(error)).strip()
+        trace = "".join(traceback.format_exception(error))
+        done = Done(step.run, step.job, End.FAILED, why=why, trace=trace)
     return dataclasses.replace(done, seconds=time.monotonic() - began)
 
 
@@ -151,7 +163,7 @@ def perform_there(
 
 def _perform(client: Client, due: Due, make: Maker, progress: Callable[[str], None]) -> Done:
     step = due.step
-    record = client.catalog.run(str(step.recipe))
+    record = _recorded(client, step)
     had = {(used.role, used.ordinal): used for used in record.inputs}
     moved = [
         f"inputs/{taken.role}"
@@ -191,6 +203,16 @@ def content_of(taken: plans.Taken) -> model.Content:
     """The content of what is taken, which is known."""
     assert taken.content is not None, "what a due takes is there"
     return taken.content
+
+
+def _recorded(client: Client, step: plans.PlannedRun) -> model.RunRecord:
+    """The Run that is made again, with what the planned one took: where an argument is in no key, that may be other."""
+    recipe = client.catalog.run(str(step.recipe))
+    planned = recipe if step.run == step.recipe else client.catalog.run(str(step.run))
+    if not planned.inputs:
+        return recipe
+    run = dataclasses.replace(recipe.run, params=planned.run.params)
+    return dataclasses.replace(recipe, run=run, inputs=planned.inputs)
 
 
 def _handed_on(record: model.RunRecord) -> list[plans.Taken]:

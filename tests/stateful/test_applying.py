@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.pipelines import Arithmetic, Called, keyed, made_of
-from whence import applying, calls, connecting, due
+from whence import applying, calls, connecting, due, replay
 from whence.client import Client
-from whence_catalog import inventory, model, plans
+from whence_catalog import cache, inventory, model, plans
 from whence_catalog.errors import Conflict, WhenceError
 
 _ROOTS = ("x", "y")
@@ -412,6 +412,70 @@ def test_of_two_that_are_the_same_call_the_second_says_that_the_first_was_not_ma
     done = carried_out(world, client.catalog.plan(replace(world.request(), targets=both))).done
     assert [each.end for each in done] == [due.End.FAILED, due.End.BLOCKED]
     assert done[1].why == f"run {done[0].step} ({done[0].job}) is the same call, and was not made"
+
+
+def test_what_raises_anything_at_all_stops_what_takes_from_it_and_nothing_else(client: Client) -> None:
+    steps = (
+        Step(("x",), (), False, False, None),
+        Step((), (0,), True, False, None),
+        Step(("x",), (), True, False, None),
+        Step((), (1, 2), True, False, None),
+    )
+    world = World(client, Case(steps, (), frozenset(), 3, {"x": b"8"}))
+    world.record(b"0")
+    plan = client.catalog.plan(world.request())
+
+    def out_of_space(job: str) -> None:
+        if job == world.job(0):
+            raise OSError(28, "No space left on device")
+
+    world.maker.before = out_of_space
+    done = carried_out(world, plan)
+    ends = {each.job: each.end for each in done.done}
+    assert [ends[world.job(at)] for at in range(4)] == [
+        *(due.End.FAILED, due.End.BLOCKED, due.End.EXECUTED, due.End.BLOCKED)
+    ]
+    (why,) = [str(each.why) for each in done.done if each.end is due.End.FAILED]
+    assert why.startswith("OSError: [Errno 28] No space left on device")
+    # The apply keeps the whole of it.
+    assert f"whence show {done.run}" in why
+    (kept,) = client.catalog.run(str(done.run)).run.warnings
+    assert kept.startswith(f"{world.job(0)}: Traceback")
+    assert ", in out_of_space" in kept
+
+
+def test_a_reused_run_is_made_again_of_what_it_took_itself(client: Client) -> None:
+    """What an ignored argument holds is in no key: who was reused may have taken more than who ran."""
+    job = f"p{next(_numbers)}.ignoring"
+    given = {name: client.publish(f"dataset:{job}.{name}", name.encode()).output for name in ("x", "z", "e")}
+    sources = {name: model.Source(o.version.artifact, o.version.digest, o.run) for name, o in given.items()}
+    maker = Arithmetic()
+
+    def called(*more: tuple[str, model.Source]) -> uuid.UUID:
+        plain = keyed(client, job, 0, [("data", sources["x"])])
+        components = (*plain.components, cache.component("inputs", [], "inputs/extra", ignored=True))
+        key = replay.Keyed(cache.key(components), components)
+        return maker.call(client, job, 0, [("data", sources["x"]), *more], key).run.uid
+
+    called()
+    reused = called(("extra", sources["e"]))
+    other = given["z"]
+    plan = client.catalog.plan(
+        plans.PlanRequest(
+            calls.new_uid(),
+            (str(reused),),
+            inputs={
+                f"dataset:{job}.x": plans.Replacement(
+                    other.version.artifact, other.version.content, other.run
+                )
+            },
+        )
+    )
+    maker.executed.clear()
+    here = applying.Here(client, 1, maker)
+    assert applying.apply(client, plan, here).is_whole
+    here.close()
+    assert maker.executed == [(job, 0, (b"z", b"e"))]
 
 
 def half_done(client: Client) -> tuple[World, plans.RerunPlan, model.Output]:
