@@ -3,26 +3,32 @@
 Leaves to others: what is recorded (`flow.Edges`), and what becomes of each Run (`planning`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from whence_catalog import flow
+
+# Position of the start of who took it, ordinal, Version, producer.
+_Place: TypeAlias = tuple[int, int, int, int | None]
 
 
 @dataclass(slots=True)
 class Gathered:
     """Rows of Runs, and what each took: (Run, role, ordinal, Version, producers, whether these are a guess).
 
-    `reasons` say what was left out; `unmade` are the inputs that nobody is known to have made.
+    `reasons` say what was left out. Of each Run, `unmade` are the inputs that nobody is known to have made, and
+    `ambiguous` those that several may have.
     """
 
     runs: dict[int, None] = field(default_factory=dict)
     started: dict[int, int] = field(default_factory=dict)
     origins: dict[int, int] = field(default_factory=dict)
     takes: dict[int, list[tuple[str, int, int, tuple[int, ...], bool]]] = field(default_factory=dict)
-    ambiguous: int = 0
-    unmade: int = 0
+    ambiguous: Counter[int] = field(default_factory=Counter)
+    unmade: Counter[int] = field(default_factory=Counter)
     reasons: list[str] = field(default_factory=list)
 
 
@@ -90,25 +96,12 @@ def _look(ask: flow.Edges, found: Gathered, runs: Sequence[int], replaced: Abstr
     """Note what these Runs took; answers the rows of those that made it, each once."""
     if not runs:
         return ()
-    # A reused Run took what its origin did, unless it says what it took itself.
     rows = list(ask.taken_by(runs))
-    bare = {run: origin for run, _, origin, role, *_ in rows if origin is not None and role is None}
-    own = [row for row in rows if row[0] not in bare]
-    of_origin: dict[int, list[flow.Took]] = {}
-    for row in ask.taken_by(sorted(set(bare.values()))) if bare else ():
-        of_origin.setdefault(row[0], []).append(row)
     for run, started, origin, *_ in rows:
         found.started[run] = started
         if origin is not None:
             found.origins[run] = origin
-    taken: list[tuple[int, int, str, int, int, int | None]] = []
-    for run, started, _, role, ordinal, version, producer in own:
-        if role is not None and ordinal is not None and version is not None:
-            taken.append((run, started, role, ordinal, version, producer))
-    for run, origin in bare.items():
-        for _, started, _, role, ordinal, version, producer in of_origin.get(origin, ()):
-            if role is not None and ordinal is not None and version is not None:
-                taken.append((run, started, role, ordinal, version, producer))
+    taken = _taken(ask, rows)
     unnamed = sorted({version for *_, version, producer in taken if producer is None} - replaced)
     makers: dict[int, list[tuple[int, int]]] = {}
     for maker, _, version, position, _ in ask.producers_of(unnamed) if unnamed else ():
@@ -123,10 +116,75 @@ def _look(ask: flow.Edges, found: Gathered, runs: Sequence[int], replaced: Abstr
         else:
             before = sorted((place for place in makers.get(version, ()) if place[0] < started), reverse=True)
             producers = tuple(maker for _, maker in before)
-            found.ambiguous += len(before) > 1
-            found.unmade += not before
+            found.ambiguous[run] += len(before) > 1
+            found.unmade[run] += not before
         found.takes.setdefault(run, []).append(
             (role, ordinal, version, producers, producer is None and len(producers) > 1)
         )
         reached.update(dict.fromkeys(producers[:1]))
     return list(reached)
+
+
+def _taken(ask: flow.Edges, rows: Iterable[flow.Took]) -> list[tuple[int, int, str, int, int, int | None]]:
+    """What Runs took: (Run, start, role, ordinal, Version, producer).
+
+    A reused Run took what its origin did, where it does not say what it took itself, and where that is in other
+    places: then its result did not depend on it.
+    """
+    own: dict[int, dict[str, list[_Place]]] = {}
+    origins: dict[int, int] = {}
+    for run, started, origin, role, ordinal, version, producer in rows:
+        roles = own.setdefault(run, {})
+        if origin is not None:
+            origins[run] = origin
+        if role is not None and ordinal is not None and version is not None:
+            roles.setdefault(role, []).append((started, ordinal, version, producer))
+    of_origin: dict[int, dict[str, list[_Place]]] = {}
+    for run, started, _, role, ordinal, version, producer in (
+        ask.taken_by(sorted(set(origins.values()))) if origins else ()
+    ):
+        if role is not None and ordinal is not None and version is not None:
+            of_origin.setdefault(run, {}).setdefault(role, []).append((started, ordinal, version, producer))
+    taken: list[tuple[int, int, str, int, int, int | None]] = []
+    for run, roles in own.items():
+        if run in origins:
+            before = of_origin.get(origins[run], {})
+            roles = {
+                role: roles[role] if role in roles and _same_places(roles[role], places) else places
+                for role, places in before.items()
+            }
+        for role, places in roles.items():
+            taken += [
+                (run, started, role, place, version, maker) for started, place, version, maker in places
+            ]
+    return taken
+
+
+def _same_places(some: Sequence[_Place], others: Sequence[_Place]) -> bool:
+    return {ordinal for _, ordinal, *_ in some} == {ordinal for _, ordinal, *_ in others}
+
+
+def superfluous(
+    found: Gathered, targets: AbstractSet[int], failed: AbstractSet[int], same_as: Mapping[int, int]
+) -> set[int]:
+    """Those Runs that are no part of what came of something: attempts that came to nothing, and what was run once
+    more as it is here already. One from which another takes something is a part.
+
+    Args:
+        targets: are parts, whatever they are.
+        same_as: of a Run, another of which it is a repetition: of the same code, with the same inputs and parameters.
+    """
+    takers: dict[int, set[int]] = {}
+    for run, takes in found.takes.items():
+        for _, _, _, producers, _ in takes:
+            for producer in producers[:1]:
+                takers.setdefault(producer, set()).add(run)
+    may_go = {
+        run
+        for run in found.runs
+        if run in failed or (same_as.get(run) in found.runs and same_as[run] not in failed)
+    } - targets
+    gone: set[int] = set()
+    while more := {run for run in may_go - gone if takers.get(run, set()) <= gone}:
+        gone |= more
+    return gone

@@ -3,12 +3,14 @@
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 
 from tests.simulator import ACTOR, World, digest_of, one, taken, uid
 from whence_catalog import cache, digest, inventory, model, plans
 from whence_catalog.errors import InvalidInput, NotFound
+from whence_catalog.sql.catalog import SqlCatalog
 
 CAPTURE = model.Capture(
     entry="pipeline:step",
@@ -207,6 +209,67 @@ def test_a_failed_run_needs_what_it_took_and_itself(pipeline: Pipeline) -> None:
     }
 
 
+def again(pipeline: Pipeline, job: str, content: bytes, **fields: object) -> uuid.UUID:
+    """Make a step's Run once more, as `whence rerun` does: without a key, pointing to the first."""
+    world, record = pipeline.world, pipeline.world.catalog.run(str(pipeline.made[job].run))
+    taken_ = tuple(
+        model.InputClaim(i.role, model.Source(i.version.artifact, i.version.digest, i.producer), i.ordinal)
+        for i in record.inputs
+    )
+    call = world.plain_call(
+        job, taken_, rerun_of=record.run.uid, params=record.run.params, **{"capture": CAPTURE, **fields}
+    )
+    begun = world.begin(call)
+    for output in world.finish(world.report(call, {f"model:{job}": content}, begun.token)).outputs:
+        pipeline.made[job] = output
+    return call.run
+
+
+def test_what_was_made_once_more_as_it_was_is_planned_as_the_first(pipeline: Pipeline) -> None:
+    first = pipeline.made["clean"].run
+    repeated = again(pipeline, "clean", b"clean")
+    pipeline.step("later", ["clean"])  # takes the newest production
+    plan = pipeline.plan("model:clean", "model:later", params={"clean": {"c": 2}})
+    steps = {each.job: each for each in plan.steps}
+    assert plan.targets[0] == repeated
+    assert (steps["clean"].run, steps["clean"].recipe) == (repeated, first)
+    assert steps["clean"].key == cache.key(components_of("clean", 2, {"x": digest_of(b"x1")}))
+    assert isinstance(steps["later"].step, plans.Conditional)
+    assert words(pipeline.plan("model:clean")) == {"whence.publish": "reuse", "clean": "reuse"}
+    # One that came out otherwise, or was another call, speaks for itself.
+    for content, fields in (
+        (b"other", {}),
+        (b"clean", {"capture": replace(CAPTURE, entry="pipeline:other")}),
+    ):
+        repeated = again(pipeline, "clean", content, **fields)
+        step = pipeline.plan(str(repeated)).steps[-1]
+        assert (step.run, step.recipe, step.key) == (repeated, repeated, None)
+
+
+def test_what_came_of_a_version_is_no_failed_attempt_and_no_repetition(pipeline: Pipeline) -> None:
+    failed = pipeline.step("clean", ["x"], c=7, state=model.RunState.FAILED)
+    again(pipeline, "clean", b"clean")
+    again(pipeline, "train", b"comes out otherwise")
+    downstream = {"downstream_of": ("dataset:x@1",)}
+    assert pipeline.plan(**downstream).counts == {"reuse": 3, "execute": 0, "conditional": 0, "blocked": 0}
+    assert words(pipeline.plan(str(failed), **downstream)) == {"clean": "execute"}
+    # What something takes from a repetition is a part, and so is that.
+    pipeline.step("deploy", ["train"])
+    assert len(pipeline.plan(**downstream).steps) == 5
+
+
+def test_a_call_that_was_answered_by_what_was_really_read_is_known_under_that(pipeline: Pipeline) -> None:
+    world, state = pipeline.world, {"a": 1, "b": 2}
+    first = world.tracking_call("reader", state, capture=CAPTURE)
+    begun = world.begin(first)
+    report = world.report(first, {"model:reader": b"read"}, begun.token)
+    world.finish(replace(report, trace=world.read(first, state, "a")))
+    asked = world.tracking_call("reader", state, capture=CAPTURE)
+    assert isinstance(world.ask(asked), cache.Reuse)
+    for run in (first.run, asked.run):
+        assert words(pipeline.plan(str(run))) == {"reader": "reuse"}
+
+
 def test_a_reused_run_stands_for_its_origin(pipeline: Pipeline) -> None:
     call = pipeline.world.call(
         "clean",
@@ -339,6 +402,20 @@ def test_runs_of_other_projects_are_counted_and_what_they_made_is_not_told(world
     assert not plan.complete
     assert "secret" not in str(plan)
     assert digest_of(b"x1").text not in str(plan)
+
+
+def test_what_another_project_has_under_a_key_is_not_told(tmp_path: Path) -> None:
+    """Servers refuse a key that is of another project; nobody keeps that from whoever opens the database."""
+    opened = SqlCatalog.open(tmp_path / "catalog.db")
+    here, there = Pipeline(World(opened)), Pipeline(World(opened, "secret"))
+    here.publish("x", b"x1")
+    mine = str(here.step("clean", ["x"]))
+    there.made["x"] = here.made["x"]
+    theirs = str(there.step("clean", ["x"], c=2))
+    changed = {"params": {"clean": {"c": 2}}}
+    assert theirs in str(here.plan(mine, **changed))
+    assert theirs not in str(here.plan(mine, projects=["default"], **changed))
+    opened.close()
 
 
 def test_what_is_not_recorded_cannot_be_planned(pipeline: Pipeline) -> None:

@@ -1,10 +1,11 @@
 """Plans over SQL: `planning.Known` in one transaction, a query for each question about however many Runs."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from statistics import median
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 from sqlalchemy import bindparam, func, select
@@ -15,8 +16,10 @@ from whence_catalog.sql import artifacts, engine, named, questions, runs, states
 from whence_catalog.sql.engine import Record, Statement, Transaction
 
 _RUN = tables.RUN
+_ORIGIN = _RUN.alias("origin")
 _JOB = tables.JOB
 _PROJECT = tables.PROJECT
+_INPUT = tables.INPUT
 _OUTPUT = tables.OUTPUT
 _VERSION = tables.VERSION
 _ARTIFACT = tables.ARTIFACT
@@ -26,10 +29,14 @@ _PLACE = tables.PLACE
 
 _runs = Statement(
     select(
-        *(_RUN.c.id, _RUN.c.uid, _PROJECT.c.name, _JOB.c.name, _RUN.c.state, _RUN.c.key),
-        *(_RUN.c.origin_id, _RUN.c.outcome),
+        *(_RUN.c.id, _RUN.c.uid, _PROJECT.c.name, _JOB.c.name, _RUN.c.state),
+        # The key of what was reused is that under which it is known: what was asked may have been another.
+        func.coalesce(_ORIGIN.c.key, _RUN.c.key),
+        func.coalesce(_ORIGIN.c.outcome, _RUN.c.outcome),
+        *(_RUN.c.origin_id, _RUN.c.rerun_of),
     )
     .select_from(_RUN)
+    .outerjoin(_ORIGIN, _ORIGIN.c.id == _RUN.c.origin_id)
     .join(_JOB, _JOB.c.id == _RUN.c.job_id)
     .join(_PROJECT, _PROJECT.c.id == _RUN.c.project_id)
     .where(engine.among(_RUN.c.id, "ids"))
@@ -50,9 +57,25 @@ _outputs = Statement(
     .where(engine.among(_OUTPUT.c.run_id, "ids"))
     .order_by(_OUTPUT.c.run_id, _OUTPUT.c.place, _OUTPUT.c.role)
 )
+_repeated = Statement(
+    select(_RUN.c.uid, _RUN.c.id, _RUN.c.rerun_of, _RUN.c.key, _RUN.c.outcome).where(
+        engine.among_bytes(_RUN.c.uid, "uids"), _RUN.c.origin_id.is_(None)
+    )
+)
+_calls = Statement(
+    select(_RUN.c.id, _RUN.c.project_id, _RUN.c.job_id, _RUN.c.params, _RUN.c.capture).where(
+        engine.among(_RUN.c.id, "ids")
+    )
+)
+_inputs = Statement(
+    select(_INPUT.c.run_id, _INPUT.c.role, _INPUT.c.ordinal, _INPUT.c.version_id).where(
+        engine.among(_INPUT.c.run_id, "ids")
+    )
+)
 _entries = Statement(
-    select(_ENTRY.c.key, _ENTRY.c.run_id, _RUN.c.uid, _ENTRY.c.revoked_at, taint.WORST)
+    select(_ENTRY.c.key, _ENTRY.c.run_id, _RUN.c.uid, _ENTRY.c.revoked_at, taint.WORST, _PROJECT.c.name)
     .join(_RUN, _RUN.c.id == _ENTRY.c.run_id)
+    .join(_PROJECT, _PROJECT.c.id == _RUN.c.project_id)
     .where(
         engine.among_texts(_ENTRY.c.key, "keys"),
         _ENTRY.c.superseded_at.is_(None),
@@ -139,14 +162,20 @@ def plan(tx: Transaction, request: plans.PlanRequest, projects: frozenset[str] |
     ask = questions.edges(tx, position)
     found = gathering.gather(ask, targets, roots, replaced, request.max_runs)
     known = _Known(tx, request, projects)
-    recipes, masked = known.recipes(found)
+    looked = known.looked_at(found)
+    if roots:
+        looked.leave_out(gathering.superfluous(found, frozenset(targets), *looked.may_go))
     wanted = tuple(known.uid(run) for run in targets)
-    planned = planning.plan(request, swaps, recipes, known, frozenset(wanted))
+    planned = planning.plan(request, swaps, known.recipes(looked), known, frozenset(wanted))
     reasons = list(found.reasons)
-    if found.ambiguous:
-        reasons.append(f"{found.ambiguous} inputs may be of several productions; the newest is taken")
-    if found.unmade:
-        reasons.append(f"{found.unmade} inputs were made by nobody known; they are taken as they are")
+    # Of what may not be seen, not even how many.
+    ambiguous = sum(found.ambiguous[run] for run in looked.runs)
+    unmade = sum(found.unmade[run] for run in looked.runs)
+    masked = looked.masked
+    if ambiguous:
+        reasons.append(f"{ambiguous} inputs may be of several productions; the newest is taken")
+    if unmade:
+        reasons.append(f"{unmade} inputs were made by nobody known; they are taken as they are")
     if masked:
         reasons.append(f"{masked} runs may not be seen; what they made is taken as it is")
     return plans.RerunPlan(
@@ -157,7 +186,7 @@ def plan(tx: Transaction, request: plans.PlanRequest, projects: frozenset[str] |
         planned.steps,
         (*asked.aliases, *planned.read),
         # What nobody made is data from outside: nothing is missing there.
-        complete=not (found.reasons or found.ambiguous or masked),
+        complete=not (found.reasons or ambiguous or masked),
         reasons=tuple(reasons),
     )
 
@@ -214,6 +243,40 @@ class _Asked:
                     replacement
                 )
         return found, frozenset(replaced)
+
+
+class _First(NamedTuple):
+    """A Run that another one repeats, and of which run it is a repetition itself, if of any."""
+
+    row: int
+    before: bytes | None
+    key: str | None
+
+
+@dataclass(slots=True)
+class _Looked:
+    """The Runs of a plan, by their rows: what is known of each, its key, and what it repeats.
+
+    `masked` is how many may not be seen.
+    """
+
+    found: gathering.Gathered
+    rows: Mapping[int, Record]
+    runs: list[int]
+    keys: Mapping[int, str | None]
+    repeats: Mapping[int, _First]
+    masked: int
+
+    @property
+    def may_go(self) -> tuple[frozenset[int], Mapping[int, int]]:
+        """Those that failed, and of those that repeat another, that one."""
+        bad = (model.RunState.FAILED.value, model.RunState.ABORTED.value)
+        failed = frozenset(run for run in self.runs if self.rows[run][4] in bad)
+        return failed, {run: first.row for run, first in self.repeats.items()}
+
+    def leave_out(self, gone: AbstractSet[int]) -> None:
+        """Say nothing of these."""
+        self.runs = [run for run in self.runs if run not in gone]
 
 
 @dataclass(slots=True)
@@ -273,23 +336,70 @@ class _Known:
         self._makes.update({run: tuple(each) for run, each in found.items()})
         return self._makes
 
-    def recipes(self, found: gathering.Gathered) -> tuple[list[planning.Recipe], int]:
-        """The Runs that may be seen, as a plan looks at them; and how many may not."""
+    def looked_at(self, found: gathering.Gathered) -> "_Looked":
+        """The Runs that may be seen; and which of them are repetitions."""
         rows = {row[0]: row for row in self._ask(_runs, found.runs)}
         seen = [run for run in found.runs if self.projects is None or rows[run][2] in self.projects]
+        keys = {run: planning.standing_key(rows[run][5], rows[run][6]) for run in seen}
+        again = {
+            run: bytes(rows[run][8])
+            for run in seen
+            if keys[run] is None and rows[run][7] is None and rows[run][8] is not None
+        }
+        return _Looked(found, rows, seen, keys, self._repetitions(again), len(found.runs) - len(seen))
+
+    def _repetitions(self, again: Mapping[int, bytes]) -> Mapping[int, "_First"]:
+        """Of Runs that were made once more, that with this id: the first that was the same call, if one was."""
+        firsts: dict[bytes, _First] = {}
+        asked = set(again.values())
+        while asked:
+            rows = self.tx.all(_repeated, uids=sorted(asked))
+            for uid, row, before, key, outcome in rows:
+                firsts[bytes(uid)] = _First(
+                    row, before and bytes(before), planning.standing_key(key, outcome)
+                )
+            asked = {first.before for first in firsts.values() if first.before} - firsts.keys() - asked
+        called = self._called([*again, *(first.row for first in firsts.values())]) if firsts else {}
+        found: dict[int, _First] = {}
+        for run, uid in again.items():
+            first = firsts.get(uid)
+            while first is not None and called[first.row] == called[run]:
+                found[run] = first
+                first = firsts.get(first.before) if first.before else None
+        return found
+
+    def _called(self, runs: Sequence[int]) -> Mapping[int, tuple[object, ...]]:
+        """What each of these Runs was a call of: the same code, with the same parameters and inputs."""
+        taken: dict[int, set[tuple[str, int, int]]] = {}
+        for run, *what in self._ask(_inputs, runs):
+            taken.setdefault(run, set()).add(tuple(what))
+        said = {}
+        for run, project, job, params, framed in self._ask(_calls, runs):
+            code = _captured(framed)
+            how = code.bundle, code.entry, code.command
+            said[run] = project, job, bytes(params), how, frozenset(taken.get(run, ()))
+        return said
+
+    def recipes(self, looked: "_Looked") -> list[planning.Recipe]:
+        """These Runs as a plan looks at them."""
+        found, rows, seen = looked.found, looked.rows, looked.runs
         self._look_at({take[2] for run in seen for take in found.takes.get(run, ())})
+        makers = {run: rows[run][7] or run for run in seen}
+        keys = dict(looked.keys)
+        made = self._made([*makers.values(), *(first.row for first in looked.repeats.values())])
+        for run, first in looked.repeats.items():
+            # What came out as it was before is as good as that, which has a key.
+            if run in makers and first.key is not None and _same(made[run], made[first.row]):
+                makers[run], keys[run] = first.row, first.key
         self._name(
             [*seen, *(producer for run in seen for take in found.takes.get(run, ()) for producer in take[3])]
         )
-        makers = {run: rows[run][6] or run for run in seen}
         self._name(makers.values())
-        made = self._made(list(makers.values()))
-        keys = {run: planning.standing_key(rows[run][5], rows[run][7]) for run in seen}
         keyless = [maker for run, maker in makers.items() if keys[run] is None]
         worst: dict[int, int | None] = dict(self._ask(_condemned, keyless))
         recipes = []
         for run in seen:
-            _, uid, project, job, state, _, _, _ = rows[run]
+            _, uid, project, job, state, *_ = rows[run]
             maker = makers[run]
             takes = tuple(
                 planning.Take(
@@ -312,7 +422,7 @@ class _Known:
                     taint.condemned(worst.get(maker)),
                 )
             )
-        return recipes, len(found.runs) - len(seen)
+        return recipes
 
     # ── planning.Known ───────────────────────────────────────────────────────────────────────────
 
@@ -322,7 +432,9 @@ class _Known:
         made = self._made(of_runs)
         written_over = {run for (run,) in self._ask(_overwritten, of_runs)}
         found = {}
-        for key, run, uid, revoked_at, worst in rows:
+        for key, run, uid, revoked_at, worst, project in rows:
+            if self.projects is not None and project not in self.projects:
+                continue
             wrong = taint.condemned(worst)
             if wrong is None and revoked_at is not None:
                 wrong = cache.Reason.REVOKED
@@ -375,6 +487,13 @@ class _Known:
         ]
         told = zip(jobs, self.tx.each(_history, asked), strict=True)
         return {job: _expected(rows) for job, rows in told if rows}
+
+
+def _same(some: Sequence[plans.Made], others: Sequence[plans.Made]) -> bool:
+    """Whether these are the same things with the same bytes."""
+    return {(m.role, m.artifact, m.content.digest) for m in some} == {
+        (m.role, m.artifact, m.content.digest) for m in others
+    }
 
 
 def _captured(framed: bytes) -> model.Capture:
