@@ -53,7 +53,7 @@ def capture(
         argv=argv,
         rerunnable=entry.rerunnable,
         because=entry.because,
-        blind_spots=(*UNCHECKED, *code.widened, *source.notes, *notes, *hidden),
+        blind_spots=(*UNCHECKED, *code.widened, *source.notes, *entry.notes, *notes, *hidden),
         source=entry.source,
         cwd=_from_root(origins.current_folder(), root),
         search=_search(root),

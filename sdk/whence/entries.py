@@ -28,7 +28,7 @@ class Entry:
     """Where a function is found again. Exactly one of `rerunnable` and `because` speaks.
 
     `closure` are values that are not in the source: free variables, and global ones that an import does not
-    bind; `made` are source files that are in no folder, by their paths in the Bundle.
+    bind; `made` are source files that are in no folder, by their paths in the Bundle; `notes` say what is not in them.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Entry:
     because: str | None = None
     closure: Mapping[str, digest.Framed] = field(default_factory=dict)
     made: Mapping[str, bytes] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def rerunnable(self) -> bool:
@@ -101,17 +102,19 @@ def _of_notebook(
     cells = notebook.cells()
     if cells is None:
         return Entry(name, reached, f"{inner.__qualname__} was typed into a session; no file holds it")
+    hidden = ", ".join(map(str, sorted(notebook.left_out(cells))))
+    notes = (f"of the notebook, cells {hidden} were left out: what looks secret stands in them",) if hidden else ()
     if source.root_digest is None or source.obstacles:
         because = source.because or "; ".join(source.obstacles)
-        return Entry(name, reached, because, made=notebook.files(cells, None))
+        return Entry(name, reached, because, made=notebook.files(cells, None), notes=notes)
     try:
         module, values = notebook.module_of(
             inner, cells, functools.partial(_leads_on, function=inner), arguments
         )
         found = {**closures.of(function, root), **closures.values_of(values, root)}
     except InvalidInput as error:
-        return Entry(name, reached, str(error), made=notebook.files(cells, None))
-    return Entry(name, reached, None, found, notebook.files(cells, module))
+        return Entry(name, reached, str(error), made=notebook.files(cells, None), notes=notes)
+    return Entry(name, reached, None, found, notebook.files(cells, module), notes)
 
 
 def _leads_on(value: object, function: types.FunctionType) -> bool:

@@ -14,12 +14,13 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from whence import bundle, closures, origins, reach, statements
+from whence import bundle, closures, origins, reach, secrecy, statements
 from whence_catalog.errors import InvalidInput
 
 MODULE = "notebook"
 MODULE_PATH = "@notebook/module.py"
 CELLS_PATH = "@notebook/cells.py"
+_LEFT_OUT = "# left out: what looks secret stands in it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +58,20 @@ def cells() -> tuple[Cell, ...] | None:
 
 
 def files(executed: Sequence[Cell], module: str | None) -> Mapping[str, bytes]:
-    """What a Bundle holds of a notebook, by path."""
-    told = "\n".join(f"# %% [{cell.number}]\n{cell.typed.rstrip()}\n" for cell in executed)
+    """What a Bundle holds of a notebook, by path. A cell that holds what looks secret is left out, and told."""
+    hidden = left_out(executed)
+    told = "\n".join(
+        f"# %% [{cell.number}]\n{_LEFT_OUT if cell.number in hidden else cell.typed.rstrip()}\n"
+        for cell in executed
+    )
     found = {CELLS_PATH: told.encode("utf-8", "replace")}
     return found if module is None else {**found, MODULE_PATH: module.encode("utf-8", "replace")}
+
+
+def left_out(executed: Sequence[Cell]) -> frozenset[int]:
+    """The numbers of the cells in which something stands that looks secret."""
+    known = secrecy.known()
+    return frozenset(cell.number for cell in executed if secrecy.stands_in(cell.typed, known))
 
 
 def module_of(
@@ -108,7 +119,10 @@ def module_of(
         taken.add(place)
         wanted += statements.read_in(statement.node)
     _check(function, [written[place] for place in sorted(taken)])
-    return "\n\n".join(written[place].text for place in sorted(taken)) + "\n", values
+    text = "\n\n".join(written[place].text for place in sorted(taken)) + "\n"
+    if secrecy.stands_in(text, secrecy.known()):
+        raise InvalidInput(f"what looks secret stands in a cell that {function.__qualname__} needs")
+    return text, values
 
 
 def _classes_of(values: Sequence[object]) -> list[str]:

@@ -72,6 +72,11 @@ def is_secret(text: str, values: frozenset[str]) -> bool:
     return contents.holds_secret(text.encode("utf-8", "replace"))
 
 
+def stands_in(source: str, values: frozenset[str]) -> bool:
+    """Whether a secret stands in source, which may say anything else."""
+    return is_secret(source, values) or any(value in source for value in values)
+
+
 def find(value: digest.Framed, where: str, values: frozenset[str]) -> str | None:
     """Where in a canonical value, which is called `where`, a secret stands; None where there is none."""
     match value:

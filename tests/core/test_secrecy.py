@@ -1,10 +1,12 @@
 """What looks secret by its name, by what stands in it, or by the environment; and what only seems to. 1 s."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from whence import parameters, secrecy
+from whence import notebook, parameters, secrecy
+from whence_catalog.errors import InvalidInput
 
 ORDINARY = [
     "key", "sort_key", "max_tokens", "token_count", "eos_token", "pad_token_id", "secret_name", "password_file",
@@ -72,3 +74,24 @@ def test_the_environment_says_which_values_are_secret(
     known = secrecy.known()
     assert "hunter2" in known
     assert not known & {"test", str(tmp_path)}
+
+
+def test_a_cell_that_holds_a_secret_is_told_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_KEY", "hunter2")
+    texts = [
+        "x = 1",
+        "%env API_KEY=hunter2",
+        "url = 'postgres://me:hunter3@h/db'",
+        "def fit():\n    return 'hunter2'",
+        "def well():\n    return 1",
+    ]
+    cells = [notebook.Cell(number, text, text) for number, text in enumerate(texts, start=1)]
+    told = notebook.files(cells, None)[notebook.CELLS_PATH].decode()
+    assert "hunter" not in told
+    assert "# %% [1]\nx = 1\n" in told
+    assert "# %% [2]\n# left out: what looks secret stands in it\n" in told
+    around: dict[str, Any] = {"__name__": "__main__"}
+    exec("\n".join(texts[3:]), around)
+    assert notebook.module_of(around["well"], cells, lambda value: False)[0] == texts[4] + "\n"
+    with pytest.raises(InvalidInput, match="what looks secret stands in a cell that fit needs"):
+        notebook.module_of(around["fit"], cells, lambda value: False)
