@@ -29,6 +29,7 @@ from whence import (
     bundle,
     calls,
     child,
+    counted,
     described,
     environment,
     handles,
@@ -48,7 +49,6 @@ from whence import (
     worktree,
 )
 from whence_catalog import cache, digest, model, observation, replies
-from whence_catalog.blobs import BlobStore
 from whence_catalog.digest import Digest
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound
 
@@ -170,6 +170,8 @@ class _Running:
         self._say = say
         self._here = Path.cwd()
         self._root = origins.root_around(self._here)
+        self._place = counted.Place(self._root, self._here)
+        self._absolute, self._told = self._place.absolute, self._place.told
         self._began = time.monotonic()
         self._program = programs.find(command.argv[0], self._here)
         # Ours has another folder on every machine.
@@ -191,17 +193,16 @@ class _Running:
         self._outputs = {name: self._absolute(text) for name, text in self._places.items()}
         self._refuse_overlaps()
         self._inputs = {name: self._input(name, text) for name, text in command.inputs.items()}
-        taken = [path for name, (_, path) in self._inputs.items() if command.inputs[name] != str(path)]
-        self._source = sources.collect(
-            self._root,
-            [self._absolute(text) for text in command.code],
-            without=[
-                *self._outputs.values(),
-                *taken,
-                *([self._absolute(command.metrics)] if command.metrics else []),
-            ],
-        )
+        touched = [*self._outputs.values(), *(path for _, path in self._inputs.values())]
+        if command.metrics is not None:
+            touched.append(self._absolute(command.metrics))
+        code = [self._absolute(text) for text in command.code]
+        source = sources.collect(self._root, code, touched)
+        self._source = source.bundle
         self._files = frozenset(self._source.files.values())
+        self._identity = source.identity
+        words = list(zip(self._words, self._argv, strict=True))
+        self._counted = counted.of(self._place, words, source, touched, self._program)
         self._waited_for: str | None = None
         self.job = command.job or self._job_name()
 
@@ -223,13 +224,6 @@ class _Running:
         return self._reused(answer) if isinstance(answer, split.Reuse) else self._executed(answer, opening)
 
     # ── what it is known by ──────────────────────────────────────────────────────────────────────
-
-    def _absolute(self, text: str) -> Path:
-        return Path(os.path.normpath(self._here / text))
-
-    def _told(self, path: Path) -> str:
-        """A path from the project's root, where it is in the project."""
-        return path.relative_to(self._root).as_posix() if path.is_relative_to(self._root) else str(path)
 
     def _refuse_overlaps(self) -> None:
         for (one, path), (other, second) in itertools.permutations(self._outputs.items(), 2):
@@ -314,8 +308,6 @@ class _Running:
             # The same words mean other files in another folder.
             "folder": self._told(self._here),
         }
-        if files := self._named_files():
-            seen["files"] = files
         if str(self._program.path) not in self._files:
             seen["program"] = self._program.identity
         if (packages := self._program.packages) is not None:
@@ -325,42 +317,22 @@ class _Running:
         return described.Call(
             job=self.job,
             inputs={**{name: handle for name, (handle, _) in self._inputs.items()}, **command.params},
-            code=described.Bundle(sources.identity(self._source).text),
+            code=described.Bundle(self._identity.text),
             labels=command.labels,
             mode=command.mode,
-            obstacles=["what it reads from its standard input has no identity"]
-            if command.takes_input
-            else [],
+            obstacles=[
+                *self._counted.obstacles,
+                *(["what it reads from its standard input has no identity"] if command.takes_input else []),
+            ],
             max_age=command.max_age,
             max_wait=command.max_wait,
             environment=self._program.environment,
             variables=command.variables,
-            extra=seen,
-            hidden=self._hidden(),
+            extra={**seen, **self._counted.seen},
+            hidden=self._counted.hidden,
             root=self._root,
             captured=self._captured(),
         )
-
-    def _named_files(self) -> dict[str, str]:
-        """By their paths, what the files hold that the command names and that are none of its source, such as
-        those that git ignores.
-        """
-        known = {
-            *self._files,
-            *(str(path) for _, path in self._inputs.values()),
-            *map(str, self._outputs.values()),
-        }
-        words = [part for word in self._argv[1:] for part in (word, word.partition("=")[2]) if part]
-        named = {path for path in map(self._absolute, words) if path.is_file() and str(path) not in known}
-        return {self._told(path): BlobStore.hash_file(path).digest.text for path in sorted(named)}
-
-    def _hidden(self) -> dict[str, bytes]:
-        """What counts and is not recorded: words that look secret, and what the files hold that they name."""
-        words = [word for word, told in zip(self._words, self._argv, strict=True) if word != told]
-        named = [path for path in map(self._absolute, words) if path.is_file()]
-        held = [BlobStore.hash_file(path).digest.raw for path in named]
-        rows: list[digest.Framed] = [[os.fsencode(word) for word in words], cast("digest.Framed", held)]
-        return {"hidden words": digest.frame(rows)} if words else {}
 
     def _elsewhere(self) -> Iterator[str]:
         """Why it would not run what was kept: words that say where things lie on this machine."""
@@ -400,7 +372,7 @@ class _Running:
             argv=self._argv,
             rerunnable=not why,
             because="; ".join(why) or None,
-            blind_spots=(*self._source.notes, *self._unkept()),
+            blind_spots=(*self._source.notes, *self._counted.notes, *self._unkept()),
             source=model.Reached.COMMAND,
             cwd=self._told(self._here),
             command=self._argv,

@@ -88,6 +88,16 @@ def read(file: str) -> tuple[Stamp, Content]:
     return made, content
 
 
+def objection_of(file: str) -> str | None:
+    """Why a file must not be handed on, and None where no secret stands in its beginning.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with open(file, "rb") as opened:
+        return _objection(file, opened.read(_LARGEST_SEARCHED))
+
+
 def of_bytes(data: bytes) -> Content:
     """The content of a file that lies nowhere."""
     return Content(hashlib.sha256(data).digest(), len(data), executable=False)

@@ -103,7 +103,11 @@ def _of_notebook(
     if cells is None:
         return Entry(name, reached, f"{inner.__qualname__} was typed into a session; no file holds it")
     hidden = ", ".join(map(str, sorted(notebook.left_out(cells))))
-    notes = (f"of the notebook, cells {hidden} were left out: what looks secret stands in them",) if hidden else ()
+    notes = (
+        (f"of the notebook, cells {hidden} were left out: what looks secret stands in them",)
+        if hidden
+        else ()
+    )
     if source.root_digest is None or source.obstacles:
         because = source.because or "; ".join(source.obstacles)
         return Entry(name, reached, because, made=notebook.files(cells, None), notes=notes)

@@ -130,6 +130,20 @@ def capture(root: Path | None = None) -> Environment:
     return _capture(tuple(sys.path), stamps, variables, image, root)
 
 
+def editable() -> dict[str, str]:
+    """The folders of the editable installs of this Python by their names; whence's own is told by its version."""
+    stamps = _stamps([entry for entry in sys.path if is_installed(entry + os.sep)])
+    rows = _installed(tuple(sys.path), stamps)
+    found = {name: folder_of(origin) for name, _, is_editable, _, _, origin in rows if is_editable}
+    return {name: at for name, at in found.items() if at is not None and name != "whence"}
+
+
+def folder_of(url: str) -> str | None:
+    """The folder that a `file:` address names."""
+    parts = urllib.parse.urlsplit(url)
+    return urllib.parse.unquote(parts.path) if parts.scheme == "file" else None
+
+
 def encode(environment: Environment) -> bytes:
     """The canonical bytes of an Environment: equal bytes exactly where all recorded facts are equal."""
     return _HEAD + digest.frame(cast("digest.Framed", _present(environment)))
@@ -246,7 +260,7 @@ def _installed(path: tuple[str, ...], stamps: tuple[int, ...]) -> Sequence[_Row]
     the same times, so what is in them by name counts, too.
     """
     seen = [[name for name in _names(entry) if name.endswith(("-info", ".egg-link"))] for entry in path]
-    made_of = digest.frame(["whence.distributions/1", list(path), list(stamps), seen])
+    made_of = digest.frame(["whence.distributions/2", list(path), list(stamps), seen])
     name = f"installed-{digest.digest_of_bytes(made_of + sys.version.encode()).hex}"
     data = shelf.read(name)
     if data is not None:
@@ -283,7 +297,8 @@ def _row(name: str, version: str, found: metadata.Distribution) -> _Row:
     if not isinstance(origin, dict):
         # A development install of the old kind leaves its .egg-info beside the source.
         beside_source = found.read_text("RECORD") is None and not is_installed(f"{found.locate_file('')}/")
-        return name, version, beside_source, None, None, ""
+        folder = Path(os.path.abspath(str(found.locate_file(""))))
+        return name, version, beside_source, None, None, folder.as_uri() if beside_source else ""
     if origin.get("dir_info", {}).get("editable"):
         return name, version, True, None, None, str(origin.get("url", ""))
     return name, version, False, _requirement(origin), _files_digest(found), ""
@@ -291,10 +306,10 @@ def _row(name: str, version: str, found: metadata.Distribution) -> _Row:
 
 def _commit(name: str, url: str) -> str | None:
     """Where the source of an editable install stood in git; whence's own is told by its version."""
-    parts = urllib.parse.urlsplit(url)
-    if name == "whence" or parts.scheme != "file":
+    folder = folder_of(url)
+    if name == "whence" or folder is None:
         return None
-    facts = worktree.facts(Path(urllib.parse.unquote(parts.path)))
+    facts = worktree.facts(Path(folder))
     if "commit" not in facts:
         return None
     changed = " (changed)" if facts.get("dirty") == "yes" else ""

@@ -4,6 +4,7 @@ A program of the project is part of its source. Any other is known by the bytes 
 script that starts with one) by what is installed for it, too.
 """
 
+import functools
 import json
 import os
 import shutil
@@ -21,7 +22,8 @@ from whence_catalog.errors import ErrorKind, NotFound
 _SECONDS = 30.0
 _INSTALLED = (
     "import importlib.metadata as m, json, sys; print(json.dumps([sys.version,"
-    " sorted((d.metadata['Name'] or '') + '==' + d.version for d in m.distributions())]))"
+    " sorted((d.metadata['Name'] or '') + '==' + d.version for d in m.distributions()),"
+    " {d.metadata['Name']: json.loads(d.read_text('direct_url.json') or '{}') for d in m.distributions()}]))"
 )
 
 
@@ -68,17 +70,19 @@ class Program:
         """
         if not self.is_foreign_python:
             return None
-        asked = [str(self.interpreter), "-I", "-c", _INSTALLED]
-        try:
-            said = subprocess.run(
-                asked, capture_output=True, timeout=_SECONDS, check=True, stdin=subprocess.DEVNULL
-            )
-            version, installed = json.loads(said.stdout)
-        except (OSError, subprocess.SubprocessError, ValueError) as error:
-            raise NotFound(
-                f"{self.interpreter} does not say what is installed: {error}", ErrorKind.NO_SUCH_FILE
-            ) from error
-        return digest.digest_of("whence.packages/1", version, installed).text
+        version, installed, _ = _installed(str(self.interpreter))
+        return digest.digest_of("whence.packages/1", version, list(installed)).text
+
+    @property
+    def editable(self) -> Mapping[str, str]:
+        """The folders of what is installed for its Python so that its source is what runs, by name.
+
+        Raises:
+            NotFound: it does not answer.
+        """
+        if not self.is_foreign_python:
+            return environment.editable()
+        return dict(_installed(str(self.interpreter))[2])
 
     @property
     def is_installed_with_ours(self) -> bool:
@@ -93,6 +97,28 @@ class Program:
         real = Path(os.path.realpath(self.interpreter))
         searched = [entry for entry in sys.path if entry] if self.is_ours else []
         return (str(self.path), str(self.interpreter.parent.parent), str(real.parent.parent), *searched)
+
+
+@functools.cache
+def _installed(interpreter: str) -> tuple[str, tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """The version of another Python, its distributions, and the folders of the editable ones."""
+    asked = [interpreter, "-I", "-c", _INSTALLED]
+    try:
+        said = subprocess.run(
+            asked, capture_output=True, timeout=_SECONDS, check=True, stdin=subprocess.DEVNULL
+        )
+        version, installed, origins = json.loads(said.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        raise NotFound(
+            f"{interpreter} does not say what is installed: {error}", ErrorKind.NO_SUCH_FILE
+        ) from error
+    found = {
+        name: environment.folder_of(str(origin.get("url", "")))
+        for name, origin in origins.items()
+        if origin.get("dir_info", {}).get("editable")
+    }
+    editable = tuple((name, folder) for name, folder in sorted(found.items()) if folder is not None)
+    return version, tuple(installed), editable
 
 
 def find(name: str, here: Path) -> Program:

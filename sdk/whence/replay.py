@@ -18,6 +18,7 @@ from whence import (
     calls,
     capture,
     commanded,
+    counted,
     described,
     environment,
     environments,
@@ -234,6 +235,9 @@ class _Execution:
                 yield "its reads are strict, and nobody watched what it read in the room"
             if part.kind == "envvar" and part.preview != "unset":
                 yield f"the variable {part.name.partition('/')[2]} counts, and its value was not kept"
+            name = part.name.partition("/")[2]
+            if self.given.capture.command and part.kind == "extra" and name in counted.UNKEPT:
+                yield f"{counted.UNKEPT[name]} count, and were not kept"
         there = {each.name: each.version for each in inside.distributions}
         others = [
             f"{each.name} {there.get(each.name, 'nothing')} in place of {each.version}"

@@ -34,7 +34,8 @@ class WorkTree:
 
     `facts` are remote, commit, branch and dirty (`yes` or `no`), as far as they exist; dirty counts files that
     are neither committed nor ignored. `contents` are of the files that are taken, by their paths from `root`;
-    `left_out` says of the others why. `state` names all of it: equal ones are the same files with the same
+    `left_out` says of the others why; `beside` are those of them, by path, that are the project's all the same: what
+    looks secret, is too large, leads out of it, or is a repository of its own. `state` names all of it: equal ones are the same files with the same
     contents, in this process or another.
     """
 
@@ -42,6 +43,7 @@ class WorkTree:
     facts: Mapping[str, str]
     contents: Mapping[str, contents.Content]
     left_out: tuple[str, ...]
+    beside: tuple[str, ...]
     size_bytes: int
     state: bytes
     files: int
@@ -81,6 +83,7 @@ class _Kept:
     rows: dict[str, contents.Row] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
     hidden: list[str] = field(default_factory=list)  # for what stands in them, or for their names
+    unfit: list[str] = field(default_factory=list)  # links that lead out, repositories inside
     state: bytes = b""
     roots: dict[bytes, bytes] = field(default_factory=dict)
     imports: dict[bytes, contents.Imports] = field(default_factory=dict)
@@ -234,6 +237,7 @@ def _ask(folder: str, git: str, known: _Known | None) -> _Known | None:
         facts,
         taken,
         tuple(kept.left_out),
+        (*sorted({*kept.hidden, *kept.unfit, *(path for path, row in kept.rows.items() if row[1] is None)}),),
         sum(content.size_bytes for content in taken.values()),
         kept.state,
         files,
@@ -280,9 +284,11 @@ def _read(
     if chosen.fault is not None:
         left_out[chosen.fault] = []
     hidden: list[str] = []
+    unfit = [path for path, mode in tracked.items() if mode == _SUBMODULE]
     for path, is_tracked, is_link in _candidates(folder, tracked, untracked, chosen):
         if why := selection.unfit(folder, path, is_link):
             left_out.setdefault(why, []).append(path)
+            unfit.append(path)
             continue
         now = stamps[path] if path in stamps else contents.stamp(path, at)
         if now is None:
@@ -317,6 +323,7 @@ def _read(
         rows=rows,
         left_out=[*_told(left_out), *_submodules(tracked)],
         hidden=hidden,
+        unfit=unfit,
         state=kept.state if same and kept.state else secrets.token_bytes(16),
         roots=kept.roots if same else {},
         imports=kept.imports,
@@ -383,5 +390,5 @@ def _keep(folder: str, kept: _Kept) -> None:
 
 def _name(folder: str) -> str:
     # What marshal writes, only the same Python reads; another form of it is under another name.
-    made_of = f"1 {sys.implementation.cache_tag} ".encode() + os.fsencode(folder)
+    made_of = f"2 {sys.implementation.cache_tag} ".encode() + os.fsencode(folder)
     return f"tree-{digest.digest_of_bytes(made_of).hex}"

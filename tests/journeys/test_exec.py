@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import Project
-from whence import commands, environments, replay
+from whence import commands, counted, environments, replay
 from whence.cli import app, session
-from whence_catalog import likeness, model
+from whence_catalog import cache, likeness, model
 
 _WHENCE = Path(sysconfig.get_path("scripts")) / "whence"
 _PATH = f"{_WHENCE.parent}{os.pathsep}{os.environ['PATH']}"
@@ -276,10 +276,22 @@ def test_a_file_that_a_command_names_counts_be_it_source_or_not(shell: Shell) ->
     for content in ("first", "second"):
         made.write_text(content)
         said = shell(
-            "--json", "--out", "o=o.txt", "--", "sh", "-c", 'cat "$1" > o.txt', "sh", "dist/made.data"
+            "--json", "--out", "o=o.txt", "--", "sh", "-c", 'cat "$1" > o.txt || :', "sh", "dist/made.data"
         )
         assert said.told["state"] == "complete"
         assert (shell.project.folder / "o.txt").read_text() == content
+    client = shell.project.client
+    record = client.catalog.run(said.told["run"])
+    parts = tuple(cache.component("extra", name, f"extra/{name}") for name in counted.UNKEPT)
+    again = replay.execute(
+        client,
+        record,
+        keyed=replay.Keyed(cache.key(parts), parts),
+        options=environments.Options(env="current"),
+    )
+    outcome = str(client.catalog.run(str(again.run.uid)).run.outcome)
+    assert outcome.startswith("refused"), "what it counts and nobody kept may be another one there"
+    assert all(f"{what} count, and were not kept" in outcome for what in counted.UNKEPT.values()), outcome
 
 
 def test_an_output_whose_bytes_the_store_has_lost_is_the_last_there_is(shell: Shell) -> None:
@@ -365,7 +377,6 @@ def test_in_a_sandbox_only_what_was_declared_is_there(shell: Shell) -> None:
     assert "Permission denied" in said.err
     record = shell.project.client.catalog.run(said.told["run"])
     assert "it was not allowed to read hidden.txt, which is none of its inputs" in record.run.warnings
-    assert not (shell.project.folder / "elsewhere").exists()
     wrote = shell(
         "--sandbox", *_COMMAND[:4], "--overwrite", "--", "sh", "-c", "echo > {total}; echo > elsewhere"
     )
@@ -514,7 +525,9 @@ def test_in_a_git_repository_its_code_is_what_git_lists_and_what_is_new(shell: S
     assert [ran(), ran()] == [True, False]
     (folder / "lib.sh").write_text("new, and changed")
     assert [ran(), ran()] == [True, False]
-    (folder / "data.bin").write_text("no code, and in no index")
+    (folder / "tool").write_text("#!/bin/sh\ncat lib.sh table # what git ignores, and the script starts\n")
+    assert [ran(), ran()] == [True, False]
+    (folder / "data.bin").write_text("data, which has to be an input to count")
     assert not ran()
     (folder / "pyproject.toml").write_text("[tool.whence.bundle]\nlimit_bytes = 10\n")
     assert ran()

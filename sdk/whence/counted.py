@@ -1,0 +1,186 @@
+"""Counted: what is in the key of a command beside its words, its inputs and the Bundle of its source.
+
+Files that it names and that are no source; what stands beside the source and is kept nowhere; editable installs and
+folders of PYTHONPATH, which lie outside of the project and are somebody's source all the same. What may be a secret
+counts as HMAC. What cannot be known leaves it without a key, so that a key is never silently shorter.
+
+Leaves to others: which files there are (`sources`), and what the program is (`programs`).
+"""
+
+import marshal
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+from whence import contents, programs, selection, shelf, sources
+from whence_catalog import digest
+from whence_catalog.blobs import BlobStore
+from whence_catalog.errors import WhenceError
+
+FILES, BESIDE, EDITABLE, PATH = "files", "files beside the source", "editable installs", "PYTHONPATH"
+# What a key counts that no Run keeps: where it is made again, nothing says that this is the same.
+UNKEPT = {
+    FILES: "files that its words name and that are none of its source",
+    BESIDE: "files that are left out of its source",
+    EDITABLE: "editable installs",
+    PATH: "folders of PYTHONPATH",
+}
+
+
+@dataclass(slots=True)
+class Counted:
+    """`seen` and `hidden` go into the key, the latter as HMAC; `notes` say what is not kept."""
+
+    seen: dict[str, object] = field(default_factory=dict)
+    hidden: dict[str, bytes] = field(default_factory=dict)
+    obstacles: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a command runs: in `here`, in the project at `root`."""
+
+    root: Path
+    here: Path
+
+    def absolute(self, text: str) -> Path:
+        """The path that the command means by it."""
+        return Path(os.path.normpath(self.here / text))
+
+    def told(self, path: Path) -> str:
+        """A path from the project's root, where it is in the project."""
+        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+
+
+def of(
+    place: Place,
+    words: Sequence[tuple[str, str]],
+    source: sources.Source,
+    without: Sequence[Path],
+    program: programs.Program,
+) -> Counted:
+    """What counts of a command.
+
+    Args:
+        words: each as it is, and as it may be recorded.
+        without: its inputs and outputs.
+
+    Raises:
+        NotFound: another Python does not say what is installed for it.
+    """
+    found = Counted()
+    known = frozenset({*source.bundle.files.values(), *source.beside.values(), *map(str, without)})
+    _count_files(found, place, words, known)
+    if source.beside:
+        found.hidden[BESIDE] = digest.frame(_rows(place.root, source.beside))
+    if program.interpreter is not None:
+        _count_folders(found, place, EDITABLE, program.editable, without)
+    searched = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    folders = {str(at): str(place.absolute(text)) for at, text in enumerate(searched)}
+    _count_folders(found, place, PATH, folders, without)
+    return found
+
+
+def _count_files(
+    found: Counted, place: Place, words: Sequence[tuple[str, str]], known: frozenset[str]
+) -> None:
+    """Words that look secret; and what the files hold that are named and are not known."""
+    hidden: list[digest.Framed] = []
+    plain: dict[str, str] = {}
+    for word, shown in words:
+        named = [path for path in _named(place, word) if str(path) not in known]
+        if word != shown:
+            hidden.append([os.fsencode(word), *(BlobStore.hash_file(path).digest.raw for path in named)])
+            continue
+        for path in named:
+            name = place.told(path)
+            if selection.is_secret(name, is_tracked=False) or contents.objection_of(str(path)) is not None:
+                hidden.append([os.fsencode(name), BlobStore.hash_file(path).digest.raw])
+            else:
+                plain[name] = BlobStore.hash_file(path).digest.text
+    if hidden:
+        found.hidden["hidden words"] = digest.frame(hidden)
+    if plain:
+        found.seen[FILES] = dict(sorted(plain.items()))
+
+
+def _named(place: Place, word: str) -> Iterable[Path]:
+    for part in dict.fromkeys((word, word.partition("=")[2])):
+        try:
+            if part and (path := place.absolute(part)).is_file():
+                yield path
+        except (OSError, ValueError):  # the text of a script is no path
+            continue
+
+
+def _count_folders(
+    found: Counted, place: Place, what: str, folders: Mapping[str, str], without: Sequence[Path]
+) -> None:
+    """Source outside of the project, by the name under which it is reached; what lies in the project is its source."""
+    rows: dict[str, str] = {}
+    hidden: list[digest.Framed] = []
+    for name, folder in folders.items():
+        at = Path(folder)
+        if at.is_relative_to(place.root):
+            if what == PATH:
+                rows[name] = place.told(at)
+            continue
+        try:
+            source = sources.collect(at, [], [*without, place.root])
+        except WhenceError as error:
+            found.obstacles.append(f"{what}: {error}")
+            continue
+        rows[name] = source.identity.text
+        hidden += [[name, each] for each in _rows(at, source.beside)]
+        found.notes.append(f"{folder} counts, and is not kept: {what}")
+    if rows:
+        found.seen[what] = rows
+    if hidden:
+        found.hidden[f"files beside {what}"] = digest.frame(hidden)
+
+
+# ── what stands beside ───────────────────────────────────────────────────────────────────────────
+
+
+def _rows(root: Path, files: Mapping[str, str]) -> list[digest.Framed]:
+    """A row for each file: its path, where it leads, and the digest of what it holds; read where it is another one."""
+    name = f"beside-{digest.digest_of_bytes(_FORM + os.fsencode(root)).hex}"
+    before = _kept(name)
+    now: dict[str, tuple[contents.Stamp, bytes]] = {}
+    rows: list[digest.Framed] = []
+    for path, file in sorted(files.items()):
+        leads = os.fsencode(os.readlink(file)) if os.path.islink(file) else b""
+        rows.append([os.fsencode(path), leads, _digest_of(file, before, now), os.access(file, os.X_OK)])
+    if now != before:
+        shelf.write(name, marshal.dumps(now))
+    return rows
+
+
+_FORM = f"1 {sys.implementation.cache_tag} ".encode()
+_Known = dict[str, tuple[contents.Stamp, bytes]]
+
+
+def _digest_of(file: str, before: _Known, now: _Known) -> bytes:
+    stamp = contents.stamp(file)
+    if stamp is None:
+        return b"it is no file"
+    known = before.get(file)
+    if known is None or known[0] != stamp:
+        try:
+            known = (stamp, BlobStore.hash_file(file).digest.raw)
+        except (OSError, WhenceError):
+            return b"it cannot be read"
+    if contents.trusted(stamp):
+        now[file] = known
+    return known[1]
+
+
+def _kept(name: str) -> _Known:
+    try:
+        return cast("_Known", marshal.loads(shelf.read(name) or marshal.dumps({})))
+    except (ValueError, TypeError, EOFError):
+        return {}
