@@ -13,7 +13,8 @@ import functools
 import inspect
 import os
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,13 @@ from whence import bundle, closures, contents, notebook, origins, statements
 from whence.bundle import Bundle
 from whence_catalog import digest, model
 from whence_catalog.errors import InvalidInput
+
+# What of a class runs when something is made of it.
+_MAKES = ("__new__", "__init__", "__post_init__")
+# What starts an application that another package made, besides calling it.
+_STARTS = frozenset({"main", "run"})
+# Of what an application holds, how much is looked through for its commands (as `registered_commands[0].callback`).
+_MOST_HELD = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +172,7 @@ def called_at_import(file: str, function: types.FunctionType) -> str | None:
         if _leads_to_step(_named(node.func, names), function, set()):
             return ast.unparse(node.func) + "()"
         for argument in (*node.args, *(keyword.value for keyword in node.keywords)):
-            if _is_step(_named(argument, names), function):
+            if _is_step(_bound(_named(argument, names)), function):
                 return f"{ast.unparse(node.func)}({ast.unparse(argument)})"
     return None
 
@@ -174,12 +182,78 @@ def _calls_at_import(file: str, stamp: contents.Stamp) -> tuple[ast.Call, ...]:
     return statements.calls_in(ast.parse(Path(file).read_bytes()).body)
 
 
+@dataclass(frozen=True, slots=True)
+class _Method:
+    """A function that is called as an attribute of `owner`, a class, and may call what else that has."""
+
+    function: object
+    owner: type
+
+
 def _named(node: ast.expr, names: Mapping[str, object]) -> object:
-    """What a name or a dotted name stands for; beyond modules, the thing that an attribute is asked of."""
-    if isinstance(node, ast.Attribute):
-        owner = _named(node.value, names)
-        return vars(owner).get(node.attr) if isinstance(owner, types.ModuleType) else owner
-    return names.get(node.id) if isinstance(node, ast.Name) else None
+    """What a name or a dotted name stands for; what a class makes is told by the class."""
+    match node:
+        case ast.Name(id=name):
+            return names.get(name)
+        case ast.Attribute(value=value, attr=name):
+            return _attribute(_named(value, names), name)
+        case ast.Call(func=called):
+            made = _bound(_named(called, names))
+            return _Made(made) if isinstance(made, type) else None
+        case _:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """Something that a class makes, and that is not there yet."""
+
+    type: type
+
+
+def _attribute(owner: object, name: str) -> object:
+    """An attribute, looked up without running anything; of what is whence's, the thing itself."""
+    if isinstance(owner, _Method):
+        owner = owner.function
+    if isinstance(owner, types.ModuleType):
+        return vars(owner).get(name)
+    kind = owner.type if isinstance(owner, _Made) else owner if isinstance(owner, type) else type(owner)
+    if _is_whences(owner):
+        return owner
+    held = {} if isinstance(owner, (type, _Made)) else _kept_in(owner)
+    if name in held:
+        return held[name]
+    found = inspect.getattr_static(kind, name, None)
+    if found is None:
+        return None
+    if not isinstance(owner, (type, _Made)) and name in _STARTS and not _is_ours(found):
+        return owner  # it is what it holds that this starts
+    return _Method(found, kind)
+
+
+def _bound(value: object) -> object:
+    """The thing itself, whoever it is an attribute of."""
+    return value.function if isinstance(value, _Method) else value
+
+
+def _is_ours(value: object) -> bool:
+    inner = _function_of(value)
+    return inner is not None and not bundle.is_foreign(inner.__code__.co_filename)
+
+
+def _function_of(value: object) -> types.FunctionType | None:
+    """The function behind what is not one, but calls one."""
+    while not isinstance(value, types.FunctionType):
+        match value:
+            case types.MethodType() | classmethod() | staticmethod():
+                value = value.__func__
+            case functools.partial() | functools.partialmethod() | functools.cached_property():
+                value = value.func
+            case property():
+                value = value.fget
+            case _:
+                return None
+    return value
 
 
 def _is_step(value: object, function: types.FunctionType) -> bool:
@@ -187,24 +261,87 @@ def _is_step(value: object, function: types.FunctionType) -> bool:
     if isinstance(value, types.FunctionType):
         inner = inspect.unwrap(value)
         return inner is function or (inner is not value and bundle.is_own(value.__code__.co_filename))
-    is_instance = not isinstance(value, (type, types.ModuleType))
+    return _is_whences(value)
+
+
+def _is_whences(value: object) -> bool:
+    is_instance = not isinstance(value, (type, types.ModuleType, _Made, _Method))
     return is_instance and type(value).__module__.partition(".")[0] in bundle.OWN_PACKAGES
 
 
-def _leads_to_step(value: object, function: types.FunctionType, seen: set[object]) -> bool:
+def _leads_to_step(value: object, function: types.FunctionType, seen: set[tuple[int, object]]) -> bool:
+    """Whether calling it is, or leads to, calling a step, as far as names and values tell."""
+    value, owner = (value.function, value.owner) if isinstance(value, _Method) else (value, None)
     if _is_step(value, function):
         return True
-    if (
-        not isinstance(value, types.FunctionType)
-        or value in seen
-        or bundle.is_foreign(value.__code__.co_filename)
-    ):
+    if (id(value), owner) in seen:
         return False
-    seen.add(value)
-    used = {name for code in bundle.codes(value.__code__) for name in code.co_names}
-    found: Sequence[object] = [value.__globals__.get(name) for name in used]
-    found = [
-        *found,
-        *(vars(each).get(name) for each in found if isinstance(each, types.ModuleType) for name in used),
-    ]
-    return any(_leads_to_step(each, function, seen) for each in found)
+    seen.add((id(value), owner))
+    return any(_leads_to_step(each, function, seen) for each in _called_by(value, owner))
+
+
+def _called_by(value: object, owner: type | None) -> Iterator[object]:
+    """What calling it may call."""
+    if isinstance(value, type):
+        made = (inspect.getattr_static(value, name, None) for name in _MAKES)
+        yield from (_Method(each, value) for each in made if _is_ours(each))
+        return
+    inner = _function_of(value)
+    if inner is None:
+        if callable(value):
+            called = inspect.getattr_static(type(value), "__call__", None)
+            yield _Method(called, type(value)) if _is_ours(called) else None
+            yield from _held(value)
+        return
+    if bundle.is_foreign(inner.__code__.co_filename):
+        return
+    used = {name for code in bundle.codes(inner.__code__) for name in code.co_names}
+    around = [cell.cell_contents for cell in inner.__closure__ or () if _is_filled(cell)]
+    found = [*(inner.__globals__.get(name) for name in used), *around]
+    yield from (each for each in found if not isinstance(each, types.ModuleType) and callable(each))
+    owners = [*found, *([] if owner is None else [_Made(owner)])]
+    for each in owners:
+        owns = isinstance(each, (types.ModuleType, type, _Made)) or _is_ours_made(each)
+        yield from (_attribute(each, name) for name in used) if owns else ()
+
+
+def _is_ours_made(value: object) -> bool:
+    """Whether it was made by a class of the source."""
+    return any(_is_ours(each) for each in vars(type(value)).values())
+
+
+def _is_filled(cell: types.CellType) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:
+        return False
+
+
+def _held(value: object) -> Iterator[object]:
+    """The functions that something holds, as an application holds its commands; not those that it is made of."""
+    waiting, known = deque([value]), {id(value)}
+    while waiting and len(known) < _MOST_HELD:
+        match held := waiting.popleft():
+            case types.FunctionType():
+                yield held
+                continue
+            case type() | types.ModuleType():
+                continue
+            case dict():
+                inner = list(held.values())
+            case list() | tuple() | set() | frozenset():
+                inner = list(held)
+            case _:
+                inner = list(_kept_in(held).values())
+        fresh = [each for each in inner[:_MOST_HELD] if id(each) not in known]
+        known |= {id(each) for each in fresh}
+        waiting += fresh
+
+
+def _kept_in(value: object) -> Mapping[str, object]:
+    """The attributes that an instance has for itself."""
+    try:
+        found = object.__getattribute__(value, "__dict__")
+    except Exception:  # one that stands for another is asked for that one's, which may not be there
+        return {}
+    return found if isinstance(found, dict) else {}

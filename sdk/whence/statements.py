@@ -40,8 +40,17 @@ def read_in(node: ast.AST) -> set[str]:
 
 
 def is_guard(node: ast.AST) -> bool:
-    """Whether it is `if __name__ == "__main__"`."""
-    return isinstance(node, ast.If) and "'__main__'" in ast.unparse(node.test)
+    """Whether it is `if __name__ == "__main__"`, or that and more: its body is nothing that an import runs."""
+    return isinstance(node, ast.If) and _asks_main(node.test, ast.Eq)
+
+
+def _asks_main(test: ast.expr, how: type[ast.cmpop]) -> bool:
+    if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
+        return any(_asks_main(each, how) for each in test.values)
+    if not isinstance(test, ast.Compare) or len(test.ops) != 1 or not isinstance(test.ops[0], how):
+        return False
+    sides = {ast.unparse(side) for side in (test.left, *test.comparators)}
+    return sides == {"__name__", "'__main__'"}
 
 
 def executed(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
@@ -52,7 +61,9 @@ def executed(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
         elif isinstance(node, ast.ClassDef):
             yield from executed(node.body)
         elif isinstance(node, ast.If) and is_guard(node):
-            yield from executed(node.orelse)
+            yield from executed([node.test, *node.orelse])
+        elif isinstance(node, ast.If) and _asks_main(node.test, ast.NotEq):
+            yield from executed(node.body)
         elif not isinstance(node, ast.Lambda):
             yield node
             yield from executed(ast.iter_child_nodes(node))

@@ -48,7 +48,51 @@ def main():
 def load():
     return Config()
 
-CONFIG, NAMES = load(), [print("loading")]
+class Pipeline:
+    limit = 3
+
+    def __init__(self, name="p"):
+        self.name = name
+
+    def run(self):
+        return self.all()
+
+    def all(self):
+        return fit(self.limit)
+
+    def say(self):
+        return self.name
+
+    @classmethod
+    def at_once(cls):
+        return cls().run()
+
+class Eager:
+    def __init__(self):
+        fit(1)
+
+class App:
+    def __init__(self):
+        self.commands = []
+
+    def command(self, function):
+        self.commands.append({"callback": function})
+        return function
+
+    def __call__(self):
+        return [each["callback"]() for each in self.commands]
+
+def timed(function):
+    def run():
+        return function()
+    return run
+
+@timed
+def timely():
+    return main()
+
+CONFIG, NAMES, PIPELINE, APP = load(), [print("loading")], Pipeline("q"), App()
+later = functools.partial(main)
 """
 
 
@@ -66,6 +110,22 @@ CONFIG, NAMES = load(), [print("loading")]
         ("class Later:\n    made = main()\n", "main()"),
         ("run = lambda: main()\n", None),
         ('if __name__ != "elsewhere":\n    main()\n', "main()"),
+        ('if __name__ != "__main__":\n    main()\n', "main()"),
+        ('if __name__ != "__main__":\n    load()\nelse:\n    main()\n', None),
+        ('if __name__ == "__main__" and load():\n    main()\n', None),
+        ('if __name__ == "__main__" or load():\n    main()\n', "main()"),
+        ("Pipeline().run()\n", "Pipeline().run()"),
+        ("PIPELINE.run()\n", "PIPELINE.run()"),
+        ("Pipeline.at_once()\n", "Pipeline.at_once()"),
+        ("def go():\n    Pipeline().run()\ngo()\n", "go()"),
+        ("PIPELINE.say(); str(Pipeline().name)\n", None),
+        ("Eager()\n", "Eager()"),
+        ("timely()\n", "timely()"),
+        ("later()\n", "later()"),
+        ("APP.command(main)\n", None),
+        ("APP.command(main)\nAPP()\n", "APP()"),
+        ("import click\nmade = click.command()(main)\n", None),
+        ("import click\nmade = click.command()(main)\ndef hold():\n    made()\n", None),
     ],
 )
 def test_code_whose_import_would_run_a_step_cannot_run_again(
@@ -78,6 +138,19 @@ def test_code_whose_import_would_run_a_step_cannot_run_again(
     assert (
         (found.because is None) if found.rerunnable else (f"since it calls {called};" in str(found.because))
     )
+
+
+def test_a_command_line_that_is_called_as_a_script_is_imported_is_found_behind_its_callbacks(
+    project: Project,
+) -> None:
+    project.write(
+        {
+            "bapp.py": SCRIPT
+            + "import typer\napp = typer.Typer()\nmain = app.command()(main)\nif 0:\n    app()\n"
+        }
+    )
+    found = entries.find(project.load("bapp").fit, project.root, project.collect())
+    assert "since it calls app();" in str(found.because)
 
 
 def test_what_was_typed_into_a_session_cannot_run_again(project: Project) -> None:
