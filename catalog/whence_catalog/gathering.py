@@ -11,8 +11,8 @@ from typing import TypeAlias
 
 from whence_catalog import flow
 
-# Position of the start of who took it, ordinal, Version, producer.
-_Place: TypeAlias = tuple[int, int, int, int | None]
+# Run, position of the start of who took it, role, ordinal, Version, producer.
+_Take: TypeAlias = tuple[int, int, str, int, int, int | None]
 
 
 @dataclass(slots=True)
@@ -125,43 +125,22 @@ def _look(ask: flow.Edges, found: Gathered, runs: Sequence[int], replaced: Abstr
     return list(reached)
 
 
-def _taken(ask: flow.Edges, rows: Iterable[flow.Took]) -> list[tuple[int, int, str, int, int, int | None]]:
-    """What Runs took: (Run, start, role, ordinal, Version, producer).
-
-    A reused Run took what its origin did, where it does not say what it took itself, and where that is in other
-    places: then its result did not depend on it.
-    """
-    own: dict[int, dict[str, list[_Place]]] = {}
-    origins: dict[int, int] = {}
-    for run, started, origin, role, ordinal, version, producer in rows:
-        roles = own.setdefault(run, {})
-        if origin is not None:
-            origins[run] = origin
+def _taken(ask: flow.Edges, rows: Iterable[flow.Took]) -> list[_Take]:
+    """What Runs took. A reused Run took what its origin did, unless it says what it took itself."""
+    rows = list(rows)
+    bare = {run: origin for run, _, origin, role, *_ in rows if origin is not None and role is None}
+    taken: list[_Take] = []
+    for run, started, _, role, ordinal, version, producer in rows:
         if role is not None and ordinal is not None and version is not None:
-            roles.setdefault(role, []).append((started, ordinal, version, producer))
-    of_origin: dict[int, dict[str, list[_Place]]] = {}
-    for run, started, _, role, ordinal, version, producer in (
-        ask.taken_by(sorted(set(origins.values()))) if origins else ()
-    ):
-        if role is not None and ordinal is not None and version is not None:
-            of_origin.setdefault(run, {}).setdefault(role, []).append((started, ordinal, version, producer))
-    taken: list[tuple[int, int, str, int, int, int | None]] = []
-    for run, roles in own.items():
-        if run in origins:
-            before = of_origin.get(origins[run], {})
-            roles = {
-                role: roles[role] if role in roles and _same_places(roles[role], places) else places
-                for role, places in before.items()
-            }
-        for role, places in roles.items():
-            taken += [
-                (run, started, role, place, version, maker) for started, place, version, maker in places
-            ]
+            taken.append((run, started, role, ordinal, version, producer))
+    of_origin: dict[int, list[flow.Took]] = {}
+    for row in ask.taken_by(sorted(set(bare.values()))) if bare else ():
+        of_origin.setdefault(row[0], []).append(row)
+    for run, origin in bare.items():
+        for _, started, _, role, ordinal, version, producer in of_origin.get(origin, ()):
+            if role is not None and ordinal is not None and version is not None:
+                taken.append((run, started, role, ordinal, version, producer))
     return taken
-
-
-def _same_places(some: Sequence[_Place], others: Sequence[_Place]) -> bool:
-    return {ordinal for _, ordinal, *_ in some} == {ordinal for _, ordinal, *_ in others}
 
 
 def superfluous(

@@ -38,22 +38,9 @@ def test_a_reused_run_took_what_its_origin_did_where_it_does_not_say() -> None:
     assert places(gathering.gather(recorded, [2], [], set(), 9), 2) == [("data", 0, 100)]
 
 
-def test_a_reused_run_took_its_own_in_the_places_that_its_origin_had() -> None:
-    """Its result did not depend on the others, which whoever makes it again has no place for."""
-    recorded = Recorded(
-        [
-            (1, 10, None, "data", 0, 100, None),
-            (1, 10, None, "extra", 0, 101, None),
-            (2, 20, 1, "data", 0, 100, None),
-            (2, 20, 1, "extra", 0, 102, None),
-            (2, 20, 1, "extra", 1, 103, None),
-            (3, 30, 1, "data", 0, 100, None),
-            (3, 30, 1, "extra", 0, 102, None),
-        ]
-    )
-    found = gathering.gather(recorded, [2, 3], [], set(), 9)
-    assert places(found, 2) == [("data", 0, 100), ("extra", 0, 101)]
-    assert places(found, 3) == [("data", 0, 100), ("extra", 0, 102)]
+def test_a_reused_run_took_what_it_says() -> None:
+    rows: list[flow.Took] = [(1, 10, None, "data", 0, 100, None), (2, 20, 1, "data", 0, 102, None)]
+    assert places(gathering.gather(Recorded(rows), [2], [], set(), 9), 2) == [("data", 0, 102)]
 
 
 def gathered(*took: tuple[int, int | None]) -> gathering.Gathered:
