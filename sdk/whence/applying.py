@@ -19,14 +19,16 @@ from pathlib import Path
 from typing import Protocol, assert_never, cast
 from uuid import UUID
 
-from whence import handles, recorder, tickets
+from whence import handles, parameters, recorder, tickets
 from whence.client import Client
 from whence.due import Done, Due, End, InRoom, Maker, content_of, perform
-from whence_catalog import cache, digest, model, plans
+from whence_catalog import cache, digest, model, plans, wire
 from whence_catalog.blobs import BlobStore
 from whence_catalog.errors import Conflict, ErrorKind, NotFound, WhenceError
 
 JOB = "whence.apply"
+# The parameter of an apply that is its plan.
+_WHOLE = "whole"
 _AT_ONCE = 1000
 # How often the word to stop is looked for.
 _LOOK_SECONDS = 0.2
@@ -269,7 +271,11 @@ def _call(client: Client, plan: plans.RerunPlan, before: Sequence[UUID]) -> mode
         job=JOB,
         actor=client.actor,
         mode=model.Mode.REFRESH,
-        params={"plan": str(plan.uid), "steps": cast("Mapping[str, digest.Framed]", counts)},
+        params={
+            "plan": str(plan.uid),
+            "steps": cast("Mapping[str, digest.Framed]", counts),
+            _WHOLE: _kept(client, plan),
+        },
         key=cache.key(components),
         components=components,
         parent=recorder.current_uid(),
@@ -278,6 +284,29 @@ def _call(client: Client, plan: plans.RerunPlan, before: Sequence[UUID]) -> mode
         owner=recorder.owner_of(uid),
         claimed_at=datetime.now(UTC),
     )
+
+
+def _kept(client: Client, plan: plans.RerunPlan) -> digest.Framed:
+    """A plan as its apply keeps it, whatever its size: a Blob."""
+    framed = digest.frame(wire.encode_as(wire.codec(plans.RerunPlan), plan))
+    return digest.Record("whence.blob", [client.blobs.put_bytes(framed).raw, len(framed)])
+
+
+def plan_of(client: Client, run: model.Run) -> plans.RerunPlan:
+    """The plan that the Run of an apply carries out, or did.
+
+    Raises:
+        Conflict: it was not kept, or its bytes are gone.
+    """
+    try:
+        kept = parameters.kept(run.params[_WHOLE], client.blobs)
+    except (KeyError, NotFound) as error:
+        raise Conflict(
+            f"run {run.uid} carried out a plan, which was not kept with it: apply that again",
+            ErrorKind.NOT_RERUNNABLE,
+        ) from error
+    found: plans.RerunPlan = wire.decode_as(wire.codec(plans.RerunPlan), cast("bytes", kept))
+    return found
 
 
 class _Course:

@@ -18,9 +18,10 @@ from uuid import UUID
 from whence import applying, calls, described, parameters
 from whence.client import Client
 from whence_catalog import cache, digest, model, plans, wire
-from whence_catalog.errors import Conflict, ErrorKind, NotFound
+from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound
 
 _AT_ONCE = 1000
+_BAD = (model.RunState.FAILED, model.RunState.ABORTED)
 
 
 def plan(
@@ -54,36 +55,48 @@ def plan(
     found = client.catalog.plan(request)
     if params:
         request = dataclasses.replace(request, params=_params(client, found, params))
-    if code_now:
-        request = dataclasses.replace(request, code=_code_now(client, found))
-    if params or code_now:
         found = client.catalog.plan(request)
-    return _looked_at(client, found)
+    return _looked_at(client, found) if not code_now else _of_code_now(client, found)
 
 
 def recover(client: Client, prefix: str) -> plans.RerunPlan:
     """What a Run that failed or was aborted needs to be brought to its end; of one with parts, its parts that did.
 
+    Of an apply it is the plan that it carried out: what was made of that is not made again.
+
     Raises:
         NotFound, InvalidInput: as `Catalog.run`.
-        Conflict: nothing of it failed.
+        Conflict: nothing of it failed; or the plan of an apply was not kept.
     """
     run = client.catalog.run(prefix).run
-    bad = (model.RunState.FAILED, model.RunState.ABORTED)
-    parts = [child for child in applying.children(client, [run.uid]) if child.state in bad]
-    own = [run] if run.state in bad and not parts else []
-    if not own and not parts:
+    parts = list(applying.children(client, [run.uid]))
+    # What was tried again, and then worked, is mended.
+    mended = {part.retry_of for part in parts if part.state is model.RunState.COMPLETE}
+    lost = [part for part in parts if part.state in _BAD and part.uid not in mended]
+    if run.state in _BAD and run.job == applying.JOB:
+        return applying.plan_of(client, run)
+    own = [run] if run.state in _BAD and not lost else []
+    if not own and not lost:
         raise Conflict(
             f"run {run.uid} ({run.job}) is {run.state}, and so is all that it began: there is nothing to recover",
             ErrorKind.WRONG_STATE,
         )
-    return plan(client, [str(each.uid) for each in (*own, *parts)])
+    return plan(client, [str(each.uid) for each in (*own, *lost)])
 
 
 def again(client: Client, before: plans.RerunPlan) -> plans.RerunPlan:
-    """The same request, as of now: another plan."""
-    request = dataclasses.replace(before.request, uid=calls.new_uid(), as_of=None, unavailable=frozenset())
-    return _looked_at(client, client.catalog.plan(request))
+    """The same request, as of now: another plan, of what lies at its paths now, and of the code as it is now.
+
+    Raises:
+        NotFound: a path is not there any more.
+        Conflict: as `plan`.
+    """
+    inputs = {name: _identified_anew(each) for name, each in before.request.inputs.items()}
+    request = dataclasses.replace(
+        before.request, uid=calls.new_uid(), as_of=None, unavailable=frozenset(), inputs=inputs, code={}
+    )
+    found = client.catalog.plan(request)
+    return _of_code_now(client, found) if before.request.code else _looked_at(client, found)
 
 
 def schema() -> dict[str, object]:
@@ -111,6 +124,15 @@ def _replacement(client: Client, name: str, what: str) -> tuple[str, plans.Repla
         raise NotFound(f"{what} is neither a file or a folder, nor a reference", ErrorKind.NO_SUCH_FILE)
     output = client.get(what).output
     return str(reference), plans.Replacement(output.version.artifact, output.version.content, output.run)
+
+
+def _identified_anew(replacement: plans.Replacement) -> plans.Replacement:
+    if replacement.path is None:
+        return replacement
+    path = Path(replacement.path)
+    if not path.exists():
+        raise NotFound(f"{path} is not there any more", ErrorKind.NO_SUCH_FILE)
+    return dataclasses.replace(replacement, content=applying.identified(path))
 
 
 def _params(
@@ -142,17 +164,35 @@ def _named_runs(client: Client, uids: Iterable[UUID]) -> dict[UUID, model.Run]:
 # ── code as it is now ────────────────────────────────────────────────────────────────────────────
 
 
-def _code_now(client: Client, found: plans.RerunPlan) -> dict[str, plans.NewCode]:
-    """The code of each job of a plan as it is in the project here, where it can be found here."""
-    new: dict[str, plans.NewCode] = {}
-    for job, run in _runs_of(client, found).items():
-        if run.capture.entry is not None and run.key is not None:
-            new[job] = _new_code(client, run)
+def _of_code_now(client: Client, found: plans.RerunPlan) -> plans.RerunPlan:
+    """The same plan with the code as it is now; of what job that is not known, it says so, and is not complete."""
+    new, left = _code_now(client, found)
     if not new:
         raise Conflict(
-            "no run of this plan was recorded with code that could be found here", ErrorKind.NOT_RERUNNABLE
+            "; ".join(["no run of this plan was recorded with code that could be found here", *left]),
+            ErrorKind.NOT_RERUNNABLE,
         )
-    return new
+    request = dataclasses.replace(found.request, code=new)
+    found = _looked_at(client, client.catalog.plan(request))
+    said = tuple(f"with the code that it had, {each}" for each in left)
+    return dataclasses.replace(found, complete=found.complete and not said, reasons=(*found.reasons, *said))
+
+
+def _code_now(client: Client, found: plans.RerunPlan) -> tuple[dict[str, plans.NewCode], list[str]]:
+    """The code of each job of a plan as it is in the project here; and of which that is not known, and why."""
+    new: dict[str, plans.NewCode] = {}
+    left: list[str] = []
+    for job, run in _runs_of(client, found).items():
+        if run.capture.command:
+            left.append(f"{job}: it is a command, and which files are its source is not recorded")
+        elif run.key is None and run.capture.bundle is not None:
+            left.append(f"{job}: it has no key, so that nothing says whether that changed")
+        elif run.capture.entry is not None and run.key is not None:
+            try:
+                new[job] = _new_code(client, run)
+            except (Conflict, InvalidInput) as error:
+                left.append(f"{job}: {error}")
+    return new, left
 
 
 def _new_code(client: Client, run: model.Run) -> plans.NewCode:

@@ -226,7 +226,12 @@ def test_a_run_that_fails_stops_what_needs_it_and_is_recovered(ran: Project) -> 
     text = said(ran, "recover", str(train.uid))
     assert "pipeline.train" in text
     assert "1 execute" in text
-    assert "1 execute" in said(ran, "recover", found["run"])
+    # An apply is brought to its end by its plan: what was made of that is there.
+    said(ran, "recover", found["run"], "-o", "rest.json")
+    assert kept(ran, "rest.json") == kept(ran)
+    ran.executed()
+    assert ends(applied(ran, expect=2))["train"] == "failed"
+    assert ran.executed() == ["train"]
     assert "nothing to recover" in said(
         ran, "recover", str(ran.client.get("model:net@1").output.run), expect=1
     )
@@ -248,12 +253,24 @@ def test_data_that_is_other_data_by_now_is_refused(ran: Project) -> None:
     (ran.folder / "other.txt").write_text("Something else\n")
     assert "no longer what it was" in said(ran, "apply", "plan.json", "--env", "current", expect=1)
     assert ran.executed() == []
+    before = kept(ran)
+    assert ends(applied(ran, "--anew"))["clean"] == "executed"
+    assert ran.client.get("dataset:clean").path.read_bytes() == b"something else"
+    # What was carried out is in the file, and is what goes on.
+    assert kept(ran).uid != before.uid
+    ran.executed()
+    assert applied(ran)["plan"] == str(kept(ran).uid)
+    assert ran.executed() == []
 
 
 def test_code_as_it_is_now_is_planned_and_run(ran: Project) -> None:
     assert planned(ran, "--code", "now", "--for", "report:score")["pipeline.score"] == "reuse"
     ran.write(PIPELINE.replace("str(len(", "str(1000 + len("))
     words = planned(ran, "--code", "now", "--for", "report:score")
+    assert kept(ran).reasons == (
+        "with the code that it had, pipeline.noted: it has no key, so that nothing says whether that changed",
+    )
+    assert not kept(ran).complete
     assert words["pipeline.train"] == "reuse"
     assert words["pipeline.score"] == "execute"
     applied(ran)

@@ -154,14 +154,14 @@ def apply(
     """Carry a plan out: run what is to be run, several at a time, each as soon as all that it takes is there.
 
     Ctrl-C lets what runs end, and begins nothing more; a second one ends it at once. The same plan then goes on
-    where it stood, whatever the end was. With --json: a line for each event, and the outcome as the last.
+    where it stood, whatever the end was. With --json: a line for each event, and the outcome as the last. With --anew
+    the file then holds the plan that is carried out.
 
     Exit code 0: all of it was done; 2: something failed, or was blocked; 130: it was told to stop.
     """
     opened = session.open_client()
-    chosen = read(plan)
-    chosen = planned.again(opened, chosen) if anew else chosen
     shown = _Shown(json)
+    chosen = _anew(opened, plan, shown) if anew else read(plan)
     make = due.InRoom(environments.Options(env.value, nearest, offline))
     with (
         _executor(on, opened, make, jobs or os.cpu_count() or 1, shown) as executor,
@@ -170,6 +170,17 @@ def apply(
         done = applying.apply(opened, chosen, executor, shown.heard, stop)
     session.show(False, done, lambda: shown.outcome(done))
     raise typer.Exit(130 if done.was_stopped else 0 if done.is_whole else 2)
+
+
+def _anew(client: Client, path: Path, shown: "_Shown") -> plans.RerunPlan:
+    """The plan in a file made again, and kept there: it is what the same command goes on with, without --anew."""
+    found = planned.again(client, read(path))
+    counts = ", ".join(f"{count} {name}" for name, count in found.counts.items() if count)
+    shown.say(f"planned anew: {counts or 'nothing'}")
+    if str(path) != "-":
+        printing.write_lines([printing.to_json(found)], path)
+        shown.say(f"{path} holds that plan now; to go on with it, leave out --anew")
+    return found
 
 
 @contextmanager
