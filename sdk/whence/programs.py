@@ -4,6 +4,7 @@ A program of the project is part of its source. Any other is known by the bytes 
 script that starts with one) by what is installed for it, too.
 """
 
+import filecmp
 import functools
 import json
 import os
@@ -42,8 +43,11 @@ class Program:
     @property
     def is_ours(self) -> bool:
         """Whether it is run by the Python that runs whence, with what is installed for that."""
-        return self.interpreter is not None and (
-            self.interpreter.parent == Path(sys.executable).parent or self.interpreter == Path(sys.executable)
+        ours = Path(sys.executable)
+        return (
+            self.interpreter is not None
+            and self.interpreter.parent == ours.parent
+            and _is_the_same(self.interpreter, ours)
         )
 
     @property
@@ -137,6 +141,16 @@ def find(name: str, here: Path) -> Program:
         )
     path = Path(os.path.normpath(found))
     return Program(path, _interpreter(path))
+
+
+def _is_the_same(one: Path, other: Path) -> bool:
+    """Whether both start one Python: a system has several of them in one folder."""
+    if os.path.realpath(one) == os.path.realpath(other):
+        return True
+    try:
+        return filecmp.cmp(one, other, shallow=False)  # as where links were copied
+    except OSError:
+        return False
 
 
 def _interpreter(path: Path) -> Path | None:
