@@ -53,11 +53,15 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How it ended: by itself, with an exit code, or by a signal; `stopped` are the signals that we passed on."""
+    """How it ended: by itself, with an exit code, or by a signal.
+
+    `stopped` are the signals that we passed on. Where it `is_cut`, the files lack part of what it said.
+    """
 
     code: int | None
     by: int | None = None
     stopped: tuple[signal.Signals, ...] = ()
+    is_cut: bool = False
 
     @property
     def is_well(self) -> bool:
@@ -87,9 +91,10 @@ class _Streams:
     """Where what it says goes: ours, as long as somebody reads that, and the files."""
 
     threads: list[threading.Thread] = field(default_factory=list)
+    cut: list[Path] = field(default_factory=list)
 
     def follow(self, pipe: BinaryIO, to: int, kept: Path) -> None:
-        thread = threading.Thread(target=_copy, args=(pipe, to, kept), daemon=True)
+        thread = threading.Thread(target=self._copy, args=(pipe, to, kept), daemon=True)
         thread.start()
         self.threads.append(thread)
 
@@ -97,15 +102,18 @@ class _Streams:
         for thread in self.threads:
             thread.join()
 
-
-def _copy(pipe: BinaryIO, to: int, kept: Path) -> None:
-    with pipe, kept.open("wb") as file:
-        while data := os.read(pipe.fileno(), _CHUNK_BYTES):
-            file.write(data)
-            try:
-                _write(to, data)
-            except OSError:
-                return  # nobody reads it any more: the program is told so, as it would be without us
+    def _copy(self, pipe: BinaryIO, to: int, kept: Path) -> None:
+        with pipe, kept.open("wb", buffering=0) as file:
+            while data := os.read(pipe.fileno(), _CHUNK_BYTES):
+                if kept not in self.cut:
+                    try:
+                        _write(file.fileno(), data)
+                    except OSError:  # a full disk is no matter of what runs
+                        self.cut.append(kept)
+                try:
+                    _write(to, data)
+                except OSError:
+                    return  # nobody reads it any more: the program is told so, as it would be without us
 
 
 def _write(to: int, data: bytes) -> None:
@@ -139,9 +147,10 @@ def run(program: Program, watch: Callable[[int], int] | None = None) -> Ended:
         else:
             code = process.returncode = watch(process.pid)
         streams.settle()
+    is_cut = bool(streams.cut)
     if code < 0:
-        return Ended(None, -code, tuple(passed))
-    return Ended(code, None, tuple(passed))
+        return Ended(None, -code, tuple(passed), is_cut)
+    return Ended(code, None, tuple(passed), is_cut)
 
 
 def _started(

@@ -237,10 +237,10 @@ class _Running:
 
     def _input(self, name: str, text: str) -> tuple[handles.Handle, Path]:
         path = self._absolute(text)
-        if ":" in text and not path.exists():
+        if ":" in text and not os.path.exists(path):
             handle = self._client.get(text)
             return handle, handle.path
-        if not path.exists():
+        if not os.path.exists(path):
             raise NotFound(
                 f"no file {text} for the input {name}, and it is no reference such as dataset:images@latest",
                 ErrorKind.NO_SUCH_FILE,
@@ -296,7 +296,7 @@ class _Running:
     def _job_name(self) -> str:
         for word in self._command.argv[:3]:
             path = self._absolute(word)
-            if path.is_file() and path.is_relative_to(self._root):
+            if os.path.isfile(path) and path.is_relative_to(self._root):
                 return ".".join(path.relative_to(self._root).with_suffix("").parts)
         return os.path.basename(self._command.argv[0])
 
@@ -459,6 +459,7 @@ class _Running:
             (folder := scope.enter_context(scratch.folder("whence-exec-")) / "said").mkdir()
             began.begin()
             scope.enter_context(began.recorded())
+            scope.enter_context(recorder.running(began))
             self._clear()
             how = self._started(began, folder)
             return self._told_end(began, how, answer.reason, opening, folder)
@@ -501,6 +502,8 @@ class _Running:
         finally:
             seen = observation.not_watched() if trace is None else trace.seen()
             began.saw(seen, observation.reasons(seen))
+        if how.is_cut:
+            began.warn("its log is cut: the disk is full")
         for path in () if trace is None else trace.denied:
             is_own = self._root / path in self._outputs.values()
             what = (
@@ -588,7 +591,10 @@ class _Running:
             raise InvalidInput(f"the metrics {named} cannot be read: {error}") from error
         if not isinstance(said, dict) or not all(type(value) in (int, float) for value in said.values()):
             raise InvalidInput(f"the metrics {named} are not a JSON object of numbers")
-        return {name: float(value) for name, value in said.items()}
+        try:
+            return {name: float(value) for name, value in said.items()}
+        except OverflowError as error:
+            raise InvalidInput(f"the metrics {named} hold a number that is too large") from error
 
 
 def _all_of(calls: Sequence[Callable[[], None]]) -> Callable[[], None] | None:

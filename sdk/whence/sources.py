@@ -54,7 +54,7 @@ def collect(root: Path, only: Sequence[Path], without: Sequence[Path]) -> Source
         InvalidInput: two of `only` would have the same path; there are too many files, and no git says which count.
     """
     for path in only:
-        if not path.exists():
+        if not os.path.exists(path):
             raise NotFound(f"no file {path}, which is to be the command's code", ErrorKind.NO_SUCH_FILE)
     chosen, tree = selection.settings(root), worktree.of(root)
     found = _Found(root, without, chosen)

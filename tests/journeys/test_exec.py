@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Project
-from whence import commands, counted, environments, replay
+from whence import child, commands, counted, environments, replay
 from whence.cli import app, session
 from whence_catalog import cache, likeness, model
 
@@ -154,6 +154,8 @@ def test_it_runs_again_for_another_parameter_or_variable_and_not_for_other_place
     assert shell(*_COMMAND, "--env", "SEED", "--", *_ARGV).code == 0
     assert shell(*same, "--", *_ARGV).code == 0
     assert (shell.project.folder / "elsewhere.txt").read_text() == "6.0"
+    absolute = ("--in", f"rows={shell.project.folder / 'rows.csv'}", *same[2:])
+    assert shell(*absolute, "--", *_ARGV).code == 0, "an input is none of the source, however it is named"
     assert shell.project.executed() == ["sum"]
     assert shell(*same, "--", *_ARGV, SEED="1").code == 0
     assert shell(*_COMMAND[:-1], "factor=3", "--env", "SEED", "--overwrite", "--", *_ARGV).code == 0
@@ -219,6 +221,40 @@ def test_a_signal_goes_through_to_the_command_and_the_run_is_aborted(
     assert (run.state, run.error) == (model.RunState.ABORTED, f"it was ended by {sent.name}")
 
 
+def test_what_ends_whence_while_outputs_are_stored_is_recorded(shell: Shell) -> None:
+    process = shell.start("--metrics", "m.json", "--", "mkfifo", "m.json")
+    give_up_at = time.monotonic() + 30
+    while True:  # until whence reads the metrics, and so is behind the command
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < give_up_at
+        try:
+            held = os.open(shell.project.folder / "m.json", os.O_WRONLY | os.O_NONBLOCK)
+            break
+        except OSError:
+            time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    os.close(held)
+    assert process.returncode == 128 + signal.SIGTERM
+    (run,) = shell.project.client.catalog.runs(job="mkfifo")
+    assert (run.state, run.error) == (model.RunState.ABORTED, "preempted: SIGTERM")
+
+
+def test_a_full_disk_cuts_the_log_and_not_what_runs(
+    tmp_path: Path, capfdbinary: "pytest.CaptureFixture[bytes]"
+) -> None:
+    says = child.Program(
+        argv=["/bin/sh", "-c", "head -c 200000 /dev/zero; echo done >&2"],
+        folder=tmp_path,
+        variables={"PATH": os.defpath},
+        stdout=Path("/dev/full"),
+        stderr=tmp_path / "stderr",
+    )
+    assert child.run(says) == child.Ended(0, is_cut=True)
+    assert capfdbinary.readouterr() == (b"\0" * 200000, b"done\n")
+    assert (tmp_path / "stderr").read_text() == "done\n"
+
+
 def test_nothing_is_overwritten_that_is_recorded_nowhere(shell: Shell) -> None:
     (shell.project.folder / "out").mkdir()
     mine = shell.project.folder / "out/total.txt"
@@ -240,6 +276,9 @@ def test_metrics_are_read_from_the_file_that_it_leaves(shell: Shell) -> None:
     bad = shell("--metrics", "m.json", "--", "sh", "-c", "echo '[1]' > m.json")
     assert bad.code == 1
     assert "not a JSON object of numbers" in bad.err
+    (shell.project.folder / "m.json").unlink()
+    large = shell("--metrics", "m.json", "--", "sh", "-c", f"echo '{{\"n\": 1{'0' * 400}}}' > m.json")
+    assert (large.code, "a number that is too large" in large.err) == (1, True), large.err
 
 
 def test_standard_input_is_the_commands_only_where_that_is_said(shell: Shell) -> None:
