@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 from uuid import UUID
 
-from whence import environments, likeness, replay
+from whence import environments, interrupts, likeness, replay
 from whence.client import Client
 from whence_catalog import likeness as rules
 from whence_catalog import model, wire
@@ -212,7 +212,8 @@ class _Making:
         sorter = graphlib.TopologicalSorter(self._found.before)
         sorter.prepare()
         going: dict[Future[Step], UUID] = {}
-        with ThreadPoolExecutor(max_workers=jobs) as pool:
+        interrupt = interrupts.Interrupt()
+        with ThreadPoolExecutor(jobs, initializer=interrupt.heed) as pool:
             try:
                 while sorter.is_active():
                     for run in sorter.get_ready():
@@ -223,6 +224,8 @@ class _Making:
                         self._steps[run] = future.result()
                         sorter.done(run)
             except BaseException:
+                # Whatever it is, it was told here: what runs elsewhere ends with it.
+                interrupt.set()
                 pool.shutdown(cancel_futures=True)
                 raise
         return tuple(self._steps[run] for run in self._found.order)

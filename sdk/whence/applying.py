@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Protocol, assert_never, cast
 from uuid import UUID
 
-from whence import handles, parameters, recorder, tickets
+from whence import handles, interrupts, parameters, recorder, tickets
 from whence.client import Client
 from whence.due import Done, Due, End, InRoom, Maker, content_of, perform
 from whence_catalog import cache, digest, model, plans, wire
@@ -60,13 +60,18 @@ class Here:
         self._client = client
         self._make = make or InRoom()
         self._said = said
-        self._pool = ThreadPoolExecutor(jobs, thread_name_prefix="whence-apply")
+        self._interrupt = interrupts.Interrupt()
+        self._pool = ThreadPoolExecutor(jobs, "whence-apply", initializer=self._interrupt.heed)
 
     def submit(self, due: Due) -> "Future[Done]":
         """As `Executor`."""
         return self._pool.submit(
             perform, self._client, due, self._make, lambda text: self._said(due.step, text)
         )
+
+    def interrupt(self) -> None:
+        """End what runs; its Runs are recorded as aborted. May be called from a signal's handler."""
+        self._interrupt.set()
 
     def close(self) -> None:
         """Wait for what runs."""

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Protocol, assert_never
 from uuid import UUID
 
-from whence import calls, connecting, environment, environments, places, recorder, replay
+from whence import calls, connecting, environment, environments, interrupts, places, recorder, replay
 from whence.client import Client
 from whence_catalog import cache, digest, model, planning, plans, rerun
 from whence_catalog.errors import InvalidInput, WhenceError
@@ -30,7 +30,7 @@ class End(StrEnum):
     FAILED = "failed"
     # It could not be run, or something that it takes was not made.
     BLOCKED = "blocked"
-    # It was not begun, since all was to stop.
+    # It was not begun, or not brought to its end, since all was to stop.
     STOPPED = "stopped"
 
 
@@ -141,6 +141,8 @@ def perform(client: Client, due: Due, make: Maker, progress: Callable[[str], Non
     step = due.step
     try:
         done = _perform(client, due, make, progress)
+    except interrupts.Interrupted:
+        done = Done(step.run, step.job, End.STOPPED, why="it was interrupted")
     except WhenceError as error:
         done = Done(step.run, step.job, End.FAILED, why=str(error).strip())
     except Exception as error:
@@ -300,7 +302,7 @@ def _looked_up(client: Client, call: model.Call, progress: Callable[[str], None]
                 return None
             case cache.Wait(holder=holder):
                 progress(f"waiting for {holder}, which computes the same")
-                time.sleep(pause)
+                interrupts.pause(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
                 call = dataclasses.replace(
                     call, present=frozenset(), missing=frozenset(), altered=frozenset()

@@ -23,6 +23,7 @@ from whence import (
     environment,
     environments,
     handles,
+    interrupts,
     likeness,
     parameters,
     places,
@@ -374,7 +375,7 @@ def _reserved(client: Client, call: model.Call, progress: Progress) -> cache.Exe
                 )
             case cache.Wait(holder=holder):
                 progress(f"waiting for {holder}, which computes the same")
-                time.sleep(pause)
+                interrupts.pause(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
                 call = replace(call, present=frozenset(), missing=frozenset(), altered=frozenset())
             case _:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeAlias, cast
 
-from whence import bundle, environment, environments, guard
+from whence import bundle, environment, environments, guard, interrupts
 from whence.environment import Environment
 from whence_catalog import errors
 from whence_catalog.blobs import BlobStore, disk
@@ -223,13 +223,27 @@ def _has_ended(child: "subprocess.Popen[bytes]") -> bool:
 
 
 def _await(child: "subprocess.Popen[bytes]") -> None:
-    """Wait for the end of a child, and end what it left running."""
+    """Wait for the end of a child, and end what it left running.
+
+    Raises:
+        Interrupted: this thread was told to end, before it had.
+    """
     if not hasattr(os, "waitid"):
         child.wait()
         return
+    ended = threading.Event()
+    threading.Thread(
+        target=_tell_of_its_end, args=(child.pid, ended), name="whence room", daemon=True
+    ).start()
+    interrupts.wait(ended)
     # Not reaped yet, so that its number is still that of its group and of nobody else's.
-    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     _end(child, signal.SIGKILL)
+
+
+def _tell_of_its_end(pid: int, ended: threading.Event) -> None:
+    with contextlib.suppress(ChildProcessError):
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    ended.set()
 
 
 def _end(child: "subprocess.Popen[bytes]", sign: signal.Signals) -> None:

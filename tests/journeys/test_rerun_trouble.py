@@ -17,8 +17,9 @@ import pytest
 from tests import wheels
 from tests.conftest import Project
 from tests.journeys.conftest import uv
+from whence import calls
 from whence.client import Client
-from whence_catalog import digest, model
+from whence_catalog import digest, model, plans, wire
 
 pytestmark = pytest.mark.usefixtures("no_network_and_an_empty_home")
 
@@ -332,16 +333,27 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    ("asked", "sign"),
+    [
+        *(("run", sign) for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)),
+        ("whole", signal.SIGINT),
+        ("apply", signal.SIGINT),
+    ],
+)
 def test_a_rerun_that_is_ended_leaves_nobody_running_and_its_run_ends_aborted(
-    project: Project, tmp_path: Path, sign: signal.Signals
+    project: Project, tmp_path: Path, asked: str, sign: signal.Signals
 ) -> None:
     project.write(STAYS.replace("sys.argv[1]", repr(str(tmp_path / "there"))))
     project.run()
     run = run_of(project.client, "pipeline.stays")
     variables = {**os.environ, "WHENCE_URL": str(project.url), "WHENCE_LEASE": "3"}
     going = subprocess.Popen(
-        command(run.uid, "--env", "current"), env=variables, stderr=subprocess.PIPE, text=True
+        asked_for(project, run, asked),
+        env=variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     project.started.append(going)
     there = tmp_path / "there"
@@ -349,22 +361,44 @@ def test_a_rerun_that_is_ended_leaves_nobody_running_and_its_run_ends_aborted(
     pids = [int(word) for word in there.read_text().split()[:2]]
     assert all(is_alive(pid) for pid in pids)
     going.send_signal(sign)
-    going.communicate(timeout=60)
-    assert going.returncode != 0
+    if asked == "apply":
+        # The first lets it end, which it never will.
+        assert going.stderr is not None
+        assert any("once more to end it at once" in line for line in going.stderr)
+        assert all(is_alive(pid) for pid in pids)
+        going.send_signal(sign)
+    out, err = going.communicate(timeout=60)
+    assert going.returncode == (130 if sign is signal.SIGINT else going.returncode) != 0, (out, err)
     until(lambda: not any(is_alive(pid) for pid in pids))
-    (again,) = [each for each in project.client.catalog.runs() if each.rerun_of == run.uid]
+    again = [each for each in project.client.catalog.runs() if each.started_at > run.started_at]
+    assert [each.rerun_of for each in again if each.job == run.job] == [run.uid]
+    assert len(again) == (1 if asked == "run" else 2), "with the run that it is a part of"
     if sign is signal.SIGKILL:
         # Nobody said how it ended; once its lease is over, whoever connects or looks presumes it.
         def is_presumed() -> bool:
             listed = subprocess.run(
                 [sys.executable, "-m", "whence", "ls"], env=variables, capture_output=True, check=False
             )
-            return listed.returncode == 0 and project.client.catalog.run(str(again.uid)).run.presumed
+            return listed.returncode == 0 and project.client.catalog.run(str(again[0].uid)).run.presumed
 
         until(is_presumed)
-    ended = project.client.catalog.run(str(again.uid))
-    assert (ended.run.state, ended.outputs) == (model.RunState.ABORTED, ())
+    for each in again:
+        ended = project.client.catalog.run(str(each.uid))
+        assert (ended.run.state, ended.outputs) == (model.RunState.ABORTED, ())
     assert project.client.catalog.check().problems == ()
+
+
+def asked_for(project: Project, run: model.Run, asked: str) -> list[str]:
+    """The command that makes a Run again: by itself, as all that its output came from, or as a plan."""
+    if asked == "run":
+        return command(run.uid, "--env", "current")
+    if asked == "whole":
+        (output,) = project.client.catalog.run(str(run.uid)).outputs
+        return command(output.version.ref, "--whole", "--env", "current")
+    request = plans.PlanRequest(calls.new_uid(), (str(run.uid),), params={run.job: {"is_first": False}})
+    plan = project.folder / "plan.json"
+    plan.write_bytes(wire.encode_as(wire.codec(plans.RerunPlan), project.client.catalog.plan(request)))
+    return [sys.executable, "-m", "whence", "apply", str(plan), "--env", "current"]
 
 
 def is_alive(pid: int) -> bool:

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -153,7 +153,7 @@ def apply(
 ) -> None:
     """Carry a plan out: run what is to be run, several at a time, each as soon as all that it takes is there.
 
-    Ctrl-C lets what runs end, and begins nothing more; a second one ends it at once. The same plan then goes on
+    Ctrl-C lets what runs end, and begins nothing more; a second one ends it, too. The same plan then goes on
     where it stood, whatever the end was. With --json: a line for each event, and the outcome as the last. With --anew
     the file then holds the plan that is carried out.
 
@@ -164,8 +164,8 @@ def apply(
     chosen = _anew(opened, plan, shown) if anew else read(plan)
     make = due.InRoom(environments.Options(env.value, nearest, offline))
     with (
-        _executor(on, opened, make, jobs or os.cpu_count() or 1, shown) as executor,
-        _stopping(shown) as stop,
+        _executor(on, opened, make, jobs or os.cpu_count() or 1, shown) as (executor, end),
+        _stopping(shown, end) as stop,
     ):
         done = applying.apply(opened, chosen, executor, shown.heard, stop)
     session.show(False, done, lambda: shown.outcome(done))
@@ -186,20 +186,21 @@ def _anew(client: Client, path: Path, shown: "_Shown") -> plans.RerunPlan:
 @contextmanager
 def _executor(
     on: On, client: Client, make: due.Maker, jobs: int, shown: "_Shown"
-) -> Iterator[applying.Executor]:
-    """What carries out the tasks of a plan."""
+) -> Iterator[tuple[applying.Executor, Callable[[], None]]]:
+    """What carries out the tasks of a plan, and what ends those that run."""
     match on:
         case On.HERE:
             here = applying.Here(client, jobs, make, shown.said)
             try:
-                yield here
+                yield here, here.interrupt
             finally:
                 here.close()
         case On.RAY:
             from whence.adapters import ray
 
             with ray.opened(client, make, jobs, shown.say) as there:
-                yield there
+                # What is elsewhere ends with this process, as nobody hears of it any more.
+                yield there, lambda: os._exit(130)
         case _:
             assert_never(on)
 
@@ -230,16 +231,21 @@ def _value(text: str) -> object:
 
 
 @contextmanager
-def _stopping(shown: "_Shown") -> Iterator[threading.Event]:
-    """A word to stop, which the first interrupt gives; the second ends the process, and with it what it began."""
-    stop = threading.Event()
+def _stopping(shown: "_Shown", end: Callable[[], None]) -> Iterator[threading.Event]:
+    """A word to stop, which the first interrupt gives; the second ends what runs, the third the process."""
+    stop, is_ending = threading.Event(), threading.Event()
 
     def told(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
+        if is_ending.is_set():
             # Rooms end with the process that made them; what they ran is presumed aborted in a minute.
             os._exit(130)
-        stop.set()
-        shown.say("stopping: what runs ends first; once more to end it at once")
+        if stop.is_set():
+            is_ending.set()
+            shown.say("ending what runs")
+            end()
+        else:
+            stop.set()
+            shown.say("stopping: what runs ends first; once more to end it at once")
 
     before = {number: signal.signal(number, told) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
