@@ -123,6 +123,12 @@ class Command:
             raise InvalidInput(
                 f"{twice[0]} names two things; inputs, outputs and parameters each have a name of their own"
             )
+        for what, called in (("inputs", self.inputs), ("outputs", self.outputs), ("parameters", self.params)):
+            for one, other in itertools.combinations(called, 2):
+                if _variable("", one) == _variable("", other):
+                    raise InvalidInput(
+                        f"the {what} {one} and {other} would be one variable; call one otherwise"
+                    )
         if LOG in names:
             raise InvalidInput(f"nothing can be called {LOG}: what the command says is kept under that name")
         if self.metrics is not None and METRICS in names and self.outputs.get(METRICS) != self.metrics:
@@ -295,8 +301,8 @@ class _Running:
 
     def _job_name(self) -> str:
         for word in self._command.argv[:3]:
-            path = self._absolute(word)
-            if os.path.isfile(path) and path.is_relative_to(self._root):
+            path = self._place.file(word)
+            if path is not None and path.is_relative_to(self._root):
                 return ".".join(path.relative_to(self._root).with_suffix("").parts)
         return os.path.basename(self._command.argv[0])
 

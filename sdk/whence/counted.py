@@ -51,6 +51,14 @@ class Place:
         """The path that the command means by it."""
         return Path(os.path.normpath(self.here / text))
 
+    def file(self, text: str) -> Path | None:
+        """The file that the command means by it, if it is one. The text of a script is none."""
+        try:
+            path = self.absolute(text)
+            return path if path.is_file() else None
+        except (OSError, ValueError):
+            return None
+
     def told(self, path: Path) -> str:
         """A path from the project's root, where it is in the project."""
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
@@ -110,11 +118,8 @@ def _count_files(
 
 def _named(place: Place, word: str) -> Iterable[Path]:
     for part in dict.fromkeys((word, word.partition("=")[2])):
-        try:
-            if part and (path := place.absolute(part)).is_file():
-                yield path
-        except (OSError, ValueError):  # the text of a script is no path
-            continue
+        if part and (path := place.file(part)) is not None:
+            yield path
 
 
 def _count_folders(

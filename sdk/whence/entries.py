@@ -154,8 +154,8 @@ def _bound_under_guard(file: str, stamp: contents.Stamp) -> frozenset[str]:
         body = ast.parse(Path(file).read_bytes()).body
     except (OSError, SyntaxError, ValueError):
         return frozenset()
-    guards = [node for node in body if isinstance(node, ast.If) and statements.is_guard(node)]
-    return frozenset(name for node in guards for name in statements.bound_by(node.body))
+    guarded = [parts[0] for parts in map(statements.told_apart, body) if parts is not None]
+    return frozenset(name for nodes in guarded for name in statements.bound_by(nodes))
 
 
 # ── what an import would run ─────────────────────────────────────────────────────────────────────

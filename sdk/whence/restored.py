@@ -31,11 +31,11 @@ def programs(path: Path) -> Mapping[str, object]:
 
 
 def mark(path: Path, metadata: Mapping[str, digest.Framed]) -> None:
-    """Have the files at `path` be programs that `metadata` says are."""
+    """Have the files at `path` be programs that `metadata` says are; a name that leads out of there is passed over."""
     said = metadata.get(EXECUTABLE)
     for name in said if isinstance(said, list | tuple) else [""] if said is True else []:
         file = path / str(name)
-        if file.is_file():
+        if file.is_file() and ".." not in file.parts and file.is_relative_to(path):
             mode = stat.S_IMODE(file.stat().st_mode)
             file.chmod(mode | (mode & 0o444) >> 2)  # by whoever may read it
 

@@ -1,7 +1,7 @@
 """Statements: which names a piece of a module binds and reads, and what of it an import executes."""
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 
 def bound_by(nodes: Iterable[ast.AST]) -> set[str]:
@@ -39,18 +39,43 @@ def read_in(node: ast.AST) -> set[str]:
     }
 
 
-def is_guard(node: ast.AST) -> bool:
-    """Whether it is `if __name__ == "__main__"`, or that and more: its body is nothing that an import runs."""
-    return isinstance(node, ast.If) and _asks_main(node.test, ast.Eq)
+def told_apart(node: ast.AST) -> tuple[Sequence[ast.stmt], Sequence[ast.stmt]] | None:
+    """Of `if __name__ == "__main__"`, or its opposite: what only a script runs, and what an import may run.
+
+    None of anything else.
+    """
+    if not isinstance(node, ast.If):
+        return None
+    match _says_script(node.test):
+        case True:
+            return node.body, node.orelse
+        case False:
+            return node.orelse, node.body
+        case None:
+            return None
 
 
-def _asks_main(test: ast.expr, how: type[ast.cmpop]) -> bool:
-    if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
-        return any(_asks_main(each, how) for each in test.values)
-    if not isinstance(test, ast.Compare) or len(test.ops) != 1 or not isinstance(test.ops[0], how):
-        return False
-    sides = {ast.unparse(side) for side in (test.left, *test.comparators)}
-    return sides == {"__name__", "'__main__'"}
+def _says_script(test: ast.expr) -> bool | None:
+    """True where it holds in a script alone, False where it fails in one alone, None where neither is sure."""
+    match test:
+        case ast.Compare(ops=[ast.Eq() | ast.In()]):
+            return True if _is_of_name(test) else None
+        case ast.Compare(ops=[ast.NotEq() | ast.NotIn()]):
+            return False if _is_of_name(test) else None
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            said = _says_script(operand)
+            return None if said is None else not said
+        case ast.BoolOp(op=op, values=values):
+            wanted = isinstance(op, ast.And)
+            return wanted if any(_says_script(each) is wanted for each in values) else None
+        case _:
+            return None
+
+
+def _is_of_name(test: ast.Compare) -> bool:
+    parts = list(ast.walk(test))
+    is_name = any(isinstance(each, ast.Name) and each.id == "__name__" for each in parts)
+    return is_name and any(isinstance(each, ast.Constant) and each.value == "__main__" for each in parts)
 
 
 def executed(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
@@ -60,10 +85,8 @@ def executed(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
             yield from executed([*node.args.defaults, *filter(None, node.args.kw_defaults)])
         elif isinstance(node, ast.ClassDef):
             yield from executed(node.body)
-        elif isinstance(node, ast.If) and is_guard(node):
-            yield from executed([node.test, *node.orelse])
-        elif isinstance(node, ast.If) and _asks_main(node.test, ast.NotEq):
-            yield from executed(node.body)
+        elif isinstance(node, ast.If) and (parts := told_apart(node)) is not None:
+            yield from executed([node.test, *parts[1]])
         elif not isinstance(node, ast.Lambda):
             yield node
             yield from executed(ast.iter_child_nodes(node))

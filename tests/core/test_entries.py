@@ -126,6 +126,8 @@ later = functools.partial(main)
         ("APP.command(main)\nAPP()\n", "APP()"),
         ("import click\nmade = click.command()(main)\n", None),
         ("import click\nmade = click.command()(main)\ndef hold():\n    made()\n", None),
+        ('if __name__ in ("__main__", "__mp_main__") and not None:\n    main()\n', None),
+        ('if not (__name__ == "__main__"):\n    main()\n', "main()"),
     ],
 )
 def test_code_whose_import_would_run_a_step_cannot_run_again(
@@ -346,7 +348,9 @@ def answers():
     return ANSWER, CONFIG
 
 BIAS = 1
-if __name__ == "__main__":
+if __name__ != "__main__":
+    UNREAD = 1
+else:
     RATE, THING, UNREAD = 2.5, object(), object()
     BIAS, load = 4, object()
     API_KEY, ANSWER, CONFIG = "hunter1", sys.argv[2], {"password": "hunter3"}

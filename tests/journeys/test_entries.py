@@ -201,4 +201,4 @@ def test_a_step_of_a_notebook_is_made_again_from_its_cells(project: Project) -> 
     assert "true" not in module
     assert module.count("def scaled") == 1
     late = original(client, "late").run.capture
-    assert late.rerunnable is ("data" in late.closure)
+    assert (late.rerunnable, late.closure) == (True, {"data": [8.0]})

@@ -435,6 +435,7 @@ def test_in_a_sandbox_only_what_was_declared_is_there(shell: Shell) -> None:
         (("--in", "a", "--", "true"), "not a name of an input: 'a'"),
         (("--in", "1a=rows.csv", "--", "true"), "not a name: '1a'"),
         (("--in", "a=rows.csv", "--out", "a=x", "--", "true"), "a names two things"),
+        (("--in", "a.b=rows.csv", "--in", "a_b=total.py", "--", "true"), "a.b and a_b would be one variable"),
         (("--in", "a=rows.csv", "--out", "b=rows.csv", "--", "true"), "the input a and the output b"),
         (("--out", "a=x", "--out", "b=x/y", "--", "true"), "lie in one another"),
         (("--out", "a=.", "--", "true"), "which this command runs in"),
