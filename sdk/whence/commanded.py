@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from whence import commands, handles, parameters, restored, room
+from whence import commands, handles, parameters, restored, room, words
 from whence.client import Client
 from whence_catalog import digest, model
 from whence_catalog.errors import Conflict, ErrorKind
@@ -86,7 +86,7 @@ def prepare(
     folder = capture.cwd or "."
     here = made.source / folder
     here.mkdir(parents=True, exist_ok=True)
-    values = {name: commands.text(parameters.restore(value, made.source)) for name, value in params.items()}
+    values = {name: words.text(parameters.restore(value, made.source)) for name, value in params.items()}
     inputs = {used.role: lies for used, _, lies in taken}
     metadata = {used.role: output.metadata for used, output, _ in taken}
     for name, lies in inputs.items():
@@ -104,13 +104,11 @@ def prepare(
             elsewhere = os.path.isabs(place)
             places[name] = made.folder / "outputs" / name if elsewhere else made.source / place
             values[name] = str(places[name]) if elsewhere else os.path.relpath(places[name], here)
-    first, *words = capture.command
+    first, *rest = capture.command
     if os.sep in first and not os.path.isabs(first):
         first = str(here / first)
-    variables = commands.variables(values, inputs, places, params)
-    return Prepared(
-        made, [first, *(commands.filled(word, values) for word in words)], variables, folder, places
-    )
+    variables = words.variables(values, inputs, places, params)
+    return Prepared(made, [first, *(words.filled(word, values) for word in rest)], variables, folder, places)
 
 
 def _put(lies: Path, there: Path) -> None:

@@ -13,14 +13,13 @@ read (`sandbox`) and was seen to (`tracing`).
 import itertools
 import json
 import os
-import re
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -33,7 +32,6 @@ from whence import (
     described,
     environment,
     handles,
-    modes,
     origins,
     programs,
     reads,
@@ -46,6 +44,7 @@ from whence import (
     sources,
     split,
     tracing,
+    words,
     worktree,
 )
 from whence_catalog import cache, digest, model, observation, replies
@@ -56,91 +55,13 @@ if TYPE_CHECKING:
     from whence.client import Client
 
 Say = Callable[[str], None]
-LOG, METRICS = "log", "metrics"
+LOG, METRICS = words.LOG, words.METRICS
 STREAMS = ("stdout", "stderr")
 # Where an output lay, from the root of its project: what takes a file from there takes that production.
 PATH = "whence.path"
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+Command = words.Command
 _SHOWN_LINES = 15
 _PAUSE_SECONDS = 0.5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
-    """A command, and what it depends on.
-
-    Args:
-        argv: its words. `{name}` in one stands for where an input or output of that name lies, or for a parameter;
-            other braces are left alone. The variables WHENCE_IN_NAME, WHENCE_OUT_NAME and WHENCE_PARAM_NAME say the same.
-        inputs: by name, a reference (`dataset:images@3`) or a path.
-        outputs: by name, the path at which it leaves a file or a folder.
-        artifacts: by the name of an input or output, the kind and name of the artifact that it is; `file:` and its
-            path from the project's root unless given.
-        params: by name, plain values.
-        job: the name of the unit of work; that of its script or program unless given.
-        code: files and folders that are its code, from here; the whole project's source unless given.
-        variables: environment variables that its result depends on.
-        mode, max_age, max_wait: as for a step.
-        labels: of the Run.
-        metrics: a file that it leaves, a JSON object of numbers: metrics of the Run, and an output of that name.
-        takes_input: whether it reads our standard input; then it is not reused.
-        overwrite: whether an output may take the place of a file that is kept nowhere else.
-        trace: see which files it reads, and tell those that are none of its inputs or code.
-        sandbox: let it read nothing else, and write only into the folders around its outputs.
-    """
-
-    argv: tuple[str, ...]
-    inputs: Mapping[str, str] = field(default_factory=dict)
-    outputs: Mapping[str, str] = field(default_factory=dict)
-    artifacts: Mapping[str, str] = field(default_factory=dict)
-    params: Mapping[str, object] = field(default_factory=dict)
-    job: str | None = None
-    code: tuple[str, ...] = ()
-    variables: tuple[str, ...] = ()
-    mode: modes.ModeName = "reuse"
-    max_age: float | None = None
-    max_wait: float | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
-    metrics: str | None = None
-    takes_input: bool = False
-    overwrite: bool = False
-    trace: bool = False
-    sandbox: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.argv or not self.argv[0]:
-            raise InvalidInput(
-                "no command is given; put it last: whence exec --out model=m.bin -- python train.py"
-            )
-        names = [*self.inputs, *self.outputs, *self.params]
-        for name in names:
-            if not _NAME.fullmatch(name):
-                raise InvalidInput(
-                    f"not a name: {name!r}; expected letters, digits, '_', '.' and '-'", ErrorKind.BAD_NAME
-                )
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise InvalidInput(
-                f"{twice[0]} names two things; inputs, outputs and parameters each have a name of their own"
-            )
-        for what, called in (("inputs", self.inputs), ("outputs", self.outputs), ("parameters", self.params)):
-            for one, other in itertools.combinations(called, 2):
-                if _variable("", one) == _variable("", other):
-                    raise InvalidInput(
-                        f"the {what} {one} and {other} would be one variable; call one otherwise"
-                    )
-        if LOG in names:
-            raise InvalidInput(f"nothing can be called {LOG}: what the command says is kept under that name")
-        if self.metrics is not None and METRICS in names and self.outputs.get(METRICS) != self.metrics:
-            raise InvalidInput(
-                f"nothing else can be called {METRICS} where --metrics is said: its file is an output of that name"
-            )
-        if self.metrics is not None:
-            names.append(METRICS)
-        if unknown := sorted(self.artifacts.keys() - names):
-            raise InvalidInput(
-                f"{unknown[0]} is neither an input nor an output; there are {', '.join(names) or 'none'}"
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +128,8 @@ class _Running:
         self._source = source.bundle
         self._files = frozenset(self._source.files.values())
         self._identity = source.identity
-        words = list(zip(self._words, self._argv, strict=True))
-        self._counted = counted.of(self._place, words, source, touched, self._program)
+        told = list(zip(self._words, self._argv, strict=True))
+        self._counted = counted.of(self._place, told, source, touched, self._program)
         self._waited_for: str | None = None
         self.job = command.job or self._job_name()
 
@@ -480,7 +401,7 @@ class _Running:
             **began.env,
             # What it says is seen when it says it, as at a terminal.
             "PYTHONUNBUFFERED": os.environ.get("PYTHONUNBUFFERED", "1"),
-            **variables(values, command.inputs, self._outputs, command.params),
+            **words.variables(values, command.inputs, self._outputs, command.params),
         }
         confine: list[Callable[[], None]] = []
         if command.sandbox:
@@ -495,7 +416,7 @@ class _Running:
         if trace is not None:
             confine.append(trace.begin)
         program = child.Program(
-            argv=[str(self._program.path), *(filled(word, values) for word in command.argv[1:])],
+            argv=[str(self._program.path), *(words.filled(word, values) for word in command.argv[1:])],
             folder=self._here,
             variables=told,
             stdout=folder / STREAMS[0],
@@ -526,7 +447,7 @@ class _Running:
             if self._absolute(written) == self._inputs[name][1]:
                 values[name] = written  # as it was written, so that the command sees what its author meant
         values |= self._places
-        return values | {name: text(value) for name, value in self._command.params.items()}
+        return values | {name: words.text(value) for name, value in self._command.params.items()}
 
     def _told_end(
         self,
@@ -609,29 +530,6 @@ def _all_of(calls: Sequence[Callable[[], None]]) -> Callable[[], None] | None:
             call()
 
     return call_all if calls else None
-
-
-def variables(
-    values: Mapping[str, str], inputs: Iterable[str], outputs: Iterable[str], params: Iterable[str]
-) -> dict[str, str]:
-    """The variables that say to a command what the names in its words stand for."""
-    named = (("IN", inputs), ("OUT", outputs), ("PARAM", params))
-    return {_variable(what, name): values[name] for what, names in named for name in names}
-
-
-def _variable(what: str, name: str) -> str:
-    return f"WHENCE_{what}_{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}"
-
-
-def filled(word: str, values: Mapping[str, str]) -> str:
-    """A word of a command with what its names stand for."""
-    return re.sub(r"\{([A-Za-z_][A-Za-z0-9_.-]*)\}", lambda found: values.get(found[1], found[0]), word)
-
-
-def text(value: object) -> str:
-    """A parameter as a command is told of it: text as it is, anything else as JSON."""
-
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _last_lines(path: Path) -> Sequence[str]:
