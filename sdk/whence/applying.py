@@ -408,7 +408,8 @@ class _Course:
         now = identified(path)
         if now.digest != replacement.content.digest:
             raise Conflict(
-                f"{path} is no longer what it was when it was planned; plan again", ErrorKind.INPUT_CHANGED
+                f"{path} is no longer what it was when it was planned; plan again, or apply it with --anew",
+                ErrorKind.INPUT_CHANGED,
             )
         artifact = replacement.artifact
         draft = handles.draft(artifact.kind, artifact.name, path)
