@@ -3,10 +3,10 @@
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from whence import commands, handles, parameters, restored, room, words
+from whence import aside, commands, handles, parameters, restored, room, words
 from whence.client import Client
 from whence_catalog import digest, model
 from whence_catalog.errors import Conflict, ErrorKind
@@ -16,19 +16,24 @@ Taken = Sequence[tuple[model.Input, model.Output, Path]]
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A command that can be run in `made`; it leaves its outputs at `places`, by name."""
+    """A command that can be run in `made`; it leaves its outputs at `places`, by name, and others `beside`."""
 
     made: room.Room
     argv: Sequence[str]
     variables: Mapping[str, str]
     folder: str
     places: Mapping[str, Path]
+    beside: aside.Aside | None
 
     def run(self, heard: room.Heard | None) -> room.Ended:
         """Run it, and wait for it."""
         for path in self.places.values():
             path.parent.mkdir(parents=True, exist_ok=True)
-        return self.made.run_command(self.argv, self.variables, self.folder, heard)
+        if self.beside is None:
+            return self.made.run_command(self.argv, self.variables, self.folder, heard)
+        with self.beside.running():
+            told = {**self.variables, **self.beside.variables}
+            return self.made.run_command(self.argv, told, self.folder, heard)
 
     def failed(self, ended: room.Ended) -> str:
         """How it failed, in words."""
@@ -58,6 +63,9 @@ class Prepared:
             says = {commands.PATH: lay, **restored.programs(path)}
             draft = handles.draft(artifact.kind, artifact.name, path, metadata=says)
             claims.append(_stored(client, draft, name, scratch / f"output-{place}", artifact.project))
+        for claim in () if self.beside is None else self.beside.published(client, scratch):
+            twin = original.get(claim.role)
+            claims.append(claim if twin is None else replace(claim, artifact=twin.version.artifact))
         if ended.stdout.stat().st_size or ended.stderr.stat().st_size:
             log = scratch / "log"
             log.mkdir()
@@ -76,9 +84,9 @@ def _stored(
 
 
 def prepare(
-    made: room.Room, capture: model.Capture, taken: Taken, params: Mapping[str, digest.Framed]
+    made: room.Room, capture: model.Capture, taken: Taken, params: Mapping[str, digest.Framed], project: str
 ) -> Prepared:
-    """The command of `capture` in a room, with these inputs and parameters.
+    """The command of `capture` in a room, with these inputs and parameters, as a Run of `project`.
 
     An input that lay in the project is copied to its place; any other, and what a reference named, is read where
     the catalog lends it. An output that lay elsewhere is left in the room.
@@ -108,7 +116,9 @@ def prepare(
     if os.sep in first and not os.path.isabs(first):
         first = str(here / first)
     variables = words.variables(values, inputs, places, params)
-    return Prepared(made, [first, *(words.filled(word, values) for word in rest)], variables, folder, places)
+    filled = [first, *(words.filled(word, values) for word in rest)]
+    beside = aside.of(made.folder / "catalog", made.source, filled, project)
+    return Prepared(made, filled, variables, folder, places, beside)
 
 
 def _put(lies: Path, there: Path) -> None:

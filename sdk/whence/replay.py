@@ -4,7 +4,6 @@
 points to the original; `rerun` is what a person asks for: as it was, compared, once or several times.
 """
 
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -15,6 +14,7 @@ from typing import assert_never, cast
 from uuid import UUID
 
 from whence import (
+    aside,
     calls,
     capture,
     commanded,
@@ -222,7 +222,7 @@ class _Execution:
     ) -> "_Step | commanded.Prepared":
         captured = self.given.capture
         if captured.command:
-            return commanded.prepare(made, captured, taken, params)
+            return commanded.prepare(made, captured, taken, params, self.given.record.run.project)
         arguments = results / "arguments"
         around = capture.restored_closure(self.client, captured)
         project, is_keyed = self.given.record.run.project, self.keyed is not None
@@ -398,22 +398,11 @@ def _collect(client: Client, record: model.RunRecord, made: Path) -> tuple[model
     original = {output.role: output for output in record.outputs}
     claims = []
     for place, claim in enumerate(facts.read_add(calls.new_uid(), body).outputs):
-        _move(client, own, claim.content, made / f"moved-{place}")
+        aside.move(client, own, claim.content, made / f"moved-{place}")
         twin = original.get(claim.role)
         artifact = twin.version.artifact if twin else replace(claim.artifact, project=record.run.project)
         claims.append(replace(claim, artifact=artifact))
     return tuple(claims)
-
-
-def _move(client: Client, own: blobs.BlobStore, content: model.Content, through: Path) -> None:
-    if content.form is model.Form.TREE:
-        own.copy_tree(content.digest, through)
-        client.blobs.put_tree(through)
-        shutil.rmtree(through)
-    else:
-        own.copy_file(content.digest, through)
-        client.blobs.put_file(through)
-        through.unlink()
 
 
 def _touched(record: model.RunRecord) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
     <folder>/source          the Bundle, as it was recorded
     <folder>/home            an empty home
     <folder>/stdout, stderr  what it says
+    <folder>/catalog         where a command records that adds to its Run (`aside`)
     <folder>/venv            its environment, where it could not be kept for others (`environments`)
 
 Decides what recorded code sees when it runs again, and that nobody is left running when whoever asked for it is

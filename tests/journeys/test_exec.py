@@ -379,6 +379,14 @@ def test_a_python_command_can_say_more_of_its_run(shell: Shell) -> None:
     record = shell.project.client.catalog.run(told["run"])
     assert record.run.metrics == {"loss": 0.25}
     assert {output.role for output in record.outputs} == {"m"}
+    client = shell.project.client
+    again = replay.execute(client, record, options=environments.Options(env="current"))
+    assert again.comparison is not None
+    assert isinstance(again.comparison.overall, likeness.Identical), (
+        "in a room it adds to that run, and no other"
+    )
+    assert [output.version.ref for output in again.outputs] == ["model:m@1"]
+    assert client.catalog.run(told["run"]).outputs == record.outputs
 
 
 def test_what_it_reads_undeclared_is_seen_in_any_language(shell: Shell) -> None:
