@@ -39,13 +39,14 @@ def made_of(called: Called, coarse: bool) -> bytes:
 class Arithmetic:
     """`due.Maker`: makes Runs again in this process, and keeps what it was asked to make.
 
-    `wrong` are jobs that raise when they are made; `before` is called before each.
+    `wrong` are jobs that raise when they are made; `before` is called before each. Some jobs have `captures` of their own.
     """
 
     coarse: frozenset[str] = frozenset()
     executed: list[Called] = field(default_factory=list)
     wrong: frozenset[str] = frozenset()
     before: Callable[[str], None] = lambda job: None
+    captures: Mapping[str, model.Capture] = field(default_factory=dict)
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(
@@ -85,6 +86,7 @@ class Arithmetic:
         keyed: replay.Keyed | None,
         parent: UUID | None = None,
         rerun_of: UUID | None = None,
+        retry_of: UUID | None = None,
     ) -> replay.Executed:
         """An ordinary call: asked for under its key, executed if need be, published."""
         uid = calls.new_uid()
@@ -100,7 +102,8 @@ class Arithmetic:
             components=() if keyed is None else keyed.components,
             parent=parent,
             rerun_of=rerun_of,
-            capture=CAPTURE,
+            retry_of=retry_of,
+            capture=self.captures.get(job, CAPTURE),
             owner=recorder.owner_of(uid),
             claimed_at=datetime.now(UTC),
             presence_age=timedelta(0),

@@ -229,9 +229,6 @@ def test_a_run_that_fails_stops_what_needs_it_and_is_recovered(ran: Project) -> 
     # An apply is brought to its end by its plan: what was made of that is there.
     said(ran, "recover", found["run"], "-o", "rest.json")
     assert kept(ran, "rest.json") == kept(ran)
-    ran.executed()
-    assert ends(applied(ran, expect=2))["train"] == "failed"
-    assert ran.executed() == ["train"]
     assert "nothing to recover" in said(
         ran, "recover", str(ran.client.get("model:net@1").output.run), expect=1
     )

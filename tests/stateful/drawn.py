@@ -39,6 +39,8 @@ class Case:
     target: int
     now: dict[str, bytes]
     c: dict[int, int] = field(default_factory=dict)
+    # What is made once more without a key each time, as `whence rerun` does: what comes after takes that.
+    repeated: frozenset[int] = frozenset()
 
 
 @st.composite
@@ -66,16 +68,18 @@ def cases(draw: st.DrawFn) -> Case:
         count - 1 - draw(st.integers(0, min(2, count - 1))),
         {root: draw(contents) for root in draw(st.sets(st.sampled_from(_ROOTS), min_size=1))},
         draw(st.dictionaries(st.integers(0, count - 1), st.integers(0, 2), max_size=2)),
+        frozenset(draw(st.sets(st.integers(0, count - 1), max_size=2))),
     )
 
 
 @dataclass(frozen=True)
 class Ran:
-    """What was executed, once: the place of its step, what it took, and what it made."""
+    """What was executed, once: the place of its step, what it took, and what it made; and which Run it repeats."""
 
     at: int
     taken: tuple[model.Output, ...]
     output: model.Output
+    first: uuid.UUID | None = None
 
 
 class World:
@@ -129,6 +133,17 @@ class World:
                 self.ran[output.run] = Ran(at, tuple(taken), output)
                 if key is not None:
                     self.memory[self.called(at, 0, map(self.read, taken))] = self.read(output)
+            if at in self.case.repeated:
+                first = self.ran[output.run]
+                named = [
+                    (role, model.Source(o.version.artifact, o.version.digest, o.run))
+                    for role, o in zip(self.roles(at), first.taken, strict=True)
+                ]
+                (again,) = self.maker.call(
+                    self.client, self.job(at), 0, named, None, rerun_of=output.run
+                ).outputs
+                self.made[at] = again
+                self.ran[again.run] = Ran(at, first.taken, again, output.run)
 
     def called(self, at: int, c: int, contents: Iterable[bytes]) -> Called:
         return self.job(at), c, tuple(contents)
@@ -141,7 +156,7 @@ class World:
         ran = self.ran[self.made[at].run]
         if not self.case.steps[at].has_key:
             return
-        key = self.client.catalog.run(str(ran.output.run)).run.key
+        key = self.client.catalog.run(str(ran.first or ran.output.run)).run.key
         assert key is not None
         revocation = inventory.Revocation(
             calls.new_uid(), self.client.project, (key,), self.client.actor, "it is wrong"

@@ -10,7 +10,7 @@ import pytest
 
 from tests.pipelines import Arithmetic, keyed
 from tests.stateful.drawn import Case, Step, World, carried_out, numbers
-from whence import applying, calls, due, replay
+from whence import applying, calls, due, planned, replay
 from whence.client import Client
 from whence_catalog import cache, inventory, model, plans
 from whence_catalog.errors import Conflict, WhenceError
@@ -357,3 +357,37 @@ def test_what_is_due_is_small_and_can_be_sent(client: Client) -> None:
     assert done.is_whole
     assert len(sent[0]) < 5000
     assert pickle.loads(pickle.dumps(done)) == done
+
+
+def test_an_apply_that_failed_or_was_stopped_is_brought_to_its_end_by_its_plan(client: Client) -> None:
+    world, plan, _ = half_done(client)
+    first = client.catalog.run(str(plan.uid)).run
+    assert first.state is model.RunState.FAILED
+    rest = planned.recover(client, str(first.uid))
+    assert rest == plan
+    stopped = threading.Event()
+    stopped.set()
+    here = applying.Here(client, 1, world.maker)
+    second = applying.apply(client, rest, here, stop=stopped)
+    here.close()
+    assert carried_out(world, planned.recover(client, str(first.uid))).is_whole
+    assert [job for job, _, _ in world.maker.executed] == [world.job(1)]
+    assert second.was_stopped
+
+
+def test_of_a_run_with_parts_those_are_recovered_that_failed_and_were_not_mended(client: Client) -> None:
+    world = World(client, Case((Step(("x",), (), False, False, None),), (), frozenset(), 0, {}))
+    world.record(b"0")
+    x, parent = world.roots["x"], world.made[0].run
+    taken = [("ax", model.Source(x.version.artifact, x.version.digest, x.run))]
+    mended, lost = f"{world.prefix}.mended", f"{world.prefix}.lost"
+    world.maker.wrong = frozenset({mended, lost})
+    for job in (mended, lost):
+        with pytest.raises(Conflict, match="is wrong"):
+            world.maker.call(client, job, 0, taken, None, parent)
+    (tried,) = client.catalog.runs(job=mended)
+    world.maker.wrong = frozenset()
+    world.maker.call(client, mended, 0, taken, None, parent, retry_of=tried.uid)
+    world.maker.call(client, lost, 1, taken, None, parent)  # another, and no retry of that
+    found = planned.recover(client, str(parent))
+    assert [step.job for step in found.steps if not isinstance(step.step, plans.Reuse)] == [lost]

@@ -13,6 +13,7 @@ from tests.stateful.drawn import Case, World, carried_out, cases
 from whence import applying, calls, due
 from whence.client import Client
 from whence_catalog import cache, model, planning, plans
+from whence_catalog.sql import planning as recorded
 
 Performing: TypeAlias = Callable[[Client, due.Due, due.Maker, Callable[[str], None]], due.Done]
 _SLOW = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
@@ -77,14 +78,20 @@ def nothing_stands(rule: object, each: object) -> bool:
     return False
 
 
+def repetitions_are_others(some: object, others: object) -> bool:
+    """What was made once more as it was has no key, although the first has."""
+    return False
+
+
 @pytest.mark.parametrize(
     ("where", "named", "mistake"),
     [
         (due, "_perform", partial(no_early_cutoff, perform=due._perform)),
         (planning, "_inputs", inputs_do_not_count),
         (planning._Rule, "_stands", nothing_stands),
+        (recorded, "_same", repetitions_are_others),
     ],
-    ids=["no early cutoff", "inputs do not count", "nothing stands"],
+    ids=["no early cutoff", "inputs do not count", "nothing stands", "repetitions are others"],
 )
 def test_with_a_mistake_in_the_rule_the_law_does_not_hold(
     where: object,
