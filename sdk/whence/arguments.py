@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import cast
 
-from whence import handles, parameters, tracked
+from whence import handles, parameters, secrecy, tracked
 from whence_catalog import blobs, cache, digest, model
 from whence_catalog.errors import ErrorKind, InvalidInput, WhenceError
 
@@ -27,11 +27,15 @@ Record = Callable[[handles.Handle], handles.Handle]
 
 @dataclass(slots=True)
 class Arguments:
-    """A call's arguments, apart; `values` are those that the function gets, with every draft recorded."""
+    """A call's arguments, apart; `values` are those that the function gets, with every draft recorded.
+
+    `told` are parameters that hold what looks secret, as they may be recorded.
+    """
 
     values: dict[str, object] = field(default_factory=dict)
     inputs: list[tuple[str, int, handles.Handle]] = field(default_factory=list)
     params: dict[str, digest.Framed] = field(default_factory=dict)
+    told: dict[str, digest.Framed] = field(default_factory=dict)
     previews: dict[str, str] = field(default_factory=dict)
     files: dict[str, "NamedFile"] = field(default_factory=dict)
     declared: dict[str, "NamedFile"] = field(default_factory=dict)
@@ -43,8 +47,13 @@ class Arguments:
         return tuple(model.InputClaim(role, handle.source, ordinal) for role, ordinal, handle in self.inputs)
 
     def components(self, ignored: frozenset[str] = frozenset()) -> Iterator[model.Component]:
-        """Their parts of a key. An argument in `ignored` has its parts there, without what it holds."""
+        """Their parts of a key, but for those of `hidden`.
+
+        An argument in `ignored` has its parts there, without what it holds.
+        """
         for name, value in self.params.items():
+            if name in self.told and name not in ignored:
+                continue
             yield cache.component(
                 "params", value, f"params/{name}", self.previews[name], ignored=name in ignored
             )
@@ -65,6 +74,11 @@ class Arguments:
         for named, file in sorted(self.declared.items()):
             shown = f"{named} {file.digest.short}"
             yield cache.component("files", file.digest.raw, f"files/./{named}", preview=shown)
+
+    @property
+    def hidden(self) -> Mapping[str, bytes]:
+        """What may enter a key only under a secret: the bytes of the parameters that hold what looks secret."""
+        return {name: digest.frame(self.params[name]) for name in self.told}
 
     def changed(self) -> tuple[str, ...]:
         """What to say of the files that are not as they were when the call began."""
@@ -136,6 +150,10 @@ def take_apart(
             found.params[name] = canonical.of(marked, name)
         except InvalidInput as error:
             found.refused.append(str(error))
+            continue
+        told = secrecy.without(found.params[name], name, secrecy.known())
+        if told is not found.params[name]:
+            found.told[name], found.previews[name] = told, "holds what looks secret"
     for where, path in canonical.files.items():
         try:
             found.files[where] = NamedFile.at(path)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
-from whence import calls, parameters, reads, recorder
+from whence import calls, parameters, reads, recorder, secrecy
 from whence_catalog import cache, later, model
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound, Unreachable
 
@@ -44,7 +44,10 @@ def begin(
         job=job,
         actor=client.actor,
         params={
-            name: parameters.keep(canonical.of(value, name), client.blobs) for name, value in params.items()
+            name: parameters.keep(
+                secrecy.without(canonical.of(value, name), name, secrecy.known()), client.blobs
+            )
+            for name, value in params.items()
         },
         parent=recorder.current_uid(),
         retry_of=retry_of,

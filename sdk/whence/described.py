@@ -329,7 +329,10 @@ class _Description:
                 job=call.job,
                 actor=client.actor,
                 mode=mode,
-                params={name: parameters.keep(value, client.blobs) for name, value in taken.params.items()},
+                params={
+                    name: parameters.keep(taken.told.get(name, value), client.blobs)
+                    for name, value in taken.params.items()
+                },
                 inputs=taken.claims,
                 key=key,
                 components=components if key else (),
@@ -375,6 +378,7 @@ class _Description:
         captured = capture.capture(self.client, call.runs, self.root, self.code, list(call.inputs.values()))
         obstacles = [
             *self.taken.refused,
+            *(f"the argument {name} looks secret, so its value was not kept" for name in self.taken.told),
             *(
                 f"{where} is the path of {file.path.name}, whose bytes were not kept; hand it in as an artifact"
                 for where, file in self.taken.files.items()
@@ -400,7 +404,10 @@ class _Description:
         yield self._signature()
         yield self._environment()
         yield from self._code()
-        yield from self.taken.components(self._ignored())
+        yield from self.taken.components(ignored := self._ignored())
+        for name, data in self.taken.hidden.items():
+            if name not in ignored:
+                yield from self._hidden("params", f"params/{name}", f"the argument {name}", data)
         for name in dict.fromkeys(call.variables):
             yield from self._variable(name)
         for name, value in call.extra.items():

@@ -53,16 +53,24 @@ def is_named(name: str) -> bool:
     return _SECRET.search(plain) is not None and _ORDINARY.search(plain) is None
 
 
+_asked: tuple[Mapping[object, object], frozenset[str]] = ({}, frozenset())
+
+
 def known() -> frozenset[str]:
     """The values of this process's environment variables whose names say that they are secret."""
-    # Where a secret lies is none.
-    return frozenset(
-        value
-        for name, value in variables.untold().items()
-        if is_named(name)
-        and len(value) >= _SMALLEST_CHARACTERS
-        and not (os.path.isabs(value) and os.path.exists(value))
-    )
+    global _asked
+    raw = variables.raw()
+    if raw != _asked[0]:  # whenever a step is called; to look at each name costs thirty times that
+        # Where a secret lies is none.
+        found = frozenset(
+            value
+            for name, value in variables.untold().items()
+            if is_named(name)
+            and len(value) >= _SMALLEST_CHARACTERS
+            and not (os.path.isabs(value) and os.path.exists(value))
+        )
+        _asked = (dict(raw), found)
+    return _asked[1]
 
 
 def is_secret(text: str, values: frozenset[str]) -> bool:
@@ -77,34 +85,53 @@ def stands_in(source: str, values: frozenset[str]) -> bool:
     return is_secret(source, values) or any(value in source for value in values)
 
 
-def find(value: digest.Framed, where: str, values: frozenset[str]) -> str | None:
-    """Where in a canonical value, which is called `where`, a secret stands; None where there is none."""
+def find(value: digest.Framed, name: str, values: frozenset[str]) -> str | None:
+    """Where in a canonical value of that name a secret stands; None where there is none."""
+    found: list[str] = []
+    _without(value, name, name, values, found)
+    return found[0] if found else None
+
+
+def without(value: digest.Framed, name: str, values: frozenset[str]) -> digest.Framed:
+    """A canonical value of that name with `***` in place of each secret in it; itself where there is none."""
+    return _without(value, name, name, values, [])
+
+
+def _without(
+    value: digest.Framed, name: str, path: str, values: frozenset[str], found: list[str]
+) -> digest.Framed:
     match value:
-        case str():
-            # A name alone may be wrong about an empty text.
-            return where if value and (is_named(where) or is_secret(value, values)) else None
-        case bytes():
-            is_long = len(value) > _LONGEST_BYTES
-            return None if is_long else find(value.decode("utf-8", "replace"), where, values)
-        case digest.Record(name="dataclass" | "pydantic", value=[_, dict() as fields, *_]):
-            return find(cast("digest.Framed", fields), where, values)
-        case digest.Record(name="path" | "pure-path"):
-            return None  # where one lies
+        case None | bool() | int() | float():
+            return value
+        case str() | bytes():
+            text = value if isinstance(value, str) else value[:_LONGEST_BYTES].decode("utf-8", "replace")
+            if not text or not (is_named(name) or is_secret(text, values)) or len(value) > _LONGEST_BYTES:
+                return value
+            found.append(path)
+            return HIDDEN
+        case digest.Record(name="dataclass" | "pydantic", value=[kind, dict() as fields, *rest]):
+            cleared = _without(cast("digest.Framed", fields), name, path, values, found)
+            return digest.Record(value.name, [kind, cleared, *rest]) if cleared is not fields else value
+        case digest.Record(name="frozenset"):
+            inner = _without(value.value, name, path, values, found)
+            return digest.Record(value.name, inner) if inner is not value.value else value
         case digest.Record():
-            return find(value.value, where, values)
+            return value  # a path is where one lies, an input is an artifact; the rest are no texts
         case Mapping():
-            for key, item in value.items():
-                found = find(item, key if isinstance(key, str) else where, values)
-                if found is not None:
-                    return found if found == where else f"{found} in {where}"
-            return None
+            before = len(found)
+            named = {
+                key: _without(item, key, f"{key} in {path}", values, found)
+                if isinstance(key, str)
+                else _without(item, name, path, values, found)
+                for key, item in value.items()
+            }
+            return named if len(found) > before else value
         case list() | tuple() | frozenset() | set():
-            for item in value:
-                if not isinstance(item, int | float) and (found := find(item, where, values)) is not None:
-                    return found
-            return None
+            before = len(found)
+            items = [_without(item, name, path, values, found) for item in value]
+            return type(value)(items) if len(found) > before else value
         case _:
-            return None
+            return value
 
 
 def masked(words: Sequence[str], values: frozenset[str]) -> tuple[str, ...]:

@@ -6,7 +6,8 @@ does what its own does and tells of it, and back.
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import cast
 
 from whence_catalog import observation
 
@@ -74,6 +75,11 @@ class _TellingBytes(os._Environ[bytes]):
     def __repr__(self) -> str:
         _read(observation.ALL_VARIABLES)
         return super().__repr__()
+
+
+def raw() -> Mapping[object, object]:
+    """What `os.environ` holds them in: to see whether any is another one than before."""
+    return cast("Mapping[object, object]", vars(os.environ)["_data"])
 
 
 def untold() -> dict[str, str]:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from whence import notebook, parameters, secrecy
+from whence_catalog import digest
 from whence_catalog.errors import InvalidInput
 
 ORDINARY = [
@@ -57,6 +58,11 @@ def test_a_value_is_looked_through_by_the_names_in_it() -> None:
     assert found("CONFIG", {"db": [{"password": "x1"}]}) == "password in db in CONFIG"
     assert found("RATES", ["a", ("b", b"hunter2")]) == "RATES"
     assert found("URL", "postgres://me:x1@h/db") == "URL"
+    assert found("THEM", frozenset({"hunter2"})) == "THEM"
+    assert secrecy.find(digest.Record("whence.input", "secrets"), "secrets", KNOWN) is None
+    value = {"rates": [1, 2], "db": ("a", {"password": "x1"})}
+    assert secrecy.without(value, "CONFIG", KNOWN) == {"rates": [1, 2], "db": ("a", {"password": "***"})}
+    assert secrecy.without(value["rates"], "rates", KNOWN) is value["rates"]  # type: ignore[arg-type]
     for name, value in (
         ("API_KEY", ""),
         ("password", 5),

@@ -71,6 +71,34 @@ def test_an_environment_variable_counts_by_its_value_which_is_nowhere_recorded(
         assert not file.is_file() or secret.encode() not in file.read_bytes(), file
 
 
+def test_an_argument_that_looks_secret_counts_and_is_nowhere_recorded(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "hsifdrows"[::-1]
+    monkeypatch.setenv("DB_PASSWORD", f"{secret}-9")
+    asked = []
+
+    @whence.step(version="1", name="asks", ignore=["token"])
+    def asks(api_key: str, config: object, token: str = "") -> int:
+        asked.append(int(api_key[-1]))
+        return len(asked)
+
+    for value, token in ((7, "a"), (8, "a"), (7, secret)):
+        asks(f"{secret}-{value}", {"rate": 1, "db": [f"{secret}-9"]}, token)
+    assert asked == [7, 8]
+    run = client.catalog.runs()[1]
+    assert run.params == {"api_key": "***", "config": {"rate": 1, "db": ["***"]}, "token": "***"}
+    verdicts = {each.name: each for each in client.catalog.explain(str(run.uid)).verdicts}
+    assert re.fullmatch(r"set \(hmac [0-9a-f]{8}\)", str(verdicts["params/api_key"].after))
+    assert not run.capture.rerunnable
+    with whence.run("block", params={"api_key": f"{secret}-7"}) as block:
+        pass
+    assert client.catalog.run(block.id).run.params == {"api_key": "***"}
+    client.close()
+    for file in Path(client.url).rglob("*"):
+        assert not file.is_file() or secret.encode() not in file.read_bytes(), file
+
+
 def test_a_variable_has_one_digest_however_its_catalog_is_reached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
