@@ -32,6 +32,7 @@ from whence import (
     described,
     environment,
     handles,
+    local,
     origins,
     programs,
     reads,
@@ -285,6 +286,7 @@ class _Running:
             why.append(
                 f"its interpreter {program.path} is not the one that whence runs in, and is not recorded"
             )
+        why += self._of_an_unknown_package(here)
         lies = {name: self._told(path) for name, path in self._outputs.items()}
         lies |= {
             name: self._told(path)
@@ -305,6 +307,18 @@ class _Running:
             command=self._argv,
             places=lies,
         )
+
+    def _of_an_unknown_package(self, here: environment.Environment) -> Iterator[str]:
+        """Why a command of a package that is somebody's source would not be there."""
+        name = self._program.distribution
+        if name is not None and any(each.is_local for each in here.distributions if each.name == name):
+            files = self._source.files.values()
+            declared = [Path(file) for file in files if os.path.basename(file) == local.DECLARED]
+            if name != "whence" and self._program.path.name not in local.commands_of(declared, name):
+                yield (
+                    f"{self._program.path.name} is a command of {name}, which is installed from a folder, and no"
+                    f" {local.DECLARED} of the source says so"
+                )
 
     def _unkept(self) -> Iterator[str]:
         program = self._program

@@ -195,6 +195,11 @@ def is_installed(file: str) -> bool:
     return file.startswith(_installation())
 
 
+def normal(name: str) -> str:
+    """The name of a distribution, however it is written."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def whence_version() -> str:
     """The version of whence that runs; `0+unknown` where it is used without being installed."""
     try:
@@ -261,8 +266,8 @@ def _installed(path: tuple[str, ...], stamps: tuple[int, ...]) -> Sequence[_Row]
     """
     seen = [[name for name in _names(entry) if name.endswith(("-info", ".egg-link"))] for entry in path]
     made_of = digest.frame(["whence.distributions/2", list(path), list(stamps), seen])
-    name = f"installed-{digest.digest_of_bytes(made_of + sys.version.encode()).hex}"
-    data = shelf.read(name)
+    kept_as = f"installed-{digest.digest_of_bytes(made_of + sys.version.encode()).hex}"
+    data = shelf.read(kept_as)
     if data is not None:
         with contextlib.suppress(ValueError, TypeError, EOFError):
             return cast("Sequence[_Row]", marshal.loads(data))
@@ -274,11 +279,11 @@ def _installed(path: tuple[str, ...], stamps: tuple[int, ...]) -> Sequence[_Row]
         named, version = _NAME.search(head), _VERSION.search(head)
         if named is None or version is None:
             continue  # a folder that a broken install left behind
-        normal = re.sub(r"[-_.]+", "-", named[1]).lower()
-        if normal not in found:
-            found[normal] = _row(normal, version[1], each)
-    rows = [found[normal] for normal in sorted(found)]
-    shelf.write(name, marshal.dumps(rows))
+        name = normal(named[1])
+        if name not in found:
+            found[name] = _row(name, version[1], each)
+    rows = [found[each] for each in sorted(found)]
+    shelf.write(kept_as, marshal.dumps(rows))
     return rows
 
 

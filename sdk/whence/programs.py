@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 from whence import environment
@@ -92,6 +93,13 @@ class Program:
     def is_installed_with_ours(self) -> bool:
         """Whether it lies beside the Python that runs whence: a rerun has it from there, under its name."""
         return self.is_ours and self.path.parent == Path(sys.executable).parent
+
+    @property
+    def distribution(self) -> str | None:
+        """The distribution that it is a command of, where it is installed with ours and one says so."""
+        found = metadata.entry_points(group="console_scripts", name=self.path.name)
+        names = [entry.dist.name for entry in found if entry.dist is not None]
+        return environment.normal(names[0]) if names and self.is_installed_with_ours else None
 
     @property
     def folders(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
     <folder>/source          the Bundle, as it was recorded
     <folder>/home            an empty home
+    <folder>/local, commands what the source's own distributions say of themselves, and are started by (`local`)
     <folder>/stdout, stderr  what it says
     <folder>/catalog         where a command records that adds to its Run (`aside`)
     <folder>/venv            its environment, where it could not be kept for others (`environments`)
@@ -12,7 +13,6 @@ gone. Leaves to others what to run in it and how its results compare (`replay`).
 
 import contextlib
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeAlias, cast
 
-from whence import bundle, environment, environments, guard, interrupts
+from whence import bundle, environments, guard, interrupts, local
 from whence.environment import Environment
 from whence_catalog import errors
 from whence_catalog.blobs import BlobStore, disk
@@ -101,19 +101,26 @@ class Room:
             blobs.copy_tree(bundle_root, source)
             options = environments.Options(env, nearest, offline)
             made = environments.make(recorded, source, folder, options, progress)
+            about = folder / "local"
+            lost = local.restore(
+                [each for each in recorded.distributions if each.is_local],
+                source,
+                made.python,
+                about,
+                folder / "commands",
+            )
         except BaseException:
-            for name in ("home", "source", "venv"):
+            for name in ("home", "source", "venv", "local", "commands"):
                 shutil.rmtree(folder / name, ignore_errors=True)
             raise
-        lost = [each for each in recorded.distributions if each.is_local and not _is_in(source, each.name)]
-        paths = [source / path for path in recorded.paths or (".", "src")] + [source / bundle.OUTSIDE]
+        paths = [source / path for path in recorded.paths or (".", "src")]
         return cls(
             folder,
             source,
             made,
-            tuple(path for path in paths if path.is_dir()),
+            tuple(path for path in (*paths, source / bundle.OUTSIDE, about) if path.is_dir()),
             dict(recorded.variables),
-            (*made.could_not_restore, *map(_lost, lost)),
+            (*made.could_not_restore, *lost),
         )
 
     def run(
@@ -181,7 +188,9 @@ class Room:
 
     def _variables(self) -> dict[str, str]:
         home = str(self.folder / "home")
-        needed = {"HOME": home, "PATH": f"{self.made.scripts}{os.pathsep}{os.defpath}"}
+        own = self.folder / "commands"
+        places = [*([str(own)] if own.is_dir() else []), str(self.made.scripts), os.defpath]
+        needed = {"HOME": home, "PATH": os.pathsep.join(places)}
         if _IS_WINDOWS:
             needed |= {"USERPROFILE": home, "SYSTEMROOT": os.environ.get("SYSTEMROOT", "")}
         return needed | dict(self.variables) | {"PYTHONPATH": os.pathsep.join(map(str, self.paths))}
@@ -277,25 +286,3 @@ def _copy(pipe: IO[bytes], file: IO[bytes], last: deque[str], heard: Heard | Non
         rest = rest[-_CHUNK_BYTES:]
     if rest:
         last.append(rest.decode("utf-8", "replace"))
-
-
-# ── what is not as it was ────────────────────────────────────────────────────────────────────────
-
-
-def _lost(each: environment.Distribution) -> str:
-    how = "a development install" if each.editable else "installed from a local path"
-    return f"{each.name} {each.version}: was {how}, and its source was not recorded"
-
-
-def _is_in(source: Path, name: str) -> bool:
-    """Whether the restored source is that of the distribution `name`: by its metadata, or a module's name."""
-    if name == "whence":
-        return True
-    declared = source / "pyproject.toml"
-    text = declared.read_text(encoding="utf-8", errors="replace") if declared.exists() else ""
-    names = re.findall(r"""^name\s*=\s*["']([^"']+)["']""", text, re.MULTILINE)
-    if name in {re.sub(r"[-_.]+", "-", each).lower() for each in names}:
-        return True
-    module = name.replace("-", "_")
-    places = [source, source / "src", source / bundle.OUTSIDE]
-    return any((at / module).is_dir() or (at / f"{module}.py").exists() for at in places)

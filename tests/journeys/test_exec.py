@@ -615,6 +615,35 @@ def test_its_code_may_be_named_and_lie_elsewhere(shell: Shell) -> None:
     assert "secrets.yaml left out: their names say that they hold secrets" in run.capture.blind_spots
 
 
+def test_a_command_of_the_project_itself_can_be_made_again_where_the_source_says_what_it_is(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands_, about = tmp_path / "bin", tmp_path / "installed/own_thing-1.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: Own.Thing\nVersion: 1\n")
+    (about / "RECORD").write_text("own_thing-1.dist-info/METADATA,,\n")
+    (about / "entry_points.txt").write_text("[console_scripts]\nown-tool = own_thing:main\n")
+    where = {"url": shell.project.folder.as_uri(), "dir_info": {"editable": True}}
+    (about / "direct_url.json").write_text(json.dumps(where))
+    commands_.mkdir()
+    (commands_ / "python").symlink_to(os.path.realpath(sys.executable))
+    (commands_ / "own-tool").write_text(f"#!{commands_}/python\nprint('mine')\n")
+    (commands_ / "own-tool").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(commands_ / "python"))
+    monkeypatch.syspath_prepend(about.parent)
+
+    def captured() -> model.Capture:
+        said = shell("--json", "--", "own-tool", PATH=f"{commands_}{os.pathsep}{os.defpath}")
+        assert said.out == "mine\n"
+        return shell.project.client.catalog.run(said.told["run"]).run.capture
+
+    assert "own-tool is a command of own-thing" in str(captured().because)
+    declared = '[project]\nname = "own.thing"\nversion = "1"\nscripts.own-tool = "own_thing:main"\n'
+    (shell.project.folder / "pyproject.toml").write_text(declared)
+    now = captured()
+    assert (now.rerunnable, now.command) == (True, ("own-tool",)), now.because
+
+
 def test_what_cannot_be_started_is_one_line(shell: Shell) -> None:
     for name, text in (("bad.sh", "#!/no/such\n"), ("bare.sh", "echo hi\n")):
         (shell.project.folder / name).write_text(text)

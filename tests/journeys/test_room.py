@@ -71,11 +71,11 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blobs: BlobStore) ->
     (project / "src/rsteps").mkdir(parents=True)
     elsewhere.mkdir()
     (project / "pyproject.toml").write_text(
-        '[project]\nname = "R.Steps"\n\n[tool.uv]\nexclude-newer = "2001-01-01"\n'
+        '[project]\nname = "R.Steps"\nscripts.fit-steps = "rsteps.fit:main"\n\n[tool.uv]\nexclude-newer = "2001-01-01"\n'
     )
     (project / "src/rsteps/__init__.py").write_text("")
     (project / "src/rsteps/fit.py").write_text(
-        "import rshared\n\ndef fit(x):\n    return rshared.twice(x) + 1\n"
+        "import rshared\n\ndef fit(x):\n    return rshared.twice(x) + 1\n\ndef main():\n    print('fitted')\n"
     )
     (elsewhere / "rshared.py").write_text("def twice(x):\n    return 2 * x\n")
     monkeypatch.syspath_prepend(str(elsewhere))
@@ -166,6 +166,11 @@ def test_it_says_what_differs_from_what_was_recorded(
         "gone 1.0: was a development install, and its source was not recorded",
         "carried 2.0: was installed from a local path, and its source was not recorded",
     )
+    asks = "from importlib.metadata import entry_points as e, version as v; print(v('R.Steps'), v('rshared'), e(name='fit-steps'))"
+    done = made.python(["-c", asks])
+    assert done.returncode == 0, done.last_lines
+    assert done.stdout.read_text().startswith("1.0 1.0 [EntryPoint(name='fit-steps', value='rsteps.fit:main'")
+    assert made.run_command(["fit-steps"]).stdout.read_text() == "fitted\n", "a project has its own commands"
 
 
 def test_what_cannot_be_installed_is_named_with_what_uv_says(
