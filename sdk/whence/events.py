@@ -336,7 +336,8 @@ def _popen(notes: Notes, event: Event) -> None:
 
 
 def _system(notes: Notes, event: Event) -> None:
-    words = _text(event[0]).split()
+    # What is set before the program may be a secret.
+    words = [word for word in _text(event[0]).split() if "=" not in word]
     notes.start(words[0] if words else "sh")
 
 

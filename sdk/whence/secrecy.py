@@ -18,7 +18,7 @@ HIDDEN = "***"
 
 _SECRET = re.compile(
     r"password|passwd|passphrase|secret|credential|bearer|authorization"
-    r"|(?:^|_)(?:api|access|private|signing|encryption|auth|account|master|ssh|storage|service|license)_?keys?(?:_|$)"
+    r"|(?:^|_)(?:api|access|private|signing|encryption|auth|account|master|ssh|azure_storage|license)_?keys?(?:_|$)"
     r"|(?:^|_)(?:auth|access|api|refresh|session)?token$|._pwd$|(?:^|_)(?:db|user|root|admin|smtp|ssh|proxy)_?pass$"
 )
 # Tokens of a language model's vocabulary; and names of what tells of a secret, or where one lies.
@@ -28,7 +28,7 @@ _ORDINARY = re.compile(
     r"|variable|policy|ttl|min|max)$"
 )
 _SMALLEST_CHARACTERS = 6  # of a variable's value that is looked for: `test` and `true` are no secrets
-_LONGEST_BYTES = 4096  # of data; what is longer is no secret, but a file
+_LONGEST = 4096  # of what is a secret by its name; and of bytes, since longer ones are data
 _SMALLEST_PART_CHARACTERS = 8  # of one that is looked for inside of other texts
 
 _OPTION = re.compile(r"--?[A-Za-z][\w.-]*")
@@ -104,8 +104,7 @@ def _without(
         case None | bool() | int() | float():
             return value
         case str() | bytes():
-            text = value if isinstance(value, str) else value[:_LONGEST_BYTES].decode("utf-8", "replace")
-            if not text or not (is_named(name) or is_secret(text, values)) or len(value) > _LONGEST_BYTES:
+            if not _is_hidden(value, name, values):
                 return value
             found.append(path)
             return HIDDEN
@@ -132,6 +131,14 @@ def _without(
             return type(value)(items) if len(found) > before else value
         case _:
             return value
+
+
+def _is_hidden(value: str | bytes, name: str, values: frozenset[str]) -> bool:
+    if len(value) <= _LONGEST and is_named(name):
+        return bool(value)  # a name alone may be wrong about an empty text
+    if isinstance(value, bytes):
+        return len(value) <= _LONGEST and is_secret(value.decode("utf-8", "replace"), values)
+    return is_secret(value, values)
 
 
 def masked(words: Sequence[str], values: frozenset[str]) -> tuple[str, ...]:

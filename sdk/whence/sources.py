@@ -8,6 +8,7 @@ repositories inside, and code, programs and secrets that git ignores. They count
 Leaves to others: what of all that is in the key (`counted`).
 """
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -137,11 +138,13 @@ class _Found:
         said = repository.ask(
             str(place), ["ls-files", "--others", "--ignored", "--exclude-standard", "--directory", "-z"]
         )
+        if said is None:
+            self.notes.append("git did not say which files it ignores: none of them counts")
         looked_at = 0
         for name in filter(None, os.fsdecode(said or b"").split("\0")):
             at = place / name
             if not name.endswith("/"):
-                files: Iterable[Path] = [at] if _is_wanted(at) else []
+                files: Iterable[Path] = [at] if _is_wanted(at) or _leads_out(at, self._root) else []
             elif self._is_passed_over(str(at.parent), at.name):
                 continue
             else:
@@ -159,7 +162,13 @@ class _Found:
         if self._is_left_out(file):
             return
         files = [file]
-        if file.is_dir() and not file.is_symlink():
+        if _leads_out(file, self._root):
+            files = [file, *itertools.islice(self._walked(file), MOST_FILES)]
+            if len(files) > MOST_FILES:
+                self.notes.append(
+                    f"of what {file} leads to, more than {MOST_FILES:,} files are code: the rest does not count"
+                )
+        elif file.is_dir() and not file.is_symlink():
             # A repository of its own; a submodule that was not checked out has nothing.
             files = []
             if (file / ".git").exists():
@@ -175,7 +184,7 @@ class _Found:
     def walk(self, place: Path) -> None:
         """Take what is code, or a program, in the folder and below; what is hidden, installed or built is not."""
         wanted: list[Path] = []
-        for file in self._walked(place):
+        for file in itertools.chain(self._walked(place), self._leading_out(place)):
             if self._is_left_out(file):
                 continue
             if unfit := selection.unfit(str(place), file.relative_to(place).as_posix(), file.is_symlink()):
@@ -241,6 +250,12 @@ class _Found:
                 if _is_wanted(file):
                     yield file
 
+    def _leading_out(self, place: Path) -> Iterator[Path]:
+        """The links in a folder, and below, that lead to folders outside: what is in there is looked at by itself."""
+        for folder, folders, _ in os.walk(place):
+            folders[:] = sorted(name for name in folders if not self._is_passed_over(folder, name))
+            yield from (at for name in folders if _leads_out(at := Path(folder, name), self._root))
+
     def _is_passed_over(self, folder: str, name: str) -> bool:
         """Whether a folder holds what is hidden, installed or built: nobody wrote it."""
         if name in _TOLD and not self._is_left_out(at := Path(folder, name)):
@@ -256,6 +271,11 @@ class _Found:
         if file.is_relative_to(self._root):
             return file.relative_to(self._root).as_posix()
         return f"{bundle.OUTSIDE}/{file.relative_to(place.parent).as_posix()}"
+
+
+def _leads_out(file: Path, root: Path) -> bool:
+    """Whether it is a link to a folder that is none of the project's."""
+    return file.is_symlink() and file.is_dir() and not file.resolve().is_relative_to(root.resolve())
 
 
 def _is_wanted(file: Path) -> bool:

@@ -55,11 +55,12 @@ def test_of_a_work_tree_all_counts_that_is_the_projects_and_data_does_not(root: 
         {".gitignore": "gen/\n.env\n/tool\n/data/\ndist/\n", "config.yaml": "url: postgres://u:pw@h/db\n"},
     )
     write(root, {"secrets/id_rsa": "1", "table.csv": LARGE, "linked.txt": "1", "run.sh": "1"})
-    write(root.parent, {"outside/lib.txt": "1", "inner/lib.py": "1"})
+    write(root.parent, {"outside/lib.txt": "1", "outside/shared/a.py": "1", "inner/lib.py": "1"})
     git(root.parent / "inner", "init")
     git(root.parent / "inner", "add", ".")
     git(root.parent / "inner", "commit", "-m", "first")
     (root / "away.sh").symlink_to(root.parent / "outside/lib.txt")
+    (root / "shared").symlink_to(root.parent / "outside/shared")
     git(root, "submodule", "add", str(root.parent / "inner"), "inner")
     git(root, "add", "--force", ".")
     git(root, "commit", "-m", "first")
@@ -95,12 +96,16 @@ def test_without_git_links_that_lead_out_are_not_kept_and_count(root: Path) -> N
     write(root.parent, {"outside/lib.py": "1", "outside/deep/lib.py": "1"})
     write(root, {"run.sh": "1", ".env": "A=1", "secrets.yaml": "a: 1", "url.toml": "a = 'ftp://a:hunter2@b'"})
     (root / "lib.py").symlink_to(root.parent / "outside/lib.py")
+    (root / "deep").symlink_to(root.parent / "outside/deep")
     assert set(sources.collect(root, [], []).bundle.files) == {"run.sh"}
     assert (
         "lib.py left out: they are links that lead out of the project"
         in sources.collect(root, [], []).bundle.notes
     )
-    another = {path: moves(root, path) for path in ("../outside/lib.py", ".env", "secrets.yaml")}
+    another = {
+        path: moves(root, path)
+        for path in ("../outside/lib.py", "../outside/deep/lib.py", ".env", "secrets.yaml")
+    }
     assert another == dict.fromkeys(another, True)
     assert moves(root, "url.toml", "a = 'ftp://a:hunter3@b'")
 

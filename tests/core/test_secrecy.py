@@ -11,10 +11,10 @@ from whence_catalog.errors import InvalidInput
 
 ORDINARY = [
     "key", "sort_key", "max_tokens", "token_count", "eos_token", "pad_token_id", "secret_name", "password_file",
-    "tokenizer", "passes", "n_pass", "PWD", "OLDPWD", "monkey", "keys", "author", "api_url", "TOKENIZERS_PARALLELISM",
+    "tokenizer", "passes", "n_pass", "PWD", "OLDPWD", "monkey", "keys", "author", "api_url", "storage_key", "TOKENIZERS_PARALLELISM",
 ]  # fmt: skip
 SECRET = [
-    "API_KEY", "apiKey", "--api-key", "password", "PGPASSWORD", "db.passwd", "AWS_SECRET_ACCESS_KEY", "HF_TOKEN",
+    "API_KEY", "apiKey", "--api-key", "AZURE_STORAGE_KEY", "password", "PGPASSWORD", "db.passwd", "AWS_SECRET_ACCESS_KEY", "HF_TOKEN",
     "--token", "accessToken", "credentials", "DB_PWD", "client_secret", "WANDB_API_KEY", "OPENAI_APIKEY", "db_pass",
 ]  # fmt: skip
 
@@ -58,6 +58,7 @@ def test_a_value_is_looked_through_by_the_names_in_it() -> None:
     assert found("CONFIG", {"db": [{"password": "x1"}]}) == "password in db in CONFIG"
     assert found("RATES", ["a", ("b", b"hunter2")]) == "RATES"
     assert found("URL", "postgres://me:x1@h/db") == "URL"
+    assert found("text", "#" * 9999 + "\npostgres://me:x1@h/db") == "text"
     assert found("THEM", frozenset({"hunter2"})) == "THEM"
     assert secrecy.find(digest.Record("whence.input", "secrets"), "secrets", KNOWN) is None
     value = {"rates": [1, 2], "db": ("a", {"password": "x1"})}
@@ -67,6 +68,7 @@ def test_a_value_is_looked_through_by_the_names_in_it() -> None:
         ("API_KEY", ""),
         ("password", 5),
         ("secrets", Path("there")),
+        ("secrets", b"#" * 9999),
         ("CONFIG", {"max_tokens": 3, "eos_token": "</s>", "rates": [1.0, None]}),
     ):
         assert found(name, value) is None

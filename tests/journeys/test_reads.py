@@ -240,7 +240,7 @@ def test_what_listens_and_what_sends_is_told(client: Client) -> None:
     ("start", "told"),
     [
         (lambda: subprocess.run(["true"], check=True), "true"),
-        (lambda: os.system("true # it is"), "true"),
+        (lambda: os.system("PGPASSWORD=hunter2 true # it is"), "true"),
         (lambda: os.waitpid(os.posix_spawn("/bin/true", ["true"], {}), 0), "/bin/true"),
         (lambda: asyncio.run(_starts("true")), "true"),
     ],
