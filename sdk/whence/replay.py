@@ -183,7 +183,13 @@ class _Execution:
                     f"run {record.run.short} was started again and {prepared.failed(ended)}:\n{said}",
                     ErrorKind.NOT_RERUNNABLE,
                 )
-            if self.keyed is not None and _is_other_code(self.keyed, results / "made" / replayed.CODE):
+            # The code of a command is its source, which was restored; a step's is what it then reads of it, too.
+            is_step = not given.capture.command
+            if (
+                self.keyed is not None
+                and is_step
+                and _is_other_code(self.keyed, results / "made" / replayed.CODE)
+            ):
                 why = "the code that its key names is not that of the room: a value that it reads was set by who ran it"
                 began.saw(observation.not_watched(), (why,))
             claims = prepared.claims(client, record, ended, results)

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Project
-from whence import environment, environments, replay
+from whence import applying, calls, due, environment, environments, replay
 from whence.cli import rerunning
 from whence.client import Client
-from whence_catalog import audit, cache, model
+from whence_catalog import audit, cache, model, plans
 from whence_catalog.errors import Conflict, ErrorKind
 from whence_catalog.likeness import Identical
 
@@ -332,4 +332,80 @@ def test_a_run_is_made_again_of_other_inputs_and_parameters_and_enters_the_cache
     # What was made of something else says nothing of the original.
     report = client.audit(original.outputs[0].version.ref, audit.Policy.default())
     assert next(f for f in report.findings if f.id == "remade").verdict is audit.Verdict.UNKNOWN
+    assert client.catalog.check().problems == ()
+
+
+LISTS_READS_AND_COMMANDS = """
+from whence import commands, connecting
+
+@whence.step
+def part(data: whence.Handle, n: int):
+    return whence.dataset(f"part{n}", data.path.read_bytes() + str(n).encode())
+
+@whence.step
+def joined(parts: list):
+    return whence.dataset("joined", b"+".join(part.path.read_bytes() for part in parts))
+
+@whence.step(tracked=["options"])
+def begun(data: whence.Handle, options: dict):
+    return whence.report("begun", data.path.read_bytes()[:options["first"]])
+
+if __name__ == "__main__":
+    data = whence.publish("dataset:x", sys.argv[1].encode())
+    both = joined([part(data, 1), part(data, 2)])
+    begun(both, {"first": 3, "unread": 0})
+    argv = ("python", "double.py", "{it}", "{twice}")
+    twice = commands.Command(argv=argv, inputs={"it": both.ref}, outputs={"twice": "out/twice"}, job="double")
+    show(commands.run(connecting.current(), twice, print).state)
+"""
+
+
+def test_lists_what_was_read_and_commands_are_made_again_by_a_plan_in_the_recorded_environment(
+    project: Project, venv: Path
+) -> None:
+    """And what is made there under its key is what an ordinary call, in that environment, finds."""
+    project.write(LISTS_READS_AND_COMMANDS)
+    project.write("open(sys.argv[2], 'w').write(open(sys.argv[1]).read() * 2)", "double.py")
+    variables = {"PATH": f"{venv / 'bin'}{os.pathsep}{os.defpath}", "HOME": os.environ["HOME"]}
+
+    def ordinary(word: str) -> dict[str, model.RunState]:
+        command = [str(venv / "bin" / "python"), "pipeline.py", word]
+        done = subprocess.run(
+            command,
+            cwd=project.folder,
+            env={**variables, "WHENCE_URL": str(project.url)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return {run.job.rpartition(".")[2]: run.state for run in project.client.catalog.runs(limit=6)}
+
+    ordinary("old")
+    client = project.client
+    other = client.publish("dataset:y", b"new").output
+    (twice,) = client.catalog.runs(job="double")
+    (begun,) = client.catalog.runs(job="pipeline.begun")
+    request = plans.PlanRequest(
+        calls.new_uid(),
+        (str(twice.uid), str(begun.uid)),
+        inputs={"dataset:x": plans.Replacement(other.version.artifact, other.version.content, other.run)},
+    )
+    here = applying.Here(client, 2)
+    applied = applying.apply(client, client.catalog.plan(request), here)
+    here.close()
+    assert [each.end for each in applied.done] == [due.End.EXECUTED] * 5, applied
+    made = {each.job: each.outputs for each in applied.done}
+    assert client.get(made["pipeline.joined"][0].version.ref).path.read_bytes() == b"new1+new2"
+    assert client.get(made["pipeline.begun"][0].version.ref).path.read_bytes() == b"new"
+    (output,) = [output for output in made["double"] if output.role == "twice"]
+    assert client.get(output.version.ref).path.read_bytes() == b"new1+new2new1+new2"
+    assert ordinary("new") == {
+        "publish": model.RunState.COMPLETE,
+        "part": model.RunState.REUSED,
+        "joined": model.RunState.REUSED,
+        # What it would read of other data is known to nobody before.
+        "begun": model.RunState.COMPLETE,
+        "double": model.RunState.REUSED,
+    }
     assert client.catalog.check().problems == ()
