@@ -22,7 +22,7 @@ from uuid import UUID
 from whence import handles, interrupts, parameters, recorder, tickets
 from whence.client import Client
 from whence.due import Done, Due, End, InRoom, Maker, content_of, perform
-from whence_catalog import cache, digest, model, plans, wire
+from whence_catalog import cache, digest, inventory, model, plans, wire
 from whence_catalog.blobs import BlobStore
 from whence_catalog.errors import Conflict, ErrorKind, NotFound, WhenceError
 
@@ -486,10 +486,20 @@ class _Course:
         for uid in self._recorded.get(step.recipe, ()):
             record = self._client.catalog.run(str(uid))
             had = {(used.role, used.ordinal): used.version.digest for used in record.inputs}
-            if wanted == had and self._is_sound(record.outputs):
+            if wanted == had and not self._is_revoked(record.run) and self._is_sound(record.outputs):
                 end = End.REUSED if record.run.state is model.RunState.REUSED else End.EXECUTED
                 return Done(step.run, step.job, end, uid, record.outputs, why="it was done before")
         return None
+
+    def _is_revoked(self, run: model.Run) -> bool:
+        """Whether somebody has said since that nobody is to reuse what a call like that made."""
+        if run.key is None:
+            return False
+        try:
+            entry = self._client.catalog.cache_key(run.key).entry
+        except NotFound:
+            return False  # it was made, and handed to nobody else
+        return entry is not None and entry.state is inventory.EntryState.REVOKED
 
     def _is_sound(self, outputs: Sequence[model.Output]) -> bool:
         """Whether these bytes are still there, and nobody has said since that they are bad."""

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from hypothesis import HealthCheck
 from hypothesis import strategies as st
 
 from tests.pipelines import Arithmetic, Called, keyed, made_of
@@ -14,6 +15,7 @@ from whence_catalog import inventory, model, plans
 from whence_catalog.errors import WhenceError
 
 _ROOTS = ("x", "y")
+SLOW = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 numbers = itertools.count()
 
 
@@ -156,14 +158,44 @@ class World:
         ran = self.ran[self.made[at].run]
         if not self.case.steps[at].has_key:
             return
-        key = self.client.catalog.run(str(ran.first or ran.output.run)).run.key
-        assert key is not None
+        first = ran.output if ran.first is None else self.ran[ran.first].output
+        self.revoke_entry_of(first)
+        self.memory.pop(self.called(ran.at, 0, map(self.read, ran.taken)), None)
+
+    def revoke_entry_of(self, made: model.Output) -> None:
+        """Let nobody reuse what that Run made; nothing, if it has no key."""
+        key = self.client.catalog.run(str(made.run)).run.key
+        if key is None:
+            return
         revocation = inventory.Revocation(
             calls.new_uid(), self.client.project, (key,), self.client.actor, "it is wrong"
         )
         (result,) = self.client.catalog.revoke_entries([revocation])
         assert not isinstance(result, WhenceError), result
-        self.memory.pop(self.called(ran.at, 0, map(self.read, ran.taken)), None)
+
+    def declare_bad(self, made: model.Output) -> None:
+        """Quarantine a Version."""
+        claim = model.QuarantineClaim(
+            calls.new_uid(),
+            made.version.artifact,
+            made.version.digest,
+            self.client.actor,
+            "it is mislabelled",
+        )
+        (result,) = self.client.catalog.quarantine([claim])
+        assert not isinstance(result, WhenceError), result
+
+    def has_key(self, job: str) -> bool:
+        """Whether calls of that job have keys."""
+        return any(step.has_key for at, step in enumerate(self.case.steps) if self.job(at) == job)
+
+    def call_of(self, output: model.Output) -> Called:
+        """What was called when that was made."""
+        record = self.client.catalog.run(str(output.run))
+        contents = (self.client.blobs.read_bytes(used.version.digest) for used in record.inputs)
+        c = record.run.params["c"]
+        assert isinstance(c, int)
+        return record.run.job, c, tuple(contents)
 
     @property
     def ancestry(self) -> dict[uuid.UUID, Ran]:
@@ -234,3 +266,13 @@ def carried_out(world: World, plan: plans.RerunPlan, jobs: int = 1) -> applying.
         return applying.apply(world.client, plan, here)
     finally:
         here.close()
+
+
+def target_of(client: Client, plan: plans.RerunPlan, applied: applying.Applied) -> bytes:
+    """What the one target of a plan is, once it was carried out."""
+    (target,) = plan.targets
+    step = next(each.step for each in plan.steps if each.run == target)
+    if isinstance(step, plans.Reuse):
+        return client.blobs.read_bytes(step.outputs[0].content.digest)
+    (output,) = next(each.outputs for each in applied.done if each.step == target)
+    return client.blobs.read_bytes(output.version.digest)

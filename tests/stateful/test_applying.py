@@ -13,7 +13,7 @@ from tests.stateful.drawn import Case, Step, World, carried_out, numbers
 from whence import applying, calls, due, planned, replay
 from whence.client import Client
 from whence_catalog import cache, inventory, model, plans
-from whence_catalog.errors import Conflict, WhenceError
+from whence_catalog.errors import Conflict
 
 
 def test_two_applies_at_once_compute_nothing_twice(client: Client) -> None:
@@ -261,18 +261,10 @@ def test_what_was_revoked_or_declared_bad_since_is_not_gone_on_with(client: Clie
 
 def test_what_was_quarantined_since_is_not_gone_on_with(client: Client) -> None:
     world, plan, made = half_done(client)
-    declare_bad(client, made)
+    world.declare_bad(made)
     with pytest.raises(Conflict, match="quarantined"):
         carried_out(world, plan)
     assert world.maker.executed == []
-
-
-def declare_bad(client: Client, made: model.Output) -> None:
-    claim = model.QuarantineClaim(
-        calls.new_uid(), made.version.artifact, made.version.digest, client.actor, "it is mislabelled"
-    )
-    (result,) = client.catalog.quarantine([claim])
-    assert not isinstance(result, WhenceError), result
 
 
 @pytest.mark.parametrize("has_key", [True, False])
@@ -284,7 +276,7 @@ def test_data_that_was_declared_bad_since_it_was_planned_stops_the_plan(
     )
     world.record(b"0")
     plan = client.catalog.plan(world.request())
-    declare_bad(client, world.roots["y"])
+    world.declare_bad(world.roots["y"])
     world.maker.executed.clear()
     with pytest.raises(Conflict, match=f"{world.prefix}y@.* was live, is quarantined"):
         carried_out(world, plan)
@@ -306,7 +298,7 @@ def test_data_that_is_declared_bad_while_a_plan_is_carried_out_blocks_what_takes
 
     def begun(job: str) -> None:
         if job == world.job(0):
-            declare_bad(client, world.roots["y"])
+            world.declare_bad(world.roots["y"])
 
     world.maker.before = begun
     done = {each.job: each for each in carried_out(world, plan).done}

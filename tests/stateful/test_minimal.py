@@ -6,20 +6,19 @@ from functools import partial
 from typing import TypeAlias
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.stateful.drawn import Case, World, carried_out, cases
-from whence import applying, calls, due
+from tests.stateful.drawn import SLOW, Case, World, carried_out, cases, target_of
+from whence import calls, due
 from whence.client import Client
 from whence_catalog import cache, model, planning, plans
 from whence_catalog.sql import planning as recorded
 
 Performing: TypeAlias = Callable[[Client, due.Due, due.Maker, Callable[[str], None]], due.Done]
-_SLOW = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 
 
-@settings(max_examples=60, suppress_health_check=_SLOW)
+@settings(max_examples=40, suppress_health_check=SLOW)
 @given(case=cases(), jobs=st.integers(1, 2))
 def test_what_is_executed_is_minimal_and_sufficient(client: Client, case: Case, jobs: int) -> None:
     holds(client, case, jobs)
@@ -39,19 +38,10 @@ def holds(client: Client, case: Case, jobs: int) -> None:
     assert applied.is_whole, applied
     assert sorted(world.maker.executed) == sorted(expected)
     assert {each.run for each in plan.pending} == {each.step for each in applied.done}
-    assert _target(plan, applied, client) == content
+    assert target_of(client, plan, applied) == content
     # What is asked for again is there: nothing is left to do, and nothing is done.
     carried_out(world, plan, jobs)
     assert sorted(world.maker.executed) == sorted(expected)
-
-
-def _target(plan: plans.RerunPlan, applied: applying.Applied, client: Client) -> bytes:
-    (target,) = plan.targets
-    step = next(each.step for each in plan.steps if each.run == target)
-    if isinstance(step, plans.Reuse):
-        return client.blobs.read_bytes(step.outputs[0].content.digest)
-    (output,) = next(each.outputs for each in applied.done if each.step == target)
-    return client.blobs.read_bytes(output.version.digest)
 
 
 # ── the law has teeth ────────────────────────────────────────────────────────────────────────────
@@ -106,7 +96,7 @@ def test_with_a_mistake_in_the_rule_the_law_does_not_hold(
         database=None,
         phases=[Phase.generate],
         report_multiple_bugs=False,
-        suppress_health_check=_SLOW,
+        suppress_health_check=SLOW,
     )
     @given(case=cases(), jobs=st.just(1))
     def law(case: Case, jobs: int) -> None:
