@@ -153,6 +153,16 @@ def run(program: Program, watch: Callable[[int], int] | None = None) -> Ended:
     return Ended(code, None, tuple(passed), is_cut)
 
 
+def not_started(program: str, error: OSError) -> NotReady:
+    """The error for a program that the system does not start, though it is there."""
+    why = f"{program} cannot be started: {error.strerror}"
+    if isinstance(error, FileNotFoundError):
+        why += "; its first line names an interpreter that is not there"
+    elif os.path.isfile(program):
+        why += "; if it is a script, let its first line name what runs it, such as #!/bin/sh"
+    return NotReady(why, ErrorKind.UNSUPPORTED_VALUE)
+
+
 def _started(
     program: Program, tell: Callable[[int], None] | None, is_watched: bool
 ) -> "subprocess.Popen[bytes]":
@@ -171,12 +181,7 @@ def _started(
             close_fds=not is_watched,
         )
     except OSError as error:
-        why = f"{program.argv[0]} cannot be started: {error.strerror}"
-        if isinstance(error, FileNotFoundError):
-            why += "; its first line names an interpreter that is not there"
-        elif os.path.isfile(program.argv[0]):
-            why += "; if it is a script, let its first line name what runs it, such as #!/bin/sh"
-        raise NotReady(why, ErrorKind.UNSUPPORTED_VALUE) from error
+        raise not_started(program.argv[0], error) from error
     except subprocess.SubprocessError as error:
         raise NotReady(
             f"{program.argv[0]} cannot be started: {error}", ErrorKind.UNSUPPORTED_VALUE

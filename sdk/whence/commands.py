@@ -287,6 +287,14 @@ class _Running:
                 f"its interpreter {program.path} is not the one that whence runs in, and is not recorded"
             )
         why += self._of_an_unknown_package(here)
+        kept_words = self._argv
+        if str(program.path) in self._files:
+            # By its path: nothing of the source is on PATH in a room.
+            own = os.path.join(os.curdir, os.path.relpath(program.path, self._place.here))
+            try:
+                kept_words = (*program.told_from(self._root), own, *self._argv[1:])
+            except Conflict as error:
+                why.append(str(error))
         lies = {name: self._told(path) for name, path in self._outputs.items()}
         lies |= {
             name: self._told(path)
@@ -304,7 +312,7 @@ class _Running:
             blind_spots=(*self._source.notes, *self._counted.notes, *self._unkept()),
             source=model.Reached.COMMAND,
             cwd=self._told(self._here),
-            command=self._argv,
+            command=kept_words,
             places=lies,
         )
 

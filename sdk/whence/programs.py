@@ -19,7 +19,7 @@ from pathlib import Path
 from whence import environment
 from whence_catalog import digest
 from whence_catalog.blobs import BlobStore
-from whence_catalog.errors import ErrorKind, NotFound
+from whence_catalog.errors import Conflict, ErrorKind, NotFound
 
 _SECONDS = 30.0
 _INSTALLED = (
@@ -94,6 +94,28 @@ class Program:
         """Whether it lies beside the Python that runs whence: a rerun has it from there, under its name."""
         return self.is_ours and self.path.parent == Path(sys.executable).parent
 
+    def told_from(self, root: Path) -> tuple[str, ...]:
+        """The words that start it elsewhere, before its own name; none where that says enough.
+
+        A script whose first line names what is installed with ours, by its place on this machine, is run by what has that
+        name there.
+
+        Raises:
+            Conflict: its first line names a place in the project at `root` that is no part of its source.
+        """
+        first, *options = _first_line(self.path) or ("",)
+        if not os.path.isabs(first):
+            return ()
+        if os.path.dirname(first) == os.path.dirname(sys.executable):
+            return (os.path.basename(first), *options)
+        if Path(first).is_relative_to(root):
+            raise Conflict(
+                f"the first line of {self.path.name} names {first}, which is no part of the source; let it say"
+                f" #!/usr/bin/env {os.path.basename(first)}",
+                ErrorKind.NOT_RERUNNABLE,
+            )
+        return ()
+
     @property
     def distribution(self) -> str | None:
         """The distribution that it is a command of, where it is installed with ours and one says so."""
@@ -164,17 +186,20 @@ def _is_the_same(one: Path, other: Path) -> bool:
 def _interpreter(path: Path) -> Path | None:
     if os.path.basename(os.path.realpath(path)).startswith(("python", "pypy")):
         return path
-    try:
-        with path.open("rb") as file:
-            first = file.readline(1024)
-    except OSError:
-        return None
-    if not first.startswith(b"#!"):
-        return None
-    words = os.fsdecode(first[2:]).split()
+    words = list(_first_line(path))
     if words and os.path.basename(words[0]) == "env":
         words = [word for word in words[1:] if not word.startswith("-")]
     named = shutil.which(words[0]) if words else None
     if named is None or not os.path.basename(named).startswith(("python", "pypy")):
         return None
     return Path(named)
+
+
+def _first_line(path: Path) -> tuple[str, ...]:
+    """The words of a script's first line that say what runs it."""
+    try:
+        with path.open("rb") as file:
+            first = file.readline(1024)
+    except OSError:
+        return ()
+    return tuple(os.fsdecode(first[2:]).split()) if first.startswith(b"#!") else ()

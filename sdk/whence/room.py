@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeAlias, cast
 
-from whence import bundle, environments, guard, interrupts, local
+from whence import bundle, child, environments, guard, interrupts, local
 from whence.environment import Environment
 from whence_catalog import errors
 from whence_catalog.blobs import BlobStore, disk
@@ -171,17 +171,17 @@ class Room:
         last: deque[str] = deque(maxlen=_LAST_LINES)
         with disk.explained(str(self.folder)), contextlib.ExitStack() as stack:
             files = [stack.enter_context(open(path, "wb")) for path in (out, err)]
-            child = stack.enter_context(
+            process = stack.enter_context(
                 _started([program, *command[1:]], variables, self.source / (cwd or "."))
             )
             readers = [
                 threading.Thread(target=_copy, args=(pipe, file, last, heard), daemon=True)
-                for pipe, file in zip((child.stdout, child.stderr), files, strict=True)
+                for pipe, file in zip((process.stdout, process.stderr), files, strict=True)
             ]
             for reader in readers:
                 reader.start()
-            _await(child)
-            returncode = child.wait()
+            _await(process)
+            returncode = process.wait()
             for reader in readers:
                 reader.join(_GRACE_SECONDS)  # what it left running may hold its ends for ever
         return Ended(returncode, out, err, tuple(last))
@@ -202,27 +202,30 @@ def _started(
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """A child in a group of its own, which ends, all of it, when this is left in whatever way, or we are killed."""
     with guard.over_group() as tell:
-        child = subprocess.Popen(
-            list(command),
-            cwd=folder,
-            env=dict(variables),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        tell(child.pid)
         try:
-            yield child
+            started = subprocess.Popen(
+                list(command),
+                cwd=folder,
+                env=dict(variables),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise child.not_started(command[0], error) from error
+        tell(started.pid)
+        try:
+            yield started
         finally:
-            if child.returncode is None:
-                _end(child, signal.SIGTERM)
+            if started.returncode is None:
+                _end(started, signal.SIGTERM)
                 give_up_at = time.monotonic() + _GRACE_SECONDS
-                while not _has_ended(child) and time.monotonic() < give_up_at:
+                while not _has_ended(started) and time.monotonic() < give_up_at:
                     time.sleep(0.02)
-                _end(child, signal.SIGKILL)
-                child.wait()
-            for pipe in (child.stdout, child.stderr):
+                _end(started, signal.SIGKILL)
+                started.wait()
+            for pipe in (started.stdout, started.stderr):
                 cast("IO[bytes]", pipe).close()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from whence import programs
+from whence_catalog.errors import Conflict
 
 
 def test_of_the_pythons_in_one_folder_only_that_which_runs_us_is_ours(
@@ -30,3 +31,20 @@ def test_of_the_pythons_in_one_folder_only_that_which_runs_us_is_ours(
     ours = {name for name, program in found.items() if program.is_ours}
     assert ours == {"python", "python3", "python3.11", "python-copied", "ours"}
     assert {name for name in found if found[name].is_foreign_python} == set(found) - ours
+
+
+def test_a_script_is_told_by_what_runs_it_where_its_first_line_says_a_place_on_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "venv/bin/python"))
+
+    def told(first: str) -> tuple[str, ...]:
+        (tmp_path / "t").write_text(f"{first}\n")
+        (tmp_path / "t").chmod(0o755)
+        return programs.find("./t", tmp_path).told_from(tmp_path)
+
+    for first in ("#!/bin/sh -e", "#!/usr/bin/env python3", "#!/opt/other/bin/python", "echo"):
+        assert told(first) == (), "it is its machine's, or is looked for where it runs"
+    assert told(f"#!{tmp_path}/venv/bin/python -u") == ("python", "-u")
+    with pytest.raises(Conflict, match="let it say #!/usr/bin/env ruby"):
+        told(f"#!{tmp_path}/vendor/bin/ruby")

@@ -170,6 +170,10 @@ def test_it_says_what_differs_from_what_was_recorded(
     done = made.python(["-c", asks])
     assert done.returncode == 0, done.last_lines
     assert done.stdout.read_text().startswith("1.0 1.0 [EntryPoint(name='fit-steps', value='rsteps.fit:main'")
+    (made.source / "t.sh").write_text("#!/no/such\n")
+    (made.source / "t.sh").chmod(0o755)
+    with pytest.raises(NotReady, match=r"t\.sh cannot be started: .* names an interpreter that is not there"):
+        made.run_command([str(made.source / "t.sh")])
     assert made.run_command(["fit-steps"]).stdout.read_text() == "fitted\n", "a project has its own commands"
 
 
