@@ -182,6 +182,7 @@ def _levels(recipes: Sequence[Recipe]) -> list[list[Recipe]]:
                 if not left[target]:
                     reached[target] = None
         level = list(reached)
+    assert not any(left.values()), "what a Run took was made before it"
     return levels
 
 

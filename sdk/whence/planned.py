@@ -17,10 +17,12 @@ from uuid import UUID
 
 from whence import applying, calls, described, parameters
 from whence.client import Client
-from whence_catalog import cache, digest, model, plans, wire
-from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound
+from whence_catalog import cache, digest, manifest, model, plans, wire
+from whence_catalog.blobs import BlobStore
+from whence_catalog.errors import Conflict, Damaged, ErrorKind, InvalidInput, NotFound
 
 _AT_ONCE = 1000
+_SHOWN = 5
 _BAD = (model.RunState.FAILED, model.RunState.ABORTED)
 
 
@@ -69,12 +71,12 @@ def recover(client: Client, prefix: str) -> plans.RerunPlan:
         Conflict: nothing of it failed; or the plan of an apply was not kept.
     """
     run = client.catalog.run(prefix).run
-    parts = list(applying.children(client, [run.uid]))
+    if run.job == applying.JOB and run.state is not model.RunState.COMPLETE:
+        return applying.plan_of(client, run)
+    parts = list(applying.children(client, [run.uid])) if run.job != applying.JOB else []
     # What was tried again, and then worked, is mended.
     mended = {part.retry_of for part in parts if part.state is model.RunState.COMPLETE}
     lost = [part for part in parts if part.state in _BAD and part.uid not in mended]
-    if run.state in _BAD and run.job == applying.JOB:
-        return applying.plan_of(client, run)
     own = [run] if run.state in _BAD and not lost else []
     if not own and not lost:
         raise Conflict(
@@ -166,33 +168,57 @@ def _named_runs(client: Client, uids: Iterable[UUID]) -> dict[UUID, model.Run]:
 
 def _of_code_now(client: Client, found: plans.RerunPlan) -> plans.RerunPlan:
     """The same plan with the code as it is now; of what job that is not known, it says so, and is not complete."""
-    new, left = _code_now(client, found)
-    if not new:
+    now = _code_now(client, found)
+    if not now.new and not now.same:
         raise Conflict(
-            "; ".join(["no run of this plan was recorded with code that could be found here", *left]),
+            "; ".join(["no run of this plan was recorded with code that could be found here", *now.left]),
             ErrorKind.NOT_RERUNNABLE,
         )
-    request = dataclasses.replace(found.request, code=new)
+    request = dataclasses.replace(found.request, code=now.new)
     found = _looked_at(client, client.catalog.plan(request))
-    said = tuple(f"with the code that it had, {each}" for each in left)
+    said = tuple(f"with the code that it had, {each}" for each in now.left)
     return dataclasses.replace(found, complete=found.complete and not said, reasons=(*found.reasons, *said))
 
 
-def _code_now(client: Client, found: plans.RerunPlan) -> tuple[dict[str, plans.NewCode], list[str]]:
-    """The code of each job of a plan as it is in the project here; and of which that is not known, and why."""
-    new: dict[str, plans.NewCode] = {}
-    left: list[str] = []
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Now:
+    """The code of jobs as it is here: what is `new`, which are the `same` files, and which are not known, with why."""
+
+    new: dict[str, plans.NewCode] = dataclasses.field(default_factory=dict)
+    same: list[str] = dataclasses.field(default_factory=list)
+    left: list[str] = dataclasses.field(default_factory=list)
+
+
+def _code_now(client: Client, found: plans.RerunPlan) -> _Now:
+    now = _Now()
     for job, run in _runs_of(client, found).items():
-        if run.capture.command:
-            left.append(f"{job}: it is a command, and which files are its source is not recorded")
-        elif run.key is None and run.capture.bundle is not None:
-            left.append(f"{job}: it has no key, so that nothing says whether that changed")
-        elif run.capture.entry is not None and run.key is not None:
-            try:
-                new[job] = _new_code(client, run)
-            except (Conflict, InvalidInput) as error:
-                left.append(f"{job}: {error}")
-    return new, left
+        try:
+            if run.capture.command:
+                others = _others_here(client, run)
+                if others:
+                    now.left.append(f"{job}: it is a command, and of its source is other here: {others}")
+                else:
+                    now.same.append(job)
+            elif run.key is None and run.capture.bundle is not None:
+                now.left.append(f"{job}: it has no key, so that nothing says whether that changed")
+            elif run.capture.entry is not None and run.key is not None:
+                now.new[job] = _new_code(client, run)
+        except (Conflict, InvalidInput, NotFound, Damaged) as error:
+            now.left.append(f"{job}: {error}")
+    return now
+
+
+def _others_here(client: Client, run: model.Run) -> str:
+    """Those files of the source of a command that are others in this folder, or are not there; empty if none."""
+    if run.capture.bundle is None:
+        return "all, since none was kept"
+    others = []
+    for entry in manifest.read(run.capture.bundle, client.blobs.read_bytes):
+        path = Path.cwd() / entry.path
+        if entry.kind == "f" and not (path.is_file() and BlobStore.hash_file(path).digest == entry.digest):
+            others.append(entry.path)
+    more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
+    return ", ".join(others[:_SHOWN]) + more
 
 
 def _new_code(client: Client, run: model.Run) -> plans.NewCode:
