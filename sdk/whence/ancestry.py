@@ -16,7 +16,7 @@ from whence import environments, interrupts, likeness, replay
 from whence.client import Client
 from whence_catalog import likeness as rules
 from whence_catalog import model, wire
-from whence_catalog.errors import WhenceError
+from whence_catalog.errors import Conflict, ErrorKind, WhenceError
 
 PUBLISHING = "whence.publish"
 JOB = "whence.rerun"
@@ -108,6 +108,7 @@ def behind(client: Client, reference: str) -> Ancestry:
 
     Raises:
         NotFound: with near names.
+        Conflict: Runs behind it took something of each other while they ran.
     """
     records: dict[UUID, model.RunRecord] = {}
     before: dict[UUID, frozenset[UUID]] = {}
@@ -137,8 +138,7 @@ def behind(client: Client, reference: str) -> Ancestry:
             taken.add(maker.run.uid)
             waiting.append(maker)
         before[run] = frozenset(taken)
-    order = tuple(graphlib.TopologicalSorter(before).static_order())
-    return Ancestry(records, order, before, makers, tuple(roots), tuple(unknown))
+    return Ancestry(records, _in_order(records, before), before, makers, tuple(roots), tuple(unknown))
 
 
 def _is_root(record: model.RunRecord) -> bool:
@@ -154,14 +154,28 @@ def _ran(client: Client, run: UUID) -> model.RunRecord:
 
 def _production(client: Client, record: model.RunRecord, used: model.Input) -> model.Output | None:
     """The production that an input was taken from; where that is not known, the last one before the Run."""
-    found = [
-        output
-        for output in client.catalog.productions(used.version.artifact)
-        if output.version == used.version
-        and output.run != record.run.uid
-        and used.producer in (None, output.run)
-    ]
-    return found[0] if found else None
+    if used.producer is not None:
+        made = client.catalog.productions(used.version.artifact)
+        return next((p for p in made if p.version == used.version and p.run == used.producer), None)
+    for output in client.catalog.productions(used.version.artifact):
+        if output.version == used.version and output.run != record.run.uid:
+            maker = client.catalog.run(str(output.run)).run
+            if (maker.started_at, maker.uid) < (record.run.started_at, record.run.uid):
+                return output
+    return None
+
+
+def _in_order(
+    records: Mapping[UUID, model.RunRecord], before: Mapping[UUID, frozenset[UUID]]
+) -> tuple[UUID, ...]:
+    try:
+        return tuple(graphlib.TopologicalSorter(before).static_order())
+    except graphlib.CycleError as error:
+        among = ", ".join(dict.fromkeys(records[run].run.short for run in error.args[1]))
+        raise Conflict(
+            f"runs {among} took something of each other while they ran, so none can be made again before the others",
+            ErrorKind.NOT_RERUNNABLE,
+        ) from error
 
 
 def rerun(

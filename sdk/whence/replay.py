@@ -37,7 +37,7 @@ from whence.client import Client
 from whence_catalog import blobs, cache, digest, facts, model, observation
 from whence_catalog import likeness as rules
 from whence_catalog import rerun as plans
-from whence_catalog.errors import Conflict, ErrorKind, WhenceError
+from whence_catalog.errors import Conflict, ErrorKind, NotFound, WhenceError
 
 Progress = Callable[[str], None]
 # Whose place an input has: its role, and its place among those of that role.
@@ -393,7 +393,13 @@ def _lent(client: Client, used: model.Input, instead: model.Output | None) -> tu
     output = instead
     if output is None:
         productions = client.catalog.productions(used.version.artifact)
-        output = next(p for p in productions if p.version == used.version and used.producer in (None, p.run))
+        made = (p for p in productions if p.version == used.version and used.producer in (None, p.run))
+        output = next(made, None)
+    if output is None:
+        raise NotFound(
+            f"input {used.role} ({used.version.ref}) has no production that may be seen from here",
+            ErrorKind.NO_SUCH_VERSION,
+        )
     return output, handles.bound(output, client).path
 
 

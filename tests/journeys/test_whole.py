@@ -2,13 +2,15 @@
 
 import textwrap
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from tests.conftest import Project
-from whence import ancestry, environments
+from whence import ancestry, calls, environments
 from whence.client import Client
-from whence_catalog import likeness
+from whence_catalog import likeness, model
+from whence_catalog.errors import Conflict
 
 _HERE = environments.Options(env="current")
 _PIPELINE = """
@@ -114,3 +116,35 @@ def test_what_was_handed_in_has_nothing_to_be_made_again(client: Client, tmp_pat
     made = ancestry.rerun(client, "dataset:raw@1")
     assert (made.steps, made.roots) == ((), ("dataset:raw@1",))
     assert isinstance(made.likeness, likeness.NotComparable)
+
+
+def test_where_nobody_said_who_made_an_input_it_was_made_before_and_a_circle_of_runs_is_told(
+    client: Client,
+) -> None:
+    def made(job: str, what: str, of: str | None = None, by: UUID | None = None) -> UUID:
+        with client.run(job) as run:
+            if of is not None:
+                taken = client.get(of)
+                source = model.Source(taken.version.artifact, taken.version.digest, by)
+                claim = model.InputClaim("taken", source)
+                client.writer.add(model.Addition(calls.new_uid(), run.uid, client.actor, inputs=(claim,)))
+            run.publish(f"dataset:{what}", what.encode())
+            return run.uid
+
+    first, last = made("first", "x"), made("last", "x")
+    maker = made("maker", "y", of="dataset:x@1")
+    made("later", "x", of="dataset:y@1", by=maker)
+    found = ancestry.behind(client, "dataset:y@1")
+    assert found.order == (last, maker)
+    assert len(found.unknown) == 1
+    assert first not in found.records
+
+    with client.run("outer") as outer:
+        early = outer.publish("dataset:early", b"1")
+        within = made("inner", "within", of="dataset:early@1", by=outer.uid)
+        outer.use("dataset:within@1")
+        outer.publish("dataset:late", b"2")
+    assert early.run == outer.uid
+    with pytest.raises(Conflict, match="took something of each other while they ran") as refused:
+        ancestry.behind(client, "dataset:late@1")
+    assert {str(outer.uid)[:18], str(within)[:18]} <= set(str(refused.value).replace(",", "").split())
