@@ -134,7 +134,8 @@ def make(
                     for each in _installed(recorded)
                 ]
         version = _version(python)
-        assert version is not None
+        if version is None:  # as where what it stands on went in the same moment
+            raise errors.NotReady(f"{python} was made, and does not run; call again", ErrorKind.EXTRA_MISSING)
     has = [
         replace(each, version=replaced[each.name]) if each.name in replaced else each
         for each in _installed(recorded)

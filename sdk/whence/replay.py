@@ -496,9 +496,12 @@ def rerun(
         keep: a folder, new or empty, in which the room is left (the last); a temporary one otherwise.
 
     Raises:
+        InvalidInput: `keep` holds something.
         Conflict: it cannot be made again; the message says why.
         NotReady: its environment cannot be made here.
     """
+    if keep is not None:
+        room.require_empty(keep)  # before the first of several is made
     record = client.catalog.run(prefix)
     if record.run.origin is not None:
         record = client.catalog.run(str(record.run.origin))

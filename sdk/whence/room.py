@@ -91,10 +91,7 @@ class Room:
             NotReady: where there is no uv, no such Python, or a distribution cannot be installed, or the disk is full.
         """
         folder = folder.absolute()
-        if folder.exists() and any(folder.iterdir()):
-            raise errors.InvalidInput(
-                f"{folder} is not empty; a room needs a folder of its own", ErrorKind.BAD_PATH
-            )
+        require_empty(folder)
         source = folder / "source"
         (folder / "home").mkdir(parents=True)
         try:
@@ -194,6 +191,18 @@ class Room:
         if _IS_WINDOWS:
             needed |= {"USERPROFILE": home, "SYSTEMROOT": os.environ.get("SYSTEMROOT", "")}
         return needed | dict(self.variables) | {"PYTHONPATH": os.pathsep.join(map(str, self.paths))}
+
+
+def require_empty(folder: Path) -> None:
+    """Nothing, where a room can be made in `folder`.
+
+    Raises:
+        InvalidInput: it holds something.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise errors.InvalidInput(
+            f"{folder} is not empty; a room needs a folder of its own", ErrorKind.BAD_PATH
+        )
 
 
 @contextlib.contextmanager
