@@ -1,13 +1,13 @@
-"""Which recorded Runs a plan looks at: what its targets came from, and what came of what it follows downstream.
+"""Which recorded Runs a plan looks at, and in which order: what its targets came from, and what came of what it follows.
 
 Leaves to others: what is recorded (`flow.Edges`), and what becomes of each Run (`planning`).
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from whence_catalog import flow
 
@@ -167,3 +167,75 @@ def superfluous(
     while more := {run for run in may_go - gone if takers.get(run, set()) <= gone}:
         gone |= more
     return gone
+
+
+# ── in which order ───────────────────────────────────────────────────────────────────────────────
+
+R = TypeVar("R", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered(Generic[R]):
+    """Runs in levels: each after all that it takes something from; within one in the order given.
+
+    One that handed something on while it ran, and then took what was made of that, is after what was made of it: what
+    it had handed on by then is not followed. Those are `around`.
+    """
+
+    levels: list[list[R]]
+    around: list[R]
+
+
+def in_order(before: Mapping[R, AbstractSet[R]], began: Callable[[R], Any]) -> Ordered[R]:
+    """Runs in the order in which data goes.
+
+    Args:
+        before: of each Run, those of the others that it takes something from.
+        began: what orders Runs by when they began.
+    """
+    after: dict[R, list[R]] = {}
+    for run, sources in before.items():
+        for source in sources:
+            after.setdefault(source, []).append(run)
+    left = {run: len(sources) for run, sources in before.items()}
+    level = [run for run in before if not left[run]]
+    ordered: Ordered[R] = Ordered([], [])
+    placed = 0
+    while placed < len(before):
+        if level:
+            ordered.levels.append(level)
+            placed += len(level)
+            gone = [(run, after.get(run, [])) for run in level]
+        else:
+            first, back = _first_around([run for run in before if left[run]], after, began)
+            ordered.around.append(first)
+            gone = [(first, back)]
+            after[first] = [run for run in after[first] if run not in back]
+        reached: dict[R, None] = {}
+        for _, targets in gone:
+            for target in targets:
+                left[target] -= 1
+                if not left[target]:
+                    reached[target] = None
+        level = list(reached)
+    return ordered
+
+
+def _first_around(
+    stuck: Sequence[R], after: Mapping[R, Sequence[R]], began: Callable[[R], Any]
+) -> tuple[R, list[R]]:
+    """Of Runs that take from each other, that which began first; and those that took from it what comes back to it."""
+    sources: dict[R, list[R]] = {}
+    for source in stuck:
+        for target in after.get(source, ()):
+            sources.setdefault(target, []).append(source)
+    for first in sorted(stuck, key=began):
+        found, pending = {first}, [first]
+        while pending:
+            for source in sources.get(pending.pop(), ()):
+                if source not in found:
+                    found.add(source)
+                    pending.append(source)
+        if back := [run for run in after.get(first, ()) if run in found]:
+            return first, back
+    raise AssertionError("what waits for nothing is in no level")

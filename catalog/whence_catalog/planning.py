@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
 from uuid import UUID
 
-from whence_catalog import cache, digest, model
+from whence_catalog import cache, digest, gathering, model
 from whence_catalog.errors import InvalidInput
 from whence_catalog.plans import (
     Blocked,
@@ -56,7 +56,7 @@ class Take:
 class Recipe:
     """A recorded Run as a plan looks at it. `made_by` is the Run that executed: itself, or its origin.
 
-    `made` is what it made, and `condemned` why nobody may use that.
+    `made` is what it made, and `condemned` why nobody may use that. `started` is where in history it began.
     """
 
     run: UUID
@@ -68,6 +68,7 @@ class Recipe:
     takes: tuple[Take, ...]
     made: tuple[Made, ...]
     condemned: cache.Reason | None = None
+    started: int = 0
 
 
 class Entry(NamedTuple):
@@ -108,10 +109,11 @@ class Known(Protocol):
 
 
 class Planned(NamedTuple):
-    """What each Run comes to, in the order in which data goes, and what that rests on."""
+    """What each Run comes to, in the order in which data goes, what that rests on, and what could not be followed."""
 
     steps: tuple[PlannedRun, ...]
     read: tuple[Read, ...]
+    reasons: tuple[str, ...] = ()
 
 
 def plan(
@@ -131,9 +133,16 @@ def plan(
     """
     _refuse_what_is_not_there(request, swaps, recipes)
     rule = _Rule(request, swaps, known, targets)
-    for level in _levels(recipes):
+    levels, around = _levels(recipes)
+    for level in levels:
         rule.decide(level)
-    return rule.planned()
+    steps, read = rule.planned()
+    return Planned(steps, read, tuple(map(_around, around)))
+
+
+def _around(recipe: Recipe) -> str:
+    what = "what others took of it while it ran, and it then took something of theirs, is taken as it stands"
+    return f"run {recipe.run} ({recipe.job}): {what}"
 
 
 def _refuse_what_is_not_there(request: PlanRequest, swaps: Swaps, recipes: Sequence[Recipe]) -> None:
@@ -157,8 +166,8 @@ def _listed(names: Iterable[str], most: int = 8) -> str:
     return ", ".join(ordered[:most]) + more if ordered else "nothing"
 
 
-def _levels(recipes: Sequence[Recipe]) -> list[list[Recipe]]:
-    """The Runs in levels: each after all that it takes something from; within one in the order given."""
+def _levels(recipes: Sequence[Recipe]) -> tuple[list[list[Recipe]], list[Recipe]]:
+    """The Runs in levels, and those that others took from before they took what came of that."""
     by_run = {recipe.run: recipe for recipe in recipes}
     before = {
         recipe.run: {
@@ -166,24 +175,10 @@ def _levels(recipes: Sequence[Recipe]) -> list[list[Recipe]]:
         }
         for recipe in recipes
     }
-    after: dict[UUID, list[UUID]] = {}
-    for run, sources in before.items():
-        for source in sources:
-            after.setdefault(source, []).append(run)
-    left = {run: len(sources) for run, sources in before.items()}
-    level = [recipe.run for recipe in recipes if not left[recipe.run]]
-    levels = []
-    while level:
-        levels.append([by_run[run] for run in level])
-        reached: dict[UUID, None] = {}
-        for run in level:
-            for target in after.get(run, ()):
-                left[target] -= 1
-                if not left[target]:
-                    reached[target] = None
-        level = list(reached)
-    assert not any(left.values()), "what a Run took was made before it"
-    return levels
+    ordered = gathering.in_order(before, lambda run: (by_run[run].started, run))
+    return [[by_run[run] for run in level] for level in ordered.levels], [
+        by_run[run] for run in ordered.around
+    ]
 
 
 _BAD = (model.RunState.FAILED, model.RunState.ABORTED)
@@ -222,8 +217,8 @@ class _Rule:
         self._read: dict[tuple[ReadType, str], Read] = {}
         self._history: dict[tuple[str, str], Expected] = {}
 
-    def planned(self) -> Planned:
-        return Planned(tuple(self._steps.values()), tuple(self._read.values()))
+    def planned(self) -> tuple[tuple[PlannedRun, ...], tuple[Read, ...]]:
+        return tuple(self._steps.values()), tuple(self._read.values())
 
     def decide(self, level: Sequence[Recipe]) -> None:
         """Say what becomes of the Runs of one level, all those before them being known."""
@@ -497,7 +492,8 @@ class _Rule:
             and recipe.key is None
             and recipe.state is not model.RunState.RUNNING
             and not is_to_be_mended
-            and bool(recipe.made)
+            # One that was to make nothing has made it; one that failed has not.
+            and (bool(recipe.made) or recipe.state not in _BAD)
             and not self._gone(recipe.made)
         )
 
@@ -538,24 +534,6 @@ class _Rule:
         else:
             why = f"what run {entry.run} made is missing or altered"
         return f"{what}; {why}" if what else why
-
-
-# Why a publish is refused though the key says all that the result depends on.
-_OF_THE_MOMENT = frozenset(
-    str(model.Publication(model.Outcome.REFUSED, why.value))
-    for why in (cache.Reason.LEASE_LOST, *cache.CONDEMNING)
-)
-
-
-def standing_key(key: str | None, outcome: str | None) -> str | None:
-    """The key of a Run, where it stands for what the Run depends on: None once a publish under it was refused, since
-    something was found that it does not cover.
-
-    Args:
-        outcome: what the Run's end did to the cache, in words; None while it runs.
-    """
-    is_refused = outcome is not None and outcome.startswith(model.Outcome.REFUSED.value)
-    return None if is_refused and outcome not in _OF_THE_MOMENT else key
 
 
 def _input(taken: Taken, content: model.Content) -> str:

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import TypeAlias, assert_never
 from uuid import UUID
 
-from whence_catalog import digest, model
+from whence_catalog import cache, digest, model
 from whence_catalog.errors import InvalidInput
 from whence_catalog.rerun import Blocked, Conditional, Execute
 
@@ -320,3 +320,21 @@ def differences(before: RerunPlan, now: RerunPlan, own: AbstractSet[UUID] = froz
         elif there.said != was.said and not (there.run in own and there.said == f"run {there.run}"):
             found.append(f"{was.type} {was.name}: was {was.said}, is {there.said}")
     return tuple(found)
+
+
+# Why a publish is refused though the key says all that the result depends on.
+_OF_THE_MOMENT = frozenset(
+    str(model.Publication(model.Outcome.REFUSED, why.value))
+    for why in (cache.Reason.LEASE_LOST, *cache.CONDEMNING)
+)
+
+
+def standing_key(key: str | None, outcome: str | None) -> str | None:
+    """The key of a Run, where it stands for what the Run depends on: None once a publish under it was refused, since
+    something was found that it does not cover.
+
+    Args:
+        outcome: what the Run's end did to the cache, in words; None while it runs.
+    """
+    is_refused = outcome is not None and outcome.startswith(model.Outcome.REFUSED.value)
+    return None if is_refused and outcome not in _OF_THE_MOMENT else key

@@ -79,3 +79,20 @@ def test_of_each_run_is_known_how_much_it_took_from_nobody_and_from_one_of_sever
     found = gathering.gather(recorded, [3], [], set(), 9)
     assert (found.ambiguous[3], found.unmade[3]) == (1, 1)
     assert found.takes[3][0] == ("data", 0, 100, (2, 1), True)
+
+
+def test_runs_come_after_all_that_they_take_something_from() -> None:
+    before: dict[int, set[int]] = {4: {2, 3}, 3: {1}, 2: {1}, 1: set()}
+    assert gathering.in_order(before, int) == gathering.Ordered([[1], [3, 2], [4]], [])
+
+
+def test_of_runs_that_take_from_each_other_the_one_that_began_first_comes_last() -> None:
+    # 1 hands on to 2 while it runs, and takes what 3 makes of that; 4 takes from 1, and 5 hands on to 1.
+    before = {1: {3, 5}, 2: {1}, 3: {2}, 4: {1}, 5: set[int]()}
+    assert gathering.in_order(before, int) == gathering.Ordered([[5], [2], [3], [1], [4]], [1])
+
+
+def test_runs_that_take_from_each_other_twice_over_are_each_in_one_place() -> None:
+    before = {1: {2}, 2: {1}, 3: {4, 2}, 4: {3}}
+    ordered = gathering.in_order(before, int)
+    assert ordered == gathering.Ordered([[2], [1], [4], [3]], [1, 3])

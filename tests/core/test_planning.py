@@ -107,7 +107,9 @@ class Recorded:
             for name, text in swaps
         }
         planned = planning.plan(request, replaced, self.recipes, self, frozenset(map(run_id, targets)))
-        return plans.RerunPlan(run_id(99), 7, request, (), *planned)
+        return plans.RerunPlan(
+            run_id(99), 7, request, (), planned.steps, planned.read, reasons=planned.reasons
+        )
 
 
 def by_number(plan: plans.RerunPlan) -> dict[int, plans.PlannedRun]:
@@ -235,8 +237,8 @@ def test_a_run_without_a_key_stands_while_what_it_took_does() -> None:
     ],
 )
 def test_a_key_that_was_refused_for_what_it_does_not_cover_is_none(outcome: str | None, stands: bool) -> None:
-    assert planning.standing_key("wk1:k", outcome) == ("wk1:k" if stands else None)
-    assert planning.standing_key(None, outcome) is None
+    assert plans.standing_key("wk1:k", outcome) == ("wk1:k" if stands else None)
+    assert plans.standing_key(None, outcome) is None
 
 
 def test_what_is_said_anew_of_a_run_without_a_key_and_is_as_it_was_changes_nothing() -> None:
@@ -246,6 +248,33 @@ def test_what_is_said_anew_of_a_run_without_a_key_and_is_as_it_was_changes_nothi
     assert words(recorded.plan(params={"j1": {"c": 2}})) == {1: "execute"}
     recorded.parts.clear()  # nothing is known of what it depended on
     assert words(recorded.plan(params={"j1": {"c": 1}})) == {1: "execute"}
+
+
+def test_a_run_that_takes_what_was_made_of_what_it_handed_on_is_after_that() -> None:
+    """A block that publishes, calls a step with that, and takes what came of it; something else takes from the block."""
+    recorded = Recorded()
+    recorded.step(2, [took("data", "o3", "three", 3)], "two")
+    recorded.step(3, [took("data", "o2", "two", 2)], "three", is_keyed=False)
+    recorded.step(4, [took("data", "o3", "three", 3)], "four")
+    started = {2: 20, 3: 10, 4: 40}
+    recorded.recipes = [replace(each, started=started[each.run.int]) for each in recorded.recipes]
+    plan = recorded.whole()
+    assert words(by_number(plan)) == {2: "reuse", 3: "reuse", 4: "reuse"}
+    assert list(by_number(plan)) == [2, 3, 4]
+    (why,) = plan.reasons
+    assert why.startswith(f"run {run_id(3)} (j3): what others took of it while it ran")
+    planned = recorded.plan(params={"j2": {"c": 2}})
+    assert words(planned) == {2: "execute", 3: "conditional", 4: "conditional"}
+
+
+def test_a_run_that_was_to_make_nothing_and_has_no_key_stands() -> None:
+    recorded = Recorded()
+    recipe = recorded.step(1, [took("data", "x", "x1")], is_keyed=False)
+    recorded.recipes[0] = replace(recipe, made=())
+    assert words(recorded.plan()) == {1: "reuse"}
+    assert words(recorded.plan(("x", "x2"))) == {1: "execute"}
+    recorded.recipes[0] = replace(recipe, made=(), state=model.RunState.FAILED)
+    assert words(recorded.plan()) == {1: "execute"}
 
 
 def test_an_entry_that_is_gone_is_executed_again() -> None:

@@ -167,7 +167,7 @@ def plan(tx: Transaction, request: plans.PlanRequest, projects: frozenset[str] |
         looked.leave_out(gathering.superfluous(found, frozenset(targets), *looked.may_go))
     wanted = tuple(known.uid(run) for run in targets)
     planned = planning.plan(request, swaps, known.recipes(looked), known, frozenset(wanted))
-    reasons = list(found.reasons)
+    reasons = [*found.reasons, *planned.reasons]
     # Of what may not be seen, not even how many.
     ambiguous = sum(found.ambiguous[run] for run in looked.runs)
     unmade = sum(found.unmade[run] for run in looked.runs)
@@ -186,7 +186,7 @@ def plan(tx: Transaction, request: plans.PlanRequest, projects: frozenset[str] |
         planned.steps,
         (*asked.aliases, *planned.read),
         # What nobody made is data from outside: nothing is missing there.
-        complete=not (found.reasons or ambiguous or masked),
+        complete=not (found.reasons or planned.reasons or ambiguous or masked),
         reasons=tuple(reasons),
     )
 
@@ -340,7 +340,7 @@ class _Known:
         """The Runs that may be seen; and which of them are repetitions."""
         rows = {row[0]: row for row in self._ask(_runs, found.runs)}
         seen = [run for run in found.runs if self.projects is None or rows[run][2] in self.projects]
-        keys = {run: planning.standing_key(rows[run][5], rows[run][6]) for run in seen}
+        keys = {run: plans.standing_key(rows[run][5], rows[run][6]) for run in seen}
         again = {
             run: bytes(rows[run][8])
             for run in seen
@@ -355,9 +355,7 @@ class _Known:
         while asked:
             rows = self.tx.all(_repeated, uids=sorted(asked))
             for uid, row, before, key, outcome in rows:
-                firsts[bytes(uid)] = _First(
-                    row, before and bytes(before), planning.standing_key(key, outcome)
-                )
+                firsts[bytes(uid)] = _First(row, before and bytes(before), plans.standing_key(key, outcome))
             asked = {first.before for first in firsts.values() if first.before} - firsts.keys() - asked
         called = self._called([*again, *(first.row for first in firsts.values())]) if firsts else {}
         found: dict[int, _First] = {}
@@ -420,6 +418,7 @@ class _Known:
                     takes,
                     made.get(maker, ()),
                     taint.condemned(worst.get(maker)),
+                    found.started.get(run, 0),
                 )
             )
         return recipes
