@@ -28,6 +28,7 @@ from whence import (
     bundle,
     calls,
     child,
+    command_source,
     counted,
     described,
     environment,
@@ -42,7 +43,6 @@ from whence import (
     scratch,
     searching,
     secrecy,
-    sources,
     split,
     tracing,
     words,
@@ -125,7 +125,7 @@ class _Running:
         if command.metrics is not None:
             touched.append(self._absolute(command.metrics))
         code = [self._absolute(text) for text in command.code]
-        source = sources.collect(self._root, code, touched)
+        source = command_source.collect(self._root, code, touched)
         self._source = source.bundle
         self._files = frozenset(self._source.files.values())
         self._identity = source.identity

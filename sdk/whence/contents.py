@@ -18,8 +18,10 @@ Stamp: TypeAlias = tuple[int, ...]  # modified and changed, in nanoseconds, and 
 Imports: TypeAlias = tuple[tuple[int, str, tuple[str, ...]], ...]
 
 _TICK_NANOSECONDS = 100_000_000
-# A user and a password, or a token in the place of both.
-_PASSWORD_IN_URL = re.compile(rb"://(?:[^/\s@$]*:[^/\s@${]+|[^/\s@$:{]{16,})@")
+# A user and a password, or a token in the place of both. `***`, `…` and `<password>` stand for one.
+_PASSWORD_IN_URL = re.compile(
+    rb"://(?:[^/\s@$]*:(?!(?:\*+|\.\.\.|\xe2\x80\xa6|<[^>\s]*>)@)[^/\s@${]+|[^/\s@$:{]{16,})@"
+)
 PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _LARGEST_SEARCHED = 4 << 20
 

@@ -4,7 +4,7 @@ Files that it names and that are no source; what stands beside the source and is
 folders of PYTHONPATH, which lie outside of the project and are somebody's source all the same. What may be a secret
 counts as HMAC. What cannot be known leaves it without a key, so that a key is never silently shorter.
 
-Leaves to others: which files there are (`sources`), and what the program is (`programs`).
+Leaves to others: which files there are (`command_source`), and what the program is (`programs`).
 """
 
 import marshal
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-from whence import contents, programs, selection, shelf, sources
+from whence import command_source, contents, programs, selection, shelf
 from whence_catalog import digest
 from whence_catalog.blobs import BlobStore
 from whence_catalog.errors import WhenceError
@@ -67,7 +67,7 @@ class Place:
 def of(
     place: Place,
     words: Sequence[tuple[str, str]],
-    source: sources.Source,
+    source: command_source.Source,
     without: Sequence[Path],
     program: programs.Program,
 ) -> Counted:
@@ -135,7 +135,7 @@ def _count_folders(
                 rows[name] = place.told(at)
             continue
         try:
-            source = sources.collect(at, [], [*without, place.root])
+            source = command_source.collect(at, [], [*without, place.root])
         except WhenceError as error:
             found.obstacles.append(f"{what}: {error}")
             continue

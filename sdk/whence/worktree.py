@@ -390,5 +390,5 @@ def _keep(folder: str, kept: _Kept) -> None:
 
 def _name(folder: str) -> str:
     # What marshal writes, only the same Python reads; another form of it is under another name.
-    made_of = f"2 {sys.implementation.cache_tag} ".encode() + os.fsencode(folder)
+    made_of = f"3 {sys.implementation.cache_tag} ".encode() + os.fsencode(folder)
     return f"tree-{digest.digest_of_bytes(made_of).hex}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from whence import counted, programs, selection, sources
+from whence import command_source, counted, programs, selection
 from whence.counted import Counted
 
 LARGE = "#" * (selection.LARGEST_FILE_BYTES + 1)
@@ -34,7 +34,7 @@ def git(folder: Path, *arguments: str) -> None:
 
 
 def found(root: Path, *words: str, program: str = "sh", without: tuple[Path, ...] = ()) -> Counted:
-    source = sources.collect(root, [], without)
+    source = command_source.collect(root, [], without)
     place = counted.Place(root, root)
     return counted.of(place, [(word, word) for word in words], source, without, programs.find(program, root))
 
@@ -88,7 +88,7 @@ def test_of_a_work_tree_all_counts_that_is_the_projects_and_data_does_not(root: 
         "run.sh", "new.bin", "data/a.csv", "dist/made.js", "gen/node_modules/a.js", ".cache/a.py",
     )}  # fmt: skip
     assert same == dict.fromkeys(same, False)
-    notes = sources.collect(root, [], []).bundle.notes
+    notes = command_source.collect(root, [], []).bundle.notes
     assert any(note.startswith("dist, gen/node_modules left out: tools made") for note in notes), notes
 
 
@@ -97,10 +97,10 @@ def test_without_git_links_that_lead_out_are_not_kept_and_count(root: Path) -> N
     write(root, {"run.sh": "1", ".env": "A=1", "secrets.yaml": "a: 1", "url.toml": "a = 'ftp://a:hunter2@b'"})
     (root / "lib.py").symlink_to(root.parent / "outside/lib.py")
     (root / "deep").symlink_to(root.parent / "outside/deep")
-    assert set(sources.collect(root, [], []).bundle.files) == {"run.sh"}
+    assert set(command_source.collect(root, [], []).bundle.files) == {"run.sh"}
     assert (
         "lib.py left out: they are links that lead out of the project"
-        in sources.collect(root, [], []).bundle.notes
+        in command_source.collect(root, [], []).bundle.notes
     )
     another = {
         path: moves(root, path)
@@ -167,7 +167,7 @@ def test_what_is_too_much_to_be_known_leaves_a_command_without_a_key(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(root.parent, {"much/one.py": ""})
-    for place in range(sources.MOST_FILES):
+    for place in range(command_source.MOST_FILES):
         os.link(root.parent / "much/one.py", root.parent / f"much/{place}.py")
     monkeypatch.setenv("PYTHONPATH", str(root.parent / "much"))
     (why,) = found(root).obstacles

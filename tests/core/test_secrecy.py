@@ -67,6 +67,7 @@ def test_a_value_is_looked_through_by_the_names_in_it() -> None:
     for name, value in (
         ("API_KEY", ""),
         ("password", 5),
+        ("url", "postgres://me:***@h, postgres://me:…@h, postgres://me:<password>@h"),
         ("secrets", Path("there")),
         ("secrets", b"#" * 9999),
         ("CONFIG", {"max_tokens": 3, "eos_token": "</s>", "rates": [1.0, None]}),
