@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from whence import bundle, environment, origins, parameters, patches, pods, secrecy, worktree
+from whence import bundle, environment, origins, parameters, patches, pods, secrecy
 from whence_catalog import digest, later, model
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ LARGEST_DIFF_BYTES = 64 << 20
 
 _stored: dict[tuple[str, digest.Digest], bool] = {}
 _encoded: tuple[environment.Environment, bytes, digest.Digest] | None = None
-_patches: dict[tuple[str, bytes], bytes | None] = {}
 _with_made: dict[object, bundle.Bundle] = {}
 
 
@@ -117,17 +116,12 @@ def _diff(
     client: "Client", root: Path, source: bundle.Bundle
 ) -> tuple[digest.Digest | None, tuple[str, ...]]:
     """The Blob of the diff that stands in for source that is too much, and what is to be said of it."""
-    tree = worktree.of(root) if source.stands_in else None
-    if tree is None:
+    if not source.stands_in:
         return None, ()
-    key = (tree.root, tree.state)
-    if key not in _patches:
-        _patches.clear()
-        _patches[key] = patches.make(root, LARGEST_DIFF_BYTES)
-    made = _patches[key]
-    if made is None:
+    stored = patches.store(root, LARGEST_DIFF_BYTES, client.blobs)
+    if stored is None:
         return None, ("there is no diff: git could not make it, or it is too large",)
-    return client.blobs.put_bytes(made), ()
+    return stored, ()
 
 
 def _command_line() -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -8,11 +8,55 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from pathlib import Path
+from typing import cast
 
-from whence import contents, repository, selection, worktree
+from whence import contents, repository, selection, shelf, worktree
+from whence_catalog import digest
+from whence_catalog.blobs import BlobStore
 
+_FORM = 1  # another one where other things are left out
 _EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+
+
+_made: dict[str, digest.Digest] = {}
+
+
+def store(root: Path, limit_bytes: int, blobs: BlobStore) -> digest.Digest | None:
+    """The Blob of the diff of the work tree at `root`, made once for as long as that is the same; see `make`.
+
+    Several questions to git make it, which is most of what capturing a large tree costs: the next process of this user
+    takes what this one made.
+    """
+    tree = worktree.of(root)
+    if tree is None:
+        return None
+    name = _name(tree)
+    known = _made.get(name)
+    if known is None and (kept := shelf.read(name)) is not None:
+        known = digest.Digest.of(kept)
+    if known is not None and not blobs.missing([known]):
+        return known
+    made = make(root, limit_bytes)
+    if made is None:
+        return None
+    _made.clear()
+    _made[name] = stored = blobs.put_bytes(made)
+    shelf.write(name, stored.raw)
+    return stored
+
+
+def _name(tree: worktree.WorkTree) -> str:
+    """What is another one once the diff may be: the commit counts, and files that no Bundle takes."""
+    untaken: list[digest.Framed] = [
+        # Where a file was written just now, the next process cannot tell whether it was written again.
+        [os.fsencode(path), list(stamp or (time.time_ns(),))]
+        for path, (stamp, content) in sorted(tree.kept.rows.items())
+        if content is None
+    ]
+    made_of = [_FORM, os.fsencode(tree.root), tree.state, tree.facts.get("commit", ""), untaken]
+    return f"patch-{digest.digest_of_bytes(digest.frame(cast('digest.Framed', made_of))).hex}"
 
 
 def make(root: Path, limit_bytes: int) -> bytes | None:
@@ -39,7 +83,8 @@ def make(root: Path, limit_bytes: int) -> bytes | None:
         }
         os.mkdir(variables["GIT_OBJECT_DIRECTORY"])
         if os.path.exists(os.path.join(git, "index")):
-            shutil.copyfile(os.path.join(git, "index"), variables["GIT_INDEX_FILE"])
+            # With its time: git takes a file for unchanged that has its size and second, unless the index is as old.
+            shutil.copy2(os.path.join(git, "index"), variables["GIT_INDEX_FILE"])
         added = repository.ask(folder, ["add", "--update", "--", ":/"], variables)
         if added is not None and new:
             listed = "\0".join(new).encode("utf-8", "surrogateescape")

@@ -263,9 +263,11 @@ def _state(folder: str, said: bytes, changed: Sequence[str]) -> bytes:
     """What is another one once git says something else, or a file that is changed already is changed again."""
     prefix = repository.prefix_of(folder)
     top = folder[: len(folder) - len(prefix)] if prefix else folder
-    stamps: list[digest.Framed] = [
-        list(contents.stamp(os.path.join(top, path)) or ()) for path in changed[: selection.LIMIT_FILES]
-    ]
+    found = [contents.stamp(os.path.join(top, path)) for path in changed[: selection.LIMIT_FILES]]
+    is_told = len(changed) <= selection.LIMIT_FILES
+    if not is_told or any(stamp is not None and not contents.trusted(stamp) for stamp in found):
+        return secrets.token_bytes(16)  # of a file that was written just now another write may leave the stamp
+    stamps: list[digest.Framed] = [list(stamp or ()) for stamp in found]
     return digest.digest_of_bytes(said + digest.frame(stamps)).raw
 
 

@@ -251,6 +251,35 @@ def test_too_large_a_tree_is_what_the_code_imports_with_commit_and_diff_beside_i
     assert patches.make(repository, 100) is None
 
 
+def test_a_diff_is_made_once_until_the_tree_or_the_commit_is_another_one(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = BlobStore.open(str(tmp_path / "blobs"))
+    large = "#" * (selection.LARGEST_FILE_BYTES + 1)
+    write(repository, {"table.csv": large})
+    git(repository, "add", ".")
+    git(repository, "commit", "--message", "second")
+
+    def stored() -> bytes:
+        settle()
+        made = patches.store(repository, 10 << 20, blobs)
+        assert made is not None
+        with monkeypatch.context() as without_git:
+            assert worktree.of(repository) is not None
+            without_git.setenv("PATH", str(tmp_path))
+            patches._made.clear()  # as in another process
+            assert patches.store(repository, 10 << 20, blobs) == made
+        return blobs.read_bytes(made)
+
+    assert stored() == b""
+    write(repository, {"wpkg/one.py": "x = 5\n"})
+    assert b"+x = 5" in stored()
+    write(repository, {"table.csv": large + "more"})
+    assert b"table.csv" in stored(), "which no Bundle takes"
+    git(repository, "commit", "--all", "--message", "third")
+    assert stored() == b"", "what was changed is committed"
+
+
 def test_a_tree_is_stored_whole_and_comes_back(repository: Path, tmp_path: Path) -> None:
     (repository / "run.sh").write_text("true\n")
     (repository / "run.sh").chmod(0o755)
