@@ -1,6 +1,6 @@
 """Environments made again: a virtual one for a recorded Environment, kept for the next room that needs it.
 
-    <cache folder>/environments/<digest>         by uv; whole, or not there
+    <cache folder>/environments/<digest>         by uv; whole, or not there; <digest>-2, where what ran there changed it
     <cache folder>/environments/<digest>.lock    held while it is made, so that others wait for it
 
 The digest is of all that is in it: Python, the exact distributions, and the whence that runs. The cache folder
@@ -57,6 +57,10 @@ _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 _IS_WINDOWS = os.name == "nt"
 # An environment that no rerun took for so long goes when another one is made.
 _KEPT_SECONDS = 60 * 24 * 3600
+# One that what ran in it has changed: nobody takes it any more, and somebody may still be running in it.
+_KEPT_CHANGED_SECONDS = 24 * 3600
+# In an environment: what was installed in it when it was made.
+_HOLDS = ".whence-holds"
 # How many packages are named in one line, at most.
 _NAMED = 5
 
@@ -209,12 +213,13 @@ def _kept(folder: Path, maker: "_Maker", wanted: Sequence[str]) -> Path:
         maker.wheel.read_bytes(),
     ]
     named = digest.digest_of("whence.room/1", made_of).hex
-    shared = folder / named
+    shared = _free(folder, named)
     if shared.exists() and _version(_python_of(shared)) is not None:
         _touch(shared)
         return _python_of(shared)
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder / f"{named}.lock", maker.progress):
+        shared = _free(folder, named)
         if shared.exists() and _version(_python_of(shared)) is not None:
             return _python_of(shared)
         # What somebody left who was killed in the middle, and what does not work any more.
@@ -225,6 +230,7 @@ def _kept(folder: Path, maker: "_Maker", wanted: Sequence[str]) -> Path:
             if shared.exists():
                 shared.rename(beside / "old")
             maker.fill(beside / "venv", wanted)
+            (beside / "venv" / _HOLDS).write_bytes(_holds(beside / "venv"))
             with contextlib.suppress(FileExistsError):  # without locks, of two at once the first stays
                 (beside / "venv").rename(shared)
         finally:
@@ -233,11 +239,40 @@ def _kept(folder: Path, maker: "_Maker", wanted: Sequence[str]) -> Path:
     return _python_of(shared)
 
 
+def _free(folder: Path, named: str) -> Path:
+    """Where an environment is kept: the first place of its name that nobody installed anything else into.
+
+    One that was changed is left to who may be running in it.
+    """
+    names = itertools.chain([named], (f"{named}-{n}" for n in itertools.count(2)))
+    return next(place for place in map(folder.joinpath, names) if not _is_changed(place))
+
+
+def _is_changed(venv: Path) -> bool:
+    try:
+        return (venv / _HOLDS).read_bytes() != _holds(venv)
+    except OSError:
+        return False
+
+
+def _holds(venv: Path) -> bytes:
+    """What is installed there: by name, and when its installer last wrote what it installed."""
+    rows: list[digest.Framed] = []
+    for place in sorted([*venv.glob("lib*/python*/site-packages"), *venv.glob("Lib/site-packages")]):
+        for each in sorted(os.listdir(place)):
+            record = place / each / "RECORD"
+            stamp = record.stat().st_mtime_ns if each.endswith(".dist-info") and record.exists() else 0
+            if each != "__pycache__":
+                rows.append([place.relative_to(venv).as_posix(), each, stamp])
+    return digest.frame(rows)
+
+
 def _forget(folder: Path) -> None:
     """Let go of what nobody used for long: to make it again costs time only."""
     for each in folder.iterdir():
         with contextlib.suppress(OSError):
-            if each.is_dir() and each.stat().st_mtime < time.time() - _KEPT_SECONDS:
+            kept = _KEPT_CHANGED_SECONDS if _is_changed(each) else _KEPT_SECONDS
+            if each.is_dir() and each.stat().st_mtime < time.time() - kept:
                 shutil.rmtree(each, ignore_errors=True)
 
 

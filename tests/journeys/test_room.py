@@ -267,6 +267,22 @@ def test_a_kept_environment_that_does_not_work_any_more_is_made_anew(
     assert not leftover.exists()
 
 
+def test_an_environment_that_was_installed_into_is_taken_by_nobody_and_left_to_who_runs_in_it(
+    tmp_path: Path, blobs: BlobStore, recorded: Environment, source: Digest
+) -> None:
+    one = Room.make(tmp_path / "one", recorded, source, blobs)
+    assert one.python(["-c", FACTS]).returncode == 0
+    (one.made.python.parents[1] / "what it wrote").write_text("is no package")
+    same = Room.make(tmp_path / "same", recorded, source, blobs)
+    assert same.made.python == one.made.python, "to run in it, and to compile it, changes nothing"
+    (site,) = one.made.python.parents[1].glob("lib/python*/site-packages")
+    (site / "intruder.py").write_text("")
+    two, three = (Room.make(tmp_path / name, recorded, source, blobs) for name in ("two", "three"))
+    assert two.made.python == three.made.python != one.made.python
+    assert two.python(["-c", "import intruder"]).returncode == 1
+    assert two.python(["-c", FACTS]).returncode == one.python(["-c", "import intruder"]).returncode == 0
+
+
 def test_whences_wheel_is_the_same_each_time_and_what_its_record_says(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
