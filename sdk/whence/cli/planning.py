@@ -19,7 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from whence import applying, due, environments, planned
-from whence.cli import printing, session
+from whence.cli import carrying, printing, session
 from whence.cli.rerunning import Env
 from whence.cli.session import Json, RunId
 from whence.client import Client
@@ -28,11 +28,7 @@ from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
 
 commands = typer.Typer()
 _out = Console(emoji=False, highlight=False, soft_wrap=True)
-_err = Console(stderr=True, emoji=False, highlight=False, soft_wrap=True)
-_STYLE = {
-    **{"reuse": "cyan", "execute": "yellow", "conditional": "magenta", "blocked": "red"},
-    **{"reused": "cyan", "executed": "green", "failed": "red", "stopped": "yellow", "started": "dim"},
-}
+_STYLE = {"reuse": "cyan", "execute": "yellow", "conditional": "magenta", "blocked": "red"}
 
 
 class On(StrEnum):
@@ -160,19 +156,20 @@ def apply(
     Exit code 0: all of it was done; 2: something failed, or was blocked; 130: it was told to stop.
     """
     opened = session.open_client()
-    shown = _Shown(json)
+    shown = carrying.Shown(json)
     chosen = _anew(opened, plan, shown) if anew else read(plan)
     make = due.InRoom(environments.Options(env.value, nearest, offline))
     with (
         _executor(on, opened, make, jobs or os.cpu_count() or 1, shown) as (executor, end),
         _stopping(shown, end) as stop,
+        shown.bar(),
     ):
         done = applying.apply(opened, chosen, executor, shown.heard, stop)
     session.show(False, done, lambda: shown.outcome(done))
     raise typer.Exit(130 if done.was_stopped else 0 if done.is_whole else 2)
 
 
-def _anew(client: Client, path: Path, shown: "_Shown") -> plans.RerunPlan:
+def _anew(client: Client, path: Path, shown: carrying.Shown) -> plans.RerunPlan:
     """The plan in a file made again, and kept there: it is what the same command goes on with, without --anew."""
     found = planned.again(client, read(path))
     counts = ", ".join(f"{count} {name}" for name, count in found.counts.items() if count)
@@ -185,7 +182,7 @@ def _anew(client: Client, path: Path, shown: "_Shown") -> plans.RerunPlan:
 
 @contextmanager
 def _executor(
-    on: On, client: Client, make: due.Maker, jobs: int, shown: "_Shown"
+    on: On, client: Client, make: due.Maker, jobs: int, shown: carrying.Shown
 ) -> Iterator[tuple[applying.Executor, Callable[[], None]]]:
     """What carries out the tasks of a plan, and what ends those that run."""
     match on:
@@ -231,7 +228,7 @@ def _value(text: str) -> object:
 
 
 @contextmanager
-def _stopping(shown: "_Shown", end: Callable[[], None]) -> Iterator[threading.Event]:
+def _stopping(shown: carrying.Shown, end: Callable[[], None]) -> Iterator[threading.Event]:
     """A word to stop, which the first interrupt gives; the second ends what runs, the third the process."""
     stop, is_ending = threading.Event(), threading.Event()
 
@@ -364,54 +361,3 @@ def drawn(found: plans.RerunPlan, every: bool = True) -> Iterator[str]:
 
 def _label(text: str) -> str:
     return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-class _Shown:
-    """What is shown of a plan that is carried out: lines for people on standard error, or events as JSON."""
-
-    def __init__(self, json: bool) -> None:
-        self._json = json
-        self._to = sys.stdout
-        self._guard = threading.Lock()
-        self._jobs: dict[object, str] = {}
-
-    def say(self, text: str) -> None:
-        """A line beside the events."""
-        if not self._json:
-            _err.print(f"[dim]· {escape(text)}[/dim]")
-
-    def said(self, step: plans.PlannedRun, text: str) -> None:
-        """What making a Run again is at."""
-        if self._json:
-            self._line(applying.Event("said", step.run, step.job, 0, 0, text=text))
-        else:
-            self.say(f"{step.job}: {text}")
-
-    def heard(self, event: applying.Event) -> None:
-        """Something happened."""
-        if self._json:
-            self._line(event)
-            return
-        seconds = f" in {event.seconds:.1f} s" if event.seconds else ""
-        why = f": {escape(event.text.splitlines()[-1])}" if event.text else ""
-        _err.print(f"{event.done}/{event.of} {_coloured(event.what)} {escape(event.job)}{seconds}{why}")
-
-    def _line(self, value: object) -> None:
-        with self._guard:
-            self._to.write(wire.encode(value).decode() + "\n")
-            self._to.flush()
-
-    def outcome(self, done: applying.Applied) -> None:
-        """What it came to."""
-        if self._json:
-            self._line(done)
-            return
-        counts = ", ".join(f"{count} {_coloured(name)}" for name, count in done.counts.items() if count)
-        _out.print(f"run {done.run}: {counts or 'nothing was to be done'}, in {done.seconds:.1f} s")
-        for each in done.done:
-            for output in each.outputs if each.end is due.End.EXECUTED else ():
-                _out.print(f"  {escape(output.version.ref)}  by {escape(each.job)} {each.run}")
-            if each.end in (due.End.FAILED, due.End.BLOCKED):
-                _out.print(f"  {_coloured(each.end.value)} {escape(each.job)}: {escape(each.why or '')}")
-        if done.was_stopped:
-            _out.print("it was told to stop; the same command goes on")
