@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from whence import calls, recorder, replay
+from whence import calls, handing, recorder, replay
 from whence.client import Client
 from whence_catalog import cache, digest, model
 from whence_catalog.errors import Conflict, ErrorKind
@@ -57,7 +57,7 @@ class Arithmetic:
         params: Mapping[str, digest.Framed],
         *,
         capture: model.Capture | None,
-        keyed: replay.Keyed | None,
+        keyed: handing.Keyed | None,
         parent: UUID,
         progress: Callable[[str], None],
     ) -> replay.Executed:
@@ -83,7 +83,7 @@ class Arithmetic:
         job: str,
         c: int,
         taken: Sequence[tuple[str, model.Source]],
-        keyed: replay.Keyed | None,
+        keyed: handing.Keyed | None,
         parent: UUID | None = None,
         rerun_of: UUID | None = None,
         retry_of: UUID | None = None,
@@ -133,7 +133,7 @@ class Arithmetic:
         return replay.Executed(answer.run, client.writer.finish(replace(report, outputs=(claim,))))
 
 
-def keyed(client: Client, job: str, c: int, taken: Sequence[tuple[str, model.Source]]) -> replay.Keyed:
+def keyed(client: Client, job: str, c: int, taken: Sequence[tuple[str, model.Source]]) -> handing.Keyed:
     """The key of an ordinary call, made as the SDK makes one."""
     components = (
         cache.component("scope", client.project),
@@ -144,4 +144,4 @@ def keyed(client: Client, job: str, c: int, taken: Sequence[tuple[str, model.Sou
             for role, source in taken
         ),
     )
-    return replay.Keyed(cache.key(components), components)
+    return handing.Keyed(cache.key(components), components)

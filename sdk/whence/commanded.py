@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from whence import aside, commands, handles, parameters, restored, room, words
+from whence import aside, commands, handles, in_place, parameters, room, words
 from whence.client import Client
 from whence_catalog import digest, model
 from whence_catalog.errors import Conflict, ErrorKind
@@ -60,7 +60,7 @@ class Prepared:
             artifact = (
                 model.Artifact(record.run.project, "file", lay) if twin is None else twin.version.artifact
             )
-            says = {commands.PATH: lay, **restored.programs(path)}
+            says = {commands.PATH: lay, **in_place.programs(path)}
             draft = handles.draft(artifact.kind, artifact.name, path, metadata=says)
             claims.append(_stored(client, draft, name, scratch / f"output-{place}", artifact.project))
         for claim in () if self.beside is None else self.beside.published(client, scratch):
@@ -102,7 +102,7 @@ def prepare(
         if place is not None and not os.path.isabs(place):
             there = made.source / place
             _put(lies, there)
-            restored.mark(there, metadata[name])
+            in_place.mark(there, metadata[name])
             values[name] = os.path.relpath(there, here)
         else:
             values[name] = str(lies)
@@ -124,7 +124,7 @@ def prepare(
 def _put(lies: Path, there: Path) -> None:
     """A copy of its own: the command may do with it what it did with the first."""
     there.parent.mkdir(parents=True, exist_ok=True)
-    restored.remove(there)
+    in_place.remove(there)
     if lies.is_dir():
         shutil.copytree(lies, there, copy_function=shutil.copyfile)
     else:

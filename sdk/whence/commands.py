@@ -33,12 +33,12 @@ from whence import (
     described,
     environment,
     handles,
+    in_place,
     local,
     origins,
     programs,
     reads,
     recorder,
-    restored,
     sandbox,
     scratch,
     searching,
@@ -187,14 +187,14 @@ class _Running:
         artifact = self._artifact(name, path)
         here = [
             output
-            for output in self._productions(restored.content_at(path))
+            for output in self._productions(in_place.content_at(path))
             if output.metadata.get(PATH) == self._told(path) or output.version.artifact == artifact
         ]
         # What it is to be called, where that is said, or whatever it was called by who left it there.
         called = [output for output in here if output.version.artifact == artifact]
         if called or (here and name not in self._command.artifacts):
             return handles.bound((called or here)[0], self._client, path)
-        says = {PATH: self._told(path), **restored.programs(path)}
+        says = {PATH: self._told(path), **in_place.programs(path)}
         came_from = [handles.bound(output, self._client) for output in here[:1]] or None
         draft = handles.draft(artifact.kind, artifact.name, path, metadata=says, derived_from=came_from)
         return handles.bound(self._client.publish_draft(draft).output, self._client, path)
@@ -367,7 +367,7 @@ class _Running:
 
     def _is_kept(self, path: Path) -> bool:
         """Whether the same bytes are recorded, and in the store."""
-        content = restored.content_at(path)
+        content = in_place.content_at(path)
         if next(self._productions(content), None) is None:
             return False
         trees = frozenset({content}) if path.is_dir() else frozenset[Digest]()
@@ -375,13 +375,13 @@ class _Running:
 
     def _clear(self) -> None:
         for path in self._outputs.values():
-            restored.remove(path)
+            in_place.remove(path)
             path.parent.mkdir(parents=True, exist_ok=True)
 
     def _reused(self, answer: split.Reuse) -> Ended:
         made = {output.role: output for output in answer.productions}
         for name, path in self._outputs.items():
-            restored.put(self._client.blobs, made[name], path)
+            in_place.put(self._client.blobs, made[name], path)
         if LOG in made:
             _replay(handles.bound(made[LOG], self._client).path)
         return Ended(
@@ -527,7 +527,7 @@ class _Running:
                 artifact.kind,
                 artifact.name,
                 path,
-                metadata={PATH: self._told(path), **restored.programs(path)},
+                metadata={PATH: self._told(path), **in_place.programs(path)},
             )
         return drafts
 

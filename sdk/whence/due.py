@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Protocol, assert_never
 from uuid import UUID
 
-from whence import calls, connecting, environment, environments, interrupts, places, recorder, replay
+from whence import calls, connecting, environment, environments, handing, interrupts, places, recorder, replay
 from whence.client import Client
 from whence_catalog import cache, digest, model, planning, plans, rerun
 from whence_catalog.errors import InvalidInput, WhenceError
@@ -79,7 +79,7 @@ class Maker(Protocol):
         params: Mapping[str, digest.Framed],
         *,
         capture: model.Capture | None,
-        keyed: replay.Keyed | None,
+        keyed: handing.Keyed | None,
         parent: UUID,
         progress: Callable[[str], None],
     ) -> replay.Executed:
@@ -101,7 +101,7 @@ class InRoom:
         params: Mapping[str, digest.Framed],
         *,
         capture: model.Capture | None,
-        keyed: replay.Keyed | None,
+        keyed: handing.Keyed | None,
         parent: UUID,
         progress: Callable[[str], None],
     ) -> replay.Executed:
@@ -175,7 +175,7 @@ def _perform(client: Client, due: Due, make: Maker, progress: Callable[[str], No
     if step.stands and not moved and not _unfit(client, _handed_on(record)):
         return _done(step, End.REUSED, record.run, record.outputs)
     components = planning.recomputed(step.components, due.takes, dict.fromkeys(moved), {}, None)
-    keyed = replay.Keyed(cache.key(components), components) if components else None
+    keyed = handing.Keyed(cache.key(components), components) if components else None
     if keyed is not None:
         reused = _looked_up(client, _call(client, due, record, keyed), progress)
         if reused is not None:
@@ -268,7 +268,7 @@ def _instead(
     return instead
 
 
-def _call(client: Client, due: Due, record: model.RunRecord, keyed: replay.Keyed) -> model.Call:
+def _call(client: Client, due: Due, record: model.RunRecord, keyed: handing.Keyed) -> model.Call:
     uid = calls.new_uid()
     return model.Call(
         run=uid,

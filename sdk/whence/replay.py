@@ -5,7 +5,7 @@ points to the original; `rerun` is what a person asks for: as it was, compared, 
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -18,10 +18,9 @@ from whence import (
     calls,
     capture,
     commanded,
-    counted,
-    described,
     environment,
     environments,
+    handing,
     handles,
     interrupts,
     likeness,
@@ -36,7 +35,7 @@ from whence import (
 from whence.client import Client
 from whence_catalog import blobs, cache, digest, facts, model, observation
 from whence_catalog import likeness as rules
-from whence_catalog import rerun as plans
+from whence_catalog import rerun as reruns
 from whence_catalog.errors import Conflict, ErrorKind, NotFound, WhenceError
 
 Progress = Callable[[str], None]
@@ -44,19 +43,10 @@ Progress = Callable[[str], None]
 Place = tuple[str, int]
 
 _SHOWN_LINES = 15
-_SHOWN_OTHERS = 3
 _LONGEST_PAUSE_SECONDS = 2.0
 
 
 # ── one Run ──────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, slots=True)
-class Keyed:
-    """Under which key what is made enters the cache, and what the key was made from."""
-
-    key: str
-    components: tuple[model.Component, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +75,7 @@ def execute(
     params: Mapping[str, digest.Framed] | None = None,
     *,
     capture: model.Capture | None = None,
-    keyed: Keyed | None = None,
+    keyed: handing.Keyed | None = None,
     options: environments.Options = environments.AS_RECORDED,
     parent: UUID | None = None,
     keep: Path | None = None,
@@ -141,7 +131,7 @@ class _Given:
 class _Execution:
     client: Client
     given: _Given
-    keyed: Keyed | None
+    keyed: handing.Keyed | None
     options: environments.Options
     parent: UUID | None
     tolerance: rules.Tolerance
@@ -168,8 +158,11 @@ class _Execution:
         began, began_at = recorder.Recorder(client, run, ticket), time.monotonic()
         began.took(call.inputs)
         if self.keyed is not None:
-            began.saw(observation.not_watched(), tuple(self._untrue(self.keyed, made.made.environment)))
-        could_not_restore = (*made.could_not_restore, *plans.out_of_place(given.capture))
+            began.saw(
+                observation.not_watched(),
+                tuple(handing.untrue(self.keyed, given.capture, self._recorded(), made.made.environment)),
+            )
+        could_not_restore = (*made.could_not_restore, *reruns.out_of_place(given.capture))
         for text in could_not_restore:
             began.warn(f"could not be restored: {text}")
         began.begin()
@@ -188,7 +181,7 @@ class _Execution:
             if (
                 self.keyed is not None
                 and is_step
-                and _is_other_code(self.keyed, results / "made" / replayed.CODE)
+                and handing.is_other_code(self.keyed, results / "made" / replayed.CODE)
             ):
                 why = "the code that its key names is not that of the room: a value that it reads was set by who ran it"
                 began.saw(observation.not_watched(), (why,))
@@ -234,26 +227,6 @@ class _Execution:
         project, is_keyed = self.given.record.run.project, self.keyed is not None
         replayed.write(arguments, params, taken, project, captured, around, is_keyed=is_keyed)
         return _Step(made, _entry(captured), arguments, results / "made")
-
-    def _untrue(self, keyed: Keyed, inside: environment.Environment) -> Iterator[str]:
-        """What the key says and the room is not: then nothing that is made there is handed out under it."""
-        for part in keyed.components:
-            if (part.kind, part.name) == ("extra", "reads"):
-                yield "its reads are strict, and nobody watched what it read in the room"
-            if part.kind == "envvar" and part.preview != "unset":
-                yield f"the variable {part.name.partition('/')[2]} counts, and its value was not kept"
-            name = part.name.partition("/")[2]
-            if self.given.capture.command and part.kind == "extra" and name in counted.UNKEPT:
-                yield f"{counted.UNKEPT[name]} count, and were not kept"
-        there = {each.name: each.version for each in inside.distributions}
-        others = [
-            f"{each.name} {there.get(each.name, 'nothing')} in place of {each.version}"
-            for each in self._recorded().distributions
-            if not each.is_local and each.name != "whence" and there.get(each.name) != each.version
-        ]
-        if others:
-            more = f" and {len(others) - _SHOWN_OTHERS} more" if len(others) > _SHOWN_OTHERS else ""
-            yield f"it ran with other packages than were recorded: {', '.join(others[:_SHOWN_OTHERS])}{more}"
 
     def _recorded(self) -> environment.Environment:
         return environment.decode(
@@ -343,14 +316,6 @@ class _Step:
         self, client: Client, record: model.RunRecord, ended: room.Ended, scratch: Path
     ) -> tuple[model.OutputClaim, ...]:
         return _collect(client, record, self.results)
-
-
-def _is_other_code(keyed: Keyed, told: Path) -> bool:
-    """Whether the code in the room is not what the key says, or cannot be told; a stated version is believed."""
-    for part in keyed.components:
-        if part.kind == "code" and not described.is_stated(part):
-            return not told.exists() or told.read_bytes() != part.digest
-    return False
 
 
 def _entry(capture: model.Capture) -> str:
@@ -543,10 +508,10 @@ def rerun(
     )
 
 
-def asked(client: Client, record: model.RunRecord) -> tuple[plans.RerunPlan, tuple[str, ...]]:
+def asked(client: Client, record: model.RunRecord) -> tuple[reruns.RerunPlan, tuple[str, ...]]:
     """The plan of making a Run again, and all that keeps it from being made."""
     plan = client.catalog.plan_rerun(str(record.run.uid), _unavailable(client, record))
-    blocked = [planned.step.why for planned in plan.steps if isinstance(planned.step, plans.Blocked)]
+    blocked = [planned.step.why for planned in plan.steps if isinstance(planned.step, reruns.Blocked)]
     return plan, (*(text for why in blocked for text in why), *_unfit(client, record))
 
 
@@ -558,7 +523,7 @@ def _unfit(client: Client, record: model.RunRecord) -> list[str]:
     for used, judged in zip(record.inputs, told, strict=True):
         if isinstance(judged, WhenceError):
             raise judged
-        why += plans.unfit(used, judged.taints)
+        why += reruns.unfit(used, judged.taints)
     return why
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Project
-from whence import child, commands, counted, environments, replay
+from whence import child, commands, counted, environments, handing, replay
 from whence.cli import app, session
 from whence_catalog import cache, likeness, model
 
@@ -325,7 +325,7 @@ def test_a_file_that_a_command_names_counts_be_it_source_or_not(shell: Shell) ->
     again = replay.execute(
         client,
         record,
-        keyed=replay.Keyed(cache.key(parts), parts),
+        keyed=handing.Keyed(cache.key(parts), parts),
         options=environments.Options(env="current"),
     )
     outcome = str(client.catalog.run(str(again.run.uid)).run.outcome)
@@ -524,7 +524,7 @@ def test_what_was_a_program_is_one_again(shell: Shell) -> None:
     script = "mkdir d; for f in tool d/tool; do printf '#!/bin/sh\necho hi\n' > $f; chmod +x $f; done; echo > d/data"
     made = ("--json", "--out", "tool=tool", "--out", "d=d", "--", "sh", "-c", script)
     assert shell(*made).told["state"] == "complete"
-    commands.restored.remove(folder / "d")
+    commands.in_place.remove(folder / "d")
     (folder / "tool").chmod(0o644)
     assert shell(*made).told["state"] == "reused"
     programs = {path for path in ("tool", "d/tool", "d/data") if os.access(folder / path, os.X_OK)}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Project
-from whence import applying, calls, due, environment, environments, replay
+from whence import applying, calls, due, environment, environments, handing, replay
 from whence.cli import rerunning
 from whence.client import Client
 from whence_catalog import audit, cache, model, plans
@@ -292,9 +292,9 @@ def test_a_run_is_made_again_of_other_inputs_and_parameters_and_enters_the_cache
     other = client.publish("dataset:d", [10]).output
     here = environments.Options("current")
 
-    def keyed(*parts: model.Component) -> replay.Keyed:
+    def keyed(*parts: model.Component) -> handing.Keyed:
         components = (cache.component("job", "pipeline.scaled"), cache.component("salt", "other"), *parts)
-        return replay.Keyed(cache.key(components), components)
+        return handing.Keyed(cache.key(components), components)
 
     done = replay.execute(client, original, {("data", 0): other}, {"by": 3}, keyed=keyed(), options=here)
     again = client.catalog.run(str(done.run.uid))

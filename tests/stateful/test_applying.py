@@ -10,7 +10,7 @@ import pytest
 
 from tests.pipelines import Arithmetic, keyed
 from tests.stateful.drawn import Case, Step, World, carried_out, numbers
-from whence import applying, calls, due, planned, replay
+from whence import applying, calls, due, handing, planned
 from whence.client import Client
 from whence_catalog import cache, inventory, model, plans
 from whence_catalog.errors import Conflict
@@ -211,7 +211,7 @@ def test_a_reused_run_is_made_again_of_what_it_took_itself(client: Client) -> No
     def called(*more: tuple[str, model.Source]) -> uuid.UUID:
         plain = keyed(client, job, 0, [("data", sources["x"])])
         components = (*plain.components, cache.component("inputs", [], "inputs/extra", ignored=True))
-        key = replay.Keyed(cache.key(components), components)
+        key = handing.Keyed(cache.key(components), components)
         return maker.call(client, job, 0, [("data", sources["x"]), *more], key).run.uid
 
     called()

@@ -1,4 +1,4 @@
-"""Restored: files and folders at the paths where commands leave their outputs, as the commands left them.
+"""In place: files and folders at the paths where commands leave their outputs, as the commands left them.
 
 A Blob has no permissions: which of an output's files are programs is kept in its metadata.
 """
