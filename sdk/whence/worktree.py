@@ -266,9 +266,8 @@ def _state(folder: str, said: bytes, changed: Sequence[str]) -> bytes:
     found = [contents.stamp(os.path.join(top, path)) for path in changed[: selection.LIMIT_FILES]]
     is_told = len(changed) <= selection.LIMIT_FILES
     if not is_told or any(stamp is not None and not contents.trusted(stamp) for stamp in found):
-        return secrets.token_bytes(
-            16
-        )  # of a file that was written just now another write may leave the stamp
+        # Another write may leave the stamp of what was written just now.
+        return secrets.token_bytes(16)
     stamps: list[digest.Framed] = [list(stamp or ()) for stamp in found]
     return digest.digest_of_bytes(said + digest.frame(stamps)).raw
 
