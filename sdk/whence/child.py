@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -137,15 +138,21 @@ def run(program: Program, watch: Callable[[int], int] | None = None) -> Ended:
     # What reads from a terminal has to be in the group that the terminal talks to, which is ours.
     shares_group = program.takes_input and os.isatty(0)
     with guard.over_group() as tell, _forwarding(passed, shares_group) as told:
-        process = _started(program, None if shares_group else tell, is_watched=watch is not None)
-        told(process.pid)
         streams = _Streams()
-        streams.follow(cast("BinaryIO", process.stdout), 1, program.stdout)
-        streams.follow(cast("BinaryIO", process.stderr), 2, program.stderr)
-        if watch is None:
-            code = process.wait()
-        else:
-            code = process.returncode = watch(process.pid)
+
+        def to_its_end() -> int:
+            process = _started(program, None if shares_group else tell, is_watched=watch is not None)
+            told(process.pid)
+            streams.follow(cast("BinaryIO", process.stdout), 1, program.stdout)
+            streams.follow(cast("BinaryIO", process.stderr), 2, program.stderr)
+            if watch is None:
+                return process.wait()
+            process.returncode = watch(process.pid)
+            return process.returncode
+
+        # Who watches hears of each child of its thread, and would wait for those that are none of its business.
+        with ThreadPoolExecutor(1, "whence exec") as apart:
+            code = apart.submit(to_its_end).result()
         streams.settle()
     is_cut = bool(streams.cut)
     if code < 0:

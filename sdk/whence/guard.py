@@ -7,9 +7,7 @@ tells them, and their Run is given up, so that another may write to the same pla
 import contextlib
 import os
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 
 from whence_catalog.errors import ErrorKind, NotReady
 
@@ -32,20 +30,16 @@ def over_group() -> Iterator[Callable[[int], None]]:
         yield lambda group: None
         return
     watched, held = os.pipe()
-    standing: Future[subprocess.Popen[bytes]] = Future()
-    # A child of a thread of its own: who traces a command waits for every child of its own thread.
-    thread = threading.Thread(target=_stand, args=(watched, standing), name="whence guard", daemon=True)
     try:
-        thread.start()
         try:
-            process = standing.result()
+            process = _standing(watched)
         finally:
             os.close(watched)
         try:
             yield lambda group: _tell(held, group)
         finally:
             process.kill()
-            thread.join()
+            process.wait()
     finally:
         os.close(held)
 
@@ -54,9 +48,9 @@ def _tell(held: int, group: int) -> None:
     os.write(held, f"{group}\n".encode())
 
 
-def _stand(watched: int, standing: "Future[subprocess.Popen[bytes]]") -> None:
+def _standing(watched: int) -> "subprocess.Popen[bytes]":
     try:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             ["/bin/sh", "-c", _WATCH],
             cwd="/",
             env={},
@@ -66,7 +60,4 @@ def _stand(watched: int, standing: "Future[subprocess.Popen[bytes]]") -> None:
             start_new_session=True,  # what is sent to our group is not meant for it
         )
     except OSError as error:
-        standing.set_exception(NotReady(f"/bin/sh cannot be started: {error}", ErrorKind.UNSUPPORTED_VALUE))
-        return
-    standing.set_result(process)
-    process.wait()
+        raise NotReady(f"/bin/sh cannot be started: {error}", ErrorKind.UNSUPPORTED_VALUE) from error

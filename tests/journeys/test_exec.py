@@ -416,6 +416,13 @@ def test_a_traced_command_ends_as_it_would_untraced(shell: Shell) -> None:
     assert process.returncode == 4
 
 
+def test_a_trace_waits_for_no_other_child_of_who_asks_for_it(shell: Shell) -> None:
+    with subprocess.Popen(["sh", "-c", "exit 3"]) as other:
+        os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
+        assert shell("--trace", "--", "true").code == 0
+        assert other.wait() == 3, "how it ended was not taken from whoever started it"
+
+
 def test_in_a_sandbox_only_what_was_declared_is_there(shell: Shell) -> None:
     (shell.project.folder / "hidden.txt").write_text("1\n")
     script = "cat {rows} > {total} && touch $TMPDIR/x && cat hidden.txt"
