@@ -7,12 +7,20 @@ tells them, and their Run is given up, so that another may write to the same pla
 import contextlib
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 from whence_catalog.errors import ErrorKind, NotReady
 
-# Told a group's number, it waits for the end of what it reads, which comes when nobody is left to write there.
-_WATCH = 'read -r group && read -r _; kill -9 "-$group"'
+# Both wait, once they were told a group's number, for the end of what they read: it comes when nobody is left to write.
+SHELL = "/bin/sh"
+_WATCH = 'read -r group || exit; while read -r _; do :; done; kill -9 "-$group"'
+_WATCH_IN_PYTHON = """
+import os, sys
+if group := sys.stdin.readline():
+    sys.stdin.read()
+    os.killpg(int(group), 9)
+"""
 _IS_WINDOWS = os.name == "nt"
 
 
@@ -49,15 +57,17 @@ def _tell(held: int, group: int) -> None:
 
 
 def _standing(watched: int) -> "subprocess.Popen[bytes]":
+    command = [SHELL, "-c", _WATCH]
+    if not os.path.exists(SHELL):  # as in an image of Python and nothing else, where it is slower to start
+        command = [sys.executable, "-I", "-S", "-c", _WATCH_IN_PYTHON]
     try:
         return subprocess.Popen(
-            ["/bin/sh", "-c", _WATCH],
+            command,
             cwd="/",
-            env={},
             stdin=watched,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # what is sent to our group is not meant for it
         )
     except OSError as error:
-        raise NotReady(f"/bin/sh cannot be started: {error}", ErrorKind.UNSUPPORTED_VALUE) from error
+        raise NotReady(f"{command[0]} cannot be started: {error}", ErrorKind.UNSUPPORTED_VALUE) from error
