@@ -216,9 +216,8 @@ def again(pipeline: Pipeline, job: str, content: bytes, **fields: object) -> uui
         model.InputClaim(i.role, model.Source(i.version.artifact, i.version.digest, i.producer), i.ordinal)
         for i in record.inputs
     )
-    call = world.plain_call(
-        job, taken_, rerun_of=record.run.uid, params=record.run.params, **{"capture": CAPTURE, **fields}
-    )
+    known = {"rerun_of": record.run.uid, "params": record.run.params, "capture": CAPTURE}
+    call = world.plain_call(job, taken_, **{**known, **fields})
     begun = world.begin(call)
     for output in world.finish(world.report(call, {f"model:{job}": content}, begun.token)).outputs:
         pipeline.made[job] = output
@@ -244,6 +243,17 @@ def test_what_was_made_once_more_as_it_was_is_planned_as_the_first(pipeline: Pip
         repeated = again(pipeline, "clean", content, **fields)
         step = pipeline.plan(str(repeated)).steps[-1]
         assert (step.run, step.recipe, step.key) == (repeated, repeated, None)
+
+
+def test_what_was_made_once_more_leads_to_nothing_and_is_planned_all_the_same(pipeline: Pipeline) -> None:
+    nobody = again(pipeline, "clean", b"clean", rerun_of=uuid.uuid4())
+    far = again(pipeline, "train", b"train", rerun_of=uuid.uuid4())
+    for _ in range(2):
+        far = again(pipeline, "train", b"train", rerun_of=far)
+    itself = uuid.uuid4()
+    again(pipeline, "score", b"score", run=itself, rerun_of=itself)
+    plan = pipeline.plan(str(nobody), str(far), str(itself))
+    assert {step.run for step in plan.steps} >= {nobody, far, itself}
 
 
 def test_what_came_of_a_version_is_no_failed_attempt_and_no_repetition(pipeline: Pipeline) -> None:

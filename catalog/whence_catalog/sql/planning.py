@@ -351,19 +351,22 @@ class _Known:
     def _repetitions(self, again: Mapping[int, bytes]) -> Mapping[int, "_First"]:
         """Of Runs that were made once more, that with this id: the first that was the same call, if one was."""
         firsts: dict[bytes, _First] = {}
-        asked = set(again.values())
+        asked = tried = set(again.values())
         while asked:
             rows = self.tx.all(_repeated, uids=sorted(asked))
             for uid, row, before, key, outcome in rows:
                 firsts[bytes(uid)] = _First(row, before and bytes(before), plans.standing_key(key, outcome))
-            asked = {first.before for first in firsts.values() if first.before} - firsts.keys() - asked
+            asked = {first.before for first in firsts.values() if first.before} - tried
+            tried |= asked
         called = self._called([*again, *(first.row for first in firsts.values())]) if firsts else {}
         found: dict[int, _First] = {}
         for run, uid in again.items():
-            first = firsts.get(uid)
-            while first is not None and called[first.row] == called[run]:
+            at: bytes | None = uid
+            passed = set()  # nothing keeps two Runs from each saying that it is the other once more
+            while at not in passed and (first := firsts.get(at or b"")) and called[first.row] == called[run]:
+                passed.add(at)
                 found[run] = first
-                first = firsts.get(first.before) if first.before else None
+                at = first.before
         return found
 
     def _called(self, runs: Sequence[int]) -> Mapping[int, tuple[object, ...]]:
