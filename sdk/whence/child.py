@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from types import FrameType
 from typing import BinaryIO, cast
 
 from whence import guard
+from whence_catalog.blobs import disk
 from whence_catalog.errors import ErrorKind, NotReady
 
 # What whoever started us may send, and means for the program.
@@ -92,9 +94,9 @@ class _Streams:
     """Where what it says goes: ours, as long as somebody reads that, and the files."""
 
     threads: list[threading.Thread] = field(default_factory=list)
-    cut: list[Path] = field(default_factory=list)
+    is_cut: bool = False
 
-    def follow(self, pipe: BinaryIO, to: int, kept: Path) -> None:
+    def follow(self, pipe: BinaryIO, to: int, kept: BinaryIO) -> None:
         thread = threading.Thread(target=self._copy, args=(pipe, to, kept), daemon=True)
         thread.start()
         self.threads.append(thread)
@@ -103,14 +105,15 @@ class _Streams:
         for thread in self.threads:
             thread.join()
 
-    def _copy(self, pipe: BinaryIO, to: int, kept: Path) -> None:
-        with pipe, kept.open("wb", buffering=0) as file:
+    def _copy(self, pipe: BinaryIO, to: int, kept: BinaryIO) -> None:
+        with pipe:
+            is_cut = False
             while data := os.read(pipe.fileno(), _CHUNK_BYTES):
-                if kept not in self.cut:
+                if not is_cut:
                     try:
-                        _write(file.fileno(), data)
+                        _write(kept.fileno(), data)
                     except OSError:  # a full disk is no matter of what runs
-                        self.cut.append(kept)
+                        self.is_cut = is_cut = True
                 try:
                     _write(to, data)
                 except OSError:
@@ -132,19 +135,28 @@ def run(program: Program, watch: Callable[[int], int] | None = None) -> Ended:
     What it starts itself, and leaves behind with our streams, is waited for.
 
     Raises:
-        NotReady: it cannot be started.
+        NotReady: it cannot be started, or there is no room for what it says.
     """
     passed: list[signal.Signals] = []
     # What reads from a terminal has to be in the group that the terminal talks to, which is ours.
     shares_group = program.takes_input and os.isatty(0)
-    with guard.over_group() as tell, _forwarding(passed, shares_group) as told:
+    with (
+        contextlib.ExitStack() as held,
+        guard.over_group() as tell,
+        _forwarding(passed, shares_group) as told,
+    ):
         streams = _Streams()
+        # Before anything runs, so that a disk that is full by then is told, and nothing was done.
+        with disk.explained(str(program.stdout.parent)):
+            kept = [
+                held.enter_context(each.open("wb", buffering=0)) for each in (program.stdout, program.stderr)
+            ]
 
         def to_its_end() -> int:
             process = _started(program, None if shares_group else tell, is_watched=watch is not None)
             told(process.pid)
-            streams.follow(cast("BinaryIO", process.stdout), 1, program.stdout)
-            streams.follow(cast("BinaryIO", process.stderr), 2, program.stderr)
+            streams.follow(cast("BinaryIO", process.stdout), 1, kept[0])
+            streams.follow(cast("BinaryIO", process.stderr), 2, kept[1])
             if watch is None:
                 return process.wait()
             process.returncode = watch(process.pid)
@@ -154,10 +166,9 @@ def run(program: Program, watch: Callable[[int], int] | None = None) -> Ended:
         with ThreadPoolExecutor(1, "whence exec") as apart:
             code = apart.submit(to_its_end).result()
         streams.settle()
-    is_cut = bool(streams.cut)
     if code < 0:
-        return Ended(None, -code, tuple(passed), is_cut)
-    return Ended(code, None, tuple(passed), is_cut)
+        return Ended(None, -code, tuple(passed), streams.is_cut)
+    return Ended(code, None, tuple(passed), streams.is_cut)
 
 
 def not_started(program: str, error: OSError) -> NotReady:
@@ -220,19 +231,22 @@ def _prepared(tell: Callable[[int], None] | None, confine: Callable[[], None] | 
 def _forwarding(passed: list[signal.Signals], shares_group: bool) -> Iterator[Callable[[int], None]]:
     """While it lasts, signals that reach us go to the process that we are told of, and to its children."""
     process: list[int] = []
-    early: list[int] = []
+    waiting: deque[int] = deque()
+
+    def send() -> None:
+        # Whoever comes second, of the signal and the process, sends it: they are on two threads.
+        with contextlib.suppress(IndexError):
+            while process:
+                _send(process[0], waiting.popleft(), shares_group)
 
     def forward(number: int, _: FrameType | None) -> None:
         passed.append(signal.Signals(number))
-        if not process:
-            early.append(number)
-        else:
-            _send(process[0], number, shares_group)
+        waiting.append(number)
+        send()
 
     def told(pid: int) -> None:
         process.append(pid)
-        for number in early:
-            _send(pid, number, shares_group)
+        send()
 
     if threading.current_thread() is not threading.main_thread():
         yield told

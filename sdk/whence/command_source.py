@@ -260,9 +260,7 @@ class _Found:
         """Whether a folder holds what is hidden, installed or built: nobody wrote it."""
         if name in _TOLD and not self._is_left_out(at := Path(folder, name)):
             self._made[self._path(at, at).encode("utf-8", "replace").decode()] = None
-        return (
-            name in _MADE or name.startswith(".") or os.path.exists(os.path.join(folder, name, "pyvenv.cfg"))
-        )
+        return _is_made(folder, name)
 
     def _is_left_out(self, file: Path) -> bool:
         return bool(self._without) and not self._without.isdisjoint((file, *file.parents))
@@ -271,6 +269,16 @@ class _Found:
         if file.is_relative_to(self._root):
             return file.relative_to(self._root).as_posix()
         return f"{bundle.OUTSIDE}/{file.relative_to(place.parent).as_posix()}"
+
+
+def is_covered(folder: Path, root: Path) -> bool:
+    """Whether what lies in a folder is looked at for the source of the project at `root`."""
+    above = [each for each in (folder, *folder.parents) if each != root and each.is_relative_to(root)]
+    return folder.is_relative_to(root) and not any(_is_made(str(each.parent), each.name) for each in above)
+
+
+def _is_made(folder: str, name: str) -> bool:
+    return name in _MADE or name.startswith(".") or os.path.exists(os.path.join(folder, name, "pyvenv.cfg"))
 
 
 def _leads_out(file: Path, root: Path) -> bool:

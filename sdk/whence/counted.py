@@ -83,8 +83,11 @@ def of(
     found = Counted()
     known = frozenset({*source.bundle.files.values(), *source.beside.values(), *map(str, without)})
     _count_files(found, place, words, known)
-    if source.beside:
-        found.hidden[BESIDE] = digest.frame(_rows(place.root, source.beside))
+    try:
+        if source.beside:
+            found.hidden[BESIDE] = digest.frame(_rows(place.root, source.beside))
+    except (OSError, WhenceError) as error:
+        found.obstacles.append(f"{BESIDE}: {error}")
     if program.interpreter is not None:
         _count_folders(found, place, EDITABLE, program.editable, without)
     searched = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
@@ -100,16 +103,20 @@ def _count_files(
     hidden: list[digest.Framed] = []
     plain: dict[str, str] = {}
     for word, shown in words:
-        named = [path for path in _named(place, word) if str(path) not in known]
+        held = [
+            (path, made)
+            for path in _named(place, word)
+            if str(path) not in known and (made := _digest_of_named(found, place, path)) is not None
+        ]
         if word != shown:
-            hidden.append([os.fsencode(word), *(BlobStore.hash_file(path).digest.raw for path in named)])
+            hidden.append([os.fsencode(word), *(made.raw for _, made in held)])
             continue
-        for path in named:
+        for path, made in held:
             name = place.told(path)
             if selection.is_secret(name, is_tracked=False) or contents.objection_of(str(path)) is not None:
-                hidden.append([os.fsencode(name), BlobStore.hash_file(path).digest.raw])
+                hidden.append([os.fsencode(name), made.raw])
             else:
-                plain[name] = BlobStore.hash_file(path).digest.text
+                plain[name] = made.text
     if hidden:
         found.hidden["hidden words"] = digest.frame(hidden)
     if plain:
@@ -122,25 +129,38 @@ def _named(place: Place, word: str) -> Iterable[Path]:
             yield path
 
 
+def _digest_of_named(found: Counted, place: Place, path: Path) -> digest.Digest | None:
+    try:
+        return BlobStore.hash_file(path).digest
+    except (OSError, WhenceError) as error:
+        found.obstacles.append(f"{place.told(path)} is named and cannot be read: {error}")
+        return None
+
+
 def _count_folders(
     found: Counted, place: Place, what: str, folders: Mapping[str, str], without: Sequence[Path]
 ) -> None:
-    """Source outside of the project, by the name under which it is reached; what lies in the project is its source."""
+    """Source by the name under which it is reached, but for what is looked at with the project's own."""
     rows: dict[str, str] = {}
     hidden: list[digest.Framed] = []
     for name, folder in folders.items():
         at = Path(folder)
-        if at.is_relative_to(place.root):
+        if command_source.is_covered(at, place.root):
             if what == PATH:
                 rows[name] = place.told(at)
-            continue
+            if not at.is_file():
+                continue
+        own = () if at.is_relative_to(place.root) else (place.root,)
         try:
-            source = command_source.collect(at, [], [*without, place.root])
-        except WhenceError as error:
+            if at.is_file():  # an archive of modules
+                rows[name] = BlobStore.hash_file(at).digest.text
+                continue
+            source = command_source.collect(at, [], [*without, *own])
+            hidden += [[name, each] for each in _rows(at, source.beside)]
+        except (OSError, WhenceError) as error:
             found.obstacles.append(f"{what}: {error}")
             continue
         rows[name] = source.identity.text
-        hidden += [[name, each] for each in _rows(at, source.beside)]
         found.notes.append(f"{folder} counts, and is not kept: {what}")
     if rows:
         found.seen[what] = rows
@@ -175,10 +195,7 @@ def _digest_of(file: str, before: _Known, now: _Known) -> bytes:
         return b"it is no file"
     known = before.get(file)
     if known is None or known[0] != stamp:
-        try:
-            known = (stamp, BlobStore.hash_file(file).digest.raw)
-        except (OSError, WhenceError):
-            return b"it cannot be read"
+        known = (stamp, BlobStore.hash_file(file).digest.raw)
     if contents.trusted(stamp):
         now[file] = known
     return known[1]

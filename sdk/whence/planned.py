@@ -199,10 +199,14 @@ def _code_now(client: Client, found: plans.RerunPlan) -> _Now:
                     now.left.append(f"{job}: it is a command, and of its source is other here: {others}")
                 else:
                     now.same.append(job)
-            elif run.key is None and run.capture.bundle is not None:
-                now.left.append(f"{job}: it has no key, so that nothing says whether that changed")
-            elif run.capture.entry is not None and run.key is not None:
+            elif run.key is not None and run.capture.entry is not None:
                 now.new[job] = _new_code(client, run)
+            elif run.key is not None:
+                now.left.append(
+                    f"{job}: it was recorded without an entry point, so that its code is not found here"
+                )
+            elif run.capture.bundle is not None:
+                now.left.append(f"{job}: it has no key, so that nothing says whether that changed")
         except (Conflict, InvalidInput, NotFound, Damaged) as error:
             now.left.append(f"{job}: {error}")
     return now

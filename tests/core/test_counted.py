@@ -141,6 +141,22 @@ def test_folders_of_pythonpath_count_by_what_they_hold(root: Path, monkeypatch: 
     assert any("mylib counts, and is not kept: PYTHONPATH" in note for note in seen[1].notes)
 
 
+def test_a_folder_of_pythonpath_that_is_passed_over_counts_and_so_does_an_archive(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git(root, "init")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([".deps", "lib.zip"]))
+    write(root, {".gitignore": ".deps/\n*.zip\n", "run.sh": "1", ".deps/lib/a.py": "1", "lib.zip": "1"})
+    assert moves(root, ".deps/lib/a.py")
+    assert moves(root, "lib.zip")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it needs a file that the superuser cannot read either")
+def test_a_file_that_is_named_and_cannot_be_read_leaves_no_key(root: Path) -> None:
+    (why,) = found(root, "/proc/self/mem").obstacles
+    assert why.startswith("/proc/self/mem is named and cannot be read")
+
+
 def test_an_editable_install_counts_by_its_source(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lib, site = root.parent / "mylib", root.parent / "site-packages"
     info = f"{site.name}/mylib-1.0.dist-info"
