@@ -40,9 +40,9 @@ class Executor(Protocol):
     """Carries out what is due, several at a time, here or elsewhere."""
 
     def submit(self, due: Due) -> "Future[Done]":
-        """Begin a due, at once or when there is room; a due ends with how it ended, and raises nothing.
+        """Begin what is due, at once or when there is room; it ends with how it ended, and raises nothing.
 
-        To cancel what is answered takes back a due that was not begun; one that was goes on to its end.
+        To cancel what is answered takes back what was not begun; what was goes on to its end.
         """
         ...
 
@@ -255,7 +255,8 @@ def _begun(
                     told.add(holder)
                     text = f"for {holder}, which carries the plan out, or was killed less than a minute ago"
                     heard(Event("waiting", plan.uid, JOB, 0, len(plan.pending), text=text))
-                stop.wait(pause)
+                # Not by `stop`: a signal's handler sets that, and could not where this thread is about to wait for it.
+                time.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
             case _:
                 raise AssertionError(f"what is made anew each time was answered {answer}")

@@ -34,7 +34,7 @@ UNKEPT = {
 class Counted:
     """`seen` and `hidden` go into the key, the latter as HMAC; `notes` say what is not kept."""
 
-    seen: dict[str, object] = field(default_factory=dict)
+    seen: dict[str, Mapping[str, str]] = field(default_factory=dict)
     hidden: dict[str, bytes] = field(default_factory=dict)
     obstacles: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

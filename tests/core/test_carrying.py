@@ -16,8 +16,10 @@ _STEP = plans.PlannedRun(
 )
 
 
-def event(what: str, step: int = 1, done: int = 0, **more: object) -> applying.Event:
-    return applying.Event(what, uuid.UUID(int=step), "pipeline.train", done, 4, **more)  # type: ignore[arg-type]
+def event(
+    what: str, step: int = 1, done: int = 0, seconds: float | None = None, text: str | None = None
+) -> applying.Event:
+    return applying.Event(what, uuid.UUID(int=step), "pipeline.train", done, 4, seconds=seconds, text=text)
 
 
 def shown(is_terminal: bool, as_json: bool = False) -> tuple[carrying.Shown, io.StringIO]:

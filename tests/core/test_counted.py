@@ -121,7 +121,7 @@ def test_a_file_that_is_named_and_looks_secret_counts_under_a_secret(root: Path)
     write(root, {"build/.env": "A=1", "build/a.data": "1", "build/b.data": "ftp://a:hunter2@b"})
     seen = found(root, "build/.env", "--x=build/a.data", "build/b.data", "a\0b", "#" * 5000)
     assert list(seen.seen) == [counted.FILES]
-    assert list(dict(seen.seen[counted.FILES])) == ["build/a.data"]  # type: ignore[call-overload]
+    assert list(seen.seen[counted.FILES]) == ["build/a.data"]
     assert list(seen.hidden) == ["hidden words"]
 
 
@@ -137,7 +137,7 @@ def test_folders_of_pythonpath_count_by_what_they_hold(root: Path, monkeypatch: 
     seen.append(found(root))
     for place, each in enumerate(seen):
         assert each not in seen[:place], place
-    assert dict(seen[-1].seen[counted.PATH])["0"] == "src"  # type: ignore[call-overload]
+    assert seen[-1].seen[counted.PATH]["0"] == "src"
     assert any("mylib counts, and is not kept: PYTHONPATH" in note for note in seen[1].notes)
 
 
@@ -173,7 +173,7 @@ def test_an_editable_install_counts_by_its_source(root: Path, monkeypatch: pytes
     )
     monkeypatch.syspath_prepend(str(site))
     before = found(root, program=sys.executable)
-    assert list(dict(before.seen[counted.EDITABLE])) == ["mylib"]  # type: ignore[call-overload]
+    assert list(before.seen[counted.EDITABLE]) == ["mylib"]
     write(lib, {"mylib.py": "2"})
     assert found(root, program=sys.executable).seen != before.seen
     assert counted.EDITABLE not in found(root, program="sh").seen
