@@ -115,7 +115,10 @@ def make(root: Path, limit_bytes: int) -> bytes | None:
 
 
 def _without_secrets(made: bytes) -> bytes:
-    """A patch without the files in whose lines a secret stands, also in those that were taken out."""
+    """A patch without the files in whose lines a secret stands, also in those that were taken out.
+
+    Modules of Python stay, as they do in a Bundle: code may say anything.
+    """
     parts = re.split(rb"^(?=diff --git )", made, flags=re.MULTILINE)
     kept = [part for part in parts if not contents.holds_secret(part) or _of_module(part)]
     return b"".join(kept)
