@@ -88,12 +88,17 @@ class Aside:
 def of(folder: Path, source: Path, words: Sequence[str], project: str) -> Aside | None:
     """The one for a command of these words, whose source lies at `source`; None where nothing there names whence."""
     names_it = any(_NAME in os.fsencode(word) for word in words) or any(
-        _NAME in file.read_bytes()
-        for at, _, names in os.walk(source)
-        for file in (Path(at, name) for name in names if name.endswith(_PYTHON))
-        if file.is_file()
+        _is_script_that_names_it(Path(at, name)) for at, _, names in os.walk(source) for name in names
     )
     return Aside(folder, project, calls.new_uid()) if names_it else None
+
+
+def _is_script_that_names_it(file: Path) -> bool:
+    if not file.is_file():
+        return False
+    with file.open("rb") as opened:
+        head = opened.read(2)
+        return (head == b"#!" or file.name.endswith(_PYTHON)) and _NAME in head + opened.read()
 
 
 def move(client: Client, own: blobs.BlobStore, content: model.Content, through: Path) -> None:
