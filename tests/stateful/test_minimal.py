@@ -100,8 +100,14 @@ def test_with_a_mistake_in_the_rule_the_law_does_not_hold(
     )
     @given(case=cases(), jobs=st.just(1))
     def law(case: Case, jobs: int) -> None:
-        holds(client, case, jobs)
+        # Once is enough: what a mistake does may depend on what was done before, and need not come again.
+        if not broken:
+            try:
+                holds(client, case, jobs)
+            except AssertionError as error:
+                broken.append(error)
 
+    broken: list[AssertionError] = []
     monkeypatch.setattr(where, named, mistake)
-    with pytest.raises(AssertionError):
-        law()
+    law()
+    assert broken
