@@ -232,7 +232,7 @@ class _Making:
                 while sorter.is_active():
                     for run in sorter.get_ready():
                         going[pool.submit(self._step, run)] = run
-                    done, _ = wait(going, return_when=FIRST_COMPLETED)
+                    done, _ = wait(going, interrupts.LOOK_SECONDS, return_when=FIRST_COMPLETED)
                     for future in done:
                         run = going.pop(future)
                         self._steps[run] = future.result()

@@ -30,8 +30,6 @@ JOB = "whence.apply"
 # The parameter of an apply that is its plan.
 _WHOLE = "whole"
 _AT_ONCE = 1000
-# How often the word to stop is looked for.
-_LOOK_SECONDS = 0.2
 _SHORTEST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
 
@@ -433,7 +431,7 @@ class _Course:
 
     def _await(self) -> None:
         """Wait for something to end, or for the word to stop."""
-        ended, _ = wait(self._running, _LOOK_SECONDS, return_when=FIRST_COMPLETED)
+        ended, _ = wait(self._running, interrupts.LOOK_SECONDS, return_when=FIRST_COMPLETED)
         for future in ended:
             step = self._running.pop(future)
             stopped = Done(step.run, step.job, End.STOPPED)

@@ -12,13 +12,13 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import BinaryIO, cast
 
-from whence import guard
+from whence import guard, interrupts
 from whence_catalog.blobs import disk
 from whence_catalog.errors import ErrorKind, NotReady
 
@@ -103,7 +103,8 @@ class _Streams:
 
     def settle(self) -> None:
         for thread in self.threads:
-            thread.join()
+            while thread.is_alive():
+                thread.join(interrupts.LOOK_SECONDS)
 
     def _copy(self, pipe: BinaryIO, to: int, kept: BinaryIO) -> None:
         with pipe:
@@ -164,7 +165,10 @@ def run(program: Program, watch: Callable[[int], int] | None = None) -> Ended:
 
         # Who watches hears of each child of its thread, and would wait for those that are none of its business.
         with ThreadPoolExecutor(1, "whence exec") as apart:
-            code = apart.submit(to_its_end).result()
+            ended = apart.submit(to_its_end)
+            while wait([ended], interrupts.LOOK_SECONDS).not_done:
+                pass  # our signals are handled
+            code = ended.result()
         streams.settle()
     if code < 0:
         return Ended(None, -code, tuple(passed), streams.is_cut)

@@ -37,12 +37,10 @@ def over_group() -> Iterator[Callable[[int], None]]:
     if _IS_WINDOWS:
         yield lambda group: None
         return
+    # Both ends stay open here: if it is ended by others, who tells it a number is not ended for that.
     watched, held = os.pipe()
     try:
-        try:
-            process = _standing(watched)
-        finally:
-            os.close(watched)
+        process = _standing(watched)
         try:
             yield lambda group: _tell(held, group)
         finally:
@@ -50,6 +48,7 @@ def over_group() -> Iterator[Callable[[int], None]]:
             process.wait()
     finally:
         os.close(held)
+        os.close(watched)
 
 
 def _tell(held: int, group: int) -> None:

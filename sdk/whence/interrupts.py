@@ -6,6 +6,10 @@ import threading
 import time
 from collections.abc import Iterator
 
+# A signal's handler runs in the main thread, but the signal wakes it from no lock if it comes just before it waits, or
+# to another thread. So whoever waits there looks up so often.
+LOOK_SECONDS = 0.1
+
 _heeded: "contextvars.ContextVar[Interrupt | None]" = contextvars.ContextVar("whence_interrupt", default=None)
 
 
@@ -68,7 +72,8 @@ def wait(event: threading.Event) -> None:
     """
     heeded = _heeded.get()
     if heeded is None:
-        event.wait()
+        while not event.wait(LOOK_SECONDS):
+            pass
         return
     with heeded.waking(event):
         event.wait()
