@@ -1,5 +1,6 @@
 """The OpenAPI 3.1 document of a server, made from the verbs: every route, what it takes, answers and refuses."""
 
+import functools
 import inspect
 from importlib import metadata
 from typing import Any
@@ -30,6 +31,11 @@ _REFUSAL = {"$ref": "#/components/schemas/errors.WhenceError"}
 
 def document(settings: Settings) -> bytes:
     """The document, as JSON."""
+    return _document(settings.authentication)
+
+
+@functools.cache
+def _document(authentication: str) -> bytes:
     components: dict[str, Any] = {}
     wire.schema(WhenceError, components)
     paths: dict[str, Any] = {"/v1": {"get": _welcome()}}
@@ -50,7 +56,7 @@ def document(settings: Settings) -> bytes:
             "responses": {status: _refused(status) for status in _WHEN},
         },
     }
-    if settings.authentication == "tokens":
+    if authentication == "tokens":
         made["components"]["securitySchemes"] = {
             "bearer": {"type": "http", "scheme": "bearer", "description": "A token of whence, or a JWT."}
         }

@@ -4,6 +4,7 @@
 printed schema, `schema.graphql`, is reviewed as an API.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -89,12 +90,14 @@ def mount(
         return made
 
     app.mount(f"{PATH}/ide", StaticFiles(directory=over_http.IDE))
-    endpoint = over_http.Endpoint(
-        execution.Schema(bounds), context, subscription_protocols=_PROTOCOLS, **_SOCKETS
-    )
+    endpoint = over_http.Endpoint(_schema(bounds), context, subscription_protocols=_PROTOCOLS, **_SOCKETS)
     # In front: each route that does not fit costs a look.
     app.router.routes[:0] = endpoint.routes(PATH)
     app.add_exception_handler(WhenceError, _refused)
+
+
+# It is the same for every application of a process.
+_schema = functools.cache(execution.Schema)
 
 
 def feed_of(asked: catalog.Catalog, threads: Threads) -> Feed:

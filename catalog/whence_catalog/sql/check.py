@@ -1,12 +1,13 @@
 """Rebuilds every projection from the facts, beside the real one, and compares them row by row."""
 
+import functools
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Table, select
+from sqlalchemy import Column, Table, select
 
 from whence_catalog import digest, facts, replies
 from whence_catalog.errors import WhenceError
@@ -100,10 +101,7 @@ def by_natural_key(
 
     `places` are those of facts in the order of all, by their numbers; in the copy the two are equal.
     """
-    own_number = {
-        column.name for column in table.primary_key if column.autoincrement is True or column.name == "id"
-    }
-    columns = [column for column in table.c if column.name not in own_number]
+    columns, rows = _rows(table)
     names: dict[str, Mapping[Value, object]] = {}
     for column in columns:
         if column.name in tables.FACT_COLUMNS and places is not None:
@@ -117,8 +115,18 @@ def by_natural_key(
             else value
             for column, value in zip(columns, row, strict=True)
         )
-        for row in tx.all(Statement(select(*columns)))
+        for row in tx.all(rows)
     )
+
+
+@functools.cache
+def _rows(table: Table) -> tuple[Sequence[Column[Any]], Statement]:
+    """The columns that say something, and the statement that reads them: compiled once, however often it checks."""
+    own_number = {
+        column.name for column in table.primary_key if column.autoincrement is True or column.name == "id"
+    }
+    columns = [column for column in table.c if column.name not in own_number]
+    return columns, Statement(select(*columns))
 
 
 _NATURAL = {
@@ -132,6 +140,11 @@ _NATURAL = {
 }
 
 
+@functools.cache
+def _named(table: Table) -> Statement:
+    return Statement(select(table.c.id, *[table.c[name] for name in _NATURAL[table.name].split(", ")]))
+
+
 def _names(tx: Transaction, table: Table) -> Mapping[Value, Record]:
     columns = _NATURAL[table.name].split(", ")
     outer = {
@@ -139,7 +152,7 @@ def _names(tx: Transaction, table: Table) -> Mapping[Value, Record]:
         for name in columns
         if table.c[name].foreign_keys
     }
-    rows = tx.all(Statement(select(table.c.id, *[table.c[name] for name in columns])))
+    rows = tx.all(_named(table))
     return {
         row[0]: tuple(
             outer[name].get(value) if name in outer else value

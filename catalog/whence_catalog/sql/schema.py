@@ -3,13 +3,15 @@
 Opening never migrates, and makes nothing in a database that is shared: it says which command to run.
 """
 
+import functools
 import os
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import bindparam, insert, select
-from sqlalchemy.schema import CreateIndex, CreateSequence, CreateTable
+from sqlalchemy.schema import CreateIndex, CreateSequence, CreateTable, ExecutableDDLElement
 
 from whence_catalog.errors import ErrorKind, NotReady
 from whence_catalog.sql import engine, sqlite, tables
@@ -27,15 +29,22 @@ _identity = Statement(select(_CATALOG.c.uid, _CATALOG.c.key))
 
 def create_tables(tx: Transaction) -> None:
     """Make every table, index and sequence that the declarations name."""
-    dialect = engine.dialect(tx.dialect)
+    for made in _definitions(tx.dialect):
+        tx.script(made)
+
+
+@functools.cache
+def _definitions(on: str) -> Sequence[str]:
+    dialect = engine.dialect(on)
+    made: list[ExecutableDDLElement] = []
     if dialect.supports_sequences:
-        for sequence in (tables.FACT_NUMBER, tables.FACT_ORDINAL):
-            tx.script(str(CreateSequence(sequence).compile(dialect=dialect)))
+        made += map(CreateSequence, (tables.FACT_NUMBER, tables.FACT_ORDINAL))
     for table in tables.METADATA.sorted_tables:
-        tx.script(str(CreateTable(table).compile(dialect=dialect)))
+        made.append(CreateTable(table))
         for index in sorted(table.indexes, key=lambda index: str(index.name)):
-            index.dialect_options[tx.dialect]["where"] = index.dialect_options["sqlite"]["where"]
-            tx.script(str(CreateIndex(index).compile(dialect=dialect)))
+            index.dialect_options[on]["where"] = index.dialect_options["sqlite"]["where"]
+            made.append(CreateIndex(index))
+    return [str(each.compile(dialect=dialect)) for each in made]
 
 
 def ensure(database: SqliteEngine) -> None:
