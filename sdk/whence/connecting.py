@@ -14,7 +14,7 @@ from whence import outbox, settings
 from whence.client import Client
 from whence_catalog import blobs, catalog, later, model
 from whence_catalog.blobs import disk
-from whence_catalog.errors import ErrorKind, InvalidInput, NotReady, Unreachable, WhenceError
+from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotReady, Unreachable, WhenceError
 
 if TYPE_CHECKING:
     from whence import spill
@@ -23,6 +23,8 @@ else:
 
 _guard = threading.Lock()
 _default: Client | None = None
+# Why nobody is to use it, while code is only looked at.
+_refused: str | None = None
 
 
 def connect(
@@ -236,9 +238,26 @@ def operating_system_actor() -> model.Actor:
     return model.Actor(f"{user}@{socket.gethostname()}", authenticated=False)
 
 
+@contextlib.contextmanager
+def unused(why: str) -> Iterator[None]:
+    """While this lasts, who would use this process's client is refused: code is imported to be looked at, not to run."""
+    global _refused
+    before, _refused = _refused, why
+    try:
+        yield
+    finally:
+        _refused = before
+
+
 def current() -> Client:
-    """This process's client, connected now if it was not."""
+    """This process's client, connected now if it was not.
+
+    Raises:
+        Conflict: nobody is to use it now; see `unused`.
+    """
     global _default
+    if _refused is not None:
+        raise Conflict(_refused, ErrorKind.NOT_RERUNNABLE)
     with _guard:
         if _default is None:
             _default = open_client()

@@ -6,16 +6,18 @@ the plan is carried out (`applying`), and refused if it is something else by the
 Leaves to others: what a plan says (`whence_catalog.planning`), and how it is printed.
 """
 
+import contextlib
 import dataclasses
 import importlib
 import inspect
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 from uuid import UUID
 
-from whence import applying, calls, described, parameters
+from whence import applying, calls, connecting, described, parameters
 from whence.client import Client
 from whence_catalog import cache, digest, manifest, model, plans, wire
 from whence_catalog.blobs import BlobStore
@@ -262,18 +264,30 @@ def _holds_inputs(value: digest.Framed) -> bool:
 
 
 def _step(run: model.Run) -> Callable[..., object]:
-    """The step that a Run was of, as it is in the project in this folder."""
+    """The step that a Run was of, as it is in the project in this folder: imported, and nothing of it run that records.
+
+    Raises:
+        Conflict: it is not there, or an import fails, or would run it.
+    """
     module, _, name = cast("str", run.capture.entry).partition(":")
     here = Path.cwd()
     sys.path[:0] = [str(here / place) for place in (".", *run.capture.search)]
+    runs_it = f'importing {module} would run it: put that under if __name__ == "__main__":'
     try:
-        found: object = importlib.import_module(module)
+        # Standard output is for the plan.
+        with connecting.unused(runs_it), contextlib.redirect_stdout(sys.stderr):
+            found: object = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
+    except Conflict:
+        raise
     except (ImportError, AttributeError) as error:
         raise Conflict(
             f"the code of {run.job} is not found in {here}: {error}", ErrorKind.NOT_RERUNNABLE
         ) from error
+    except (Exception, SystemExit) as error:
+        said = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+        raise Conflict(f"{module} cannot be imported in {here}: {said}", ErrorKind.NOT_RERUNNABLE) from error
     return cast("Callable[..., object]", found)
 
 

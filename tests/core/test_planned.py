@@ -68,3 +68,39 @@ def test_code_that_cannot_be_told_is_said_to_be_as_it_was(
     assert planned.plan(client, [str(runs["like"])], code_now=True).complete
     client.close()
     sys.modules.pop("here_now")
+
+
+def test_code_is_looked_at_and_none_of_it_is_run_that_records_or_ends_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    step = "import whence\n\n@whence.step\ndef made(c): return c\n"
+    for name, more in (
+        ("runs_a_step", "made(1)"),
+        ("begins_a_run", "with whence.run('all'): pass"),
+        ("ends", "import sys\nsys.exit(3)"),
+        ("breaks", "1 / 0"),
+        ("no_code", "def ("),
+        ("speaks", "print('hello')"),
+    ):
+        (tmp_path / f"{name}.py").write_text(f"{step}{more}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    client = connecting.open_client(tmp_path / ".whence")
+    names = ("runs_a_step", "begins_a_run", "ends", "breaks", "no_code", "speaks")
+    maker = Arithmetic(captures={name: replace(CAPTURE, entry=f"{name}:made") for name in names})
+    runs = [maker.call(client, name, 0, (), keyed(client, name, 0, ())).run.uid for name in names]
+    facts = len(client.catalog.facts(0, 1000))
+    found = planned.plan(client, [str(run) for run in runs], code_now=True)
+    assert len(client.catalog.facts(0, 1000)) == facts
+    assert list(found.request.code) == ["speaks"]
+    said = {reason.partition(": ")[0].rpartition(" ")[2]: reason for reason in found.reasons}
+    assert "would run it: put that under if __name__" in said["runs_a_step"]
+    assert "would run it: put that under if __name__" in said["begins_a_run"]
+    assert "SystemExit: 3" in said["ends"]
+    assert "ZeroDivisionError" in said["breaks"]
+    assert "SyntaxError" in said["no_code"]
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "hello\n")  # what is printed may be the plan as JSON
+    client.close()
+    for name in names:
+        sys.modules.pop(name, None)
