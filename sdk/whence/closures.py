@@ -9,6 +9,7 @@ What has no such form makes the whole one that cannot be rebuilt. Values of glob
 Leaves to others: what a value is (`parameters`).
 """
 
+import ast
 import dis
 import functools
 import inspect
@@ -19,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import cast
 
-from whence import bundle, origins, parameters, secrecy
+from whence import bundle, contents, origins, parameters, secrecy, statements
 from whence_catalog import digest
 from whence_catalog.errors import Conflict, InvalidInput
 
@@ -117,13 +118,23 @@ def is_nested(qualname: str) -> bool:
 
 
 def without_step(function: object) -> object:
-    """What was made a step, with its other decorators."""
-    while isinstance(function, types.FunctionType) and bundle.is_own(function.__code__.co_filename):
+    """What was made a step, with the decorators that stand below that."""
+    while _is_step(function):
         wrapped = getattr(function, "__wrapped__", None)
         if wrapped is None:
             break
         function = wrapped
     return function
+
+
+def made_step(found: object) -> object:
+    """What was made a step, without what decorates the step in turn; itself where no step is in it."""
+    outermost = inspect.unwrap(cast("Callable[..., object]", found), stop=_is_step)
+    return without_step(outermost) if _is_step(outermost) else found
+
+
+def _is_step(function: object) -> bool:
+    return isinstance(function, types.FunctionType) and bundle.is_own(function.__code__.co_filename)
 
 
 def _free(function: types.FunctionType, root: Path, within: tuple[object, ...]) -> Kept:
@@ -178,9 +189,38 @@ def _reached(value: object, root: Path) -> digest.Framed:
         found = inspect.getattr_static(found, part, None)
         if isinstance(found, staticmethod | classmethod):
             return None
-    if without_step(found) is not value:
+    if without_step(found) is not value or not is_imported(value):
         return None
     return [origins.module_name(vars(sys.modules[module]), os.path.realpath(root)), qualname]
+
+
+def is_imported(value: object) -> bool:
+    """Whether an import runs what made a function or a class: in a script, something may be made for it alone."""
+    module = sys.modules.get(getattr(value, "__module__", ""))
+    file = origins.file_of(module)
+    if getattr(value, "__module__", "") not in origins.MAIN_MODULES or file is None:
+        return True
+    for_script, for_import = _codes_apart(file, contents.stamp(file) or ())
+    return _is_among(value, for_import) or not _is_among(value, for_script)
+
+
+def _is_among(value: object, made: Iterable[types.CodeType]) -> bool:
+    code, qualname = getattr(value, "__code__", None), getattr(value, "__qualname__", "")
+    return any(each.co_qualname == qualname and (code is None or bundle.alike(each, code)) for each in made)
+
+
+@functools.lru_cache(maxsize=64)
+def _codes_apart(
+    file: str, stamp: contents.Stamp
+) -> tuple[tuple[types.CodeType, ...], tuple[types.CodeType, ...]]:
+    """What is defined in a file for a script alone, and what for an import, too."""
+    try:
+        parts = statements.halves(ast.parse(Path(file).read_bytes()).body)
+        compiled = [compile(ast.Module(list(part), []), file, "exec", dont_inherit=True) for part in parts]
+    except (OSError, SyntaxError, ValueError):
+        return (), ()
+    for_script, for_import = (tuple(bundle.codes(each)) for each in compiled)
+    return for_script, for_import
 
 
 def _spec(function: types.FunctionType, root: Path, within: tuple[object, ...]) -> digest.Framed:
@@ -219,9 +259,10 @@ def _check_code(function: types.FunctionType) -> None:
     if bundle.is_foreign(file) and not os.path.isfile(file):
         return  # of a notebook, whose cells are looked at by who asks
     found = _codes_named(file, qualname)
-    if not found or not bundle.alike(found[0], function.__code__):
+    same = [each for each in found if bundle.alike(each, function.__code__)]
+    if not same:
         raise InvalidInput(f"{qualname} is not written in {os.path.basename(file)} as it runs")
-    if not all(bundle.alike(found[0], other) for other in found[1:]):
+    if len(same) < len(found):
         raise InvalidInput(
             f"{len(found)} functions in {os.path.basename(file)} are called {qualname}; give each a name of its own"
         )

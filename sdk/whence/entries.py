@@ -57,8 +57,8 @@ def find(
 ) -> Entry:
     """How `function`, which is called now, is reached from `source`, and if it is not, why not.
 
-    It can be, if its file is in the Bundle, if the code there is what ran, if importing that file runs no step,
-    and if the values that it finds in neither can be stored. An import is judged on the statements that it
+    It can be, if its file is in the Bundle, if the code there is what ran, if importing that file runs no step and
+    binds its name to it, and if the values that it finds in neither can be stored. An import is judged on the statements that it
     executes, so not on function bodies nor on what stands under `if __name__ == "__main__"`: none may call a step, or
     hand one to a call, or use a whence client, or call a function of the source that does so in turn.
 
@@ -89,6 +89,8 @@ def find(
             f"importing {path} would run the whole pipeline again, since it calls {called}; "
             'put that under if __name__ == "__main__":',
         )
+    if not closures.is_nested(qualname) and (other := _otherwise_reached(function, inner)):
+        return Entry(name, reached, other)
     try:
         found = closures.of(function, root)
         if in_script:
@@ -140,6 +142,33 @@ def _module_of(function: types.FunctionType, root: Path) -> str:
     return origins.module_name(function.__globals__, os.path.realpath(root)) if in_script else named
 
 
+def _otherwise_reached(function: Callable[..., object], inner: types.FunctionType) -> str | None:
+    """Why an import does not reach it by its name."""
+    first, *rest = inner.__qualname__.split(".")
+    found = inner.__globals__.get(first)
+    for part in rest:
+        found = inspect.getattr_static(found, part, None)
+    there, called = closures.made_step(_bare(found)), closures.without_step(function)
+    # A module that was loaded anew has it once more.
+    is_anew = called is inner and _is_written_as(there, inner)
+    if there is not called and not is_anew:
+        return (
+            f"the name {inner.__qualname__} does not stand for the function that was made a step: it was bound again, or"
+            " decorated in another way; put @whence.step over it, and give it a name of its own"
+        )
+    if not closures.is_imported(inner):
+        return f'{inner.__qualname__} is made under if __name__ == "__main__":, which no import runs; put it above'
+    return None
+
+
+def _bare(found: object) -> object:
+    return found.__func__ if isinstance(found, staticmethod) else found
+
+
+def _is_written_as(there: object, function: types.FunctionType) -> bool:
+    return isinstance(there, types.FunctionType) and bundle.alike(there.__code__, function.__code__)
+
+
 # ── what a script binds for itself ───────────────────────────────────────────────────────────────
 
 
@@ -154,8 +183,7 @@ def _bound_under_guard(file: str, stamp: contents.Stamp) -> frozenset[str]:
         body = ast.parse(Path(file).read_bytes()).body
     except (OSError, SyntaxError, ValueError):
         return frozenset()
-    guarded = [parts[0] for parts in map(statements.told_apart, body) if parts is not None]
-    return frozenset(name for nodes in guarded for name in statements.bound_by(nodes))
+    return frozenset(statements.bound_by(statements.halves(body)[0]))
 
 
 # ── what an import would run ─────────────────────────────────────────────────────────────────────

@@ -95,7 +95,7 @@ def _found(entry: str, said: Mapping[str, digest.Framed], root: Path) -> Callabl
     found: object = module
     for part in qualname.split("."):
         found = getattr(found, part)
-    return cast("Callable[..., object]", closures.without_step(found))
+    return cast("Callable[..., object]", closures.made_step(found))
 
 
 def _module(name: str, root: Path) -> types.ModuleType:

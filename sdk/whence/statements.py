@@ -55,6 +55,17 @@ def told_apart(node: ast.AST) -> tuple[Sequence[ast.stmt], Sequence[ast.stmt]] |
             return None
 
 
+def halves(nodes: Iterable[ast.stmt]) -> tuple[Sequence[ast.stmt], Sequence[ast.stmt]]:
+    """The statements of a module that only a script runs, and those that an import may run."""
+    for_script: list[ast.stmt] = []
+    for_import: list[ast.stmt] = []
+    for node in nodes:
+        guarded, others = told_apart(node) or ((), (node,))
+        for_script += guarded
+        for_import += others
+    return for_script, for_import
+
+
 def _says_script(test: ast.expr) -> bool | None:
     """True where it holds in a script alone, False where it fails in one alone, None where neither is sure."""
     match test:

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.core.test_bundle import Project
-from whence import closures, entries
+from whence import closures, entries, replayed
 from whence_catalog import digest, model
 
 
@@ -174,6 +174,59 @@ def test_code_that_was_not_recorded_or_has_changed_cannot_run_again(project: Pro
     }
     for expected, each in cases.items():
         assert expected in str(entries.find(lost.fit, project.root, each).because)
+
+
+RENAMED = """
+import functools
+from whence import steps
+
+def twice(function):
+    @functools.wraps(function)
+    def run(x):
+        return 2 * function(x)
+    return run
+
+def fit(x):
+    return x + 1
+first = fit
+def fit(x):
+    return x * 100
+def plain(x):
+    return x
+(outer,) = map(twice, [plain])
+@twice
+@steps.step
+@twice
+def both(x):
+    return x + 1
+below = both.__wrapped__.__wrapped__
+class Of:
+    @staticmethod
+    def fit(x):
+        return x - 1
+of_fit = Of.fit
+def gone(x):
+    return x
+kept = gone
+del gone
+"""
+
+
+def test_a_name_that_stands_for_another_function_reaches_none(project: Project) -> None:
+    project.write({"brenamed.py": RENAMED})
+    module = project.load("brenamed")
+    found = project.collect()
+    said = {
+        each: entries.find(getattr(module, each), project.root, found).because
+        for each in ("first", "fit", "plain", "outer", "below", "of_fit", "kept")
+    }
+    assert {each for each, because in said.items() if because is None} == {"fit", "plain", "below", "of_fit"}
+    assert "the name fit does not stand for the function that was made a step" in str(said["first"])
+    reached = replayed._found("brenamed:both", {"closure": {}}, project.root)
+    assert reached is module.below, "what decorates a step was called before it was recorded what that got"
+    old = module.fit
+    project.load("brenamed")
+    assert entries.find(old, project.root, found).rerunnable, "it is there again"
 
 
 def test_a_script_is_recorded_and_judged_like_a_module(project: Project) -> None:
@@ -338,6 +391,18 @@ def fit(x):
 def odd():
     return THING
 
+def again(x):
+    return x
+
+def other(x):
+    return x
+
+def calls(x):
+    return other(x)
+
+def helped(x):
+    return helper(x)
+
 def named(x):
     return x.API_KEY, x.load(), RATE
 
@@ -352,11 +417,15 @@ if __name__ != "__main__":
     UNREAD = 1
 else:
     RATE, THING, UNREAD = 2.5, object(), object()
+    again = again
+    def under(x): return x
+    def other(x): return x * 2
+    def helper(x): return -x
     BIAS, load = 4, object()
     API_KEY, ANSWER, CONFIG = "hunter1", sys.argv[2], {"password": "hunter3"}
     root = Path(sys.argv[1])
     found = bundle.collect(root, {}, None)
-    for function in (fit, odd, named, asks, answers):
+    for function in (fit, odd, named, asks, answers, again, under, other, calls, helped):
         entry = entries.find(function, root, found)
         print(json.dumps([entry.because, dict(entry.closure)]))
 """
@@ -367,10 +436,17 @@ def test_what_a_script_binds_for_itself_alone_is_kept_or_stands_in_the_way(proje
     command = [sys.executable, str(project.root / "bguarded.py"), str(project.root), "hunter2"]
     secret = {**os.environ, "DB_PASSWORD": "hunter2"}
     done = subprocess.run(command, env=secret, capture_output=True, text=True, check=True)
-    fit, odd, named, asks, answers = map(json.loads, done.stdout.splitlines())
+    fit, odd, named, asks, answers, again, under, other, calls, helped = map(
+        json.loads, done.stdout.splitlines()
+    )
     assert "hunter" not in done.stdout
     assert named == [None, {"RATE": 2.5}], "what it asks of others is no name of the script's"
     assert asks == ["API_KEY looks secret, so its value was not kept", {}]
     assert answers[0].startswith("ANSWER looks secret")
     assert fit == [None, {"RATE": 2.5, "BIAS": 4}]
     assert odd[0].startswith("THING is a builtins.object, which has no stable identity")
+    assert again == [None, {}]
+    assert under == ['under is made under if __name__ == "__main__":, which no import runs; put it above', {}]
+    assert other[0].startswith("other is made under if")
+    assert calls[0] == "2 functions in bguarded.py are called other; give each a name of its own"
+    assert (helped[0], helped[1]["helper()"]["code"]) == (None, "helper")
