@@ -1,5 +1,6 @@
 """Reruns that differ, that cannot be made, or that are ended in the middle: what is said, and what is recorded."""
 
+import dataclasses
 import json
 import os
 import resource
@@ -17,7 +18,7 @@ import pytest
 from tests import wheels
 from tests.conftest import Project
 from tests.journeys.conftest import uv
-from whence import calls
+from whence import applying, calls, due, environments
 from whence.client import Client
 from whence_catalog import digest, model, plans, wire
 
@@ -138,12 +139,12 @@ def test_a_package_at_another_version_a_version_that_is_gone_and_one_that_is_now
         v: wheels.small(index, "whence_tiny", v, f"SAYS = {v!r}\n") for v in ("1.0", "1.0.1", "1.1", "2.0")
     }
     monkeypatch.setenv("UV_FIND_LINKS", str(index))
-    environments = {}
+    pythons = {}
     for name, version in (("theirs", "1.0"), ("ours", "2.0")):
         # Copies of the one with whence; what is installed there without a cache was never in one.
-        environments[name] = tmp_path / name
-        shutil.copytree(venv, environments[name], symlinks=True)
-        python = environments[name] / "bin" / "python"
+        pythons[name] = tmp_path / name
+        shutil.copytree(venv, pythons[name], symlinks=True)
+        python = pythons[name] / "bin" / "python"
         uv(
             "pip",
             "install",
@@ -159,17 +160,28 @@ def test_a_package_at_another_version_a_version_that_is_gone_and_one_that_is_now
         import whence_tiny
 
         @whence.step
-        def said():
-            return whence_tiny.SAYS
+        def said(word: str):
+            return whence.dataset("said", f"{whence_tiny.SAYS} {word}".encode())
+
+        @whence.step
+        def after(said: whence.Handle):
+            return whence.report("after", said.path.read_bytes() + b"!")
 
         if __name__ == "__main__":
-            said()
+            after(said("one"))
         """
     )
-    client = ran(project, environments["theirs"] / "bin" / "python")
+    client = ran(project, pythons["theirs"] / "bin" / "python")
     run = run_of(client, "pipeline.said")
+    request = plans.PlanRequest(calls.new_uid(), ("report:after@1",), params={run.job: {"word": "two"}})
+    plan = client.catalog.plan(request)
 
     gone = made["1.0"].rename(tmp_path / made["1.0"].name)
+    nowhere, waits = applied(client, plan)
+    assert [nowhere.end, waits.end] == [due.End.FAILED, due.End.BLOCKED]
+    assert nowhere.run is None, "nothing began"
+    assert "cannot install whence-tiny 1.0; --nearest takes the nearest version there is" in str(nowhere.why)
+    assert waits.why == f"it takes what run {run.uid} (pipeline.said) was to make"
     why = refused(project, run.uid)
     assert "cannot install whence-tiny 1.0; --nearest takes the nearest version there is; uv says:" in why
     nearest = json.loads(rerun(project, run.uid, "--nearest", "--json", expect=2).stdout)
@@ -177,14 +189,29 @@ def test_a_package_at_another_version_a_version_that_is_gone_and_one_that_is_now
     assert replaced in nearest["could_not_restore"]
     recorded = client.catalog.run(nearest["run"])
     assert f"could not be restored: {replaced}" in recorded.run.warnings
+    other = dataclasses.replace(request, uid=calls.new_uid(), params={run.job: {"word": "three"}})
+    near, _ = applied(client, client.catalog.plan(other), environments.Options(nearest=True))
+    assert client.get("dataset:said@latest").path.read_bytes() == b"1.0.1 three"
+    assert "whence-tiny 1.0.1 in place of 1.0" in str(client.catalog.run(str(near.run)).run.outcome)
+    again = client.catalog.plan(dataclasses.replace(other, uid=calls.new_uid()))
+    assert plans.name(again.steps[0].step) == "execute", "what another version made is handed to nobody"
 
     gone.rename(made["1.0"])
     same = json.loads(rerun(project, run.uid, "--json").stdout)
     assert same["likeness"] == {"type": "identical"}
     assert not any("whence-tiny" in line for line in same["could_not_restore"])
 
+    # The plan goes on where it stood, in the environment that was recorded: here there is no such package.
+    here, behind = applied(client, plan)
+    assert [here.end, behind.end] == [due.End.EXECUTED] * 2
+    again, last = client.catalog.run(str(here.run)), client.catalog.run(str(behind.run))
+    assert client.get("dataset:said@latest").path.read_bytes() == b"1.0 two"
+    assert client.get("report:after@latest").path.read_bytes() == b"1.0 two!"
+    assert (again.run.rerun_of, again.run.outcome, again.run.params) == (run.uid, "entered", {"word": "two"})
+    assert again.run.capture.environment != run.capture.environment, "it is another machine's, or may be"
+    assert [(used.version, used.producer) for used in last.inputs] == [(again.outputs[0].version, here.run)]
     for python, expected in (
-        (environments["ours"], [False, ["whence-tiny: was 1.0, is 2.0"]]),
+        (pythons["ours"], [False, ["whence-tiny: was 1.0, is 2.0"]]),
         (
             venv,
             [
@@ -203,6 +230,17 @@ def test_a_package_at_another_version_a_version_that_is_gone_and_one_that_is_now
         assert done.returncode == 0, done.stderr
         told = json.loads(done.stdout)
         assert (told if isinstance(told, list) else [each for each in expected if each in told]) == expected
+
+
+def applied(
+    client: Client, plan: plans.RerunPlan, options: environments.Options = environments.AS_RECORDED
+) -> tuple[due.Done, ...]:
+    """How each Run of a plan ended, carried out in environments that are made again."""
+    here = applying.Here(client, 1, due.InRoom(options))
+    try:
+        return applying.apply(client, plan, here).done
+    finally:
+        here.close()
 
 
 IN_THIS_ENVIRONMENT = """
