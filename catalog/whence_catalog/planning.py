@@ -182,6 +182,7 @@ def _levels(recipes: Sequence[Recipe]) -> tuple[list[list[Recipe]], list[Recipe]
 
 
 _BAD = (model.RunState.FAILED, model.RunState.ABORTED)
+_LOST = "what it made is missing or altered in the store"
 
 
 @dataclass(slots=True)
@@ -244,6 +245,10 @@ class _Rule:
                 self._outputs[recipe.run] = {made.role: made for made in reuse.outputs}
             else:
                 step = self._step(each, entries, obstacles.get(recipe.made_by, ()))
+                if isinstance(step, Blocked) and (lost := self._lost(each, entries)):
+                    # It is known what that was: only what needs the bytes of it waits for them in vain.
+                    step = Blocked((_LOST, *step.why))
+                    self._outputs[recipe.run] = {made.role: made for made in lost}
             self._recipes[recipe.run] = recipe
             if each.key is not None:
                 self._by_key.setdefault(each.key, recipe.run)
@@ -479,12 +484,25 @@ class _Rule:
             return None
         return Reuse(recipe.made_by, "it has no key, and nothing that it took changed", recipe.made)
 
+    def _lost(self, each: _Looked, entries: Mapping[str, Entry]) -> tuple[Made, ...]:
+        """What would stand in its place, were the bytes of that not gone."""
+        if not each.is_known or each.has_unknown_key:
+            return ()
+        if each.key is not None:
+            entry = entries.get(each.key)
+            return () if entry is None or entry.wrong is not None else entry.outputs
+        return each.recipe.made if self._was_to_stand(each) and each.recipe.condemned is None else ()
+
     def _stands(self, each: _Looked) -> bool:
         """Whether what it made without a key may go on being taken, as long as what it takes is as it was."""
         return self._would_stand(each) and each.recipe.condemned is None
 
     def _would_stand(self, each: _Looked) -> bool:
         """Whether it may, if nobody declared it bad."""
+        return self._was_to_stand(each) and not self._gone(each.recipe.made)
+
+    def _was_to_stand(self, each: _Looked) -> bool:
+        """Whether it may, if its bytes are there, too."""
         recipe = each.recipe
         is_to_be_mended = recipe.run in self._targets and recipe.state in _BAD
         return (
@@ -494,7 +512,6 @@ class _Rule:
             and not is_to_be_mended
             # One that was to make nothing has made it; one that failed has not.
             and (bool(recipe.made) or recipe.state not in _BAD)
-            and not self._gone(recipe.made)
         )
 
     def _gone(self, outputs: Iterable[Made]) -> list[Made]:

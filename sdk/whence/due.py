@@ -7,7 +7,7 @@ Leaves to others: which Run is due when (`applying`), and how one is made again 
 import dataclasses
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -17,7 +17,7 @@ from uuid import UUID
 from whence import calls, connecting, environment, environments, handing, interrupts, places, recorder, replay
 from whence.client import Client
 from whence_catalog import cache, digest, model, planning, plans, rerun
-from whence_catalog.errors import InvalidInput, WhenceError
+from whence_catalog.errors import Damaged, InvalidInput, WhenceError
 
 _LONGEST_PAUSE_SECONDS = 1.0
 
@@ -184,16 +184,23 @@ def _perform(client: Client, due: Due, make: Maker, progress: Callable[[str], No
     obstacles += _unfit(client, due.takes)
     if obstacles:
         return Done(step.run, step.job, End.BLOCKED, why="; ".join(obstacles))
-    made = make(
-        client,
-        record,
-        _instead(client, due, had),
-        due.params,
-        capture=due.capture,
-        keyed=keyed,
-        parent=due.apply,
-        progress=progress,
-    )
+    try:
+        made = make(
+            client,
+            record,
+            _instead(client, due, had),
+            due.params,
+            capture=due.capture,
+            keyed=keyed,
+            parent=due.apply,
+            progress=progress,
+        )
+    except Damaged:
+        # To look before would be to ask for each file of a Bundle and of a tree each time.
+        lost = _lost(client, due, record)
+        if not lost:
+            raise
+        return Done(step.run, step.job, End.BLOCKED, why="; ".join(lost))
     return _done(step, End.REUSED if made.reused else End.EXECUTED, made.run, made.outputs)
 
 
@@ -227,14 +234,26 @@ def _handed_on(record: model.RunRecord) -> list[plans.Taken]:
 
 def _unfit(client: Client, takes: Sequence[plans.Taken]) -> tuple[str, ...]:
     """Why nothing is to be made of what is taken: what was said of it until now, whatever the plan knew."""
+    return tuple(why for used, taints in _judged(client, takes) for why in rerun.unfit(used, taints))
+
+
+def _lost(client: Client, due: Due, record: model.RunRecord) -> tuple[str, ...]:
+    """What of that which it is made of is not in the store any more, whatever the plan knew."""
+    run = dataclasses.replace(record.run, capture=due.capture or record.run.capture)
+    inputs = tuple(used for used, _ in _judged(client, due.takes))
+    given = dataclasses.replace(record, run=run, inputs=inputs)
+    return rerun.obstacles(given, replay.unavailable(client, given))
+
+
+def _judged(
+    client: Client, takes: Sequence[plans.Taken]
+) -> Iterator[tuple[model.Input, Sequence[model.Taint]]]:
+    """What is taken, and what was said of it until now."""
     named = [model.Reference(taken.artifact, content_of(taken).digest.text) for taken in takes]
-    why: list[str] = []
     for taken, judged in zip(takes, client.catalog.judgements(named) if named else (), strict=True):
         if isinstance(judged, WhenceError):
             raise judged
-        used = model.Input(taken.role, judged.version, taken.producer, taken.ordinal)
-        why += rerun.unfit(used, judged.taints)
-    return tuple(why)
+        yield model.Input(taken.role, judged.version, taken.producer, taken.ordinal), judged.taints
 
 
 def _source(taken: plans.Taken) -> model.Source:

@@ -510,7 +510,7 @@ def rerun(
 
 def asked(client: Client, record: model.RunRecord) -> tuple[reruns.RerunPlan, tuple[str, ...]]:
     """The plan of making a Run again, and all that keeps it from being made."""
-    plan = client.catalog.plan_rerun(str(record.run.uid), _unavailable(client, record))
+    plan = client.catalog.plan_rerun(str(record.run.uid), unavailable(client, record))
     blocked = [planned.step.why for planned in plan.steps if isinstance(planned.step, reruns.Blocked)]
     return plan, (*(text for why in blocked for text in why), *_unfit(client, record))
 
@@ -527,7 +527,8 @@ def _unfit(client: Client, record: model.RunRecord) -> list[str]:
     return why
 
 
-def _unavailable(client: Client, record: model.RunRecord) -> frozenset[digest.Digest]:
+def unavailable(client: Client, record: model.RunRecord) -> frozenset[digest.Digest]:
+    """What of the source, the environment and the inputs of a Run is missing or altered in the store."""
     capture = record.run.capture
     trees = {i.version.digest for i in record.inputs if i.version.content.form is model.Form.TREE}
     wanted = {i.version.digest for i in record.inputs if i.version.content.strength is model.Strength.CONTENT}

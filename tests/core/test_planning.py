@@ -354,6 +354,36 @@ def test_an_input_whose_bytes_are_gone_blocks_only_what_has_to_be_run() -> None:
     assert words(recorded.plan(unavailable=gone))[1] == "blocked"
 
 
+@pytest.mark.parametrize("is_keyed", [True, False])
+def test_what_is_gone_and_cannot_be_made_again_blocks_only_what_needs_its_bytes(is_keyed: bool) -> None:
+    recorded = Recorded()
+    recorded.step(1, [], "one", is_keyed=is_keyed)
+    recorded.step(2, [took("data", "o1", "one", 1)], "two")
+    recorded.step(3, [took("data", "o1", "one", 1)], "three", is_entered=False)
+    recorded.step(4, [took("data", "o2", "two", 2)], "four", is_entered=False)
+    recorded.why_not[run_id(1)] = ("nothing about its code was recorded",)
+    planned = recorded.plan(unavailable=frozenset({content("one").digest}))
+    assert words(planned) == {1: "blocked", 2: "reuse", 3: "blocked", 4: "execute"}
+    gone = "what it made is missing or altered in the store"
+    assert planned[1].step == plans.Blocked((gone, "nothing about its code was recorded"))
+    named = (
+        f"the bytes of input data ({artifact('o1')}@{content('one').digest.short}), {content('one').digest}"
+    )
+    assert planned[3].step == plans.Blocked((f"{named}, are missing or altered in the store",))
+
+
+def test_what_nobody_may_use_is_not_handed_on_though_it_cannot_be_made_again() -> None:
+    recorded = Recorded()
+    one = recorded.step(1, [took("data", "x", "x1")], "one")
+    recorded.step(2, [took("data", "o1", "one", 1)], "two")
+    assert one.key is not None
+    recorded.found[one.key] = recorded.found[one.key]._replace(wrong=cache.Reason.REVOKED)
+    recorded.why_not[run_id(1)] = ("its source was not kept",)
+    planned = recorded.plan(unavailable=frozenset({content("one").digest}))
+    assert planned[1].step == plans.Blocked(("its source was not kept",))
+    assert words(planned)[2] == "blocked"
+
+
 def test_a_result_whose_bytes_are_gone_is_made_again() -> None:
     recorded = Recorded()
     chain(recorded)

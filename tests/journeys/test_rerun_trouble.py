@@ -18,9 +18,10 @@ import pytest
 from tests import wheels
 from tests.conftest import Project
 from tests.journeys.conftest import uv
-from whence import applying, calls, due, environments
+from whence import applying, calls, due, environments, replay
 from whence.client import Client
 from whence_catalog import digest, model, plans, wire
+from whence_catalog.errors import Conflict
 
 pytestmark = pytest.mark.usefixtures("no_network_and_an_empty_home")
 
@@ -264,11 +265,11 @@ DOUBLE = """
 import numbers_of
 
 @whence.step
-def double(data):
-    return [numbers_of.TWO * n for n in data.load()]
+def double(data, more):
+    return [numbers_of.TWO * n + more for n in data.load()]
 
 if __name__ == "__main__":
-    double(whence.publish("dataset:d", [1, 2]))
+    double(whence.publish("dataset:d", [1, 2]), 0)
 """
 
 
@@ -282,11 +283,21 @@ def test_lost_source_a_lost_input_and_a_quarantined_one_keep_a_run_from_being_ma
     assert run.capture.bundle is not None
     assert run.capture.environment is not None
 
+    request = plans.PlanRequest(calls.new_uid(), (str(run.uid),), params={run.job: {"more": 1}})
+    plan = client.catalog.plan(request)
+
     def without(named: digest.Digest) -> str:
         kept = client.blobs.read_bytes(named)
         client.blobs.delete(named)
         try:
-            return refused(project, run.uid)
+            with pytest.raises(Conflict, match="cannot be made again: ") as why:
+                replay.rerun(client, str(run.uid), progress=lambda text: None)
+            said = str(why.value)
+            # What goes after it was planned is found when it is carried out, and is said in the same words.
+            (done,) = applied(client, plan, environments.Options("current"))
+            assert (done.end, done.run) == (due.End.BLOCKED, None), done
+            assert str(done.why) in said
+            return said
         finally:
             client.blobs.put_bytes(kept)
 
@@ -298,6 +309,7 @@ def test_lost_source_a_lost_input_and_a_quarantined_one_keep_a_run_from_being_ma
     assert f"its environment {run.capture.environment} is missing" in without(run.capture.environment)
     data = client.get("dataset:d@1").version.digest
     assert f"the bytes of input data (dataset:d@1), {data}, are missing" in without(data)
+    assert len(client.catalog.runs(limit=100)) == 2 + len(files) + 3, "with the applies, and nothing else"
 
     client.quarantine("dataset:d@1", reason="a child is in it")
     assert "input data (dataset:d@1) is quarantined by " in (said := refused(project, run.uid))

@@ -310,6 +310,19 @@ def test_data_that_is_declared_bad_while_a_plan_is_carried_out_blocks_what_takes
         assert done[world.job(at)].why == said
 
 
+def test_data_that_was_lost_since_it_was_planned_blocks_what_takes_it_and_is_named(client: Client) -> None:
+    steps = (Step(("x", "y"), (), True, False, None), Step((), (0,), True, False, None))
+    world = World(client, Case(steps, (), frozenset(), 1, {"x": b"9"}))
+    world.record(b"0")
+    plan = client.catalog.plan(world.request())
+    lost = world.roots["y"].version
+    client.blobs.delete(lost.digest)
+    done, behind = carried_out(world, plan).done
+    assert [done.end, behind.end] == [due.End.BLOCKED] * 2
+    assert f"the bytes of input ay ({lost.ref}), {lost.digest}, are missing" in str(done.why)
+    assert behind.why == f"it takes what run {done.step} ({done.job}) was to make"
+
+
 def test_what_was_lost_since_is_made_once_more(client: Client) -> None:
     world, plan, made = half_done(client)
     client.blobs.delete(made.version.digest)
