@@ -24,8 +24,9 @@ lint: $(UV)
 	$(RUN) mypy
 	$(RUN) lint-imports --no-cache | tail -n 4
 
-# Hundreds of edits, and a corpus of projects, each run in every interpreter that is here: `make test` does.
-LATER := --ignore tests/core/test_code_pairs.py --ignore tests/core/test_executed.py
+# Hundreds of edits, and a corpus of projects, each run in every interpreter that is here; small benchmarks: `make test`
+# runs them.
+LATER := $(patsubst %,--ignore tests/core/test_%.py,code_pairs executed benchmarks)
 
 check: lint
 	$(RUN) pytest -q -n $(WORKERS) tests/core tests/golden tests/test_architecture.py $(LATER)
