@@ -252,7 +252,7 @@ class _Making:
         )
         say = self._progress
         try:
-            _, why = replay.asked(self._client, record)
+            why = replay.obstacles(self._client, record, inputs)
             if why:
                 return replace(told, why="; ".join(why))
             again = replay.execute(

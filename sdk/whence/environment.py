@@ -367,8 +367,8 @@ def _cpu() -> Cpu:
     return Cpu(named.partition(":")[2].strip() or platform.machine(), count)
 
 
-def _gpus() -> tuple[str, ...]:
-    files = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+def _gpus(drivers: Path = Path("/proc/driver")) -> tuple[str, ...]:
+    files = sorted(drivers.glob("nvidia/gpus/*/information"))
     text = "\n".join(file.read_text(errors="replace") for file in files)
     return tuple(re.findall(r"^Model:[ \t]*(.+)$", text, re.MULTILINE))
 

@@ -113,6 +113,7 @@ def make(
 
     Raises:
         NotReady: there is no uv, no such Python, or a distribution cannot be installed; it is named.
+        Unreachable: no index answers.
     """
     if options.env == "current":
         return _current(recorded)
@@ -128,6 +129,8 @@ def make(
                     python = _kept(kept / "environments", maker, wanted)
                 break
             except _Gone as gone:
+                if gone.is_unanswered:
+                    raise errors.Unreachable(gone.told(True)) from None
                 fresh = {each.name: each for each in gone.packages if each.name not in replaced}
                 if not (options.nearest and fresh):
                     raise errors.NotReady(gone.told(options.nearest), ErrorKind.EXTRA_MISSING) from None
@@ -311,6 +314,11 @@ class _Gone(Exception):
         super().__init__(said)
         self.packages = packages
         self.said = said
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether nobody said that they are gone, since no index answered."""
+        return "error sending request" in self.said
 
     def told(self, was_nearest_asked: bool) -> str:
         what = ", ".join(f"{each.name} {each.version}" for each in self.packages)

@@ -99,6 +99,7 @@ def execute(
     Raises:
         Conflict: it was not recorded how to make it, or it failed when it was made again.
         NotReady: its environment cannot be made here, or the disk is full.
+        Unreachable: no package index answers.
         Damaged: its source or its environment is not in the store as it was recorded.
     """
     given = _Given(record, dict(inputs or {}), dict(params or {}), capture or record.run.capture)
@@ -513,6 +514,18 @@ def asked(client: Client, record: model.RunRecord) -> tuple[reruns.RerunPlan, tu
     plan = client.catalog.plan_rerun(str(record.run.uid), unavailable(client, record))
     blocked = [planned.step.why for planned in plan.steps if isinstance(planned.step, reruns.Blocked)]
     return plan, (*(text for why in blocked for text in why), *_unfit(client, record))
+
+
+def obstacles(
+    client: Client, record: model.RunRecord, inputs: Mapping[Place, model.Output]
+) -> tuple[str, ...]:
+    """All that keeps a Run from being made with these in the place of inputs that it had."""
+    taken = []
+    for used in record.inputs:
+        other = inputs.get((used.role, used.ordinal))
+        taken.append(used if other is None else replace(used, version=other.version, producer=other.run))
+    given = replace(record, inputs=tuple(taken))
+    return (*reruns.obstacles(given, unavailable(client, given)), *_unfit(client, given))
 
 
 def _unfit(client: Client, record: model.RunRecord) -> list[str]:

@@ -81,6 +81,21 @@ def test_it_names_this_python_its_packages_and_its_machine() -> None:
     assert next(each for each in here.distributions if each.name == "six") == Distribution("six", "1.17.0")
 
 
+def test_each_graphics_processor_is_named_by_its_model(tmp_path: Path) -> None:
+    for place, model in (("0000:b1:00.0", "NVIDIA L4"), ("0000:3b:00.0", "NVIDIA A100-SXM4-40GB")):
+        (tmp_path / "nvidia/gpus" / place).mkdir(parents=True)
+        text = f"Model: \t\t {model}\nIRQ:   \t\t 91\nGPU UUID: \t GPU-0123\n"
+        (tmp_path / "nvidia/gpus" / place / "information").write_text(text)
+    assert environment._gpus(tmp_path) == ("NVIDIA A100-SXM4-40GB", "NVIDIA L4")
+    assert environment._gpus(tmp_path / "none") == ()
+
+
+def test_the_image_is_that_which_the_deployment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert environment.capture().image is None
+    monkeypatch.setenv("WHENCE_IMAGE_DIGEST", image := "sha256:" + "a" * 64)
+    assert environment.capture().image == image
+
+
 def test_a_second_capture_is_answered_from_memory() -> None:
     assert environment.capture() is environment.capture()
 

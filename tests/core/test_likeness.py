@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from whence.cli import rerunning
 from whence_catalog import digest, likeness, model
 from whence_catalog.errors import InvalidInput
 
@@ -229,3 +230,10 @@ def test_bytes_are_read_only_where_that_tells_more_than_their_digests() -> None:
         claimed("log", b"2"),
     ]
     assert [(old.role, new.role) for old, new in likeness.unequal(before, after)] == [("other", "other")]
+
+
+def test_a_script_learns_of_the_judgement_by_the_exit_code() -> None:
+    near, other = likeness.WithinTolerance(("x",)), likeness.Different(("y",))
+    assert rerunning.exit_code(likeness.Identical()) == rerunning.exit_code(near) == 0
+    assert rerunning.exit_code(other) == 2
+    assert rerunning.exit_code(likeness.NotComparable("z")) == 3

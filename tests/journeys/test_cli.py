@@ -322,6 +322,24 @@ def test_whoever_reads_the_first_line_alone_gets_no_traceback(catalog: Client) -
     assert done.stderr == ""
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is full stands there on Linux")
+@pytest.mark.parametrize("arguments", [["log"], ["log", "--json"], ["plan", "--schema"]])
+def test_an_answer_that_nothing_has_room_for_is_one_line(catalog: Client, arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "whence", *arguments],
+            env={**os.environ, "WHENCE_URL": catalog.url},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "whence: there is no room for what it writes: No space left on device\n",
+    )
+
+
 def test_an_unusable_catalog_is_one_line(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WHENCE_URL", str(tmp_path))
     (tmp_path / "catalog.db").write_bytes(b"no database " * 100)

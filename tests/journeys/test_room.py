@@ -24,7 +24,7 @@ from whence.room import Room
 from whence_catalog import digest
 from whence_catalog.blobs import BlobStore
 from whence_catalog.digest import Digest
-from whence_catalog.errors import InvalidInput, NotReady
+from whence_catalog.errors import InvalidInput, NotReady, Unreachable
 
 SIX = Distribution("six", metadata.version("six"))
 INICONFIG = Distribution("iniconfig", metadata.version("iniconfig"))
@@ -178,7 +178,7 @@ def test_it_says_what_differs_from_what_was_recorded(
 
 
 def test_what_cannot_be_installed_is_named_with_what_uv_says(
-    tmp_path: Path, blobs: BlobStore, recorded: Environment, source: Digest
+    tmp_path: Path, blobs: BlobStore, recorded: Environment, source: Digest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = replace(recorded, distributions=(SIX, Distribution("whence-no-such-thing", "1.0")))
     with pytest.raises(
@@ -187,6 +187,14 @@ def test_what_cannot_be_installed_is_named_with_what_uv_says(
     ):
         Room.make(tmp_path / "room", before, source, blobs)
     assert list((tmp_path / "room").iterdir()) == []
+    monkeypatch.delenv("UV_OFFLINE")
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "http://me:hunter2@127.0.0.1:9/simple")
+    with pytest.raises(Unreachable, match=r"cannot install .*; uv says:\nerror: Failed to fetch") as why:
+        Room.make(tmp_path / "room", before, source, blobs, nearest=True)
+    assert "127.0.0.1:9" in str(why.value), "it says where it looked"
+    assert "hunter2" not in str(why.value)
+    assert "--nearest" not in str(why.value), "nobody said that it is gone"
 
 
 def test_a_python_that_is_not_there_is_named(

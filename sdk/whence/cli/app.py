@@ -1,5 +1,6 @@
 """The commands. Each parses, calls one function of the library, and prints the value that it returns."""
 
+import errno
 import os
 import sys
 import tomllib
@@ -31,7 +32,10 @@ from whence.cli import outbox as outboxes
 from whence.cli.session import Json, Ref
 from whence_catalog import audit as audits
 from whence_catalog import catalog, model
-from whence_catalog.errors import ErrorKind, InvalidInput, NotFound, WhenceError
+from whence_catalog.errors import ErrorKind, InvalidInput, NotFound, NotReady, WhenceError
+
+# The disk is full, or what this user may have of it, or what a process may write.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class _Group(typer.core.TyperGroup):
@@ -77,15 +81,30 @@ def _options(
 def run() -> None:
     """Run a command. What whence refuses is one line and exit code 1; a bug is a traceback."""
     try:
-        cli()
+        try:
+            cli()
+        finally:
+            sys.stdout.flush()
     except WhenceError as error:
         session.refuse(error)
     except BrokenPipeError:
-        # Whoever read our output is gone. Python would complain once more while it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output is gone.
+        _say_nothing_more()
         sys.exit(141)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        _say_nothing_more()
+        session.refuse(
+            NotReady(f"there is no room for what it writes: {error.strerror}", ErrorKind.DISK_FULL)
+        )
     finally:
         session.scope.close()
+
+
+def _say_nothing_more() -> None:
+    """Keep Python from complaining once more while it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @cli.command(epilog="Example: `whence init` in the folder of a project.")
