@@ -45,12 +45,21 @@ class Replacement:
     """Content in the place of a recorded Version.
 
     It is a recorded production (`producer` made it), or lies at `path`, to be published when the plan is carried out.
+    `named` is the reference that it was stated by: the plan rests on what an alias means, and planning anew asks again.
+
+    Raises:
+        InvalidInput: it was stated by the name of another artifact.
     """
 
     artifact: model.Artifact
     content: model.Content
     producer: UUID | None = None
     path: str | None = None
+    named: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.named is not None and model.Reference.parse(self.named).artifact != self.artifact:
+            raise InvalidInput(f"{self.named} is not {self.artifact}, which is taken")
 
 
 # The room of the code is that in which it was described: its packages are among what identifies it.

@@ -89,13 +89,14 @@ def recover(client: Client, prefix: str) -> plans.RerunPlan:
 
 
 def again(client: Client, before: plans.RerunPlan) -> plans.RerunPlan:
-    """The same request, as of now: another plan, of what lies at its paths now, and of the code as it is now.
+    """The same request, as of now: another plan, of what lies at its paths and what its references mean now, and of the
+    code as it is now.
 
     Raises:
         NotFound: a path is not there any more.
         Conflict: as `plan`.
     """
-    inputs = {name: _identified_anew(each) for name, each in before.request.inputs.items()}
+    inputs = {name: _identified_anew(client, each) for name, each in before.request.inputs.items()}
     request = dataclasses.replace(
         before.request, uid=calls.new_uid(), as_of=None, unavailable=frozenset(), inputs=inputs, code={}
     )
@@ -126,11 +127,17 @@ def _replacement(client: Client, name: str, what: str) -> tuple[str, plans.Repla
         return str(reference), plans.Replacement(reference.artifact, content, path=str(path.resolve()))
     if ":" not in what:
         raise NotFound(f"{what} is neither a file or a folder, nor a reference", ErrorKind.NO_SUCH_FILE)
-    output = client.get(what).output
-    return str(reference), plans.Replacement(output.version.artifact, output.version.content, output.run)
+    return str(reference), _named(client, client.full_name(what))
 
 
-def _identified_anew(replacement: plans.Replacement) -> plans.Replacement:
+def _named(client: Client, reference: str) -> plans.Replacement:
+    output = client.get(reference).output
+    return plans.Replacement(output.version.artifact, output.version.content, output.run, named=reference)
+
+
+def _identified_anew(client: Client, replacement: plans.Replacement) -> plans.Replacement:
+    if replacement.named is not None:
+        return _named(client, replacement.named)
     if replacement.path is None:
         return replacement
     path = Path(replacement.path)

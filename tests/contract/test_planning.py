@@ -136,6 +136,13 @@ def test_only_the_selected_version_is_replaced(pipeline: Pipeline) -> None:
         pipeline.plan("model:score@1", inputs={"dataset:x@2": swaps["dataset:x"]})
     plan = pipeline.plan("model:score@1", inputs={"dataset:x@1": swaps["dataset:x"]})
     assert words(plan)["clean"] == "execute"
+    # However often it is named, one thing takes its place.
+    by_digest = f"dataset:x@{digest_of(b'x1').text}"
+    twice = {"dataset:x@1": swaps["dataset:x"], by_digest: swaps["dataset:x"]}
+    assert pipeline.plan("model:score@1", inputs=twice).steps == plan.steps
+    twice[by_digest] = replace(swaps["dataset:x"], content=model.Content(digest_of(b"x3")))
+    with pytest.raises(InvalidInput, match=f"dataset:x@1 and {by_digest} are one version"):
+        pipeline.plan("model:score@1", inputs=twice)
 
 
 def test_a_plan_equals_what_a_reserve_would_answer(pipeline: Pipeline) -> None:
@@ -320,24 +327,24 @@ def test_what_a_plan_read_is_compared_with_what_is_so_now(pipeline: Pipeline) ->
 
 def test_an_alias_that_moved_shows_and_the_plan_is_still_of_what_it_meant(pipeline: Pipeline) -> None:
     catalog = pipeline.world.catalog
-    made = pipeline.made["score"].version
-    one(
-        catalog.move_aliases(
-            [model.AliasMove(uid(), made.artifact, "prod", made.digest, ACTOR, "it is good")]
-        )
-    )
-    before = pipeline.plan("model:score@prod")
+
+    def point(version: model.Version) -> None:
+        move = model.AliasMove(uid(), version.artifact, "prod", version.digest, ACTOR, "it is good")
+        one(catalog.move_aliases([move]))
+
+    point(pipeline.made["score"].version)
+    point(pipeline.publish("x", b"x2").version)
+    # One says what is planned, the other what is taken in the place of something.
+    swap = replace(pipeline.instead("x")["dataset:x"], named="dataset:x@prod")
+    before = pipeline.plan("model:score@prod", inputs={"dataset:x@1": swap})
     pipeline.step("score", ["train", "x"], b"better", c=3)
-    better = pipeline.made["score"].version
-    one(
-        catalog.move_aliases(
-            [model.AliasMove(uid(), better.artifact, "prod", better.digest, ACTOR, "it is better")]
-        )
-    )
+    point(pipeline.made["score"].version)
+    point(pipeline.publish("x", b"x3").version)
     again = catalog.plan(replace(before.request, as_of=before.position))
     assert again.targets == before.targets
     assert plans.differences(before, again) == (
         "alias model:score@prod: was model:score@1, is model:score@2",
+        "alias dataset:x@prod: was dataset:x@2, is dataset:x@3",
     )
 
 

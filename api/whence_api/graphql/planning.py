@@ -425,10 +425,12 @@ async def _replacements(info: Info, asked: Sequence[ReplacementInput]) -> Mappin
     taken = [relay.reference_of(each.take) for each in asked]
     outputs = await info.context.loaders.ask("resolve", references=taken) if taken else ()
     found: dict[str, plans.Replacement] = {}
-    for name, output in zip(named, outputs, strict=True):
+    for name, reference, output in zip(named, taken, outputs, strict=True):
         if isinstance(output, WhenceError):
             raise output
-        found[name] = plans.Replacement(output.version.artifact, output.version.content, output.run)
+        found[name] = plans.Replacement(
+            output.version.artifact, output.version.content, output.run, named=str(reference)
+        )
     return found
 
 

@@ -203,11 +203,15 @@ class _Asked:
     def version(self, text: str) -> int:
         """The row of a Version."""
         reference = model.Reference.parse(text)
-        if reference.alias is not None:
-            self.aliases.append(plans.Read(plans.ReadType.ALIAS, str(reference), self._meaning(reference)))
+        self._rest_on(reference)
         if self.request.as_of is None:
             return artifacts.version_id(self.tx, reference)
         return named.known_version(self.tx, reference, self.position)
+
+    def _rest_on(self, reference: model.Reference) -> None:
+        """Note what it means now, if somebody may have it mean something else."""
+        if reference.alias is not None:
+            self.aliases.append(plans.Read(plans.ReadType.ALIAS, str(reference), self._meaning(reference)))
 
     def _meaning(self, reference: model.Reference) -> str:
         try:
@@ -227,21 +231,30 @@ class _Asked:
         return max(made, key=lambda row: (row[3], row[0]))[0]
 
     def swaps(self) -> tuple[planning.Swaps, frozenset[int]]:
-        """What stands in the place of what, and the rows of the Versions that are replaced."""
+        """What stands in the place of what, and the rows of the Versions that are replaced.
+
+        Raises:
+            InvalidInput: two things are said of one Version.
+        """
         found: dict[tuple[model.Artifact, digest.Digest | None], plans.Replacement] = {}
+        said: dict[tuple[model.Artifact, digest.Digest | None], str] = {}
         replaced: set[int] = set()
         for text, replacement in self.request.inputs.items():
             reference = model.Reference.parse(text)
+            which: digest.Digest | None = None
             if reference.selector is None:
                 artifact_id = artifacts.find(self.tx, reference.artifact)
                 replaced.update(row for (row,) in self.tx.all(_versions_of, artifact_id=artifact_id))
-                found[reference.artifact, None] = replacement
             else:
                 row = self.version(text)
                 replaced.add(row)
-                found[reference.artifact, named.versions_with_ids(self.tx, [row])[row].version.digest] = (
-                    replacement
-                )
+                which = named.versions_with_ids(self.tx, [row])[row].version.digest
+            place = reference.artifact, which
+            if found.setdefault(place, replacement) != replacement:
+                raise InvalidInput(f"{said[place]} and {text} are one version, and two are to take its place")
+            said.setdefault(place, text)
+            if replacement.named is not None:
+                self._rest_on(model.Reference.parse(replacement.named))
         return found, frozenset(replaced)
 
 
