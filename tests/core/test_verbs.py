@@ -178,6 +178,12 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
     return st.builds(hint, **{name: values(one) for name, one in hints.items()})
 
 
+WHOLE[plans.Replacement] = st.builds(
+    lambda named, is_named, *fields: plans.Replacement(
+        named.artifact, *fields, named=str(named) if is_named else None
+    ),
+    *(WHOLE[model.Reference], st.booleans(), values(model.Content), values(UUID | None), values(str | None)),
+)
 WHOLE[plans.NewCode] = st.builds(
     plans.NewCode,
     st.lists(
