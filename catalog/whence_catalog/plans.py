@@ -277,6 +277,26 @@ def _sum(expected: list[Expected | None]) -> Expected:
     )
 
 
+def parameter_of(text: str, recorded: Mapping[str, Mapping[str, digest.Framed]]) -> tuple[str, str]:
+    """The job, and the name of the parameter of it, that `JOB.NAME` means: there may be dots in both.
+
+    Args:
+        recorded: the parameters of a Run of each job. Where none has it, the name is what is behind the last dot.
+
+    Raises:
+        InvalidInput: two jobs have such a parameter.
+    """
+    means = [
+        (job, text.removeprefix(f"{job}."))
+        for job, had in recorded.items()
+        if text.startswith(f"{job}.") and text.removeprefix(f"{job}.") in had
+    ]
+    if len(means) > 1:
+        raise InvalidInput(f"{text} is a parameter of {' and of '.join(sorted(job for job, _ in means))}")
+    job, _, name = text.rpartition(".")
+    return means[0] if means else (job, name)
+
+
 def given(
     said: Iterable[tuple[str, str, digest.Framed]], recorded: Mapping[str, Mapping[str, digest.Framed]]
 ) -> dict[str, dict[str, digest.Framed]]:
@@ -295,7 +315,7 @@ def given(
     for job, parameter, value in said:
         if job not in recorded:
             raise InvalidInput(
-                f"{job}.{parameter} names no parameter of a job of this plan; there are the jobs"
+                f"{job and f'{job}.'}{parameter} names no parameter of a job of this plan; there are the jobs"
                 f" {', '.join(sorted(recorded)) or 'none'}"
             )
         had = recorded[job]

@@ -36,7 +36,7 @@ from typing import Literal, TypeAlias
 from whence import bundle, environment, settings
 from whence.environment import Distribution, Environment
 from whence_catalog import digest, errors
-from whence_catalog.errors import ErrorKind
+from whence_catalog.errors import ErrorKind, InvalidInput
 
 Progress: TypeAlias = Callable[[str], None]
 Which: TypeAlias = Literal["recorded", "current"]
@@ -73,11 +73,19 @@ class Options:
         env: `recorded`: it is made again with uv; `current`: this interpreter's, and what differs is told.
         nearest: where a version of a package is gone, take the nearest there is, and tell; it is refused otherwise.
         offline: take nothing from the network.
+
+    Raises:
+        InvalidInput: the current one is meant, and how another is to be made.
     """
 
     env: Which = "recorded"
     nearest: bool = False
     offline: bool = False
+
+    def __post_init__(self) -> None:
+        for name, is_said in (("nearest", self.nearest), ("offline", self.offline)):
+            if is_said and self.env == "current":
+                raise InvalidInput(f"{name} has no meaning in the current environment: nothing is installed")
 
 
 AS_RECORDED = Options()

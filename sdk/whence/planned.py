@@ -150,11 +150,12 @@ def _params(
     client: Client, found: plans.RerunPlan, params: Mapping[str, object]
 ) -> dict[str, dict[str, digest.Framed]]:
     """Each value by job and name, as a step would be given it."""
+    recorded = {job: run.params for job, run in _runs_of(client, found).items()}
     said = []
     for named, value in params.items():
-        job, _, name = named.rpartition(".")
+        job, name = plans.parameter_of(named, recorded)
         said.append((job, name, parameters.Canonical(Path.cwd()).of(value, name)))
-    return plans.given(said, {job: run.params for job, run in _runs_of(client, found).items()})
+    return plans.given(said, recorded)
 
 
 def _runs_of(client: Client, found: plans.RerunPlan) -> dict[str, model.Run]:

@@ -527,6 +527,7 @@ def test_another_value_of_a_parameter_is_of_the_kind_that_was_recorded() -> None
 @pytest.mark.parametrize(
     ("said", "told"),
     [
+        ([("", "c", 1)], "^c names no parameter of a job of this plan; there are the jobs load, train"),
         ([("fit", "c", 1)], "fit.c names no parameter of a job of this plan; there are the jobs load, train"),
         ([("train", "d", 1)], "train has no parameter d; it has c"),
         ([("load", "c", 1)], "load has no parameter c; it has none"),
@@ -538,3 +539,17 @@ def test_a_parameter_that_is_not_there_or_given_twice_is_refused(
 ) -> None:
     with pytest.raises(InvalidInput, match=told):
         plans.given(said, {"train": {"c": 0.5}, "load": {}})
+
+
+def test_a_parameter_is_found_whatever_dots_there_are() -> None:
+    recorded: dict[str, dict[str, digest.Framed]] = {"a": {"b.c": 1, "d": 1}, "a.b": {"e": 1}}
+    told = {text: plans.parameter_of(text, recorded) for text in ("a.b.c", "a.d", "a.b.e", "a.b.x", "x")}
+    assert told == {
+        "a.b.c": ("a", "b.c"),
+        "a.d": ("a", "d"),
+        "a.b.e": ("a.b", "e"),
+        "a.b.x": ("a.b", "x"),
+        "x": ("", "x"),
+    }
+    with pytest.raises(InvalidInput, match=r"a\.b\.c is a parameter of a and of a\.b"):
+        plans.parameter_of("a.b.c", {**recorded, "a.b": {"c": 1}})

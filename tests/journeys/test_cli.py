@@ -258,13 +258,20 @@ def test_rerun_of_what_cannot_be_made_again_says_why(catalog: Client, cli: Cli) 
         (["rerun", "model:line", "--whole", "--keep", "x"], "--keep has no meaning with --whole"),
         (["rerun", "model:line", "--whole", "--quiet"], "--quiet has no meaning with --whole"),
         (["rerun", "ffffffff", "-j", "2"], "--jobs has no meaning without --whole"),
+        (["apply", "no.json", "--env", "current", "--offline"], "offline has no meaning"),
+        (["plan", "--for", "model:line", "--mermaid", "--json"], "say one of them"),
+        (
+            ["plan", "--for", "model:line", "--with", "file:x=a", "--with", "file:x=b"],
+            "file:x is given twice",
+        ),
+        (["exec", "--param", "a=1", "--param", "a=2", "--", "true"], "a is given twice"),
         (
             ["rerun", "ffffffff", "--env", "current", "--nearest"],
-            "--nearest has no meaning with --env current",
+            "nearest has no meaning in the current environment",
         ),
         (
             ["rerun", "ffffffff", "--env", "current", "--offline"],
-            "--offline has no meaning with --env current",
+            "offline has no meaning in the current environment",
         ),
         (["publish", ".", "--as", "dataset:x@3"], "selects a version"),
         (["lineage", "model:line", "--after", "nonsense"], ""),

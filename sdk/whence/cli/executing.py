@@ -1,7 +1,6 @@
 """`whence exec`: any command as a run."""
 
 import sys
-from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -11,7 +10,6 @@ from rich.markup import escape
 from whence import child, commands, modes
 from whence.cli import explaining, printing, session
 from whence_catalog import model
-from whence_catalog.errors import InvalidInput
 
 _err = Console(stderr=True, emoji=False, highlight=False, soft_wrap=True)
 
@@ -124,14 +122,16 @@ def exec_(
     """
     command = commands.Command(
         argv=tuple(argv),
-        inputs=_pairs(takes, "an input"),
-        outputs=_pairs(makes, "an output"),
-        artifacts=_pairs(named, "an artifact"),
-        params={name: explaining.value(text) for name, text in _pairs(param, "a parameter").items()},
+        inputs=session.pairs(takes, "name of an input"),
+        outputs=session.pairs(makes, "name of an output"),
+        artifacts=session.pairs(named, "name of an artifact"),
+        params={
+            name: explaining.value(text) for name, text in session.pairs(param, "name of a parameter").items()
+        },
         job=job,
         code=tuple(code or ()),
         variables=tuple(variable or ()),
-        labels=_pairs(label, "a label"),
+        labels=session.pairs(label, "name of a label"),
         metrics=metrics,
         mode=modes.mode(cache, "--cache").value,
         max_age=max_age,
@@ -145,14 +145,6 @@ def exec_(
     _tell(ended, json)
     session.scope.close()
     raise typer.Exit(child.end_like(ended.how))
-
-
-def _pairs(given: Sequence[str] | None, what: str) -> dict[str, str]:
-    pairs = [session.pair(text, f"name of {what}") for text in given or ()]
-    names = [name for name, _ in pairs]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise InvalidInput(f"{twice} is the name of {what} twice")
-    return dict(pairs)
 
 
 def _tell(ended: commands.Ended, json: bool) -> None:

@@ -1,6 +1,5 @@
 """`whence plan`, `whence recover`, `whence apply`: what would be made again, and the making of it."""
 
-import json as codec
 import os
 import signal
 import sys
@@ -19,7 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from whence import applying, due, environments, planned
-from whence.cli import carrying, printing, session
+from whence.cli import carrying, explaining, printing, session
 from whence.cli.rerunning import Env
 from whence.cli.session import Json, RunId
 from whence.client import Client
@@ -95,12 +94,13 @@ def plan(
     """
     if code not in (None, "now"):
         raise InvalidInput(f"--code {code}: it is `now`, or not given")
+    _refuse_two_forms(mermaid, json)
     found = planned.plan(
         session.open_client(),
         for_ or (),
         downstream_of or (),
-        dict(session.pair(text, "replacement") for text in with_ or ()),
-        {name: _value(text) for name, text in (session.pair(text, "parameter") for text in param or ())},
+        session.pairs(with_, "replacement"),
+        {name: explaining.value(text) for name, text in session.pairs(param, "parameter").items()},
         code_now=code is not None,
     )
     _print(found, out, every, mermaid, json)
@@ -120,6 +120,7 @@ def recover(
 
     Exit code 0: it can be carried out; 2: something in it is blocked.
     """
+    _refuse_two_forms(mermaid, json)
     _print(planned.recover(session.open_client(), run), out, every, mermaid, json)
 
 
@@ -155,10 +156,10 @@ def apply(
 
     Exit code 0: all of it was done; 2: something failed, or was blocked; 130: it was told to stop.
     """
+    make = due.InRoom(environments.Options(env.value, nearest, offline))
     opened = session.open_client()
     shown = carrying.Shown(json)
     chosen = _anew(opened, plan, shown) if anew else read(plan)
-    make = due.InRoom(environments.Options(env.value, nearest, offline))
     with (
         _executor(on, opened, make, jobs or os.cpu_count() or 1, shown) as (executor, end),
         _stopping(shown, end) as stop,
@@ -220,13 +221,6 @@ def read(path: Path) -> plans.RerunPlan:
     return found
 
 
-def _value(text: str) -> object:
-    try:
-        return codec.loads(text)
-    except ValueError:
-        return text
-
-
 @contextmanager
 def _stopping(shown: carrying.Shown, end: Callable[[], None]) -> Iterator[threading.Event]:
     """A word to stop, which the first interrupt gives; the second ends what runs, the third the process."""
@@ -250,6 +244,13 @@ def _stopping(shown: carrying.Shown, end: Callable[[], None]) -> Iterator[thread
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _refuse_two_forms(mermaid: bool, json: bool) -> None:
+    if mermaid and json:
+        raise InvalidInput(
+            "--mermaid and --json are two forms of one answer: say one of them; -o keeps the JSON, too"
+        )
 
 
 # ── printing ─────────────────────────────────────────────────────────────────────────────────────

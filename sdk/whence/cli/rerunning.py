@@ -76,7 +76,7 @@ def rerun(
     Exit code 0: identical, or equal within the tolerance asked for; 2: different; 3: not comparable; 1: it could not
     be made.
     """
-    _refuse_without_effect(whole, jobs, times, keep, quiet, env, nearest, offline)
+    _refuse_without_effect(whole, jobs, times, keep, quiet)
     options = environments.Options(env.value, nearest, offline)
     tolerance = likeness.Tolerance(rtol, atol)
     if whole:
@@ -104,16 +104,7 @@ def rerun(
     raise typer.Exit(exit_code(outcome.likeness))
 
 
-def _refuse_without_effect(
-    whole: bool,
-    jobs: int,
-    times: int,
-    keep: Path | None,
-    quiet: bool,
-    env: Env,
-    nearest: bool,
-    offline: bool,
-) -> None:
+def _refuse_without_effect(whole: bool, jobs: int, times: int, keep: Path | None, quiet: bool) -> None:
     """Refuse what would be passed over: whoever said it means it."""
     alone = {"--times": times != 1, "--keep": keep is not None, "--quiet": quiet}
     for name in (name for name, is_said in alone.items() if is_said and whole):
@@ -122,9 +113,6 @@ def _refuse_without_effect(
         )
     if jobs != 1 and not whole:
         raise InvalidInput("--jobs has no meaning without --whole: there is one run to make")
-    for name in (name for name, is_said in (("--nearest", nearest), ("--offline", offline)) if is_said):
-        if env is Env.CURRENT:
-            raise InvalidInput(f"{name} has no meaning with --env current: nothing is installed")
 
 
 def _pass_on(said: bytes) -> None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, NoReturn
 
 import typer
@@ -46,6 +46,20 @@ def pair(text: str, what: str) -> tuple[str, str]:
     if not equals:
         raise InvalidInput(f"not a {what}: {text!r}; write it as NAME=VALUE")
     return name, value
+
+
+def pairs(given: Iterable[str] | None, what: str) -> dict[str, str]:
+    """Each `NAME=VALUE` that an option was given with, by its name.
+
+    Raises:
+        InvalidInput: one has no `=`, or two have one name.
+    """
+    found: dict[str, str] = {}
+    for name, value in (pair(text, what) for text in given or ()):
+        if name in found:
+            raise InvalidInput(f"{name} is given twice; say which is meant")
+        found[name] = value
+    return found
 
 
 def refuse(error: WhenceError) -> NoReturn:
