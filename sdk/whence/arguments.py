@@ -64,12 +64,12 @@ class Arguments:
             ]
             shown = ", ".join(f"{h.ref} {h.version.digest.short}" for h in members)
             yield cache.component(
-                "inputs", ordered, f"inputs/{role}", shown, ignored=_argument_of(role) in ignored
+                "inputs", ordered, f"inputs/{role}", shown, ignored=argument_of(role) in ignored
             )
         for where, file in sorted(self.files.items()):
             shown = f"{file.path.name} {file.digest.short}"
             yield cache.component(
-                "files", file.digest.raw, f"files/{where}", shown, ignored=_argument_of(where) in ignored
+                "files", file.digest.raw, f"files/{where}", shown, ignored=argument_of(where) in ignored
             )
         for named, file in sorted(self.declared.items()):
             shown = f"{named} {file.digest.short}"
@@ -202,7 +202,7 @@ def _take(found: Arguments, role: str, value: object, record: Record) -> tuple[o
     return value, value
 
 
-def _argument_of(role: str) -> str:
+def argument_of(role: str) -> str:
     """The name of the argument that a role, or the place of a path, is in."""
     return re.split(r"[.\[]", role, maxsplit=1)[0]
 

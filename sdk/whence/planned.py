@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import cast
 from uuid import UUID
 
-from whence import applying, calls, connecting, described, parameters
+from whence import applying, arguments, calls, connecting, described, parameters
 from whence.client import Client
 from whence_catalog import cache, digest, manifest, model, plans, wire
 from whence_catalog.blobs import BlobStore
@@ -239,25 +239,34 @@ def _new_code(client: Client, run: model.Run) -> plans.NewCode:
     step = _step(run)
     names = inspect.signature(step).parameters
     root = Path.cwd()
+    used = client.catalog.run(str(run.uid)).inputs
+    had = dict.fromkeys([*run.params, *(arguments.argument_of(each.role) for each in used)])
+    if gone := [name for name in had if name not in names]:
+        raise Conflict(
+            f"it was called with {', '.join(gone)}, which it does not take any more", ErrorKind.NOT_RERUNNABLE
+        )
     given = {
         name: parameters.restore(parameters.kept(value, client.blobs), root)
         for name, value in run.params.items()
         if name in names and not _holds_inputs(value)
     }
     missing = {name for name, p in names.items() if p.default is p.empty and name not in given}
+    if needed := [name for name in names if name in missing and name not in had]:
+        raise Conflict(
+            f"it needs {', '.join(needed)} now, which it was not called with", ErrorKind.NOT_RERUNNABLE
+        )
     try:
         # What it takes is no part of its code: anything stands for it.
         call = described.call_of(step, **given, **dict.fromkeys(missing))
     except TypeError as error:
         raise Conflict(f"{run.job} cannot be called as it was: {error}", ErrorKind.NOT_RERUNNABLE) from error
     components, seen = described.code_of(client, call)
-    had = {*run.params, *(used.role for used in client.catalog.run(str(run.uid)).inputs)}
     new = [
         cache.component(
             "params", parameters.Canonical(root).of(value, name), f"params/{name}", parameters.preview(value)
         )
         for name, value in call.inputs.items()
-        if name not in had and name not in missing
+        if name not in had
     ]
     return plans.NewCode((*components, *new), seen)
 

@@ -30,7 +30,10 @@ def bundled(client: Client, files: Mapping[str, bytes]) -> digest.Digest:
 def test_code_that_cannot_be_told_is_said_to_be_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "here_now.py").write_text("import whence\n\n@whence.step\ndef told(c): return c\n")
+    (tmp_path / "here_now.py").write_text(
+        "import whence\n\n@whence.step\ndef told(c, e=2): return c\n\n@whence.step\ndef fewer(): return 1\n\n"
+        "@whence.step\ndef more(c, d): return c\n"
+    )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     client = connecting.open_client(tmp_path / ".whence")
@@ -41,6 +44,8 @@ def test_code_that_cannot_be_told_is_said_to_be_as_it_was(
     maker = Arithmetic(
         captures={
             "told": replace(CAPTURE, entry="here_now:told"),
+            "fewer": replace(CAPTURE, entry="here_now:fewer"),
+            "more": replace(CAPTURE, entry="here_now:more"),
             "elsewhere": replace(CAPTURE, entry="not_here:elsewhere"),
             "command": replace(CAPTURE, entry=None, command=("sh", "prep.sh"), bundle=source),
             "like": replace(CAPTURE, entry=None, command=("sh", "as_it_was.sh"), bundle=same),
@@ -48,12 +53,15 @@ def test_code_that_cannot_be_told_is_said_to_be_as_it_was(
     )
     runs = {
         job: maker.call(client, job, 0, (), None if job == "keyless" else keyed(client, job, 0, ())).run.uid
-        for job in ("told", "elsewhere", "command", "like", "keyless")
+        for job in ("told", "fewer", "more", "elsewhere", "command", "like", "keyless")
     }
     found = planned.plan(client, [str(run) for run in runs.values()], code_now=True)
     assert list(found.request.code) == ["told"]
     assert not found.complete
     assert {reason.partition(": ")[0]: reason.partition(": ")[2] for reason in found.reasons} == {
+        # Whoever carried it out would say that they were called as they cannot be.
+        "with the code that it had, fewer": "it was called with c, which it does not take any more",
+        "with the code that it had, more": "it needs d now, which it was not called with",
         "with the code that it had, elsewhere": (
             f"the code of elsewhere is not found in {tmp_path}: No module named 'not_here'"
         ),
