@@ -63,6 +63,8 @@ def write(recorded: Environment, known: Files) -> Pylock:
             left_out[each.name] = str(error)
         else:
             lines += ["", "[[packages]]", f"name = {_text(each.name)}", *entry]
+    if len(left_out) == len(recorded.distributions):
+        lines.append("packages = []")  # a lock has to say that, too
     return Pylock("\n".join(lines) + "\n", left_out)
 
 

@@ -110,6 +110,12 @@ def test_a_lock_of_its_own_names_the_same_files_again() -> None:
     assert pylock.write(recorded, pylock.files_of({"pylock.toml": first.text.encode()})) == first
 
 
+def test_a_lock_that_names_nothing_says_so() -> None:
+    found = pylock.write(replace(EXAMPLE, distributions=(Distribution("six", "1.17.0"),)), {})
+    assert tomllib.loads(found.text)["packages"] == []
+    assert found.left_out == {"six": "no lock of the project names files and hashes of it"}
+
+
 words = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=20)
 
 

@@ -2,10 +2,13 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +119,19 @@ def test_show_tells_of_a_version_and_of_a_run(catalog: Client, cli: Cli) -> None
     text, failed = both(cli, "show", run_of(catalog, "broken", "failed"))
     assert "ValueError: too steep" in text
     assert failed["record"]["run"]["state"] == "failed"
+
+
+def test_env_tells_what_a_run_ran_in_and_writes_it_as_a_lock(catalog: Client, cli: Cli) -> None:
+    run = run_of(catalog, "double", "complete")
+    text, said = both(cli, "env", run)
+    assert said["python"] in text
+    found = {each["name"]: each["version"] for each in said["distributions"]}
+    assert found["msgspec"] == metadata.version("msgspec")
+    assert re.search(rf"^msgspec +{re.escape(found['msgspec'])}", text, re.MULTILINE)
+    lock = cli("env", run, "--pylock")
+    named = {each["name"] for each in tomllib.loads(lock.out)["packages"]}
+    told = set(re.findall(r"^whence: (\S+) is not in the lock: ", lock.err, re.MULTILINE))
+    assert (lock.code, named | told, named & told) == (0, set(found), set())
 
 
 def test_log_lists_runs_newest_first(catalog: Client, cli: Cli) -> None:

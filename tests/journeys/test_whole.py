@@ -1,5 +1,7 @@
 """A whole ancestry is made again, from the data where it begins."""
 
+import json
+import sys
 import textwrap
 from pathlib import Path
 from uuid import UUID
@@ -8,6 +10,7 @@ import pytest
 
 from tests.conftest import Project
 from whence import ancestry, calls, environments
+from whence.cli import app, rerunning
 from whence.client import Client
 from whence_catalog import likeness, model
 from whence_catalog.errors import Conflict
@@ -67,7 +70,9 @@ def test_every_step_is_made_again_after_those_that_it_takes_something_of(project
     assert client.catalog.check().problems == ()
 
 
-def test_a_difference_goes_on_to_whoever_comes_of_it(project: Project) -> None:
+def test_a_difference_goes_on_to_whoever_comes_of_it(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
     client = pipeline(project, "import os; noise = os.urandom(8).hex()")
     # What it takes is the one that is made this time, so that it does not miss the first.
     client.blobs.delete(client.get("model:words").version.digest)
@@ -78,9 +83,18 @@ def test_a_difference_goes_on_to_whoever_comes_of_it(project: Project) -> None:
     assert (fit.given_others, judge.given_others) == ((), ("model",))
     assert isinstance(judge.likeness, likeness.Identical), "it counts bytes, and there are as many"
     assert isinstance(made.likeness, likeness.Different)
+    rerunning.show_whole(made)
+    told = capsys.readouterr().out
+    assert told.startswith(f"report:verdict: 4 of 4 runs were made again, as run {made.run}\n")
+    assert all(step.original[:18] in told and str(step.run)[:18] in told for step in made.steps)
+    assert "pipeline.judge\n  · model was other than the original's\n" in told
+    assert "it begins with\n  · dataset:raw@1\n" in told
+    assert told.endswith("all in all: different\n")
 
 
-def test_what_cannot_be_made_again_stands_as_it_was_recorded(project: Project) -> None:
+def test_what_cannot_be_made_again_stands_as_it_was_recorded(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     project.write("""
         def outer(raw):
             @whence.step(version="1", name="inner")
@@ -112,9 +126,16 @@ def test_what_cannot_be_made_again_stands_as_it_was_recorded(project: Project) -
         "never identical where a step was not made again"
     )
     project.client.quarantine("dataset:raw@1", reason="it is mislabelled")
-    *_, count = ancestry.rerun(project.client, "report:count", options=_HERE).steps
-    assert count.run is None
-    assert "input data (dataset:cleaned@1) came from dataset:raw@1, which is quarantined by" in str(count.why)
+    monkeypatch.setenv("WHENCE_URL", str(project.url))
+    monkeypatch.setattr(
+        sys, "argv", ["whence", "rerun", "report:count@1", "--whole", "--env", "current", "--json"]
+    )
+    with pytest.raises(SystemExit) as ended:
+        app.run()
+    assert ended.value.code == 3, "it is not known whether it would be the same"
+    *_, last = json.loads(capsys.readouterr().out)["steps"]
+    assert (last["job"], last["run"]) == ("count", None)
+    assert "input data (dataset:cleaned@1) came from dataset:raw@1, which is quarantined by" in last["why"]
 
 
 def test_what_was_handed_in_has_nothing_to_be_made_again(client: Client, tmp_path: Path) -> None:
