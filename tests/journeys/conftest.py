@@ -1,8 +1,10 @@
-"""What journeys of reruns share: an environment with whence, and where environments are kept."""
+"""What journeys share: an environment with whence, where environments are kept, and a disk that is soon full."""
 
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -62,3 +64,19 @@ def no_network_and_an_empty_home(tmp_path: Path, kept: Path, monkeypatch: pytest
     monkeypatch.setenv("UV_OFFLINE", "1")
     (tmp_path / "no-home").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "no-home"))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of four megabytes, where we may mount one."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = (
+        os.getuid() == 0
+        and not subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True, check=False
+        ).returncode
+    )
+    yield folder
+    if mounted:
+        subprocess.run(["umount", "-l", str(folder)], check=True)

@@ -392,22 +392,6 @@ def full(folder: Path, limit_bytes: int | None = None) -> tuple[int, list[tuple[
     return tuple(json.loads(done.stdout))  # type: ignore[return-value]
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of four megabytes, where we may mount one."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = (
-        os.getuid() == 0
-        and not subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True, check=False
-        ).returncode
-    )
-    yield folder
-    if mounted:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 def test_a_full_disk_is_said_and_what_was_recorded_stays(small_disk: Path) -> None:
     if small_disk.is_mount():
         done, refused = full(small_disk / "catalog")

@@ -349,6 +349,20 @@ def test_a_full_disk_is_told_in_a_line_and_nothing_is_recorded_by_halves(
     said = refused(project, large.uid, "--env", "current", preexec_fn=no_room)
     assert "the disk is full at " in said
     assert "nothing was recorded" in said
+    request = plans.PlanRequest(calls.new_uid(), (str(large.uid),), params={large.job: {"count": 1}})
+    made = wire.encode_as(wire.codec(plans.RerunPlan), client.catalog.plan(request))
+    done = subprocess.run(
+        [sys.executable, "-m", "whence", "apply", "-", "--env", "current"],
+        env={**os.environ, "WHENCE_URL": str(project.url)},
+        input=made,
+        capture_output=True,
+        check=False,
+        preexec_fn=no_room,
+    )
+    assert done.returncode == 2, done.stderr
+    assert b"failed pipeline.writes: the disk is full at " in done.stdout
+    assert client.catalog.runs(limit=1)[0].state is model.RunState.FAILED, "the apply"
+    assert client.catalog.check().problems == ()
 
 
 def test_what_runs_out_of_disk_itself_failed_and_made_nothing(project: Project, venv: Path) -> None:

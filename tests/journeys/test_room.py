@@ -24,7 +24,7 @@ from whence.room import Room
 from whence_catalog import digest
 from whence_catalog.blobs import BlobStore
 from whence_catalog.digest import Digest
-from whence_catalog.errors import InvalidInput, NotReady, Unreachable
+from whence_catalog.errors import ErrorKind, InvalidInput, NotReady, Unreachable
 
 SIX = Distribution("six", metadata.version("six"))
 INICONFIG = Distribution("iniconfig", metadata.version("iniconfig"))
@@ -195,6 +195,22 @@ def test_what_cannot_be_installed_is_named_with_what_uv_says(
     assert "127.0.0.1:9" in str(why.value), "it says where it looked"
     assert "hunter2" not in str(why.value)
     assert "--nearest" not in str(why.value), "nobody said that it is gone"
+
+
+def test_a_disk_without_room_for_an_environment_is_told(
+    small_disk: Path, tmp_path: Path, blobs: BlobStore, recorded: Environment, source: Digest
+) -> None:
+    if not small_disk.is_mount():
+        pytest.skip("nobody may mount a disk here")
+    os.environ["XDG_CACHE_HOME"] = str(small_disk)
+    (small_disk / "filled").write_bytes(bytes(3_900_000))
+    with pytest.raises(
+        NotReady, match="the disk is full; nothing was recorded; make room and call again"
+    ) as why:
+        Room.make(tmp_path / "room", recorded, source, blobs)
+    assert why.value.kind is ErrorKind.DISK_FULL
+    (small_disk / "filled").unlink()
+    assert [path.name for path in (small_disk / "whence/environments").iterdir() if path.is_dir()] == []
 
 
 def test_a_python_that_is_not_there_is_named(
