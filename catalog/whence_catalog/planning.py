@@ -146,10 +146,15 @@ def _around(recipe: Recipe) -> str:
 
 
 def _refuse_what_is_not_there(request: PlanRequest, swaps: Swaps, recipes: Sequence[Recipe]) -> None:
-    jobs = {recipe.job for recipe in recipes}
+    jobs: dict[str, set[str]] = {}
+    for recipe in recipes:
+        jobs.setdefault(recipe.job, set()).add(recipe.project)
     for job in (*request.params, *request.code):
-        if job not in jobs:
+        if job not in jobs or request.meant.get(job) not in (None, *jobs[job]):
             raise InvalidInput(f"no run of {job} is in this plan; there are runs of {_listed(jobs)}")
+        if job not in request.meant and len(jobs[job]) > 1:
+            projects = " and ".join(sorted(jobs[job]))
+            raise InvalidInput(f"{projects} have a job {job} in this plan, and it is not said whose is meant")
     taken = {(take.artifact, take.content.digest) for recipe in recipes for take in recipe.takes}
     artifacts = {artifact for artifact, _ in taken}
     for artifact, named in swaps:
@@ -415,8 +420,8 @@ class _Rule:
 
     def _changed_otherwise(self, recipe: Recipe) -> list[str]:
         """Those parts of its key, beside its inputs, for which the request has others."""
-        code = self._request.code.get(recipe.job)
-        return [f"params/{name}" for name in self._request.params.get(recipe.job, ())] + (
+        code = self._request.code_of(recipe.project, recipe.job)
+        return [f"params/{name}" for name in self._request.params_of(recipe.project, recipe.job)] + (
             [] if code is None else [part.name for part in code.components]
         )
 
@@ -433,13 +438,9 @@ class _Rule:
         parts = self._known.components([each.recipe.made_by for each in moved]) if moved else {}
         for each in moved:
             recorded = parts.get(each.recipe.made_by, ())
-            now = recomputed(
-                recorded,
-                each.takes,
-                each.changed,
-                self._request.params.get(each.recipe.job, {}),
-                self._request.code.get(each.recipe.job),
-            )
+            whose = each.recipe.project, each.recipe.job
+            params, code = self._request.params_of(*whose), self._request.code_of(*whose)
+            now = recomputed(recorded, each.takes, each.changed, params, code)
             has_key = each.recipe.key is not None
             if now is None or not recorded:
                 each.has_unknown_key = has_key
@@ -460,8 +461,9 @@ class _Rule:
         parts = self._known.components([each.recipe.made_by for each in bare]) if bare else {}
         for each in bare:
             recorded = parts.get(each.recipe.made_by, ())
-            job = each.recipe.job
-            now = recomputed(recorded, (), (), self._request.params.get(job, {}), self._request.code.get(job))
+            whose = each.recipe.project, each.recipe.job
+            params, code = self._request.params_of(*whose), self._request.code_of(*whose)
+            now = recomputed(recorded, (), (), params, code)
             each.components = now or ()
 
     # ── what becomes of it ───────────────────────────────────────────────────────────────────────

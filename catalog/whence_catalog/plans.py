@@ -95,6 +95,7 @@ class PlanRequest:
             (`kind:name`).
         params: other values of parameters, for each job.
         code: other code, for each job.
+        meant: of a job that several projects have, the project whose job `params` and `code` are for.
         unavailable: Blobs that were found to be gone or altered.
         as_of: the position up to which Runs are looked at; that of now unless given. What the cache would answer,
             and what aliases mean, is always that of now.
@@ -110,6 +111,15 @@ class PlanRequest:
     unavailable: frozenset[digest.Digest] = frozenset()
     as_of: int | None = None
     max_runs: int = MOST_RUNS
+    meant: Mapping[str, str] = field(default_factory=dict)
+
+    def params_of(self, project: str, job: str) -> Mapping[str, digest.Framed]:
+        """Other values for the job of that project."""
+        return self.params.get(job, {}) if self.meant.get(job, project) == project else {}
+
+    def code_of(self, project: str, job: str) -> NewCode | None:
+        """Other code for the job of that project."""
+        return self.code.get(job) if self.meant.get(job, project) == project else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -442,7 +442,7 @@ class _Course:
 
     def _due(self, step: plans.PlannedRun, takes: tuple[plans.Taken, ...]) -> Due:
         request = self._plan.request
-        code = request.code.get(step.job)
+        code = request.code_of(step.project, step.job)
         return Due(
             self._uid,
             self._client.url,
@@ -450,7 +450,7 @@ class _Course:
             self._client.blobs.url,
             dataclasses.replace(step, takes=()),
             takes,
-            request.params.get(step.job, {}),
+            request.params_of(step.project, step.job),
             None if code is None else code.capture,
         )
 

@@ -58,7 +58,9 @@ def plan(
     )
     found = client.catalog.plan(request)
     if params:
-        request = dataclasses.replace(request, params=_params(client, found, params))
+        request = dataclasses.replace(
+            request, params=_params(client, found, params), meant=_meant(client, found)
+        )
         found = client.catalog.plan(request)
     return _looked_at(client, found) if not code_now else _of_code_now(client, found)
 
@@ -159,10 +161,29 @@ def _params(
 
 
 def _runs_of(client: Client, found: plans.RerunPlan) -> dict[str, model.Run]:
-    """The last Run of each job of a plan, by the job."""
-    last = {step.job: step.recipe for step in found.steps}
+    """The last Run of each job of a plan, by the job; of several projects' jobs with one name, of that which is meant."""
+    meant = _meant(client, found)
+    last = {
+        step.job: step.recipe for step in found.steps if meant.get(step.job, step.project) == step.project
+    }
     known = _named_runs(client, last.values())
     return {job: known[uid] for job, uid in last.items() if uid in known}
+
+
+def _projects_of(found: plans.RerunPlan) -> dict[str, set[str]]:
+    """The projects that have a job of that name in a plan."""
+    projects: dict[str, set[str]] = {}
+    for step in found.steps:
+        projects.setdefault(step.job, set()).add(step.project)
+    return projects
+
+
+def _meant(client: Client, found: plans.RerunPlan) -> dict[str, str]:
+    """Of jobs with one name, that of this client's project."""
+    ours = client.project
+    return {
+        job: ours for job, projects in _projects_of(found).items() if len(projects) > 1 and ours in projects
+    }
 
 
 def _named_runs(client: Client, uids: Iterable[UUID]) -> dict[UUID, model.Run]:
@@ -184,7 +205,7 @@ def _of_code_now(client: Client, found: plans.RerunPlan) -> plans.RerunPlan:
             "; ".join(["no run of this plan was recorded with code that could be found here", *now.left]),
             ErrorKind.NOT_RERUNNABLE,
         )
-    request = dataclasses.replace(found.request, code=now.new)
+    request = dataclasses.replace(found.request, code=now.new, meant=_meant(client, found))
     found = _looked_at(client, client.catalog.plan(request))
     said = tuple(f"with the code that it had, {each}" for each in now.left)
     return dataclasses.replace(found, complete=found.complete and not said, reasons=(*found.reasons, *said))
@@ -201,7 +222,13 @@ class _Now:
 
 def _code_now(client: Client, found: plans.RerunPlan) -> _Now:
     now = _Now()
+    meant, projects = _meant(client, found), _projects_of(found)
     for job, run in _runs_of(client, found).items():
+        if len(projects[job]) > 1 and job not in meant:
+            now.left.append(
+                f"{job}: {' and '.join(sorted(projects[job]))} have one, and neither is this project"
+            )
+            continue
         try:
             if run.capture.command:
                 others = _others_here(client, run)
@@ -346,7 +373,7 @@ def _used(client: Client, found: plans.RerunPlan) -> tuple[set[digest.Digest], s
     trees |= {content.digest for content in kept if content.form is model.Form.TREE}
     wanted = {content.digest for content in kept}
     for run in _named_runs(client, (step.recipe for step in found.pending)).values():
-        new = found.request.code.get(run.job)
+        new = found.request.code_of(run.project, run.job)
         capture = run.capture if new is None else new.capture
         wanted |= {named for named in (capture.bundle, capture.environment) if named is not None}
         trees |= {capture.bundle} if capture.bundle is not None else set()

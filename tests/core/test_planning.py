@@ -207,6 +207,20 @@ def test_other_code_changes_the_key_and_says_how_it_would_be_run() -> None:
     assert planned[3].changed == ("code",)
 
 
+def test_of_jobs_with_one_name_only_that_of_the_project_that_is_meant_is_changed() -> None:
+    recorded = Recorded()
+    recorded.step(1, [took("data", "x", "x1")], "one", job="train")
+    theirs = replace(recorded.step(2, [took("data", "o1", "one", 1)], "two", job="train"), project="theirs")
+    recorded.recipes[1] = theirs
+    new = plans.NewCode((cache.component("code", {"f": b"2"}),), model.Capture(rerunnable=True))
+    for changed in ({"params": {"train": {"c": 2}}}, {"code": {"train": new}}):
+        planned = recorded.plan(**changed, meant={"train": "theirs"})
+        assert words(planned) == {1: "reuse", 2: "execute"}
+        assert planned[1].changed == ()
+        with pytest.raises(InvalidInput, match=f"{PROJECT} and theirs have a job train in this plan"):
+            recorded.plan(**changed)
+
+
 def test_code_that_says_whose_it_is_is_refused() -> None:
     for part in (cache.component("scope", "secret"), cache.component("inputs", [], "inputs/x")):
         with pytest.raises(InvalidInput, match="no part of a key that says which code"):

@@ -103,8 +103,9 @@ _components = Statement(
     .order_by(_COMPONENT.c.run_id, _COMPONENT.c.place)
 )
 _captures = Statement(
-    select(_RUN.c.uid, _JOB.c.name, _RUN.c.state, _RUN.c.capture)
+    select(_RUN.c.uid, _PROJECT.c.name, _JOB.c.name, _RUN.c.state, _RUN.c.capture)
     .join(_JOB, _JOB.c.id == _RUN.c.job_id)
+    .join(_PROJECT, _PROJECT.c.id == _RUN.c.project_id)
     .where(engine.among(_RUN.c.id, "ids"))
 )
 _version_rows = Statement(
@@ -470,8 +471,8 @@ class _Known:
         return {uid: why for uid, why in self._obstacles(runs) if why}
 
     def _obstacles(self, uids: Sequence[UUID]) -> Iterator[tuple[UUID, tuple[str, ...]]]:
-        for raw, job, state, captured in self._ask(_captures, (self._rows[uid] for uid in uids)):
-            uid, new = UUID(bytes=raw), self.request.code.get(job)
+        for raw, project, job, state, captured in self._ask(_captures, (self._rows[uid] for uid in uids)):
+            uid, new = UUID(bytes=raw), self.request.code_of(project, job)
             # Runs of one process share what was captured of it.
             same = state, captured if new is None else job
             if same not in self._why_not:
