@@ -1,6 +1,7 @@
 """Steps of scripts, of functions inside functions and of notebooks are made again once what they ran in is gone."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -144,6 +145,8 @@ def test_a_step_made_inside_a_function_is_made_again_from_the_values_around_it(
     assert block.argv == ("pipeline.py",)
     printing.show_run(original(client, "block"), {})
     assert "no, because it is a block inside a program" in capsys.readouterr().out
+    printing.show_run(original(client, "nested"), {})
+    assert re.search(r"^  rerunnable +yes$", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_a_script_that_would_run_all_again_says_so_when_it_is_recorded(project: Project) -> None:
