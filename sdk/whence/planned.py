@@ -66,7 +66,8 @@ def plan(
 
 
 def recover(client: Client, prefix: str) -> plans.RerunPlan:
-    """What a Run that failed or was aborted needs to be brought to its end; of one with parts, its parts that did.
+    """What a Run that failed or was aborted needs to be brought to its end; of one that nothing can call alone, as a
+    block, its parts that did.
 
     Of an apply it is the plan that it carried out: what was made of that is not made again.
 
@@ -77,17 +78,31 @@ def recover(client: Client, prefix: str) -> plans.RerunPlan:
     run = client.catalog.run(prefix).run
     if run.job == applying.JOB and run.state is not model.RunState.COMPLETE:
         return applying.plan_of(client, run)
-    parts = list(applying.children(client, [run.uid])) if run.job != applying.JOB else []
-    # What was tried again, and then worked, is mended.
-    mended = {part.retry_of for part in parts if part.state is model.RunState.COMPLETE}
-    lost = [part for part in parts if part.state in _BAD and part.uid not in mended]
-    own = [run] if run.state in _BAD and not lost else []
-    if not own and not lost:
+    lost = _lost(client, run)
+    if not lost:
+        parts = "" if run.state is model.RunState.RUNNING else ", and so is all that it began"
         raise Conflict(
-            f"run {run.uid} ({run.job}) is {run.state}, and so is all that it began: there is nothing to recover",
+            f"run {run.uid} ({run.job}) is {run.state}{parts}: there is nothing to recover",
             ErrorKind.WRONG_STATE,
         )
-    return plan(client, [str(each.uid) for each in (*own, *lost)])
+    return plan(client, [str(each.uid) for each in lost])
+
+
+def _lost(client: Client, run: model.Run) -> list[model.Run]:
+    """What failed of a Run: itself, where it can be made again, else those of its parts that did."""
+    is_bad = run.state in _BAD
+    if is_bad and run.capture.rerunnable:
+        return [run]
+    parts = list(applying.children(client, [run.uid])) if run.job != applying.JOB else []
+    # Of what was tried again, the last attempt says how it went.
+    tried_again = {part.retry_of for part in parts}
+    found = [
+        each
+        for part in parts
+        if part.state in _BAD and part.uid not in tried_again
+        for each in _lost(client, part)
+    ]
+    return found or ([run] if is_bad else [])
 
 
 def again(client: Client, before: plans.RerunPlan) -> plans.RerunPlan:

@@ -1,9 +1,12 @@
 """What is asked of plans beside the catalog: the code as it is now."""
 
+import contextlib
+import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -112,3 +115,41 @@ def test_code_is_looked_at_and_none_of_it_is_run_that_records_or_ends_the_proces
     client.close()
     for name in names:
         sys.modules.pop(name, None)
+
+
+def test_what_is_recovered_is_what_failed_and_was_not_mended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "within_steps.py").write_text(
+        "import whence\n\n@whence.step\ndef inner(c): return 1 / c\n\n@whence.step\ndef outer(c): return inner(c)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    client = connecting.connect(tmp_path / ".whence")
+    failed: dict[str, UUID] = {}
+
+    @contextlib.contextmanager
+    def failing(job: str, retry_of: UUID | None = None) -> Iterator[None]:
+        with contextlib.suppress(ZeroDivisionError), client.run(job, retry_of=retry_of) as run:
+            failed[job] = run.uid
+            yield
+            raise ZeroDivisionError
+
+    def fail(job: str, retry_of: UUID | None = None) -> UUID:
+        with failing(job, retry_of):
+            pass
+        return failed[job]
+
+    with failing("whole"):
+        with client.run("worked in the end", retry_of=fail("second", fail("first"))):
+            pass
+        with failing("of parts"):
+            fail("part")
+            with contextlib.suppress(ZeroDivisionError):
+                importlib.import_module("within_steps").outer(0)
+        fail("alone")
+    (outer,) = client.catalog.runs(None, "within_steps.outer")
+    # A step that called another one that failed is made again whole: it has not made what it was to make.
+    wanted = {failed["part"], failed["alone"], outer.uid}
+    assert set(planned.recover(client, str(failed["whole"])).targets) == wanted
+    sys.modules.pop("within_steps")
