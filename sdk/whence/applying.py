@@ -170,7 +170,14 @@ def refuse_if_changed(client: Client, plan: plans.RerunPlan, own: Mapping[UUID, 
 
     Raises:
         Conflict: it is not; says what.
+        NotFound: the plan is of another catalog.
     """
+    of = plan.steps[0] if plan.steps else None
+    if of is not None and not client.catalog.named_runs([of.run]):
+        raise NotFound(
+            f"the plan is of another catalog: this one has no run {of.run} ({of.job}); WHENCE_URL says which is opened",
+            ErrorKind.NO_SUCH_RUN,
+        )
     now = client.catalog.plan(dataclasses.replace(plan.request, as_of=plan.position))
     # What was reused here has an entry that names who made it.
     theirs = (run.origin for run in own.values() if run.origin is not None)

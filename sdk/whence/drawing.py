@@ -316,11 +316,11 @@ def _mermaid(pages: Iterable[Graph]) -> Iterator[str]:
         whole.add(page)
         for node in page.nodes:
             left, right = _MERMAID_SHAPES.get(node.type, ("[", "]"))
-            yield f'  {_mermaid_id(node.id)}{left}"{_mermaid_text(title(node))}"{right}:::{_class_of(node)}'
+            yield f'  {_mermaid_id(node.id)}{left}"{mermaid_text(title(node))}"{right}:::{_class_of(node)}'
         for edge in page.edges:
             arrow = "-.->" if edge.ambiguous else _MERMAID_ARROWS.get(edge.type, "-->")
             said = says(edge)
-            label = f'|"{_mermaid_text(said)}"|' if said else ""
+            label = f'|"{mermaid_text(said)}"|' if said else ""
             yield f"  {_mermaid_id(edge.source)} {arrow}{label} {_mermaid_id(edge.target)}"
     for style in _MERMAID_STYLES:
         yield f"  {style}"
@@ -342,7 +342,7 @@ def _in_hex(character: str) -> str:
     return "".join(f"_{byte:02x}" for byte in character.encode("utf-8", "surrogatepass"))
 
 
-def _mermaid_text(text: str) -> str:
+def mermaid_text(text: str) -> str:
     """A text inside quotes: what could be markup, or end them, as a numeric entity (`#34;`)."""
     plain = re.sub(r"\s+", " ", one_line(text))
     return "".join(c if c.isalnum() or c in " ./:@,+=()-_'!?→" else f"#{ord(c)};" for c in plain)

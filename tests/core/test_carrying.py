@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from whence import applying
-from whence.cli import carrying
+from whence.cli import carrying, planning
 from whence_catalog import plans
 
 _STEP = plans.PlannedRun(
@@ -77,3 +77,27 @@ def test_who_looks_no_more_stops_nothing() -> None:
     one, to = shown(is_terminal=False)
     to.close()
     told(one)
+
+
+def test_a_plan_can_be_read_and_drawn_whatever_its_jobs_are_called(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    names = ["`md`", 'a "[red]job" <b>#35;', "a.very.long.name." * 9]
+    ids = [uuid.UUID(int=number << 64) for number in range(1, 4)]
+    steps = tuple(
+        plans.PlannedRun(run, run, "default", name, plans.Execute("params/rate changed; no result is known"))
+        for run, name in zip(ids, names, strict=True)
+    )
+    request = plans.PlanRequest(uuid.UUID(int=9), ("model:m",))
+    plan = plans.RerunPlan(uuid.UUID(int=9), 7, request, (), steps)
+    planning.show(plan, every=False, out=None)
+    said = capsys.readouterr().out
+    # What stands in a column is there, on as many lines as it takes.
+    assert " why " in said.splitlines()[0]
+    assert '"[red]job"' in said
+    assert all(str(run)[:18] in said for run in ids)
+    assert said.count("params/rate") == 3
+    drawn = list(planning.drawn(plan))
+    assert drawn[1] == '  r1["#96;md#96;<br/>execute"]:::execute'
+    assert drawn[2] == '  r2["a #34;#91;red#93;job#34; #60;b#62;#35;35#59;<br/>execute"]:::execute'

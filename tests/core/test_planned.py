@@ -11,10 +11,10 @@ from uuid import UUID
 import pytest
 
 from tests.pipelines import CAPTURE, Arithmetic, keyed
-from whence import connecting, planned
+from whence import applying, connecting, planned
 from whence.client import Client
 from whence_catalog import digest, manifest
-from whence_catalog.errors import Conflict, ErrorKind
+from whence_catalog.errors import Conflict, ErrorKind, NotFound
 
 
 def bundled(client: Client, files: Mapping[str, bytes]) -> digest.Digest:
@@ -73,6 +73,10 @@ def test_code_that_cannot_be_told_is_said_to_be_as_it_was(
         ),
         "with the code that it had, keyless": "it has no key, so that nothing says whether that changed",
     }
+    elsewhere = connecting.open_client(tmp_path / "elsewhere")
+    with pytest.raises(NotFound, match="the plan is of another catalog: this one has no run"):
+        applying.refuse_if_changed(elsewhere, found, {})
+    elsewhere.close()
     with pytest.raises(Conflict, match="it is a command") as refused:
         planned.plan(client, [str(runs["command"])], code_now=True)
     assert refused.value.kind is ErrorKind.NOT_RERUNNABLE

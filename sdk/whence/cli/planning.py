@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from whence import applying, due, environments, planned
+from whence import applying, drawing, due, environments, planned
 from whence.cli import carrying, explaining, printing, session
 from whence.cli.rerunning import Env
 from whence.cli.session import Json, RunId
@@ -28,6 +28,9 @@ from whence_catalog.errors import ErrorKind, InvalidInput, NotFound
 commands = typer.Typer()
 _out = Console(emoji=False, highlight=False, soft_wrap=True)
 _STYLE = {"reuse": "cyan", "execute": "yellow", "conditional": "magenta", "blocked": "red"}
+# In characters.
+_WIDEST_JOB = 48
+_NARROWEST_WHY = 30
 
 
 class On(StrEnum):
@@ -273,9 +276,9 @@ def show(found: plans.RerunPlan, every: bool, out: Path | None) -> None:
     if shown:
         table = Table(box=None, header_style="dim", pad_edge=False)
         table.add_column("#", justify="right", no_wrap=True)
-        table.add_column("job", no_wrap=True)
+        table.add_column("job", overflow="fold", max_width=_WIDEST_JOB)
         table.add_column("", no_wrap=True)
-        table.add_column("why", overflow="fold")
+        table.add_column("why", overflow="fold", min_width=_NARROWEST_WHY)
         table.add_column("seconds", justify="right", no_wrap=True)
         table.add_column("makes", justify="right", no_wrap=True)
         table.add_column("run", no_wrap=True)
@@ -288,7 +291,7 @@ def show(found: plans.RerunPlan, every: bool, out: Path | None) -> None:
                 *_expected(step),
                 str(step.run)[:18],
             )
-        _out.print(table)
+        printing.readable(table)
     counts = ", ".join(f"{count} {_coloured(name)}" for name, count in found.counts.items() if count)
     _out.print(f"{counts or 'nothing'}")
     sure, most = plans.total(found)
@@ -344,7 +347,7 @@ def drawn(found: plans.RerunPlan, every: bool = True) -> Iterator[str]:
     for step in found.steps:
         if step.run in shown:
             name = plans.name(step.step)
-            yield f'  {shown[step.run]}["{_label(step.job)}<br/>{name}"]:::{name}'
+            yield f'  {shown[step.run]}["{drawing.mermaid_text(step.job)}<br/>{name}"]:::{name}'
     for step in found.steps:
         sources = dict.fromkeys(taken.step for taken in step.takes if taken.step is not None)
         for source in sources:
@@ -358,7 +361,3 @@ def drawn(found: plans.RerunPlan, every: bool = True) -> Iterator[str]:
         ("blocked", "fill:#ffebee,stroke:#c62828"),
     ):
         yield f"  classDef {name} {colours}"
-
-
-def _label(text: str) -> str:
-    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")

@@ -358,3 +358,9 @@ def wide(table: Table) -> None:
     """Print a table whose ids and times are of use whole: rather wider than the terminal, as far as a screen is."""
     wanted = min(_WIDEST, Measurement.get(_out, _out.options.update(width=_WIDEST), table).maximum)
     Console(emoji=False, highlight=False, soft_wrap=True, width=max(_out.width, wanted)).print(table)
+
+
+def readable(table: Table) -> None:
+    """Print a table as wide as the terminal, and wider where a column would be less than it has to be."""
+    least = min(_WIDEST, Measurement.get(_out, _out.options.update(width=_WIDEST), table).minimum)
+    Console(emoji=False, highlight=False, soft_wrap=True, width=max(_out.width, least)).print(table)
