@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 from uuid import UUID
 
-from whence import environments, interrupts, likeness, replay
+from whence import environments, interrupts, likeness, obstacles, replay
 from whence.client import Client
 from whence_catalog import likeness as rules
 from whence_catalog import model, wire
@@ -252,7 +252,7 @@ class _Making:
         )
         say = self._progress
         try:
-            why = replay.obstacles(self._client, record, inputs)
+            why = obstacles.of(self._client, record, inputs)
             if why:
                 return replace(told, why="; ".join(why))
             again = replay.execute(

@@ -42,7 +42,7 @@ P = ParamSpec("P")
 _TOKEN_VARIABLES = ("WHENCE_TOKEN", "WHENCE_TOKEN_FILE")
 
 # A way to look at Blobs: the store's quick one, or the one that hashes.
-_Verify: TypeAlias = "Callable[[Iterable[digest.Digest]], blobs.Presence]"
+Verify: TypeAlias = "Callable[[Iterable[digest.Digest]], blobs.Presence]"
 
 
 @dataclass(slots=True)
@@ -449,7 +449,7 @@ class Client:
         self,
         asked: frozenset[digest.Digest],
         trees: frozenset[digest.Digest],
-        verify: _Verify | None = None,
+        verify: Verify | None = None,
     ) -> tuple[frozenset[digest.Digest], frozenset[digest.Digest], frozenset[digest.Digest]]:
         """(present, missing, altered) of these contents; one that is in `trees` is all the Blobs of a tree.
 

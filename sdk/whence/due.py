@@ -14,7 +14,18 @@ from enum import StrEnum
 from typing import Protocol, assert_never
 from uuid import UUID
 
-from whence import calls, connecting, environment, environments, handing, interrupts, places, recorder, replay
+from whence import (
+    calls,
+    connecting,
+    environment,
+    environments,
+    handing,
+    interrupts,
+    obstacles,
+    places,
+    recorder,
+    replay,
+)
 from whence.client import Client
 from whence_catalog import cache, digest, model, planning, plans, rerun
 from whence_catalog.errors import Damaged, InvalidInput, WhenceError
@@ -180,10 +191,10 @@ def _perform(client: Client, due: Due, make: Maker, progress: Callable[[str], No
         reused = _looked_up(client, _call(client, due, record, keyed), progress)
         if reused is not None:
             return _done(step, End.REUSED, reused.run, reused.outputs)
-    obstacles = step.step.obstacles if isinstance(step.step, plans.Conditional) else ()
-    obstacles += _unfit(client, due.takes)
-    if obstacles:
-        return Done(step.run, step.job, End.BLOCKED, why="; ".join(obstacles))
+    lacking = step.step.obstacles if isinstance(step.step, plans.Conditional) else ()
+    lacking += _unfit(client, due.takes)
+    if lacking:
+        return Done(step.run, step.job, End.BLOCKED, why="; ".join(lacking))
     try:
         made = make(
             client,
@@ -195,12 +206,10 @@ def _perform(client: Client, due: Due, make: Maker, progress: Callable[[str], No
             parent=due.apply,
             progress=progress,
         )
-    except Damaged:
+    except Damaged as error:
         # To look before would be to ask for each file of a Bundle and of a tree each time.
-        lost = _lost(client, due, record)
-        if not lost:
-            raise
-        return Done(step.run, step.job, End.BLOCKED, why="; ".join(lost))
+        why = obstacles.met(client, _given(client, due, record), error)
+        return Done(step.run, step.job, End.BLOCKED, why="; ".join(why))
     return _done(step, End.REUSED if made.reused else End.EXECUTED, made.run, made.outputs)
 
 
@@ -237,12 +246,11 @@ def _unfit(client: Client, takes: Sequence[plans.Taken]) -> tuple[str, ...]:
     return tuple(why for used, taints in _judged(client, takes) for why in rerun.unfit(used, taints))
 
 
-def _lost(client: Client, due: Due, record: model.RunRecord) -> tuple[str, ...]:
-    """What of that which it is made of is not in the store any more, whatever the plan knew."""
+def _given(client: Client, due: Due, record: model.RunRecord) -> model.RunRecord:
+    """The Run as it is made this time: of the code and the inputs that are put in the place of what it had."""
     run = dataclasses.replace(record.run, capture=due.capture or record.run.capture)
     inputs = tuple(used for used, _ in _judged(client, due.takes))
-    given = dataclasses.replace(record, run=run, inputs=inputs)
-    return rerun.obstacles(given, replay.unavailable(client, given))
+    return dataclasses.replace(record, run=run, inputs=inputs)
 
 
 def _judged(

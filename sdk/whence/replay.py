@@ -24,6 +24,7 @@ from whence import (
     handles,
     interrupts,
     likeness,
+    obstacles,
     parameters,
     places,
     recorder,
@@ -36,7 +37,7 @@ from whence.client import Client
 from whence_catalog import blobs, cache, digest, facts, model, observation
 from whence_catalog import likeness as rules
 from whence_catalog import rerun as reruns
-from whence_catalog.errors import Conflict, ErrorKind, NotFound, WhenceError
+from whence_catalog.errors import Conflict, Damaged, ErrorKind, NotFound
 
 Progress = Callable[[str], None]
 # Whose place an input has: its role, and its place among those of that role.
@@ -471,28 +472,28 @@ def rerun(
     record = client.catalog.run(prefix)
     if record.run.origin is not None:
         record = client.catalog.run(str(record.run.origin))
-    plan, why = asked(client, record)
+    plan, why = obstacles.asked(client, record)
     if why:
-        raise Conflict(
-            f"run {record.run.uid} ({record.run.job}) cannot be made again: {'; '.join(why)}",
-            ErrorKind.NOT_RERUNNABLE,
-        )
+        raise _blocked(record, why)
     made = []
     for time_ in range(1, times + 1):
         if times > 1:
             progress(f"time {time_} of {times}")
         room_kept = keep if time_ == times else None
-        made.append(
-            execute(
-                client,
-                record,
-                options=options,
-                tolerance=tolerance,
-                keep=room_kept,
-                progress=progress,
-                heard=heard,
+        try:
+            made.append(
+                execute(
+                    client,
+                    record,
+                    options=options,
+                    tolerance=tolerance,
+                    keep=room_kept,
+                    progress=progress,
+                    heard=heard,
+                )
             )
-        )
+        except Damaged as error:
+            raise _blocked(record, obstacles.met(client, record, error)) from error
     compared = [cast("rules.Comparison", each.comparison) for each in made]
     last = made[-1]
     return Rerun(
@@ -509,47 +510,11 @@ def rerun(
     )
 
 
-def asked(client: Client, record: model.RunRecord) -> tuple[reruns.RerunPlan, tuple[str, ...]]:
-    """The plan of making a Run again, and all that keeps it from being made."""
-    plan = client.catalog.plan_rerun(str(record.run.uid), unavailable(client, record))
-    blocked = [planned.step.why for planned in plan.steps if isinstance(planned.step, reruns.Blocked)]
-    return plan, (*(text for why in blocked for text in why), *_unfit(client, record))
-
-
-def obstacles(
-    client: Client, record: model.RunRecord, inputs: Mapping[Place, model.Output]
-) -> tuple[str, ...]:
-    """All that keeps a Run from being made with these in the place of inputs that it had."""
-    taken = []
-    for used in record.inputs:
-        other = inputs.get((used.role, used.ordinal))
-        taken.append(used if other is None else replace(used, version=other.version, producer=other.run))
-    given = replace(record, inputs=tuple(taken))
-    return (*reruns.obstacles(given, unavailable(client, given)), *_unfit(client, given))
-
-
-def _unfit(client: Client, record: model.RunRecord) -> list[str]:
-    """Why nothing is to be made of its inputs any more."""
-    named = [model.Reference.parse(used.version.ref) for used in record.inputs]
-    told = client.catalog.judgements(named, None) if named else ()
-    why: list[str] = []
-    for used, judged in zip(record.inputs, told, strict=True):
-        if isinstance(judged, WhenceError):
-            raise judged
-        why += reruns.unfit(used, judged.taints)
-    return why
-
-
-def unavailable(client: Client, record: model.RunRecord) -> frozenset[digest.Digest]:
-    """What of the source, the environment and the inputs of a Run is missing or altered in the store."""
-    capture = record.run.capture
-    trees = {i.version.digest for i in record.inputs if i.version.content.form is model.Form.TREE}
-    wanted = {i.version.digest for i in record.inputs if i.version.content.strength is model.Strength.CONTENT}
-    wanted |= {named for named in (capture.bundle, capture.environment) if named is not None}
-    if capture.bundle is not None:
-        trees.add(capture.bundle)
-    _, missing, altered = client.look(frozenset(wanted), frozenset(trees))
-    return missing | altered
+def _blocked(record: model.RunRecord, why: Sequence[str]) -> Conflict:
+    return Conflict(
+        f"run {record.run.uid} ({record.run.job}) cannot be made again: {'; '.join(why)}",
+        ErrorKind.NOT_RERUNNABLE,
+    )
 
 
 def _beside(record: model.RunRecord, made: Sequence[Executed]) -> tuple[RerunOutput, ...]:

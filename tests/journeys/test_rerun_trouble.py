@@ -310,6 +310,23 @@ def test_lost_source_a_lost_input_and_a_quarantined_one_keep_a_run_from_being_ma
     data = client.get("dataset:d@1").version.digest
     assert f"the bytes of input data (dataset:d@1), {data}, are missing" in without(data)
     assert len(client.catalog.runs(limit=100)) == 2 + len(files) + 3, "with the applies, and nothing else"
+    # What looks as it did is read where it is used.
+    (stored,) = (project.url / "blobs").rglob(data.hex[2:])
+    as_it_was, times = stored.read_bytes(), (stored.stat().st_atime_ns, stored.stat().st_mtime_ns)
+    stored.chmod(0o644)
+    stored.write_bytes(as_it_was[::-1])
+    os.utime(stored, ns=times)
+    shutil.rmtree(project.url / "cache", ignore_errors=True)
+    with pytest.raises(
+        Conflict, match=r"cannot be made again: the bytes of input data .* missing or altered"
+    ):
+        replay.rerun(
+            client, str(run.uid), options=environments.Options("current"), progress=lambda text: None
+        )
+    (done,) = applied(client, plan, environments.Options("current"))
+    assert done.end is due.End.BLOCKED
+    assert f"the bytes of input data (dataset:d@1), {data}, are missing or altered" in str(done.why)
+    stored.write_bytes(as_it_was)
 
     client.quarantine("dataset:d@1", reason="a child is in it")
     assert "input data (dataset:d@1) is quarantined by " in (said := refused(project, run.uid))
