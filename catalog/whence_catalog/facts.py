@@ -222,6 +222,7 @@ def capture(seen: model.Capture) -> Body:
         diff=_raw(seen.diff),
         pod=dict(seen.pod),
         places=dict(seen.places),
+        code=list(seen.code),
     )
 
 
@@ -369,6 +370,7 @@ def read_capture(body: Body) -> model.Capture:
         diff=read_digest(body.get("diff")),
         pod=cast("Mapping[str, str]", body.get("pod", {})),
         places=cast("Mapping[str, str]", body.get("places", {})),
+        code=tuple(cast("Sequence[str]", body.get("code", []))),
     )
 
 

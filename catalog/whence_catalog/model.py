@@ -200,7 +200,9 @@ class Capture:
     `source` is None where nothing was captured. `argv` is the program's command line; `command` that of a Run
     which is a command. `cwd` and `search`, the project's entries of `sys.path` in their order, are relative to
     the root of the Bundle; what lies outside of it is absolute. `closure` are the values of the entry's free
-    variables, as parameters stand in a Run. `pod` are facts of the Kubernetes pod it ran in. `places` are where the inputs and outputs of a command lie, by role.
+    variables, as parameters stand in a Run. `pod` are facts of the Kubernetes pod it ran in. `places` are where
+    the inputs and outputs of a command lie, by role; `code` are the files and folders that are all of its source,
+    where they were named.
     """
 
     entry: str | None = None
@@ -220,6 +222,7 @@ class Capture:
     diff: digest.Digest | None = None
     pod: Mapping[str, str] = field(default_factory=dict)
     places: Mapping[str, str] = field(default_factory=dict)
+    code: tuple[str, ...] = ()
 
 
 class Watching(StrEnum):

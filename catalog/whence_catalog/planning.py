@@ -149,7 +149,8 @@ def _refuse_what_is_not_there(request: PlanRequest, swaps: Swaps, recipes: Seque
     jobs: dict[str, set[str]] = {}
     for recipe in recipes:
         jobs.setdefault(recipe.job, set()).add(recipe.project)
-    for job in (*request.params, *request.code):
+    ran = {str(recipe.made_by) for recipe in recipes}
+    for job in (*request.params, *(named for named in request.code if named not in ran)):
         if job not in jobs or request.meant.get(job) not in (None, *jobs[job]):
             raise InvalidInput(f"no run of {job} is in this plan; there are runs of {_listed(jobs)}")
         if job not in request.meant and len(jobs[job]) > 1:
@@ -420,10 +421,13 @@ class _Rule:
 
     def _changed_otherwise(self, recipe: Recipe) -> list[str]:
         """Those parts of its key, beside its inputs, for which the request has others."""
-        code = self._request.code_of(recipe.project, recipe.job)
-        return [f"params/{name}" for name in self._request.params_of(recipe.project, recipe.job)] + (
-            [] if code is None else [part.name for part in code.components]
-        )
+        params, code = self._instead(recipe)
+        return [*(f"params/{name}" for name in params), *(() if code is None else code.names)]
+
+    def _instead(self, recipe: Recipe) -> tuple[Mapping[str, digest.Framed], NewCode | None]:
+        """The parameters and the code that the request has for it."""
+        request, project, job = self._request, recipe.project, recipe.job
+        return request.params_of(project, job), request.code_of(recipe.made_by, project, job)
 
     # ── keys ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -438,15 +442,17 @@ class _Rule:
         parts = self._known.components([each.recipe.made_by for each in moved]) if moved else {}
         for each in moved:
             recorded = parts.get(each.recipe.made_by, ())
-            whose = each.recipe.project, each.recipe.job
-            params, code = self._request.params_of(*whose), self._request.code_of(*whose)
-            now = recomputed(recorded, each.takes, each.changed, params, code)
+            now = recomputed(recorded, each.takes, each.changed, *self._instead(each.recipe))
             has_key = each.recipe.key is not None
             if now is None or not recorded:
                 each.has_unknown_key = has_key
                 continue
             before = {part.name: part.digest for part in recorded}
-            each.changed = tuple(part.name for part in now if before.get(part.name) != part.digest)
+            gone = before.keys() - {part.name for part in now}
+            each.changed = (
+                *(part.name for part in now if before.get(part.name) != part.digest),
+                *sorted(gone),
+            )
             if has_key:
                 each.components = now
                 each.key = cache.key(now)
@@ -461,9 +467,7 @@ class _Rule:
         parts = self._known.components([each.recipe.made_by for each in bare]) if bare else {}
         for each in bare:
             recorded = parts.get(each.recipe.made_by, ())
-            whose = each.recipe.project, each.recipe.job
-            params, code = self._request.params_of(*whose), self._request.code_of(*whose)
-            now = recomputed(recorded, (), (), params, code)
+            now = recomputed(recorded, (), (), *self._instead(each.recipe))
             each.components = now or ()
 
     # ── what becomes of it ───────────────────────────────────────────────────────────────────────
@@ -537,7 +541,9 @@ class _Rule:
     def _why(self, each: _Looked, entries: Mapping[str, Entry]) -> str:
         what = f"{_listed(each.changed)} changed" if each.changed else ""
         if each.has_unknown_key:
-            return f"{what}; what it would then read is not known before"
+            _, code = self._instead(each.recipe)
+            why = "; ".join(() if code is None else code.uncacheable)
+            return f"{what}; {why or 'what it would then read is not known before'}"
         if each.key is None:
             state = each.recipe.state
             if state in _BAD:
@@ -568,12 +574,15 @@ def recomputed(
 ) -> tuple[model.Component, ...] | None:
     """The components that a key has when these inputs, parameters and code stand in the place of the recorded.
 
-    None where what stands there says nothing of how another would: a tracked argument is in it as it was read.
+    None where what stands there says nothing of how another would: a tracked argument is in it as it was read. And
+    where the code has no key.
 
     Args:
         takes: all that it takes; of the roles in `changed`, which are as `inputs/role`, the parts are made anew.
     """
     changed = tuple(changed)
+    if code is not None and code.uncacheable:
+        return None
     if any(part.kind == "reads" for part in recorded):
         return None if changed or params or code else tuple(recorded)
     ignored = {part.name: part.ignored for part in recorded}
@@ -588,7 +597,9 @@ def recomputed(
         # It has no such part: whatever that is, it is in the key in another way.
         return None
     new |= {part.name: part for part in (code.components if code is not None else ())}
-    return tuple(new.pop(part.name, part) for part in recorded) + tuple(new.values())
+    gone = frozenset(code.without) if code is not None else frozenset[str]()
+    kept = tuple(new.pop(part.name, part) for part in recorded if part.name not in gone)
+    return kept + tuple(new.values())
 
 
 _INPUTS = "inputs/"

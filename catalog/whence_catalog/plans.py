@@ -62,13 +62,18 @@ class Replacement:
             raise InvalidInput(f"{self.named} is not {self.artifact}, which is taken")
 
 
-# The room of the code is that in which it was described: its packages are among what identifies it.
-_OF_CODE = frozenset({"signature", "environment", "code", "params"})
+# The room of the code is that in which it was described: its packages are among what identifies it. What a command
+# finds around it is code, too.
+_OF_CODE = frozenset({"signature", "environment", "code", "params", "extra", "envvar", "salt"})
 
 
 @dataclass(frozen=True, slots=True)
 class NewCode:
     """Code in the place of that which a job ran: its parts of a key, and how and where it would be run.
+
+    Args:
+        without: names of parts that a key had, and has no more.
+        uncacheable: why it has no key: then it is run.
 
     Raises:
         InvalidInput: a part says something else than code: with those of another project it would ask for its keys.
@@ -76,11 +81,23 @@ class NewCode:
 
     components: tuple[model.Component, ...]
     capture: model.Capture
+    without: tuple[str, ...] = ()
+    uncacheable: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for part in self.components:
-            if part.kind not in _OF_CODE:
-                raise InvalidInput(f"{part.name} is no part of a key that says which code runs")
+        named = [(part.kind, part.name) for part in self.components]
+        for kind, name in (*named, *((name.partition("/")[0], name) for name in self.without)):
+            if kind not in _OF_CODE:
+                raise InvalidInput(f"{name} is no part of a key that says which code runs")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parts of a key that it may make others. What has no key has other code, as far as anybody knows."""
+        return (
+            *(part.name for part in self.components),
+            *self.without,
+            *(["code"] if self.uncacheable else []),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +111,7 @@ class PlanRequest:
         inputs: what is taken in the place of a Version (`kind:name@3`), or of every Version of an Artifact
             (`kind:name`).
         params: other values of parameters, for each job.
-        code: other code, for each job.
+        code: other code, for each job; of one Run alone, such as a command, by its id (`RerunPlan.steps`: `recipe`).
         meant: of a job that several projects have, the project whose job `params` and `code` are for.
         unavailable: Blobs that were found to be gone or altered.
         as_of: the position up to which Runs are looked at; that of now unless given. What the cache would answer,
@@ -117,9 +134,10 @@ class PlanRequest:
         """Other values for the job of that project."""
         return self.params.get(job, {}) if self.meant.get(job, project) == project else {}
 
-    def code_of(self, project: str, job: str) -> NewCode | None:
-        """Other code for the job of that project."""
-        return self.code.get(job) if self.meant.get(job, project) == project else None
+    def code_of(self, run: UUID, project: str, job: str) -> NewCode | None:
+        """Other code for that Run, which ran, or else for the job of that project."""
+        of_job = self.code.get(job) if self.meant.get(job, project) == project else None
+        return self.code.get(str(run), of_job)
 
 
 @dataclass(frozen=True, slots=True)

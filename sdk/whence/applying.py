@@ -449,7 +449,7 @@ class _Course:
 
     def _due(self, step: plans.PlannedRun, takes: tuple[plans.Taken, ...]) -> Due:
         request = self._plan.request
-        code = request.code_of(step.project, step.job)
+        code = request.code_of(step.recipe, step.project, step.job)
         return Due(
             self._uid,
             self._client.url,

@@ -10,6 +10,7 @@ hold. Then it is reserved, executed or reused as a step is. Leaves to others: th
 read (`sandbox`) and was seen to (`tracing`).
 """
 
+import dataclasses
 import itertools
 import json
 import os
@@ -25,16 +26,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from whence import (
-    bundle,
     calls,
     child,
-    command_source,
+    command_key,
     counted,
     described,
-    environment,
     handles,
     in_place,
-    local,
     origins,
     programs,
     reads,
@@ -46,7 +44,6 @@ from whence import (
     split,
     tracing,
     words,
-    worktree,
 )
 from whence_catalog import cache, digest, model, observation, replies
 from whence_catalog.digest import Digest
@@ -102,11 +99,7 @@ class _Running:
         self._absolute, self._told = self._place.absolute, self._place.told
         self._began = time.monotonic()
         self._program = programs.find(command.argv[0], self._here)
-        # Ours has another folder on every machine.
-        first = self._program.path.name if self._program.is_installed_with_ours else command.argv[0]
-        self._words = (first, *command.argv[1:])
         known = secrecy.known()
-        self._argv = secrecy.masked(self._words, known)  # as it is recorded
         for name, value in command.params.items():
             if secrecy.find(cast("digest.Framed", value), name, known) is not None:
                 raise InvalidInput(
@@ -121,16 +114,23 @@ class _Running:
         self._outputs = {name: self._absolute(text) for name, text in self._places.items()}
         self._refuse_overlaps()
         self._inputs = {name: self._input(name, text) for name, text in command.inputs.items()}
-        touched = [*self._outputs.values(), *(path for _, path in self._inputs.values())]
-        if command.metrics is not None:
-            touched.append(self._absolute(command.metrics))
-        code = [self._absolute(text) for text in command.code]
-        source = command_source.collect(self._root, code, touched)
-        self._source = source.bundle
-        self._files = frozenset(self._source.files.values())
-        self._identity = source.identity
-        told = list(zip(self._words, self._argv, strict=True))
-        self._counted = counted.of(self._place, told, source, touched, self._program)
+        lie = {name: self._absolute(text) for name, text in command.inputs.items()}
+        own = {name: path for name, (_, path) in self._inputs.items() if lie[name] == path}
+        self._known = command_key.known(
+            command_key.Stated(
+                self._place,
+                command.argv,
+                own,
+                self._outputs,
+                [path for name, (_, path) in self._inputs.items() if name not in own],
+                [self._absolute(text) for text in command.code],
+                command.variables,
+                command.sandbox,
+                command.takes_input,
+            ),
+            self._program,
+        )
+        self._files = self._known.files
         self._waited_for: str | None = None
         self.job = command.job or self._job_name()
 
@@ -230,111 +230,14 @@ class _Running:
 
     def _call(self) -> described.Call:
         command = self._command
-        seen: dict[str, object] = {
-            "command": list(self._argv),
-            "outputs": sorted(self._outputs),
-            # The same words mean other files in another folder.
-            "folder": self._told(self._here),
-        }
-        if str(self._program.path) not in self._files:
-            seen["program"] = self._program.identity
-        if (packages := self._program.packages) is not None:
-            seen["packages"] = packages
-        if command.sandbox:
-            seen["sandbox"] = True
-        return described.Call(
-            job=self.job,
+        return dataclasses.replace(
+            self._known.call(self._client, self.job),
             inputs={**{name: handle for name, (handle, _) in self._inputs.items()}, **command.params},
-            code=described.Bundle(self._identity.text),
             labels=command.labels,
             mode=command.mode,
-            obstacles=[
-                *self._counted.obstacles,
-                *(["what it reads from its standard input has no identity"] if command.takes_input else []),
-            ],
             max_age=command.max_age,
             max_wait=command.max_wait,
-            environment=self._program.environment,
-            variables=command.variables,
-            extra={**seen, **self._counted.seen},
-            hidden=self._counted.hidden,
-            root=self._root,
-            captured=self._captured(),
         )
-
-    def _elsewhere(self) -> Iterator[str]:
-        """Why it would not run what was kept: words that say where things lie on this machine."""
-        root = f"{self._root}{os.sep}"
-        for word in self._argv:
-            if root in word or word == str(self._root):
-                yield f"{word} names the project by its place on this machine; name it from the folder it runs in"
-
-    def _captured(self) -> model.Capture:
-        client, command, program = self._client, self._command, self._program
-        here = environment.capture(self._root)
-        kept = client.blobs.put_bytes(environment.encode(here))
-        stored = None if self._source.root_digest is None else bundle.store(self._source, client.blobs)
-        why = [] if self._source.because is None else [self._source.because]
-        why += self._elsewhere()
-        if self._argv != self._words:
-            why.append(
-                "a word of it looks secret, and was not kept; have it read a variable, named with --env"
-            )
-        if command.takes_input:
-            why.append("what it read from its standard input was not kept")
-        if program.is_foreign_python:
-            why.append(
-                f"its interpreter {program.path} is not the one that whence runs in, and is not recorded"
-            )
-        why += self._of_an_unknown_package(here)
-        kept_words = self._argv
-        if str(program.path) in self._files:
-            # By its path: nothing of the source is on PATH in a room.
-            own = os.path.join(os.curdir, os.path.relpath(program.path, self._place.here))
-            try:
-                kept_words = (*program.told_from(self._root), own, *self._argv[1:])
-            except Conflict as error:
-                why.append(str(error))
-        lies = {name: self._told(path) for name, path in self._outputs.items()}
-        lies |= {
-            name: self._told(path)
-            for name, (_, path) in self._inputs.items()
-            if self._absolute(command.inputs[name]) == path
-        }
-        return model.Capture(
-            bundle=stored,
-            environment=kept,
-            python=here.minor,
-            git=worktree.facts(self._root),
-            argv=self._argv,
-            rerunnable=not why,
-            because="; ".join(why) or None,
-            blind_spots=(*self._source.notes, *self._counted.notes, *self._unkept()),
-            source=model.Reached.COMMAND,
-            cwd=self._told(self._here),
-            command=kept_words,
-            places=lies,
-        )
-
-    def _of_an_unknown_package(self, here: environment.Environment) -> Iterator[str]:
-        """Why a command of a package that is somebody's source would not be there."""
-        name = self._program.distribution
-        if name is not None and any(each.is_local for each in here.distributions if each.name == name):
-            files = self._source.files.values()
-            declared = [Path(file) for file in files if os.path.basename(file) == local.DECLARED]
-            if name != "whence" and self._program.path.name not in local.commands_of(declared, name):
-                yield (
-                    f"{self._program.path.name} is a command of {name}, which is installed from a folder, and no"
-                    f" {local.DECLARED} of the source says so"
-                )
-
-    def _unkept(self) -> Iterator[str]:
-        program = self._program
-        if not program.is_installed_with_ours and str(program.path) not in self._files:
-            yield f"the program {program.path} is its machine's, and is not kept"
-        for name in self._command.variables:
-            if name in os.environ:
-                yield f"the variable {name} was set, and its value was not kept"
 
     # ── reuse ────────────────────────────────────────────────────────────────────────────────────
 

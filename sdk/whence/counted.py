@@ -21,6 +21,7 @@ from whence_catalog.blobs import BlobStore
 from whence_catalog.errors import WhenceError
 
 FILES, BESIDE, EDITABLE, PATH = "files", "files beside the source", "editable installs", "PYTHONPATH"
+HIDDEN = "hidden words"
 # What a key counts that no Run keeps: where it is made again, nothing says that this is the same.
 UNKEPT = {
     FILES: "files that its words name and that are none of its source",
@@ -118,7 +119,7 @@ def _count_files(
             else:
                 plain[name] = made.text
     if hidden:
-        found.hidden["hidden words"] = digest.frame(hidden)
+        found.hidden[HIDDEN] = digest.frame(hidden)
     if plain:
         found.seen[FILES] = dict(sorted(plain.items()))
 

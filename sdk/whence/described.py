@@ -269,6 +269,13 @@ def code_of(client: "Client", call: Call) -> tuple[tuple[model.Component, ...], 
     return components, described._captured()
 
 
+def around(client: "Client", call: Call) -> tuple[tuple[model.Component, ...], tuple[str, ...]]:
+    """The parts of a key that say neither whose it is nor what it takes, as they are now; and why it has none."""
+    described = _Description(client, call, lambda draft: draft)
+    components = described._environment(), *described._code(), *described._around()
+    return components, tuple(described.obstacles)
+
+
 def by_what_was_read(
     whole: model.Call, tracked: Mapping[str, traces.Tracked], known: Sequence[traces.Trace]
 ) -> model.Call:
@@ -408,6 +415,15 @@ class _Description:
         for name, data in self.taken.hidden.items():
             if name not in ignored:
                 yield from self._hidden("params", f"params/{name}", f"the argument {name}", data)
+        yield from self._around()
+        for role, _, handle in self.taken.inputs:
+            strength = handle.version.content.strength
+            if strength is not model.Strength.CONTENT:
+                self._take_on_trust(f"input {role} is known by its {strength} identity only")
+
+    def _around(self) -> Iterator[model.Component]:
+        """What counts that is neither its code nor handed to it."""
+        call = self.call
         for name in dict.fromkeys(call.variables):
             yield from self._variable(name)
         for name, value in call.extra.items():
@@ -421,10 +437,6 @@ class _Description:
             yield from self._value("seed", call.seed, "seed")
         if salt := os.environ.get(SALT_VARIABLE):
             yield cache.component("salt", salt, preview=parameters.preview(salt))
-        for role, _, handle in self.taken.inputs:
-            strength = handle.version.content.strength
-            if strength is not model.Strength.CONTENT:
-                self._take_on_trust(f"input {role} is known by its {strength} identity only")
 
     def _take_on_trust(self, what: str) -> None:
         if self.call.trust is None:

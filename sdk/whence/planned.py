@@ -6,22 +6,15 @@ the plan is carried out (`applying`), and refused if it is something else by the
 Leaves to others: what a plan says (`whence_catalog.planning`), and how it is printed.
 """
 
-import contextlib
 import dataclasses
-import importlib
-import inspect
-import sys
-import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import cast
 from uuid import UUID
 
-from whence import applying, arguments, calls, connecting, described, parameters
+from whence import applying, calls, described_now, parameters
 from whence.client import Client
-from whence_catalog import cache, digest, manifest, model, plans, wire
-from whence_catalog.blobs import BlobStore
-from whence_catalog.errors import Conflict, Damaged, ErrorKind, InvalidInput, NotFound
+from whence_catalog import digest, model, plans, wire
+from whence_catalog.errors import Conflict, ErrorKind, NotFound
 
 _AT_ONCE = 1000
 _SHOWN = 5
@@ -213,141 +206,31 @@ def _named_runs(client: Client, uids: Iterable[UUID]) -> dict[UUID, model.Run]:
 
 
 def _of_code_now(client: Client, found: plans.RerunPlan) -> plans.RerunPlan:
-    """The same plan with the code as it is now; of what job that is not known, it says so, and is not complete."""
-    now = _code_now(client, found)
-    if not now.new and not now.same:
+    """The same plan with the code as it is now; of what that is not known, it says so, and is not complete."""
+    meant, projects = _meant(client, found), _projects_of(found)
+    theirs = {
+        job: f"{job}: {' and '.join(sorted(names))} have one, and neither is this project"
+        for job, names in projects.items()
+        if len(names) > 1 and job not in meant
+    }
+    ours = [
+        step
+        for step in found.steps
+        if step.job not in theirs and meant.get(step.job, step.project) == step.project
+    ]
+    last = {step.job: step.recipe for step in ours}
+    roles = {step.recipe: frozenset(taken.role for taken in step.takes) for step in ours}
+    runs = _named_runs(client, roles)
+    now = described_now.of(client, [(run, roles[uid], last.get(run.job) == uid) for uid, run in runs.items()])
+    left = (*(f"with the code that it had, {each}" for each in theirs.values()), *now.left)
+    if not now.new:
         raise Conflict(
-            "; ".join(["no run of this plan was recorded with code that could be found here", *now.left]),
+            "; ".join(["no run of this plan was recorded with code that could be found here", *left]),
             ErrorKind.NOT_RERUNNABLE,
         )
-    request = dataclasses.replace(found.request, code=now.new, meant=_meant(client, found))
+    request = dataclasses.replace(found.request, code=now.new, meant=meant)
     found = _looked_at(client, client.catalog.plan(request))
-    said = tuple(f"with the code that it had, {each}" for each in now.left)
-    return dataclasses.replace(found, complete=found.complete and not said, reasons=(*found.reasons, *said))
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Now:
-    """The code of jobs as it is here: what is `new`, which are the `same` files, and which are not known, with why."""
-
-    new: dict[str, plans.NewCode] = dataclasses.field(default_factory=dict)
-    same: list[str] = dataclasses.field(default_factory=list)
-    left: list[str] = dataclasses.field(default_factory=list)
-
-
-def _code_now(client: Client, found: plans.RerunPlan) -> _Now:
-    now = _Now()
-    meant, projects = _meant(client, found), _projects_of(found)
-    for job, run in _runs_of(client, found).items():
-        if len(projects[job]) > 1 and job not in meant:
-            now.left.append(
-                f"{job}: {' and '.join(sorted(projects[job]))} have one, and neither is this project"
-            )
-            continue
-        try:
-            if run.capture.command:
-                others = _others_here(client, run)
-                if others:
-                    now.left.append(f"{job}: it is a command, and of its source is other here: {others}")
-                else:
-                    now.same.append(job)
-            elif run.key is not None and run.capture.entry is not None:
-                now.new[job] = _new_code(client, run)
-            elif run.key is not None:
-                now.left.append(
-                    f"{job}: it was recorded without an entry point, so that its code is not found here"
-                )
-            elif run.capture.bundle is not None:
-                now.left.append(f"{job}: it has no key, so that nothing says whether that changed")
-        except (Conflict, InvalidInput, NotFound, Damaged) as error:
-            now.left.append(f"{job}: {error}")
-    return now
-
-
-def _others_here(client: Client, run: model.Run) -> str:
-    """Those files of the source of a command that are others in this folder, or are not there; empty if none."""
-    if run.capture.bundle is None:
-        return "all, since none was kept"
-    others = []
-    for entry in manifest.read(run.capture.bundle, client.blobs.read_bytes):
-        path = Path.cwd() / entry.path
-        if entry.kind == "f" and not (path.is_file() and BlobStore.hash_file(path).digest == entry.digest):
-            others.append(entry.path)
-    more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
-    return ", ".join(others[:_SHOWN]) + more
-
-
-def _new_code(client: Client, run: model.Run) -> plans.NewCode:
-    step = _step(run)
-    names = inspect.signature(step).parameters
-    root = Path.cwd()
-    used = client.catalog.run(str(run.uid)).inputs
-    had = dict.fromkeys([*run.params, *(arguments.argument_of(each.role) for each in used)])
-    if gone := [name for name in had if name not in names]:
-        raise Conflict(
-            f"it was called with {', '.join(gone)}, which it does not take any more", ErrorKind.NOT_RERUNNABLE
-        )
-    given = {
-        name: parameters.restore(parameters.kept(value, client.blobs), root)
-        for name, value in run.params.items()
-        if name in names and not _holds_inputs(value)
-    }
-    missing = {name for name, p in names.items() if p.default is p.empty and name not in given}
-    if needed := [name for name in names if name in missing and name not in had]:
-        raise Conflict(
-            f"it needs {', '.join(needed)} now, which it was not called with", ErrorKind.NOT_RERUNNABLE
-        )
-    try:
-        # What it takes is no part of its code: anything stands for it.
-        call = described.call_of(step, **given, **dict.fromkeys(missing))
-    except TypeError as error:
-        raise Conflict(f"{run.job} cannot be called as it was: {error}", ErrorKind.NOT_RERUNNABLE) from error
-    components, seen = described.code_of(client, call)
-    new = [
-        cache.component(
-            "params", parameters.Canonical(root).of(value, name), f"params/{name}", parameters.preview(value)
-        )
-        for name, value in call.inputs.items()
-        if name not in had
-    ]
-    return plans.NewCode((*components, *new), seen)
-
-
-def _holds_inputs(value: digest.Framed) -> bool:
-    """Whether an Artifact stands somewhere in a parameter."""
-    if isinstance(value, digest.Record):
-        return value.name == "whence.input" or _holds_inputs(value.value)
-    if isinstance(value, Mapping):
-        return any(map(_holds_inputs, cast("Iterable[digest.Framed]", value.values())))
-    return isinstance(value, list | tuple | frozenset) and any(map(_holds_inputs, value))
-
-
-def _step(run: model.Run) -> Callable[..., object]:
-    """The step that a Run was of, as it is in the project in this folder: imported, and nothing of it run that records.
-
-    Raises:
-        Conflict: it is not there, or an import fails, or would run it.
-    """
-    module, _, name = cast("str", run.capture.entry).partition(":")
-    here = Path.cwd()
-    sys.path[:0] = [str(here / place) for place in (".", *run.capture.search)]
-    runs_it = f'importing {module} would run it: put that under if __name__ == "__main__":'
-    try:
-        # Standard output is for the plan.
-        with connecting.unused(runs_it), contextlib.redirect_stdout(sys.stderr):
-            found: object = importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except Conflict:
-        raise
-    except (ImportError, AttributeError) as error:
-        raise Conflict(
-            f"the code of {run.job} is not found in {here}: {error}", ErrorKind.NOT_RERUNNABLE
-        ) from error
-    except (Exception, SystemExit) as error:
-        said = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
-        raise Conflict(f"{module} cannot be imported in {here}: {said}", ErrorKind.NOT_RERUNNABLE) from error
-    return cast("Callable[..., object]", found)
+    return dataclasses.replace(found, complete=found.complete and not left, reasons=(*found.reasons, *left))
 
 
 # ── bytes ────────────────────────────────────────────────────────────────────────────────────────
@@ -388,7 +271,7 @@ def _used(client: Client, found: plans.RerunPlan) -> tuple[set[digest.Digest], s
     trees |= {content.digest for content in kept if content.form is model.Form.TREE}
     wanted = {content.digest for content in kept}
     for run in _named_runs(client, (step.recipe for step in found.pending)).values():
-        new = found.request.code_of(run.project, run.job)
+        new = found.request.code_of(run.uid, run.project, run.job)
         capture = run.capture if new is None else new.capture
         wanted |= {named for named in (capture.bundle, capture.environment) if named is not None}
         trees |= {capture.bundle} if capture.bundle is not None else set()

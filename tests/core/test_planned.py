@@ -3,7 +3,7 @@
 import contextlib
 import importlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
@@ -12,22 +12,7 @@ import pytest
 
 from tests.pipelines import CAPTURE, Arithmetic, keyed
 from whence import applying, connecting, planned
-from whence.client import Client
-from whence_catalog import digest, manifest
 from whence_catalog.errors import Conflict, ErrorKind, NotFound
-
-
-def bundled(client: Client, files: Mapping[str, bytes]) -> digest.Digest:
-    """The Bundle of these files, stored."""
-    tree = manifest.build(
-        [
-            manifest.Entry(path, "f", len(data), client.blobs.put_bytes(data), executable=False)
-            for path, data in sorted(files.items())
-        ],
-        manifest.BUNDLE,
-    )
-    client.blobs.put_nodes(tree)
-    return tree.root
 
 
 def test_code_that_cannot_be_told_is_said_to_be_as_it_was(
@@ -40,23 +25,18 @@ def test_code_that_cannot_be_told_is_said_to_be_as_it_was(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     client = connecting.open_client(tmp_path / ".whence")
-    (tmp_path / "prep.sh").write_text("echo 1")
-    source = bundled(client, {"prep.sh": b"echo 0", "gone.sh": b"", "same.sh": b"x"})
-    (tmp_path / "same.sh").write_text("x")
-    same = bundled(client, {"same.sh": b"x"})
     maker = Arithmetic(
         captures={
             "told": replace(CAPTURE, entry="here_now:told"),
             "fewer": replace(CAPTURE, entry="here_now:fewer"),
             "more": replace(CAPTURE, entry="here_now:more"),
             "elsewhere": replace(CAPTURE, entry="not_here:elsewhere"),
-            "command": replace(CAPTURE, entry=None, command=("sh", "prep.sh"), bundle=source),
-            "like": replace(CAPTURE, entry=None, command=("sh", "as_it_was.sh"), bundle=same),
+            "command": replace(CAPTURE, entry=None, command=("sh", "prep.sh")),
         }
     )
     runs = {
         job: maker.call(client, job, 0, (), None if job == "keyless" else keyed(client, job, 0, ())).run.uid
-        for job in ("told", "fewer", "more", "elsewhere", "command", "like", "keyless")
+        for job in ("told", "fewer", "more", "elsewhere", "command", "keyless")
     }
     found = planned.plan(client, [str(run) for run in runs.values()], code_now=True)
     assert list(found.request.code) == ["told"]
@@ -68,19 +48,16 @@ def test_code_that_cannot_be_told_is_said_to_be_as_it_was(
         "with the code that it had, elsewhere": (
             f"the code of elsewhere is not found in {tmp_path}: No module named 'not_here'"
         ),
-        "with the code that it had, command": (
-            "it is a command, and of its source is other here: gone.sh, prep.sh"
-        ),
+        "with the code that it had, command": "it was recorded without its words",
         "with the code that it had, keyless": "it has no key, so that nothing says whether that changed",
     }
     elsewhere = connecting.open_client(tmp_path / "elsewhere")
     with pytest.raises(NotFound, match="the plan is of another catalog: this one has no run"):
         applying.refuse_if_changed(elsewhere, found, {})
     elsewhere.close()
-    with pytest.raises(Conflict, match="it is a command") as refused:
+    with pytest.raises(Conflict, match="without its words") as refused:
         planned.plan(client, [str(runs["command"])], code_now=True)
     assert refused.value.kind is ErrorKind.NOT_RERUNNABLE
-    assert planned.plan(client, [str(runs["like"])], code_now=True).complete
     client.close()
     sys.modules.pop("here_now")
 

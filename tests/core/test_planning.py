@@ -225,6 +225,38 @@ def test_code_that_says_whose_it_is_is_refused() -> None:
     for part in (cache.component("scope", "secret"), cache.component("inputs", [], "inputs/x")):
         with pytest.raises(InvalidInput, match="no part of a key that says which code"):
             plans.NewCode((part,), model.Capture())
+        with pytest.raises(InvalidInput, match="no part of a key that says which code"):
+            plans.NewCode((), model.Capture(), without=(part.name,))
+
+
+def test_other_code_of_one_run_is_not_that_of_its_job() -> None:
+    recorded = Recorded()
+    for run in (1, 2):
+        recorded.step(run, [took("data", "x", "x1")], f"one {run}", job="j")
+    new = plans.NewCode((cache.component("extra", "b", "extra/b"),), model.Capture(rerunnable=True))
+    planned = recorded.plan(code={str(run_id(2)): new})
+    assert words(planned) == {1: "reuse", 2: "execute"}
+    assert planned[2].changed == ("extra/b",)
+
+
+def test_a_part_that_a_key_has_no_more_makes_another_key() -> None:
+    recorded = Recorded()
+    recorded.step(1, [took("data", "x", "x1")], "one")
+    (had,) = (part for part in recorded.components([run_id(1)])[run_id(1)] if part.kind == "params")
+    new = plans.NewCode((), model.Capture(rerunnable=True), without=(had.name, "extra/it never had"))
+    planned = recorded.plan(code={str(run_id(1)): new})
+    assert planned[1].changed == (had.name,)
+    assert had.name not in {part.name for part in planned[1].components}
+
+
+def test_what_has_no_key_any_more_is_executed_and_says_why() -> None:
+    recorded = Recorded()
+    chain(recorded)
+    planned = recorded.plan(
+        code={"j1": plans.NewCode((), model.Capture(rerunnable=True), uncacheable=("of it",))}
+    )
+    assert planned[1].step == plans.Execute("code changed; of it")
+    assert (planned[1].key, planned[1].components) == (None, ())
 
 
 def test_a_run_without_a_key_stands_while_what_it_took_does() -> None:

@@ -186,7 +186,9 @@ WHOLE[plans.Replacement] = st.builds(
 )
 WHOLE[plans.NewCode] = st.builds(
     plans.NewCode,
-    st.lists(
+    without=st.lists(st.sampled_from(["extra/files", "envvar/A"]), max_size=2).map(tuple),
+    uncacheable=st.lists(st.text(max_size=8), max_size=2).map(tuple),
+    components=st.lists(
         st.builds(
             model.Component,
             st.text(max_size=8),
@@ -197,7 +199,7 @@ WHOLE[plans.NewCode] = st.builds(
         ),
         max_size=3,
     ).map(tuple),
-    values(model.Capture),
+    capture=values(model.Capture),
 )
 
 

@@ -305,7 +305,7 @@ class _Known:
     _seen: dict[int, tuple[model.Artifact, model.Content]] = field(default_factory=dict)
     _artifacts: dict[tuple[str, str, str], model.Artifact] = field(default_factory=dict)
     _makes: dict[int, tuple[plans.Made, ...]] = field(default_factory=dict)
-    _why_not: dict[tuple[str, bytes | str], tuple[str, ...]] = field(default_factory=dict)
+    _why_not: dict[tuple[str, bytes | int], tuple[str, ...]] = field(default_factory=dict)
 
     def _ask(self, statement: Statement, ids: Iterable[int]) -> list[Record]:
         rows = sorted(set(ids))
@@ -472,9 +472,10 @@ class _Known:
 
     def _obstacles(self, uids: Sequence[UUID]) -> Iterator[tuple[UUID, tuple[str, ...]]]:
         for raw, project, job, state, captured in self._ask(_captures, (self._rows[uid] for uid in uids)):
-            uid, new = UUID(bytes=raw), self.request.code_of(project, job)
+            uid = UUID(bytes=raw)
+            new = self.request.code_of(uid, project, job)
             # Runs of one process share what was captured of it.
-            same = state, captured if new is None else job
+            same = state, captured if new is None else id(new)
             if same not in self._why_not:
                 capture = new.capture if new is not None else _captured(captured)
                 run = model.Run(
