@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from whence import aside, commands, handles, in_place, parameters, room, words
@@ -63,9 +63,7 @@ class Prepared:
             says = {commands.PATH: lay, **in_place.programs(path)}
             draft = handles.draft(artifact.kind, artifact.name, path, metadata=says)
             claims.append(_stored(client, draft, name, scratch / f"output-{place}", artifact.project))
-        for claim in () if self.beside is None else self.beside.published(client, scratch):
-            twin = original.get(claim.role)
-            claims.append(claim if twin is None else replace(claim, artifact=twin.version.artifact))
+        claims += () if self.beside is None else self.beside.published(client, scratch)
         if ended.stdout.stat().st_size or ended.stderr.stat().st_size:
             log = scratch / "log"
             log.mkdir()

@@ -226,8 +226,8 @@ class _Execution:
             return commanded.prepare(made, captured, taken, params, self.given.record.run.project)
         arguments = results / "arguments"
         around = capture.restored_closure(self.client, captured)
-        project, is_keyed = self.given.record.run.project, self.keyed is not None
-        replayed.write(arguments, params, taken, project, captured, around, is_keyed=is_keyed)
+        run, is_keyed = self.given.record.run, self.keyed is not None
+        replayed.write(arguments, params, taken, run, captured, around, is_keyed=is_keyed)
         return _Step(made, _entry(captured), arguments, results / "made")
 
     def _recorded(self) -> environment.Environment:
@@ -317,7 +317,7 @@ class _Step:
     def claims(
         self, client: Client, record: model.RunRecord, ended: room.Ended, scratch: Path
     ) -> tuple[model.OutputClaim, ...]:
-        return _collect(client, record, self.results)
+        return _collect(client, self.results)
 
 
 def _entry(capture: model.Capture) -> str:
@@ -370,18 +370,16 @@ def _lent(client: Client, used: model.Input, instead: model.Output | None) -> tu
     return output, handles.bound(output, client).path
 
 
-def _collect(client: Client, record: model.RunRecord, made: Path) -> tuple[model.OutputClaim, ...]:
-    """What the room made, its bytes moved into the store, named as the original named it."""
+def _collect(client: Client, made: Path) -> tuple[model.OutputClaim, ...]:
+    """What the room made, its bytes moved into the store."""
     body = cast("facts.Body", digest.unframe((made / replayed.OUTPUTS).read_bytes()))
     own = blobs.BlobStore.open((made / replayed.STORE).as_uri(), cache=made / "cache")
-    original = {output.role: output for output in record.outputs}
-    claims = []
-    for place, claim in enumerate(facts.read_add(calls.new_uid(), body).outputs):
-        aside.move(client, own, claim.content, made / f"moved-{place}")
-        twin = original.get(claim.role)
-        artifact = twin.version.artifact if twin else replace(claim.artifact, project=record.run.project)
-        claims.append(replace(claim, artifact=artifact))
-    return tuple(claims)
+    claims = facts.read_add(calls.new_uid(), body).outputs
+    for place, claim in enumerate(claims):
+        handed_on = {source.digest for source in claim.derived_from or ()}
+        if claim.content.digest not in handed_on:  # an input that is returned lies where it lay
+            aside.move(client, own, claim.content, made / f"moved-{place}")
+    return claims
 
 
 def _touched(record: model.RunRecord) -> tuple[str, ...]:

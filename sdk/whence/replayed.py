@@ -45,10 +45,10 @@ def main(entry: str, arguments: Path, results: Path) -> None:
         import asyncio
 
         made = asyncio.run(made)
-    own = _own_client(results)
+    own = _own_client(results, cast("str", said["project"]))
     staging = results / "staging"
     staging.mkdir(parents=True)
-    claims = outputs.store(outputs.take_apart(made, entry.replace(":", "."), root), own, staging)
+    claims = outputs.store(outputs.take_apart(made, cast("str", said["job"]), root), own, staging)
     said_of = model.Addition(calls.new_uid(), calls.new_uid(), own.actor, outputs=claims)
     body = facts.add(said_of, facts.Redactor(lambda _: b""))
     (results / OUTPUTS).write_bytes(digest.frame(body))
@@ -130,17 +130,17 @@ def _notebook(root: Path, around: Mapping[str, digest.Framed]) -> types.ModuleTy
     return module
 
 
-def _own_client(results: Path) -> client.Client:
+def _own_client(results: Path, project: str) -> client.Client:
     store = blobs.BlobStore.open((results / STORE).as_uri(), cache=results / "cache")
     nowhere = cast("catalog.Catalog", None)  # a room has no catalog, and `store` asks for none
-    return client.Client(nowhere, store, model.DEFAULT_PROJECT, model.Actor("replay"), str(results))
+    return client.Client(nowhere, store, project, model.Actor("replay"), str(results))
 
 
 def write(
     path: Path,
     params: Mapping[str, digest.Framed],
     taken: Sequence[tuple[model.Input, model.Output, Path]],
-    project: str,
+    run: model.Run,
     captured: model.Capture | None = None,
     closure: Mapping[str, digest.Framed] = NOTHING,
     *,
@@ -148,6 +148,7 @@ def write(
 ) -> None:
     """Write the arguments of a call: its parameters, where each input lies, and where the process stood.
 
+    What it makes is named as what `run` made was: by its job, in its project.
     `closure` is that of `captured`, with what was stored for its size in place. Where the call `is_keyed`, it is to be told
     which code runs.
     """
@@ -171,7 +172,8 @@ def write(
     path.write_bytes(
         digest.frame(
             {
-                "project": project,
+                "project": run.project,
+                "job": run.job,
                 "params": dict(params),
                 "inputs": facts.add(said, facts.Redactor(lambda _: b"")),
                 "places": places,

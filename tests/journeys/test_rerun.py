@@ -283,8 +283,12 @@ def test_a_run_is_made_again_of_other_inputs_and_parameters_and_enters_the_cache
         @whence.step
         def scaled(data, by):
             return [by * n for n in data.load()]
+        @whence.step(name="naming")
+        def named(data, by):
+            return {"plain": b"1", "own": whence.dataset(f"by{by}", b"2"), "same": data}
         if __name__ == "__main__":
             scaled(whence.publish("dataset:d", [1, 2]), 2)
+            named(whence.get("dataset:d"), 2)
         """
     )
     client = ran(project, venv)
@@ -328,6 +332,15 @@ def test_a_run_is_made_again_of_other_inputs_and_parameters_and_enters_the_cache
         outcome = str(client.catalog.run(str(untrue.run.uid)).run.outcome)
         assert outcome.startswith("refused"), outcome
         assert why in outcome, outcome
+
+    naming = client.catalog.run(str(of_job(client, "naming").uid))
+    named = replay.execute(client, naming, {("data", 0): other}, {"by": 3}, options=here).outputs
+    assert {each.role: str(each.version.artifact) for each in named} == {
+        "return.plain": "file:naming.plain",
+        "return.own": "dataset:by3",
+        "return.same": "dataset:d",
+    }, "as an ordinary call would name them"
+    assert next(each for each in named if each.role == "return.same").version == other.version
 
     # What was made of something else says nothing of the original.
     report = client.audit(original.outputs[0].version.ref, audit.Policy.default())
