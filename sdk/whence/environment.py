@@ -75,6 +75,12 @@ class Distribution:
         """Whether it was installed from a folder or a file of its machine."""
         return self.editable or (self.url is None and self.files_digest is not None)
 
+    @property
+    def told(self) -> str:
+        """Its version; with what makes another of the same one."""
+        source = self.url or ("a development install" if self.editable else self.files_digest)
+        return self.version if source is None else f"{self.version} ({source})"
+
 
 @dataclass(frozen=True, slots=True)
 class Platform:

@@ -194,7 +194,7 @@ def _current(recorded: Environment) -> Made:
     told = list(_differences(recorded, here.python))
     told += [f"{name}: was {had[name].version}, and is not here" for name in sorted(had.keys() - has.keys())]
     told += [
-        f"{name}: was {_told(had[name])}, is {_told(has[name])}"
+        f"{name}: was {had[name].told}, is {has[name].told}"
         for name in sorted(had.keys() & has.keys())
         if had[name] != has[name]
     ]
@@ -204,12 +204,6 @@ def _current(recorded: Environment) -> Made:
     same = sum(has.get(name) == each for name, each in had.items())
     inside = _inside(here, recorded, here.distributions)
     return Made(Path(sys.executable), inside, _as_it_was(recorded, here.python, same), tuple(told))
-
-
-def _told(each: Distribution) -> str:
-    """A version; with what makes another of the same one."""
-    source = each.url or ("a development install" if each.editable else each.files_digest)
-    return each.version if source is None else f"{each.version} ({source})"
 
 
 # ── kept ─────────────────────────────────────────────────────────────────────────────────────────

@@ -37,11 +37,11 @@ def untrue(
         name = part.name.partition("/")[2]
         if captured.command and part.kind == "extra" and name in counted.UNKEPT:
             yield f"{counted.UNKEPT[name]} count, and were not kept"
-    there = {each.name: each.version for each in inside.distributions}
+    there = {each.name: each for each in inside.distributions}
     others = [
-        f"{each.name} {there.get(each.name, 'nothing')} in place of {each.version}"
+        f"{each.name} {there[each.name].told if each.name in there else 'nothing'} in place of {each.told}"
         for each in recorded.distributions
-        if not each.is_local and each.name != "whence" and there.get(each.name) != each.version
+        if not each.editable and each.name != "whence" and there.get(each.name) != each
     ]
     if others:
         more = f" and {len(others) - _SHOWN_OTHERS} more" if len(others) > _SHOWN_OTHERS else ""
