@@ -438,22 +438,31 @@ def _uv(folder: Path, arguments: Sequence[str], variables: Mapping[str, str] | N
         NotReady: the disk is full.
     """
     kept = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_UV}
-    done = subprocess.run(
-        [_uv_binary(), "--quiet", *arguments],
-        cwd=folder,
-        env=kept | _NO_AGE_LIMIT | dict(variables or {}),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
+    given = kept | _NO_AGE_LIMIT | dict(variables or {})
+    done = _ran_uv(folder, arguments, given)
+    if done.returncode and "Failed to initialize cache" in done.stderr:  # of who has no home, say
+        done = _ran_uv(folder, [*arguments, "--no-cache"], given)
     if done.returncode and re.search(r"os error (28|122|27)\b", done.stderr):  # no space, quota, too large
         raise errors.NotReady(
             f"the disk is full; nothing was recorded; make room and call again. uv says:\n{done.stderr.strip()}",
             ErrorKind.DISK_FULL,
         )
     return "" if done.returncode == 0 else done.stderr.strip() or f"uv exited with {done.returncode}"
+
+
+def _ran_uv(
+    folder: Path, arguments: Sequence[str], variables: Mapping[str, str]
+) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [_uv_binary(), "--quiet", *arguments],
+        cwd=folder,
+        env=variables,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
 
 
 def _uv_binary() -> str:

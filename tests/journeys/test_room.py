@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import wheels
 from whence import bundle, entries, environment, environments
 from whence.environment import Distribution, Environment
 from whence.room import Room
@@ -195,6 +196,18 @@ def test_what_cannot_be_installed_is_named_with_what_uv_says(
     assert "127.0.0.1:9" in str(why.value), "it says where it looked"
     assert "hunter2" not in str(why.value)
     assert "--nearest" not in str(why.value), "nobody said that it is gone"
+
+
+def test_who_has_no_place_for_a_cache_of_uv_makes_environments_without(
+    tmp_path: Path, blobs: BlobStore, recorded: Environment, source: Digest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "wheels").mkdir()
+    wheels.installed(tmp_path / "wheels", ["fsspec", "msgspec", "urllib3", "iniconfig", "six"])
+    monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path / "wheels"))
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "file" / "cache"))
+    made = Room.make(tmp_path / "room", recorded, source, blobs)
+    assert made.python(["-c", "import iniconfig, six"]).returncode == 0
 
 
 def test_a_disk_without_room_for_an_environment_is_told(
