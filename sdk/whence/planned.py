@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from uuid import UUID
 
-from whence import applying, calls, described_now, parameters
+from whence import applying, calls, described_now, parameters, secrecy
 from whence.client import Client
 from whence_catalog import digest, model, plans, wire
-from whence_catalog.errors import Conflict, ErrorKind, NotFound
+from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound
 
 _AT_ONCE = 1000
 _SHOWN = 5
@@ -164,7 +164,13 @@ def _params(
     said = []
     for named, value in params.items():
         job, name = plans.parameter_of(named, recorded)
-        said.append((job, name, parameters.Canonical(Path.cwd()).of(value, name)))
+        kept = parameters.Canonical(Path.cwd()).of(value, name)
+        if (hidden := secrecy.find(kept, name, secrecy.known())) is not None:
+            which = named if hidden == name else f"{named} ({hidden})"
+            raise InvalidInput(
+                f"the value of {which} looks secret, and a plan is kept: have the step read it from the environment"
+            )
+        said.append((job, name, kept))
     return plans.given(said, recorded)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.pipelines import CAPTURE, Arithmetic, keyed
 from whence import applying, connecting, planned
-from whence_catalog.errors import Conflict, ErrorKind, NotFound
+from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound
 
 
 def test_code_that_cannot_be_told_is_said_to_be_as_it_was(
@@ -134,3 +134,16 @@ def test_what_is_recovered_is_what_failed_and_was_not_mended(
     wanted = {failed["part"], failed["alone"], outer.uid}
     assert set(planned.recover(client, str(failed["whole"])).targets) == wanted
     sys.modules.pop("within_steps")
+
+
+def test_what_looks_secret_is_in_no_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVICE_TOKEN", "a-secret-word")
+    client = connecting.open_client(tmp_path / ".whence")
+    run = Arithmetic().call(client, "told", 0, (), keyed(client, "told", 0, ())).run.uid
+    for value in ("a-secret-word", {"password": "another"}):
+        with pytest.raises(InvalidInput, match=r"told\.c.* looks secret, and a plan is kept") as refused:
+            planned.plan(client, [str(run)], params={"told.c": value})
+        assert "a-secret-word" not in str(refused.value)
+    plain = planned.plan(client, [str(run)], params={"told.c": "a word"})
+    assert plain.request.params == {"told": {"c": "a word"}}
+    client.close()
