@@ -11,12 +11,8 @@ Decides how a recorded Environment comes back, and says what of it did not. Leav
 (`room`). Needs uv, which makes environments from its own cache; the network is asked for what is not there.
 """
 
-import base64
 import contextlib
 import dataclasses
-import hashlib
-import importlib.util
-import io
 import itertools
 import os
 import re
@@ -26,14 +22,13 @@ import sys
 import sysconfig
 import tempfile
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from whence import bundle, environment, settings
+from whence import environment, settings, wheel
 from whence.environment import Distribution, Environment
 from whence_catalog import digest, errors
 from whence_catalog.errors import ErrorKind, InvalidInput
@@ -53,7 +48,6 @@ _NOT_FOR_UV = (
 )
 # Exact versions are asked for, so a limit on their age (a project may set one) can only refuse them.
 _NO_AGE_LIMIT = {"UV_EXCLUDE_NEWER": "9000-01-01T00:00:00Z"}
-_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 _IS_WINDOWS = os.name == "nt"
 # An environment that no rerun took for so long goes when another one is made.
 _KEPT_SECONDS = 60 * 24 * 3600
@@ -126,7 +120,7 @@ def make(
     if options.env == "current":
         return _current(recorded)
     with tempfile.TemporaryDirectory(prefix="whence-wheel-") as temporary:
-        maker = _Maker(recorded, source, wheel_of_whence(Path(temporary)), options.offline, progress)
+        maker = _Maker(recorded, source, wheel.of_whence(Path(temporary)), options.offline, progress)
         wanted, replaced = _requirements(recorded), dict[str, str]()
         kept = settings.cache_folder()
         while True:
@@ -551,46 +545,3 @@ def _differences(recorded: Environment, python: str) -> Iterator[str]:
 
 def _words(facts: environment.Platform | environment.Cpu) -> str:
     return " ".join(str(each) for each in dataclasses.astuple(facts) if each is not None)
-
-
-# ── whence itself ────────────────────────────────────────────────────────────────────────────────
-
-
-def wheel_of_whence(dest: Path) -> Path:
-    """A wheel of the whence that runs, written in `dest`; the same bytes for the same code.
-
-    Packed from the imported packages, so that it needs neither network nor build, and is the same from a
-    development install as from a wheel.
-    """
-    version = environment.whence_version()
-    files: dict[str, bytes] = {}
-    for name in bundle.OWN_PACKAGES:
-        spec = importlib.util.find_spec(name)
-        for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
-            for file in sorted(Path(folder).rglob("*")):
-                if file.is_file() and file.suffix != ".pyc":
-                    files[f"{name}/{file.relative_to(folder).as_posix()}"] = file.read_bytes()
-    about = f"whence-{version}.dist-info"
-    files[f"{about}/METADATA"] = f"Metadata-Version: 2.1\nName: whence\nVersion: {version}\n".encode()
-    installed = next(iter(metadata.distributions(name="whence")), None)
-    for name in ("METADATA", "entry_points.txt"):
-        if installed is not None and (text := installed.read_text(name)):
-            files[f"{about}/{name}"] = text.encode()
-    files[f"{about}/WHEEL"] = (
-        b"Wheel-Version: 1.0\nGenerator: whence\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-    )
-    lines = [f"{path},sha256={_hash(data)},{len(data)}\n" for path, data in files.items()]
-    files[f"{about}/RECORD"] = "".join([*lines, f"{about}/RECORD,,\n"]).encode()
-    wheel = dest / f"whence-{version}-py3-none-any.whl"
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path, data in files.items():
-            entry = zipfile.ZipInfo(path, _ZIP_TIME)
-            entry.external_attr = 0o644 << 16
-            archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
-    wheel.write_bytes(packed.getvalue())
-    return wheel
-
-
-def _hash(data: bytes) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()

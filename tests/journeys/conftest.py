@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from whence import environments
+from whence import environments, wheel
 
 
 def requirements_of_whence() -> list[str]:
@@ -43,10 +43,10 @@ def uv(*arguments: str) -> str:
 def venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment with whence, as a wheel, and what it needs: all out of uv's cache."""
     folder = tmp_path_factory.mktemp("installed")
-    wheel = environments.wheel_of_whence(folder)
+    packed = wheel.of_whence(folder)
     uv("venv", "--no-project", "--python", sys.executable, str(folder / "venv"))
     python = str(folder / "venv" / "bin" / "python")
-    uv("pip", "install", "--offline", "--no-deps", "--python", python, str(wheel), *requirements_of_whence())
+    uv("pip", "install", "--offline", "--no-deps", "--python", python, str(packed), *requirements_of_whence())
     return folder / "venv"
 
 

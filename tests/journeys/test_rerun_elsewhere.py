@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests import wheels
-from whence import connecting, environments
+from whence import connecting, environments, wheel
 from whence_catalog import audit, model
 
 NOBODY = 65534
@@ -84,7 +84,7 @@ def test_another_person_makes_a_model_again_to_the_bit_with_nothing_but_the_cata
     (at / "wheels").mkdir()
     tools = ["sqlmodel", "alembic", "typer", "rich", "fsspec", "msgspec", "urllib3"]
     wheels.installed(at / "wheels", [*tools, "scikit-learn"])
-    whence = environments.wheel_of_whence(at / "wheels")
+    whence = wheel.of_whence(at / "wheels")
     without_network = {"UV_FIND_LINKS": str(at / "wheels"), "UV_NO_INDEX": "1", "UV_OFFLINE": "1"}
     base = {
         **without_network,

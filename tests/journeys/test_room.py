@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests import wheels
-from whence import bundle, entries, environment, environments
+from whence import bundle, entries, environment, environments, wheel
 from whence.environment import Distribution, Environment
 from whence.room import Room
 from whence_catalog import digest
@@ -323,10 +323,10 @@ def test_an_environment_that_was_installed_into_is_taken_by_nobody_and_left_to_w
 def test_whences_wheel_is_the_same_each_time_and_what_its_record_says(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    wheel = environments.wheel_of_whence(tmp_path / "a")
-    assert wheel.read_bytes() == environments.wheel_of_whence(tmp_path / "b").read_bytes()
-    assert wheel.name == f"whence-{metadata.version('whence')}-py3-none-any.whl"
-    with zipfile.ZipFile(wheel) as archive:
+    packed = wheel.of_whence(tmp_path / "a")
+    assert packed.read_bytes() == wheel.of_whence(tmp_path / "b").read_bytes()
+    assert packed.name == f"whence-{metadata.version('whence')}-py3-none-any.whl"
+    with zipfile.ZipFile(packed) as archive:
         names = set(archive.namelist())
         record = next(name for name in names if name.endswith(".dist-info/RECORD"))
         rows = list(csv.reader(io.StringIO(archive.read(record).decode())))
@@ -336,18 +336,18 @@ def test_whences_wheel_is_the_same_each_time_and_what_its_record_says(tmp_path: 
         for path, hashed, size_bytes in rows:
             if hashed:
                 assert (hashed, int(size_bytes)) == (
-                    f"sha256={environments._hash(archive.read(path))}",
+                    f"sha256={wheel._hash(archive.read(path))}",
                     len(archive.read(path)),
                 )
 
 
 def test_a_wheel_of_whence_can_be_made_from_one_that_is_installed(tmp_path: Path) -> None:
     """Without network: a bare environment that borrows whence's dependencies from this one."""
-    wheel = environments.wheel_of_whence(tmp_path)
+    packed = wheel.of_whence(tmp_path)
     uv = environments._uv_binary()
     subprocess.run([uv, "venv", "--no-project", "--python", sys.executable, "venv"], cwd=tmp_path, check=True)
     python = tmp_path / "venv" / "bin" / "python"
-    subprocess.run([uv, "pip", "install", "--no-deps", "--python", str(python), str(wheel)], check=True)
+    subprocess.run([uv, "pip", "install", "--no-deps", "--python", str(python), str(packed)], check=True)
     specs = [importlib.util.find_spec(name) for name in ("msgspec", "fsspec", "urllib3")]
     borrowed = tmp_path / "borrowed"
     borrowed.mkdir()
@@ -357,10 +357,12 @@ def test_a_wheel_of_whence_can_be_made_from_one_that_is_installed(tmp_path: Path
         (borrowed / Path(spec.origin).parent.name).symlink_to(Path(spec.origin).parent)
     again = tmp_path / "again"
     again.mkdir()
-    script = f"from pathlib import Path; from whence import environments; print(environments.wheel_of_whence(Path({str(again)!r})))"
+    script = (
+        f"from pathlib import Path; from whence import wheel; print(wheel.of_whence(Path({str(again)!r})))"
+    )
     variables = {**os.environ, "PYTHONPATH": str(borrowed)}
     done = subprocess.run(
         [str(python), "-c", script], env=variables, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert (again / wheel.name).read_bytes() == wheel.read_bytes()
+    assert (again / packed.name).read_bytes() == packed.read_bytes()
