@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from whence import aside, commands, handles, in_place, parameters, room, words
+from whence import aside, commands, handing, handles, in_place, parameters, room, words
 from whence.client import Client
 from whence_catalog import digest, model
 from whence_catalog.errors import Conflict, ErrorKind
@@ -24,6 +24,15 @@ class Prepared:
     folder: str
     places: Mapping[str, Path]
     beside: aside.Aside | None
+
+    def started(self) -> handing.Started:
+        """The program that it starts.
+
+        Raises:
+            NotFound: there is none.
+        """
+        program = self.made.program(self.argv[0])
+        return handing.Started(program, self.made.is_of_environment(program))
 
     def run(self, heard: room.Heard | None) -> room.Ended:
         """Run it, and wait for it."""

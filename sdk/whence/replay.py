@@ -159,16 +159,17 @@ class _Execution:
         )
         began, began_at = recorder.Recorder(client, run, ticket), time.monotonic()
         began.took(call.inputs)
-        if self.keyed is not None:
-            began.saw(
-                observation.not_watched(),
-                tuple(handing.untrue(self.keyed, given.capture, self._recorded(), made.made.environment)),
-            )
         could_not_restore = (*made.could_not_restore, *reruns.out_of_place(given.capture))
         for text in could_not_restore:
             began.warn(f"could not be restored: {text}")
         began.begin()
         with began.recorded(), recorder.running(began):
+            if self.keyed is not None:
+                program = prepared.started() if isinstance(prepared, commanded.Prepared) else None
+                untrue = handing.untrue(
+                    self.keyed, given.capture, self._recorded(), made.made.environment, program
+                )
+                began.saw(observation.not_watched(), tuple(untrue))
             self.progress(f"executing {record.run.job}{_as_long_as(record)}")
             ended = prepared.run(self.heard)
             if ended.returncode:

@@ -146,6 +146,21 @@ class Room:
         # -P: the search path is the recorded one, and not the current folder before it.
         return self.run_command([str(self.made.python), "-P", *arguments], variables, None, heard)
 
+    def program(self, name: str) -> Path:
+        """What a command of that name starts here.
+
+        Raises:
+            NotFound: there is no such command in the room, nor in the folders where a system has its own.
+        """
+        found = shutil.which(name, path=self._variables()["PATH"])
+        if found is None:
+            raise errors.NotFound(f"no command {name} here", ErrorKind.NO_SUCH_FILE)
+        return Path(found)
+
+    def is_of_environment(self, program: Path) -> bool:
+        """Whether a program is one of those that were made with the packages."""
+        return program.parent in (self.made.scripts, self.folder / "commands")
+
     def run_command(
         self,
         command: Sequence[str],
@@ -158,12 +173,10 @@ class Room:
         It sees what `python` does. Should this process be interrupted, the command and all that it started end.
 
         Raises:
-            NotFound: there is no such command in the room, nor in the folders where a system has its own.
+            NotFound: as `program`.
         """
+        program = str(self.program(command[0]))
         variables = self._variables() | dict(env or {})
-        program = shutil.which(command[0], path=variables["PATH"])
-        if program is None:
-            raise errors.NotFound(f"no command {command[0]} here", ErrorKind.NO_SUCH_FILE)
         out, err = self.folder / "stdout", self.folder / "stderr"
         last: deque[str] = deque(maxlen=_LAST_LINES)
         with disk.explained(str(self.folder)), contextlib.ExitStack() as stack:

@@ -1,12 +1,13 @@
-"""What a key says of packages and is not true of a room, so that nothing made there enters the cache. 1 s."""
+"""What a key says of packages and programs and is not true of a room, so that nothing made there enters the cache. 1 s."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from whence import environment, handing
+from whence import environment, handing, programs
 from whence.environment import Distribution
-from whence_catalog import model
+from whence_catalog import cache, model
 
 FROM_GIT = Distribution("it", "1.0", url="git+https://h/it@a", files_digest="sha256:1")
 FROM_FOLDER = Distribution("it", "1.0", files_digest="sha256:1")
@@ -44,3 +45,33 @@ def test_other_packages_than_were_recorded_make_a_key_untrue(
         )
     )
     assert said == [] if told is None else told in "".join(said)
+
+
+@pytest.mark.parametrize(
+    ("of", "started", "is_true"),
+    [
+        ("its machine", "bin/tool", True),
+        ("its machine", "other/tool", False),
+        ("its machine", "room/tool", False),
+        ("the packages", "other/tool", False),
+        # It names the place of its environment, which is another one.
+        ("the packages", "room/tool", True),
+    ],
+)
+def test_another_program_than_the_key_names_makes_it_untrue(
+    tmp_path: Path, of: str, started: str, is_true: bool
+) -> None:
+    for folder in ("bin", "other", "room"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "tool").write_text(f"#!{folder}")
+    here = environment.capture()
+    place = environment.key_environment(here, "packages") if of == "the packages" else {"machine": "x"}
+    parts = (
+        cache.component("environment", dict(place)),
+        cache.component("extra", programs.Program(tmp_path / "bin/tool", None).identity, "extra/program"),
+    )
+    program = handing.Started(tmp_path / started, started.startswith("room"))
+    said = list(
+        handing.untrue(handing.Keyed("key", parts), model.Capture(command=("tool",)), here, here, program)
+    )
+    assert said == [] if is_true else "not the program that its key names" in "".join(said)
