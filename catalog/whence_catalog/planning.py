@@ -521,7 +521,7 @@ class _Rule:
         )
 
     def _gone(self, outputs: Iterable[Made]) -> list[Made]:
-        return [made for made in outputs if made.content.digest in self._request.unavailable]
+        return [made for made in outputs if self._request.has_lost(made)]
 
     def _step(self, each: _Looked, entries: Mapping[str, Entry], of_recipe: tuple[str, ...]) -> Step:
         lost = tuple(f"it takes what run {source} would make, which is blocked" for source in each.blocked)

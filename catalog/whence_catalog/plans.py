@@ -114,6 +114,7 @@ class PlanRequest:
         code: other code, for each job; of one Run alone, such as a command, by its id (`RerunPlan.steps`: `recipe`).
         meant: of a job that several projects have, the project whose job `params` and `code` are for.
         unavailable: Blobs that were found to be gone or altered.
+        vacant: places outside the store at which what was left there was found to be gone or altered.
         as_of: the position up to which Runs are looked at; that of now unless given. What the cache would answer,
             and what aliases mean, is always that of now.
         max_runs: how many Runs at most; what is farther away is taken as it stands, and the plan says so.
@@ -129,6 +130,13 @@ class PlanRequest:
     as_of: int | None = None
     max_runs: int = MOST_RUNS
     meant: Mapping[str, str] = field(default_factory=dict)
+    vacant: frozenset[str] = frozenset()
+
+    def has_lost(self, made: "Made") -> bool:
+        """Whether an output was found to be gone, or altered, where it lies."""
+        return (
+            made.content.digest in self.unavailable if made.location is None else made.location in self.vacant
+        )
 
     def params_of(self, project: str, job: str) -> Mapping[str, digest.Framed]:
         """Other values for the job of that project."""
@@ -142,12 +150,13 @@ class PlanRequest:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """An output that is there: what Run `run` made under that role."""
+    """An output that is there: what Run `run` made under that role. It lies in the store, or else at `location`."""
 
     role: str
     artifact: model.Artifact
     content: model.Content
     run: UUID
+    location: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,13 @@ Leaves to others: what a plan says (`whence_catalog.planning`), and how it is pr
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from uuid import UUID
 
-from whence import applying, calls, described_now, parameters, secrecy
+from whence import applying, calls, described_now, parameters, places, secrecy
 from whence.client import Client
-from whence_catalog import digest, model, plans, wire
+from whence_catalog import cache, digest, model, plans, wire
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound
 
 _AT_ONCE = 1000
@@ -108,7 +108,13 @@ def again(client: Client, before: plans.RerunPlan) -> plans.RerunPlan:
     """
     inputs = {name: _identified_anew(client, each) for name, each in before.request.inputs.items()}
     request = dataclasses.replace(
-        before.request, uid=calls.new_uid(), as_of=None, unavailable=frozenset(), inputs=inputs, code={}
+        before.request,
+        uid=calls.new_uid(),
+        as_of=None,
+        unavailable=frozenset(),
+        vacant=frozenset(),
+        inputs=inputs,
+        code={},
     )
     found = client.catalog.plan(request)
     return _of_code_now(client, found) if before.request.code else _looked_at(client, found)
@@ -245,18 +251,42 @@ def _of_code_now(client: Client, found: plans.RerunPlan) -> plans.RerunPlan:
 def _looked_at(client: Client, found: plans.RerunPlan) -> plans.RerunPlan:
     """The plan, once all that it would use is there; what is not there is no result, and nothing to take."""
     seen: set[digest.Digest] = set()
+    looked: set[cache.Place] = set()
     while True:
         wanted, trees = _used(client, found)
-        fresh = wanted - seen
+        fresh, elsewhere = wanted - seen, _elsewhere(found) - looked
         seen |= fresh
+        looked |= elsewhere
         _, missing, altered = client.look(frozenset(fresh), frozenset(trees & fresh))
         gone = missing | altered
-        if not gone:
+        vacant = {
+            each.location for each in places.look(elsewhere) if each.standing is not model.Standing.PRESENT
+        }
+        if not gone and not vacant:
             return found
         request = dataclasses.replace(
-            found.request, unavailable=found.request.unavailable | gone, as_of=found.position
+            found.request,
+            unavailable=found.request.unavailable | gone,
+            vacant=found.request.vacant | vacant,
+            as_of=found.position,
         )
         found = client.catalog.plan(request)
+
+
+def _handed_out(found: plans.RerunPlan) -> Iterator[plans.Made]:
+    """What carrying a plan out hands out in the end, without running anything for it."""
+    for step in found.steps:
+        if step.run in found.targets and isinstance(step.step, plans.Reuse):
+            yield from step.step.outputs
+
+
+def _elsewhere(found: plans.RerunPlan) -> set[cache.Place]:
+    """Of that, what lies outside the store."""
+    return {
+        cache.Place(made.content.digest, made.location, made.content.strength)
+        for made in _handed_out(found)
+        if made.location is not None
+    }
 
 
 def _used(client: Client, found: plans.RerunPlan) -> tuple[set[digest.Digest], set[digest.Digest]]:
@@ -265,9 +295,7 @@ def _used(client: Client, found: plans.RerunPlan) -> tuple[set[digest.Digest], s
     trees: set[digest.Digest] = set()
     for step in found.pending:
         ours.update(taken.content for taken in step.takes if taken.content is not None)
-    for step in found.steps:
-        if step.run in found.targets and isinstance(step.step, plans.Reuse):
-            ours.update(made.content for made in step.step.outputs)
+    ours.update(made.content for made in _handed_out(found) if made.location is None)
     paths = {each.content.digest for each in found.request.inputs.values() if each.path is not None}
     kept = {
         content

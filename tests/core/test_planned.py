@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 
+import whence
 from tests.pipelines import CAPTURE, Arithmetic, keyed
 from whence import applying, connecting, planned
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound
@@ -146,4 +147,17 @@ def test_what_looks_secret_is_in_no_plan(tmp_path: Path, monkeypatch: pytest.Mon
         assert "a-secret-word" not in str(refused.value)
     plain = planned.plan(client, [str(run)], params={"told.c": "a word"})
     assert plain.request.params == {"told": {"c": "a word"}}
+    client.close()
+
+
+def test_what_lies_elsewhere_is_looked_at_there_and_not_missed_in_the_store(tmp_path: Path) -> None:
+    client = connecting.open_client(tmp_path / ".whence")
+    place = tmp_path / "table.csv"
+    place.write_text("1,2")
+    with client.run("fill") as run:
+        run.hand_on(whence.located("dataset", "table", str(place)))
+    assert planned.plan(client, ["dataset:table"]).counts["reuse"] == 1
+    place.write_text("3,4")
+    found = planned.plan(client, ["dataset:table"])
+    assert (found.counts["reuse"], found.request.vacant) == (0, {str(place)})
     client.close()

@@ -259,6 +259,16 @@ def test_what_has_no_key_any_more_is_executed_and_says_why() -> None:
     assert (planned[1].key, planned[1].components) == (None, ())
 
 
+def test_what_lies_outside_the_store_is_gone_once_its_place_is_vacant() -> None:
+    recorded = Recorded()
+    kept = recorded.step(1, [took("data", "x", "x1")], "one")
+    left = replace(kept.made[0], location="/there")
+    recorded.found[str(kept.key)] = planning.Entry(kept.run, (left,))
+    in_store = frozenset({left.content.digest})
+    assert words(recorded.plan(unavailable=in_store)) == {1: "reuse"}
+    assert words(recorded.plan(vacant=frozenset({"/there"}))) == {1: "execute"}
+
+
 def test_a_run_without_a_key_stands_while_what_it_took_does() -> None:
     recorded = Recorded()
     recorded.step(1, [took("data", "x", "x1")], "one", is_keyed=False)

@@ -53,7 +53,7 @@ _versions = Statement(
     .where(engine.among(_VERSION.c.id, "ids"))
 )
 _outputs = Statement(
-    select(_OUTPUT.c.run_id, _OUTPUT.c.role, _OUTPUT.c.version_id)
+    select(_OUTPUT.c.run_id, _OUTPUT.c.role, _OUTPUT.c.version_id, _OUTPUT.c.location)
     .where(engine.among(_OUTPUT.c.run_id, "ids"))
     .order_by(_OUTPUT.c.run_id, _OUTPUT.c.place, _OUTPUT.c.role)
 )
@@ -342,11 +342,13 @@ class _Known:
         """What these Runs made, and others that were asked about before."""
         fresh = [run for run in of_runs if run not in self._makes]
         rows = self._ask(_outputs, fresh)
-        self._look_at(version for _, _, version in rows)
-        self._name({run for run, _, _ in rows})
+        self._look_at(version for _, _, version, _ in rows)
+        self._name({run for run, *_ in rows})
         found: dict[int, list[plans.Made]] = {run: [] for run in fresh}
-        for run, role, version in rows:
-            found[run].append(plans.Made(role, *self._seen[version], self._names[run]))
+        for run, role, version, location in rows:
+            artifact, content = self._seen[version]
+            lies = None if artifact.project == lineage.MASKED else location
+            found[run].append(plans.Made(role, artifact, content, self._names[run], lies))
         self._makes.update({run: tuple(each) for run, each in found.items()})
         return self._makes
 
