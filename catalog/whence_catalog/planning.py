@@ -243,6 +243,8 @@ class _Rule:
         self._give_components(running)
         obstacles = self._known.obstacles([each.recipe.made_by for each in running]) if running else {}
         self._ask_history(running)
+        # Of calls that are the same, one that can be run makes it for those that cannot.
+        settled.sort(key=lambda one: one[0].recipe.made_by in obstacles)
         for each, reuse in settled:
             recipe = each.recipe
             step: Step

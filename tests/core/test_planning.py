@@ -269,6 +269,18 @@ def test_what_lies_outside_the_store_is_gone_once_its_place_is_vacant() -> None:
     assert words(recorded.plan(vacant=frozenset({"/there"}))) == {1: "execute"}
 
 
+def test_of_two_calls_that_are_the_same_that_which_can_be_run_is() -> None:
+    recorded = Recorded()
+    for number in (1, 2):
+        recorded.step(number, [took("data", "x", "x1")], "one", job="twice", is_entered=False)
+    recorded.step(3, [took("data", "o1", "one", 1)], "three")
+    for cannot, can in ((1, 2), (2, 1)):
+        recorded.why_not = {run_id(cannot): ("it was typed into a session",)}
+        planned = recorded.plan()
+        assert words(planned) == {can: "execute", cannot: "conditional", 3: "conditional"}
+        assert planned[cannot].step == plans.Conditional((run_id(can),), ("it was typed into a session",))
+
+
 def test_a_run_without_a_key_stands_while_what_it_took_does() -> None:
     recorded = Recorded()
     recorded.step(1, [took("data", "x", "x1")], "one", is_keyed=False)
