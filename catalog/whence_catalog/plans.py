@@ -16,25 +16,6 @@ from uuid import UUID
 
 from whence_catalog import cache, digest, model
 from whence_catalog.errors import InvalidInput
-from whence_catalog.rerun import Blocked, Conditional, Execute
-
-__all__ = [
-    "Blocked",
-    "Conditional",
-    "Execute",
-    "Expected",
-    "Made",
-    "NewCode",
-    "PlanRequest",
-    "PlannedRun",
-    "Read",
-    "ReadType",
-    "Replacement",
-    "RerunPlan",
-    "Reuse",
-    "Step",
-    "Taken",
-]
 
 # How many Runs a plan has at most, unless more are asked for.
 MOST_RUNS = 200_000
@@ -184,6 +165,28 @@ class Reuse:
     run: UUID
     why: str
     outputs: tuple[Made, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Execute:
+    """It would be run."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conditional:
+    """It depends on what the Runs `on` turn out to make. `obstacles` is why it could not then be run."""
+
+    on: tuple[UUID, ...]
+    obstacles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """It would have to be run, and cannot be."""
+
+    why: tuple[str, ...]
 
 
 Step: TypeAlias = Reuse | Execute | Conditional | Blocked

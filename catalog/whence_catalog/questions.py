@@ -204,8 +204,8 @@ class Questions(Protocol):
         """
         ...
 
-    def plan_rerun(self, run: str, unavailable: frozenset[digest.Digest]) -> rerun.RerunPlan:
-        """What making a Run again would do; `unavailable` are Blobs that the caller found gone."""
+    def plan_rerun(self, run: str, unavailable: frozenset[digest.Digest]) -> rerun.Prospect:
+        """What making a Run again would come to; `unavailable` are Blobs that the caller found gone."""
         ...
 
     def audit(

@@ -1,90 +1,40 @@
-"""What making Runs again would do.
+"""Whether one Run can be made again, with the inputs that it had, and what of it would be as it was.
 
-A plan is a value that can be printed before anything is done: for each Run what would happen, and why.
-Leaves to others: carrying a plan out (`whence.replay`), finding which cache entries are usable
-(`sql.catalog`), reading bytes, and how what came of it compares with what was there (`likeness`).
+Leaves to others: making it (`whence.replay`), many Runs, some of them with other inputs (`planning`), reading bytes, and
+how what came of it compares with what was there (`likeness`).
 """
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import TypeAlias
 from uuid import UUID
 
 from whence_catalog import digest, model
 
 
 @dataclass(frozen=True, slots=True)
-class Reuse:
-    """Its outputs stand as they are: nothing that it depends on changes, and they can be handed out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Execute:
-    """It would be run."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Conditional:
-    """It depends on what the Runs `on` turn out to make. `obstacles` is why it could not then be run."""
-
-    on: tuple[UUID, ...]
-    obstacles: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Blocked:
-    """It would have to be run, and cannot be."""
-
-    why: tuple[str, ...]
-
-
-RerunStep: TypeAlias = Reuse | Execute | Conditional | Blocked
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedRun:
-    """What would happen for one Run."""
+class Prospect:
+    """What making `run` again would come to: `why` it cannot be, or what would be as it was, and what would not."""
 
     run: UUID
-    job: str
-    step: RerunStep
-
-
-@dataclass(frozen=True, slots=True)
-class RerunPlan:
-    """What making `run` again would do, each Run after those it came from.
-
-    `restored` is what would be as it was, `cannot` what would not. A plan that is not `complete` knows
-    only a part of what the Run came from.
-    """
-
-    run: UUID
-    steps: tuple[PlannedRun, ...]
+    why: tuple[str, ...] = ()
     restored: tuple[str, ...] = ()
     cannot: tuple[str, ...] = ()
-    complete: bool = True
 
     @property
     def is_possible(self) -> bool:
-        """Whether nothing in it is blocked."""
-        return not any(isinstance(planned.step, Blocked) for planned in self.steps)
+        """Whether nothing keeps it from being made."""
+        return not self.why
 
 
-def plan(record: model.RunRecord, unavailable: AbstractSet[digest.Digest] = frozenset()) -> RerunPlan:
-    """What making one Run again, with the inputs it had, would do.
+def plan(record: model.RunRecord, unavailable: AbstractSet[digest.Digest] = frozenset()) -> Prospect:
+    """What making one Run again, with the inputs it had, would come to.
 
     Args:
         unavailable: Blobs that are known to be gone or altered. What is not in it is taken to be there.
     """
-    run = record.run
-    why = obstacles(record, unavailable)
-    step = Blocked(why) if why else Execute("it was asked for")
-    restored, cannot = _restored(record)
-    return RerunPlan(run.uid, (PlannedRun(run.uid, run.job, step),), restored, cannot)
+    return Prospect(record.run.uid, obstacles(record, unavailable), *_restored(record))
 
 
 def obstacles(

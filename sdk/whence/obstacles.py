@@ -19,11 +19,10 @@ def met(client: Client, record: model.RunRecord, error: Damaged) -> tuple[str, .
     return reruns.obstacles(record, found) or (str(error),)
 
 
-def asked(client: Client, record: model.RunRecord) -> tuple[reruns.RerunPlan, tuple[str, ...]]:
-    """The plan of making a Run again, and all that keeps it from being made."""
-    plan = client.catalog.plan_rerun(str(record.run.uid), unavailable(client, record))
-    blocked = [planned.step.why for planned in plan.steps if isinstance(planned.step, reruns.Blocked)]
-    return plan, (*(text for why in blocked for text in why), *_unfit(client, record))
+def asked(client: Client, record: model.RunRecord) -> tuple[reruns.Prospect, tuple[str, ...]]:
+    """What making a Run again would come to, and all that keeps it from being made."""
+    prospect = client.catalog.plan_rerun(str(record.run.uid), unavailable(client, record))
+    return prospect, (*prospect.why, *_unfit(client, record))
 
 
 def of(

@@ -14,7 +14,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from tests.simulator import digest_of
-from whence_catalog import cache, digest, lineage, model, rerun, wire
+from whence_catalog import cache, digest, lineage, model, plans, wire
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput
 from whence_catalog.wire import framed, parts
 
@@ -52,8 +52,12 @@ def through(codec: wire.Codec, value: object) -> Any:
         (cache.Execute(cache.Reason.NO_ENTRY), {"reason": "no entry", "digests": [], "run": None, "token": None, "details": []}),
         ([Conflict("taken", ErrorKind.OTHER_CONTENT)], [{"error": {"type": "Conflict", "kind": "other-content", "message": "taken"}}]),
         (
-            rerun.PlannedRun(UUID(int=1), "train", rerun.Execute("its input changed")),
-            {"run": "00000000-0000-0000-0000-000000000001", "job": "train", "step": {"type": "execute", "why": "its input changed"}},
+            plans.PlannedRun(UUID(int=1), UUID(int=2), "default", "train", plans.Execute("its input changed")),
+            {
+                "run": "00000000-0000-0000-0000-000000000001", "recipe": "00000000-0000-0000-0000-000000000002",
+                "project": "default", "job": "train", "step": {"type": "execute", "why": "its input changed"},
+                "takes": [], "key": None, "components": [], "changed": [], "expected": None, "stands": False,
+            },
         ),
         (
             {"at": lineage.Edge("a", "b", lineage.EdgeType.INPUT, "x", 0, None, False, 7)},

@@ -280,7 +280,7 @@ class Reading:
         self._settle_positions()
         return self._database.read(lambda tx: planning.plan(tx, request, among))
 
-    def plan_rerun(self, run: str, unavailable: frozenset[digest.Digest] = frozenset()) -> rerun.RerunPlan:
+    def plan_rerun(self, run: str, unavailable: frozenset[digest.Digest] = frozenset()) -> rerun.Prospect:
         return self._database.read(lambda tx: rerun.plan(runs.record(tx, _named_run(tx, run)), unavailable))
 
     def audit(
