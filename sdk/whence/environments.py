@@ -28,7 +28,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from whence import environment, settings, wheel
+from whence import environment, group, interrupts, settings, wheel
 from whence.environment import Distribution, Environment
 from whence_catalog import digest, errors
 from whence_catalog.errors import ErrorKind, InvalidInput
@@ -286,18 +286,25 @@ def _alone(lock: Path, progress: Progress) -> Iterator[None]:
     if _IS_WINDOWS:
         yield
         return
-    import fcntl
-
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locked(descriptor):
             progress("waiting for another process that makes the same environment")
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            while not _locked(descriptor):
+                interrupts.pause(interrupts.LOOK_SECONDS)
         yield
     finally:
         os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 # ── making ───────────────────────────────────────────────────────────────────────────────────────
@@ -430,33 +437,28 @@ def _uv(folder: Path, arguments: Sequence[str], variables: Mapping[str, str] | N
 
     Raises:
         NotReady: the disk is full.
+        Interrupted: this thread was told to end; uv has ended, too.
     """
     kept = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_UV}
     given = kept | _NO_AGE_LIMIT | dict(variables or {})
-    done = _ran_uv(folder, arguments, given)
-    if done.returncode and "Failed to initialize cache" in done.stderr:  # of who has no home, say
-        done = _ran_uv(folder, [*arguments, "--no-cache"], given)
-    if done.returncode and re.search(r"os error (28|122|27)\b", done.stderr):  # no space, quota, too large
+    returncode, said = _ran_uv(folder, arguments, given)
+    if returncode and "Failed to initialize cache" in said:  # of who has no home, say
+        returncode, said = _ran_uv(folder, [*arguments, "--no-cache"], given)
+    if returncode and re.search(r"os error (28|122|27)\b", said):  # no space, quota, too large
         raise errors.NotReady(
-            f"the disk is full; nothing was recorded; make room and call again. uv says:\n{done.stderr.strip()}",
+            f"the disk is full; nothing was recorded; make room and call again. uv says:\n{said}",
             ErrorKind.DISK_FULL,
         )
-    return "" if done.returncode == 0 else done.stderr.strip() or f"uv exited with {done.returncode}"
+    return "" if returncode == 0 else said or f"uv exited with {returncode}"
 
 
-def _ran_uv(
-    folder: Path, arguments: Sequence[str], variables: Mapping[str, str]
-) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [_uv_binary(), "--quiet", *arguments],
-        cwd=folder,
-        env=variables,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
+def _ran_uv(folder: Path, arguments: Sequence[str], variables: Mapping[str, str]) -> tuple[int, str]:
+    """How it ended, and what it said."""
+    with tempfile.TemporaryFile() as file:
+        with group.started([_uv_binary(), "--quiet", *arguments], variables, folder, file) as process:
+            returncode = group.ended(process)
+        file.seek(0)
+        return returncode, file.read().decode("utf-8", "replace").strip()
 
 
 def _uv_binary() -> str:

@@ -1,16 +1,12 @@
 """Interrupts of threads: Ctrl-C is told to the main thread alone, which hands it on to those that work for it."""
 
-import contextlib
 import contextvars
 import threading
 import time
-from collections.abc import Iterator
 
 # A signal's handler runs in the main thread, but the signal wakes it from no lock if it comes just before it waits, or
 # to another thread. So whoever waits there looks up so often.
 LOOK_SECONDS = 0.1
-
-_heeded: "contextvars.ContextVar[Interrupt | None]" = contextvars.ContextVar("whence_interrupt", default=None)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -18,37 +14,32 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Interrupt:
-    """A word to those threads that heed it: once it is `set`, they leave what they wait for, and raise `Interrupted`."""
+    """A word to those threads that heed it: once it is said, they leave what they wait for, and raise `Interrupted`."""
 
     def __init__(self) -> None:
-        self.is_set = threading.Event()
-        self._waiting: set[threading.Event] = set()
-        # A signal may come while it is held, and set it once more.
-        self._guard = threading.RLock()
+        # No Event: one that is set by a signal's handler may wait for what it has interrupted, for ever.
+        self._is_said = False
 
     def set(self) -> None:
         """Say it, from any thread or from a signal's handler; it stays said."""
-        with self._guard:
-            self.is_set.set()
-            for woken in list(self._waiting):
-                woken.set()
+        self._is_said = True
 
     def heed(self) -> None:
         """Have this thread heed it from now on."""
         _heeded.set(self)
 
-    @contextlib.contextmanager
-    def waking(self, event: threading.Event) -> Iterator[None]:
-        """While this lasts, the word sets `event`, too."""
-        with self._guard:
-            self._waiting.add(event)
-            if self.is_set.is_set():
-                event.set()
-        try:
-            yield
-        finally:
-            with self._guard:
-                self._waiting.discard(event)
+    def raise_if_set(self) -> None:
+        """Nothing, until it is said.
+
+        Raises:
+            Interrupted: it was.
+        """
+        if self._is_said:
+            raise Interrupted
+
+
+_NEVER = Interrupt()
+_heeded: "contextvars.ContextVar[Interrupt]" = contextvars.ContextVar("whence_interrupt", default=_NEVER)
 
 
 def pause(seconds: float) -> None:
@@ -57,11 +48,11 @@ def pause(seconds: float) -> None:
     Raises:
         Interrupted: this thread was told to end.
     """
-    heeded = _heeded.get()
-    if heeded is None:
-        time.sleep(seconds)
-    elif heeded.is_set.wait(seconds):
-        raise Interrupted
+    heeded, ends_at = _heeded.get(), time.monotonic() + seconds
+    heeded.raise_if_set()
+    while (rest := ends_at - time.monotonic()) > 0:
+        time.sleep(min(rest, LOOK_SECONDS))
+        heeded.raise_if_set()
 
 
 def wait(event: threading.Event) -> None:
@@ -71,11 +62,7 @@ def wait(event: threading.Event) -> None:
         Interrupted: this thread was told to end.
     """
     heeded = _heeded.get()
-    if heeded is None:
-        while not event.wait(LOOK_SECONDS):
-            pass
-        return
-    with heeded.waking(event):
-        event.wait()
-    if heeded.is_set.is_set():
-        raise Interrupted
+    heeded.raise_if_set()
+    while not event.wait(LOOK_SECONDS):
+        heeded.raise_if_set()
+    heeded.raise_if_set()

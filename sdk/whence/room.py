@@ -14,17 +14,14 @@ gone. Leaves to others what to run in it and how its results compare (`replay`).
 import contextlib
 import os
 import shutil
-import signal
-import subprocess
 import threading
-import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeAlias, cast
+from typing import IO, TypeAlias
 
-from whence import bundle, child, environments, guard, interrupts, local
+from whence import bundle, environments, group, local
 from whence.environment import Environment
 from whence_catalog import errors
 from whence_catalog.blobs import BlobStore, disk
@@ -37,7 +34,6 @@ Heard: TypeAlias = Callable[[bytes], None]
 _IS_WINDOWS = os.name == "nt"
 _LAST_LINES = 50
 _CHUNK_BYTES = 1 << 16
-_GRACE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +178,7 @@ class Room:
         with disk.explained(str(self.folder)), contextlib.ExitStack() as stack:
             files = [stack.enter_context(open(path, "wb")) for path in (out, err)]
             process = stack.enter_context(
-                _started([program, *command[1:]], variables, self.source / (cwd or "."))
+                group.started([program, *command[1:]], variables, self.source / (cwd or "."))
             )
             readers = [
                 threading.Thread(target=_copy, args=(pipe, file, last, heard), daemon=True)
@@ -190,10 +186,9 @@ class Room:
             ]
             for reader in readers:
                 reader.start()
-            _await(process)
-            returncode = process.wait()
+            returncode = group.ended(process)
             for reader in readers:
-                reader.join(_GRACE_SECONDS)  # what it left running may hold its ends for ever
+                reader.join(group.GRACE_SECONDS)  # what it left running may hold its ends for ever
         return Ended(returncode, out, err, tuple(last))
 
     def _variables(self) -> dict[str, str]:
@@ -216,77 +211,6 @@ def require_empty(folder: Path) -> None:
         raise errors.InvalidInput(
             f"{folder} is not empty; a room needs a folder of its own", ErrorKind.BAD_PATH
         )
-
-
-@contextlib.contextmanager
-def _started(
-    command: Sequence[str], variables: Mapping[str, str], folder: Path
-) -> Iterator["subprocess.Popen[bytes]"]:
-    """A child in a group of its own, which ends, all of it, when this is left in whatever way, or we are killed."""
-    with guard.over_group() as tell:
-        try:
-            started = subprocess.Popen(
-                list(command),
-                cwd=folder,
-                env=dict(variables),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise child.not_started(command[0], error) from error
-        tell(started.pid)
-        try:
-            yield started
-        finally:
-            if started.returncode is None:
-                _end(started, signal.SIGTERM)
-                give_up_at = time.monotonic() + _GRACE_SECONDS
-                while not _has_ended(started) and time.monotonic() < give_up_at:
-                    time.sleep(0.02)
-                _end(started, signal.SIGKILL)
-                started.wait()
-            for pipe in (started.stdout, started.stderr):
-                cast("IO[bytes]", pipe).close()
-
-
-def _has_ended(child: "subprocess.Popen[bytes]") -> bool:
-    if not hasattr(os, "waitid"):
-        return child.poll() is not None
-    return os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
-
-
-def _await(child: "subprocess.Popen[bytes]") -> None:
-    """Wait for the end of a child, and end what it left running.
-
-    Raises:
-        Interrupted: this thread was told to end, before it had.
-    """
-    if not hasattr(os, "waitid"):
-        child.wait()
-        return
-    ended = threading.Event()
-    threading.Thread(
-        target=_tell_of_its_end, args=(child.pid, ended), name="whence room", daemon=True
-    ).start()
-    interrupts.wait(ended)
-    # Not reaped yet, so that its number is still that of its group and of nobody else's.
-    _end(child, signal.SIGKILL)
-
-
-def _tell_of_its_end(pid: int, ended: threading.Event) -> None:
-    with contextlib.suppress(ChildProcessError):
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    ended.set()
-
-
-def _end(child: "subprocess.Popen[bytes]", sign: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        if _IS_WINDOWS:
-            child.terminate()
-        else:
-            os.killpg(child.pid, sign)
 
 
 def _copy(pipe: IO[bytes], file: IO[bytes], last: deque[str], heard: Heard | None) -> None:
