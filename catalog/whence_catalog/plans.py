@@ -45,7 +45,9 @@ class Replacement:
 
 # The room of the code is that in which it was described: its packages are among what identifies it. What a command
 # finds around it is code, too.
-_OF_CODE = frozenset({"signature", "environment", "code", "params", "extra", "envvar", "salt"})
+_OF_CODE = frozenset(
+    {"signature", "environment", "code", "params", "files", "extra", "envvar", "seed", "salt"}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -255,25 +255,19 @@ def describe(client: "Client", call: Call, record: arguments.Record | None = Non
     return _Description(client, call, record or _publish(client)).described()
 
 
-def code_of(client: "Client", call: Call) -> tuple[tuple[model.Component, ...], model.Capture]:
-    """The parts of a key that say which code a call runs, as it is now and in this environment, and how that would
-    be run: in one like this.
-
-    Raises:
-        InvalidInput: it has no identity.
+def code_of(
+    client: "Client", call: Call
+) -> tuple[tuple[model.Component, ...], tuple[str, ...], model.Capture]:
+    """The parts of a key that say neither whose it is nor what is handed to it, as they are now and in this environment;
+    why it has none, if it has none; and how that would be run: in one like this.
     """
     described = _Description(client, call, lambda draft: draft)
-    components = described._signature(), described._environment(), *described._code()
-    if described.obstacles:
-        raise InvalidInput(f"the code of {call.job} has no identity: {'; '.join(described.obstacles)}")
-    return components, described._captured()
-
-
-def around(client: "Client", call: Call) -> tuple[tuple[model.Component, ...], tuple[str, ...]]:
-    """The parts of a key that say neither whose it is nor what it takes, as they are now; and why it has none."""
-    described = _Description(client, call, lambda draft: draft)
-    components = described._environment(), *described._code(), *described._around()
-    return components, tuple(described.obstacles)
+    components = (
+        *(described._signature(), described._environment(), *described._code(), *described._around()),
+        # What it names by a path is not handed to it: there it lies now.
+        *(part for part in described.taken.components(described._ignored()) if part.kind == "files"),
+    )
+    return components, (*described.obstacles, *described.taken.refused), described._captured()
 
 
 def by_what_was_read(

@@ -10,7 +10,7 @@ import importlib
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import cast
@@ -66,6 +66,26 @@ def of(client: Client, runs: Iterable[tuple[model.Run, AbstractSet[str], bool]])
     return Now(now.new, list(dict.fromkeys(now.left)))
 
 
+def _parts(client: Client, run: model.Run) -> list[str]:
+    """The parts of the key of a Run, by name: of one that is compared with itself all are the same."""
+    return [part.name for part in client.catalog.explain(str(run.uid), str(run.uid)).verdicts]
+
+
+def _new(
+    components: Sequence[model.Component], obstacles: Sequence[str], seen: model.Capture, had: Sequence[str]
+) -> plans.NewCode:
+    """Code that is these parts now, or has no key, in the place of one whose key had parts of these names."""
+    if obstacles:
+        return plans.NewCode((), seen, uncacheable=tuple(obstacles))
+    names = {part.name for part in components}
+    gone = [name for name in had if name not in names and name.startswith(_AROUND)]
+    return plans.NewCode(tuple(components), seen, tuple(gone))
+
+
+# Parts of a key that are there or not, whatever is handed to it.
+_AROUND = ("extra", "envvar", "seed", "salt", "files/./")
+
+
 # ── commands ─────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -78,8 +98,7 @@ def _of_command(client: Client, run: model.Run, roles: AbstractSet[str], left: l
     if not here.is_dir():
         raise NotFound(f"no folder {here}, in which it ran", ErrorKind.NO_SUCH_FILE)
     place = counted.Place(origins.root_around(here), here)
-    # One of a key with itself: each of its parts, by name.
-    had = [part.name for part in client.catalog.explain(str(run.uid), str(run.uid)).verdicts]
+    had = _parts(client, run)
     hidden = f"extra/{counted.HIDDEN}"
     lies = {name: root / told for name, told in captured.places.items()}
     stated = command_key.Stated(
@@ -95,22 +114,15 @@ def _of_command(client: Client, run: model.Run, roles: AbstractSet[str], left: l
     known = command_key.known(stated, programs.find(captured.argv[0], place.here))
     _refuse_another_project(client, captured, known)
     call = known.call(client, run.job)
-    components, obstacles = described.around(client, call)
-    if obstacles:
-        return plans.NewCode((), cast("model.Capture", call.captured), uncacheable=obstacles)
+    components, obstacles, seen = described.code_of(client, call)
+    # What it takes is not in the call; and nobody can tell any more what was hidden: they are taken for what they were.
+    kept = {"signature", *([hidden] if stated.is_masked else [])}
     if stated.is_masked:
-        # Nobody can tell it any more, so that it is taken for what it was.
-        components = tuple(part for part in components if part.name != hidden)
-        had.remove(hidden)
         left.append(
             f"{run.job}: words of it look secret and were not kept: what they name may be other files now"
         )
-    names = {part.name for part in components}
-    gone = [name for name in had if name.partition("/")[0] in _AROUND and name not in names]
-    return plans.NewCode(components, cast("model.Capture", call.captured), tuple(gone))
-
-
-_AROUND = frozenset({"extra", "envvar", "salt"})
+    new = [part for part in components if part.name not in kept]
+    return _new(new, obstacles, seen, [name for name in had if name not in kept])
 
 
 def _refuse_another_project(client: Client, captured: model.Capture, known: command_key.Known) -> None:
@@ -153,7 +165,7 @@ def _of_step(client: Client, run: model.Run) -> plans.NewCode:
         call = described.call_of(step, **given, **dict.fromkeys(missing))
     except TypeError as error:
         raise Conflict(f"{run.job} cannot be called as it was: {error}", ErrorKind.NOT_RERUNNABLE) from error
-    components, seen = described.code_of(client, call)
+    components, obstacles, seen = described.code_of(client, call)
     new = [
         cache.component(
             "params", parameters.Canonical(root).of(value, name), f"params/{name}", parameters.preview(value)
@@ -161,7 +173,7 @@ def _of_step(client: Client, run: model.Run) -> plans.NewCode:
         for name, value in call.inputs.items()
         if name not in had
     ]
-    return plans.NewCode((*components, *new), seen)
+    return _new((*components, *new), obstacles, seen, _parts(client, run))
 
 
 def _holds_inputs(value: digest.Framed) -> bool:

@@ -3,7 +3,7 @@
 import contextlib
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
@@ -13,6 +13,7 @@ import pytest
 import whence
 from tests.pipelines import CAPTURE, Arithmetic, keyed
 from whence import applying, connecting, planned
+from whence_catalog import model, plans
 from whence_catalog.errors import Conflict, ErrorKind, InvalidInput, NotFound
 
 
@@ -161,3 +162,48 @@ def test_what_lies_elsewhere_is_looked_at_there_and_not_missed_in_the_store(tmp_
     found = planned.plan(client, ["dataset:table"])
     assert (found.counts["reuse"], found.request.vacant) == (0, {str(place)})
     client.close()
+
+
+def test_a_plan_has_a_step_executed_exactly_where_a_call_would_execute_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "depends.py").write_text(
+        "import pathlib, whence\n\n@whence.step(files=['conf.txt'], variables=['FLAVOUR'])\n"
+        "def made(n, at): return n\n"
+    )
+    (tmp_path / "pyproject.toml").write_text("")
+    for name in ("conf.txt", "named.txt"):
+        (tmp_path / name).write_text("1")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("FLAVOUR", "sweet")
+    client = connecting.connect(tmp_path / ".whence")
+    made = importlib.import_module("depends").made
+
+    def called() -> model.Run:
+        made(1, Path("named.txt"))
+        return client.catalog.runs(None, "depends.made", limit=1)[0]
+
+    first = called()
+    changes: dict[str, Callable[[], object]] = {
+        "nothing": lambda: None,
+        "a file that it declares": lambda: (tmp_path / "conf.txt").write_text("2"),
+        "a file that it is handed the path of": lambda: (tmp_path / "named.txt").write_text("2"),
+        "a variable": lambda: monkeypatch.setenv("FLAVOUR", "sour"),
+        "no variable": lambda: monkeypatch.delenv("FLAVOUR"),
+        "a salt": lambda: monkeypatch.setenv("WHENCE_SALT", "a grain"),
+        "a file that is gone": lambda: (tmp_path / "conf.txt").unlink(),
+    }
+    told = {}
+    for what, change in changes.items():
+        change()
+        found = planned.plan(client, [str(first.uid)], code_now=True)
+        assert found.complete, found.reasons
+        (step,), now = found.steps, called()
+        assert step.key == now.key, what
+        assert now.state is (
+            model.RunState.REUSED if isinstance(step.step, plans.Reuse) else model.RunState.COMPLETE
+        )
+        told[what] = plans.name(step.step)
+    assert [what for what, word in told.items() if word == "reuse"] == ["nothing"]
+    sys.modules.pop("depends")
