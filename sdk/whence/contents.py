@@ -20,7 +20,7 @@ Imports: TypeAlias = tuple[tuple[int, str, tuple[str, ...]], ...]
 _TICK_NANOSECONDS = 100_000_000
 # A user and a password, or a token in the place of both. `***`, `…` and `<password>` stand for one.
 _PASSWORD_IN_URL = re.compile(
-    rb"://(?:[^/\s@$]*:(?!(?:\*+|\.\.\.|\xe2\x80\xa6|<[^>\s]*>)@)[^/\s@${]+|[^/\s@$:{]{16,})@"
+    rb"://(?:[^/\s@$:]*+:(?!(?:\*+|\.\.\.|\xe2\x80\xa6|<[^>\s]*>)@)[^/\s@${]++|[^/\s@$:{]{16,}+)@"
 )
 PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _LARGEST_SEARCHED = 4 << 20

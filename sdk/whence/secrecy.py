@@ -18,8 +18,9 @@ HIDDEN = "***"
 
 _SECRET = re.compile(
     r"password|passwd|passphrase|secret|credential|bearer|authorization"
-    r"|(?:^|_)(?:api|access|private|signing|encryption|auth|account|master|ssh|azure_storage|license)_?keys?(?:_|$)"
-    r"|(?:^|_)(?:auth|access|api|refresh|session)?token$|._pwd$|(?:^|_)(?:db|user|root|admin|smtp|ssh|proxy)_?pass$"
+    r"|(?:^|_)(?:api|access|private|signing|encryption|auth|account|master|ssh|hmac|azure_storage|license)_?keys?(?:_|$)"
+    r"|(?:^|_)(?:auth|access|api|refresh|session)?token(?:_?\d+)?$"
+    r"|(?:^|_)(?:auth|access|api|refresh|session)_?tokens$|._pwd$|(?:^|_)(?:db|user|root|admin|smtp|ssh|proxy)_?pass$"
 )
 # Tokens of a language model's vocabulary; and names of what tells of a secret, or where one lies.
 _ORDINARY = re.compile(
@@ -31,24 +32,31 @@ _SMALLEST_CHARACTERS = 6  # of a variable's value that is looked for: `test` and
 _LONGEST = 4096  # of what is a secret by its name; and of bytes, since longer ones are data
 _SMALLEST_PART_CHARACTERS = 8  # of one that is looked for inside of other texts
 
-_OPTION = re.compile(r"--?[A-Za-z][\w.-]*")
+_OPTION = re.compile(r"--?[A-Za-z][\w.-]*+")
 _SCRIPT_OPTION = re.compile(r"-\w*[ce]|--(?:eval|command)")  # of sh, python, perl, node
-_ASSIGNMENT = re.compile(r"(?s)(?P<name>-{0,2}[A-Za-z_][\w.-]*)=(?P<value>.+)")
-# In the text of a script: `NAME=value`, `--name value`, `"name": "value"`. What is called or looked up is no value.
-_VALUE = r"(?P<value>[^\s'\"$`&;|(){}\[\],]++)(?![(\[])"
+_ASSIGNMENT = re.compile(r"(?s)(?P<name>-{0,2}[A-Za-z_][\w.-]*+)=(?P<value>.+)")
+# In the text of a script: `NAME=value`, `--name value`, `"name": "value"`, `'Name: value'`. What is called or looked up
+# is no value. Each begins where a name does and gives nothing back, so that a word may be as long as a word can be.
+_VALUE = r"(?P<value>(?:[^\s'\"$`&;|(){}\[\],]|,(?=[^\s'\"]))++)(?![(\[])"
 _IN_SCRIPT = (
-    re.compile(r"(?<![\w$.-])(?P<name>-{0,2}[A-Za-z_][\w.-]*)(?P<between>=['\"]?)" + _VALUE),
-    re.compile(r"(?<!\S)(?P<name>--?[A-Za-z][\w.-]*)(?P<between>\s+['\"]?)(?!-)" + _VALUE),
-    re.compile(r"(?P<name>[A-Za-z_][\w.-]*)(?P<between>['\"]?\s*[:=]\s*['\"])(?P<value>[^'\"$]+)"),
-    re.compile(r"(?i)(?P<name>authorization)(?P<between>:\s*(?:\w+\s+)?)" + _VALUE),
+    re.compile(r"(?<![\w$.-])(?P<name>-{0,2}[A-Za-z_][\w.-]*+)(?P<between>=['\"]?)" + _VALUE),
+    re.compile(r"(?<!\S)(?P<name>--?[A-Za-z][\w.-]*+)(?P<between>\s++['\"]?)(?!-)" + _VALUE),
+    re.compile(
+        r"(?s)(?<![\w.-])(?P<name>[\w.-]++)(?P<between>['\"]?\]?\s*+[:=]\s*+(?P<quote>['\"]))(?!\$)"
+        r"(?P<value>(?:\\.|(?!(?P=quote))[^\\])++)"
+    ),
+    re.compile(r"(?i)(?P<name>authorization)(?P<between>:\s*+(?:\w++\s++)?)" + _VALUE),
+    re.compile(r"(?<=['\"])(?P<name>[A-Za-z][\w-]*+)(?P<between>:\s++)(?!\$)(?P<value>[^'\"]++)"),
 )
-_PASSWORD_IN_URL = re.compile(r"(?<=://)(?P<user>[^/\s@$:]*:)?[^/\s@${]+(?=@)")
+_HEADER = re.compile(r"(?s)(?P<name>[A-Za-z][\w-]*+):\s++(?!\$)(?P<value>.+)")
+_PASSWORD_IN_URL = re.compile(r"(?<=://)(?P<user>[^/\s@$:]*+:)?[^/\s${]+(?=@)")
+_LONGEST_NAME_CHARACTERS = 200
 
 
 @functools.lru_cache(maxsize=4096)
 def is_named(name: str) -> bool:
     """Whether a variable, an option, a parameter or a field of that name holds a secret, as its name says."""
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name[-_LONGEST_NAME_CHARACTERS:])
     plain = re.sub(r"[^a-z0-9]+", "_", spaced.lower()).strip("_")
     return _SECRET.search(plain) is not None and _ORDINARY.search(plain) is None
 
@@ -164,11 +172,13 @@ def _masked(word: str, values: frozenset[str], is_script: bool) -> str:
     if word in values:
         return HIDDEN
     assigned = None if is_script else _ASSIGNMENT.fullmatch(word)
-    if assigned is not None and is_named(assigned["name"]) and _is_value(assigned["value"]):
+    if assigned is not None and _is_secret_assignment(assigned["name"], assigned["value"], values):
         return f"{assigned['name']}={HIDDEN}"
     text = word
     for pattern in _IN_SCRIPT:
         text = pattern.sub(_hide, text)
+    if text == word and not is_script and (header := _HEADER.fullmatch(word)) and is_named(header["name"]):
+        return f"{header['name']}: {HIDDEN}"
     if contents.holds_secret(text.encode("utf-8", "replace")):
         text = _PASSWORD_IN_URL.sub(lambda found: (found["user"] or "") + HIDDEN, text)
         if contents.PRIVATE_KEY.search(text.encode("utf-8", "replace")):
@@ -177,6 +187,10 @@ def _masked(word: str, values: frozenset[str], is_script: bool) -> str:
         if len(value) >= _SMALLEST_PART_CHARACTERS:
             text = text.replace(value, HIDDEN)
     return text
+
+
+def _is_secret_assignment(name: str, value: str, values: frozenset[str]) -> bool:
+    return _is_value(value) and (value in values or is_named(name))
 
 
 def _hide(found: re.Match[str]) -> str:

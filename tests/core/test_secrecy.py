@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from whence import notebook, parameters, secrecy
+from whence import contents, notebook, parameters, secrecy
 from whence_catalog import digest
 from whence_catalog.errors import InvalidInput
 
@@ -16,6 +16,7 @@ ORDINARY = [
 SECRET = [
     "API_KEY", "apiKey", "--api-key", "AZURE_STORAGE_KEY", "password", "PGPASSWORD", "db.passwd", "AWS_SECRET_ACCESS_KEY", "HF_TOKEN",
     "--token", "accessToken", "credentials", "DB_PWD", "client_secret", "WANDB_API_KEY", "OPENAI_APIKEY", "db_pass",
+    "HF_TOKEN_1", "TOKEN2", "api_tokens", "hmac_key",
 ]  # fmt: skip
 
 
@@ -43,11 +44,49 @@ KNOWN = frozenset({"hunter2", "hunter3-of-8"})
         (["-c", "def f(token: str, max_tokens=512): pass"], None),
         (['{"password": "x1", "n": "3"}'], ['{"password": "***", "n": "3"}']),
         (["-H", "Authorization: Bearer x1"], ["-H", "Authorization: Bearer ***"]),
+        (["-H", "X-Api-Key: x1 y", "note: x1"], ["-H", "X-Api-Key: ***", "note: x1"]),
+        (
+            ["-c", "curl -H 'X-Api-Key: x1' h; t --token x1,y2"],
+            ["-c", "curl -H 'X-Api-Key: ***' h; t --token ***"],
+        ),
+        (["-c", """PASSWORD="it's $x z" t; export T=1"""], ["-c", 'PASSWORD="***" t; export T=1']),
+        (["-c", "os.environ['TOKEN'] = 'x1'; a['token']"], ["-c", "os.environ['TOKEN'] = '***'; a['token']"]),
+        ([r'{"token": "x\"1", "n": "3"}'], ['{"token": "***", "n": "3"}']),
+        (["postgres://me:x@1@h/db"], ["postgres://me:***@h/db"]),
+        (["--db=hunter2", "--n=3"], ["--db=***", "--n=3"]),
         (["a\n-----BEGIN RSA PRIVATE KEY-----\nb"], ["***"]),
     ],
 )
 def test_words_of_a_command_are_told_without_what_looks_secret(words: list[str], told: list[str]) -> None:
     assert list(secrecy.masked(words, KNOWN)) == (told or words)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "a",
+        "token",
+        "--a ",
+        "a=",
+        "a: ",
+        "a:'",
+        '"',
+        "'a: ",
+        "://a:",
+        "://",
+        "authorization: ",
+        "a\\",
+        " ",
+        "T=,",
+        "{a:",
+    ],
+)
+def test_a_word_may_be_as_long_as_a_word_can_be(unit: str) -> None:
+    """Where a pattern looked again from each place on, this took hours."""
+    word = unit * (128 * 1024 // len(unit))
+    secrecy.masked(["-c", word], KNOWN)
+    secrecy.masked([word], KNOWN)
+    contents.holds_secret(b"://" + word.encode() * 8)
 
 
 def test_a_value_is_looked_through_by_the_names_in_it() -> None:
