@@ -9,6 +9,8 @@ from pathlib import Path
 from whence_catalog.blobs import disk
 
 _IS_WINDOWS = os.name == "nt"
+# A folder that somebody names, as for a room that is kept, does not end in this, and is not ours to remove.
+_SUFFIX = ".scratch"
 
 
 @contextlib.contextmanager
@@ -34,7 +36,7 @@ def folder(prefix: str) -> Iterator[Path]:
 
 def _made(prefix: str) -> tuple[Path, int | None]:
     while True:
-        made = Path(tempfile.mkdtemp(prefix=prefix))
+        made = Path(tempfile.mkdtemp(_SUFFIX, prefix))
         try:
             lock = _lock(made)
         except BlockingIOError:
@@ -48,7 +50,8 @@ def _clear(prefix: str) -> None:
         for each in entries:
             # Whatever cannot be removed is no reason not to go on: it is another's, or the next one's.
             with contextlib.suppress(OSError):
-                if each.name.startswith(prefix) and each.is_dir(follow_symlinks=False):
+                is_ours = each.name.startswith(prefix) and each.name.endswith(_SUFFIX)
+                if is_ours and each.is_dir(follow_symlinks=False):
                     _remove_if_nobodys(Path(each.path))
 
 

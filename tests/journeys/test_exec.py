@@ -495,6 +495,7 @@ def test_what_a_command_started_does_not_outlive_the_whence_that_started_it(
     (temporary := tmp_path / "temporary").mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    (kept := temporary / "whence-rerun-mine").mkdir()
     stays = "sleep 60 & echo $! > {pid}; echo up > {ready}; wait; true"
     named = ("--param", f"pid={tmp_path / 'pid'}", "--param", f"ready={tmp_path / 'ready'}")
     once = f"case $HOME in *whence-rerun-*) {stays} ;; esac"
@@ -515,7 +516,7 @@ def test_what_a_command_started_does_not_outlive_the_whence_that_started_it(
     made = shell("--json", "--", "true").told
     client = shell.project.client
     replay.execute(client, client.catalog.run(made["run"]), options=environments.Options(env="current"))
-    assert list(temporary.iterdir()) == [], "what the killed left goes with the next of its kind"
+    assert list(temporary.iterdir()) == [kept], "what the killed left goes with the next of its kind"
 
 
 def until_there(process: "subprocess.Popen[str]", path: Path) -> None:
