@@ -27,7 +27,7 @@ from whence import (
     replay,
 )
 from whence.client import Client
-from whence_catalog import cache, digest, model, planning, plans, rerun
+from whence_catalog import cache, digest, model, plans, rekeyed, rerun
 from whence_catalog.errors import Damaged, InvalidInput, WhenceError
 
 _LONGEST_PAUSE_SECONDS = 1.0
@@ -185,7 +185,7 @@ def _perform(client: Client, due: Due, make: Maker, progress: Callable[[str], No
     ]
     if step.stands and not moved and not _unfit(client, _handed_on(record)):
         return _done(step, End.REUSED, record.run, record.outputs)
-    components = planning.recomputed(step.components, due.takes, dict.fromkeys(moved), {}, None)
+    components = rekeyed.components(step.components, due.takes, dict.fromkeys(moved), {}, None)
     keyed = handing.Keyed(cache.key(components), components) if components else None
     if keyed is not None:
         reused = _looked_up(client, _call(client, due, record, keyed), progress)
