@@ -46,9 +46,9 @@ _IN_SCRIPT = (
         r"(?P<value>(?:\\.|(?!(?P=quote))[^\\])++)"
     ),
     re.compile(r"(?i)(?P<name>authorization)(?P<between>:\s*+(?:\w++\s++)?)" + _VALUE),
-    re.compile(r"(?<=['\"])(?P<name>[A-Za-z][\w-]*+)(?P<between>:\s++)(?!\$)(?P<value>[^'\"]++)"),
+    re.compile(r"(?<=['\"])(?P<name>[A-Za-z][\w-]*+)(?P<between>:\s++)(?![${])(?P<value>[^'\"]++)"),
 )
-_HEADER = re.compile(r"(?s)(?P<name>[A-Za-z][\w-]*+):\s++(?!\$)(?P<value>.+)")
+_HEADER = re.compile(r"(?s)(?P<name>[A-Za-z][\w-]*+):\s++(?![${])(?P<value>.+)")
 _PASSWORD_IN_URL = re.compile(r"(?<=://)(?P<user>[^/\s@$:]*+:)?[^/\s${]+(?=@)")
 _LONGEST_NAME_CHARACTERS = 200
 
