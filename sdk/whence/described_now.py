@@ -153,7 +153,7 @@ def _of_step(client: Client, run: model.Run) -> plans.NewCode:
     given = {
         name: parameters.restore(parameters.kept(value, client.blobs), root)
         for name, value in run.params.items()
-        if name in names and not _holds_inputs(value)
+        if not _holds_inputs(value)
     }
     missing = {name for name, p in names.items() if p.default is p.empty and name not in given}
     if needed := [name for name in names if name in missing and name not in had]:

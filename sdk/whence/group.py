@@ -13,8 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from whence import child as programs
-from whence import guard, interrupts
+from whence import child, guard, interrupts
 
 _IS_WINDOWS = os.name == "nt"
 # What is told to end has so long to do it in its own way.
@@ -47,7 +46,7 @@ def started(
                 start_new_session=True,
             )
         except OSError as error:
-            raise programs.not_started(command[0], error) from error
+            raise child.not_started(command[0], error) from error
         tell(started.pid)
         try:
             yield started
@@ -58,39 +57,39 @@ def started(
                 pipe.close()
 
 
-def _end_all(child: "subprocess.Popen[bytes]") -> None:
+def _end_all(process: "subprocess.Popen[bytes]") -> None:
     try:
-        _end(child, signal.SIGTERM)
+        _end(process, signal.SIGTERM)
         give_up_at = time.monotonic() + GRACE_SECONDS
-        while not _has_ended(child) and time.monotonic() < give_up_at:
+        while not _has_ended(process) and time.monotonic() < give_up_at:
             time.sleep(0.02)
     finally:  # whoever is impatient interrupts us once more
-        _end(child, signal.SIGKILL)
-        child.wait()
+        _end(process, signal.SIGKILL)
+        process.wait()
 
 
-def _has_ended(child: "subprocess.Popen[bytes]") -> bool:
+def _has_ended(process: "subprocess.Popen[bytes]") -> bool:
     if not hasattr(os, "waitid"):
-        return child.poll() is not None
-    return os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+        return process.poll() is not None
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
 
 
-def ended(child: "subprocess.Popen[bytes]") -> int:
+def ended(process: "subprocess.Popen[bytes]") -> int:
     """Wait for the end of a child, and end what it left running; answers its exit code, or its signal as a negative one.
 
     Raises:
         Interrupted: this thread was told to end, before it had.
     """
     if not hasattr(os, "waitid"):
-        return child.wait()
+        return process.wait()
     has_ended = threading.Event()
     threading.Thread(
-        target=_tell_of_its_end, args=(child.pid, has_ended), name="whence group", daemon=True
+        target=_tell_of_its_end, args=(process.pid, has_ended), name="whence group", daemon=True
     ).start()
     interrupts.wait(has_ended)
     # Not reaped yet, so that its number is still that of its group and of nobody else's.
-    _end(child, signal.SIGKILL)
-    return child.wait()
+    _end(process, signal.SIGKILL)
+    return process.wait()
 
 
 def _tell_of_its_end(pid: int, has_ended: threading.Event) -> None:
@@ -99,9 +98,9 @@ def _tell_of_its_end(pid: int, has_ended: threading.Event) -> None:
     has_ended.set()
 
 
-def _end(child: "subprocess.Popen[bytes]", sign: signal.Signals) -> None:
+def _end(process: "subprocess.Popen[bytes]", sign: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if _IS_WINDOWS:
-            child.terminate()
+            process.terminate()
         else:
-            os.killpg(child.pid, sign)
+            os.killpg(process.pid, sign)

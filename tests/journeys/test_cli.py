@@ -359,7 +359,7 @@ def test_an_answer_that_nothing_has_room_for_is_one_line(catalog: Client, argume
         )
     assert (done.returncode, done.stderr) == (
         1,
-        "whence: there is no room for what it writes: No space left on device\n",
+        "whence: there is no room for what it writes: No space left on device; make room and call again\n",
     )
 
 

@@ -96,7 +96,10 @@ def run() -> None:
             raise
         _say_nothing_more()
         session.refuse(
-            NotReady(f"there is no room for what it writes: {error.strerror}", ErrorKind.DISK_FULL)
+            NotReady(
+                f"there is no room for what it writes: {error.strerror}; make room and call again",
+                ErrorKind.DISK_FULL,
+            )
         )
     finally:
         session.scope.close()
