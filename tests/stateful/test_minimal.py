@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.stateful.drawn import SLOW, Case, World, carried_out, cases, target_of
 from whence import calls, due
 from whence.client import Client
-from whence_catalog import cache, model, planning, plans
+from whence_catalog import cache, model, planning, plans, rekeyed
 from whence_catalog.sql import planning as recorded
 
 Performing: TypeAlias = Callable[[Client, due.Due, due.Maker, Callable[[str], None]], due.Done]
@@ -77,7 +77,7 @@ def repetitions_are_others(some: object, others: object) -> bool:
     ("where", "named", "mistake"),
     [
         (due, "_perform", partial(no_early_cutoff, perform=due._perform)),
-        (planning, "_inputs", inputs_do_not_count),
+        (rekeyed, "_inputs", inputs_do_not_count),
         (planning._Rule, "_stands", nothing_stands),
         (recorded, "_same", repetitions_are_others),
     ],
